@@ -1,0 +1,43 @@
+# `make` lists what can be done here. It needs Python 3.11 or newer, git and make; uv is fetched into .tools/ if missing.
+.DEFAULT_GOAL := help
+.PHONY: help demo check test format lock clean uv
+export PATH := $(CURDIR)/.tools/uv/bin:$(PATH)
+unexport VIRTUAL_ENV PYTHONPATH
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/ready ## write the pilot demo/late-flights and run its whole loop once
+	@scripts/demo
+
+check: .venv/ready ## the quick checks: format, lint, types, and the tests that take seconds
+	.venv/bin/ruff format --check
+	.venv/bin/ruff check
+	.venv/bin/mypy
+	.venv/bin/python -m pytest -m 'not slow and not container'
+
+test: .venv/ready ## every check: the quick ones, and a generated project really installed, run and tested
+	.venv/bin/ruff format --check
+	.venv/bin/ruff check
+	.venv/bin/mypy
+	.venv/bin/python -m pytest
+
+format: .venv/ready ## lay out the code, and mend what can be mended
+	.venv/bin/ruff format
+	.venv/bin/ruff check --fix
+
+lock: uv ## choose the newest tools that requirements-dev.in allows
+	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+		--no-annotate --no-header --no-emit-index-url --no-emit-find-links \
+		requirements-dev.in --output-file requirements-dev.txt
+
+clean: ## remove what make wrote
+	rm -rf .venv .tools demo
+
+.venv/ready: requirements-dev.txt | uv
+	uv venv --quiet --clear --python '>=3.11' .venv
+	uv pip sync --quiet --require-hashes --python .venv requirements-dev.txt
+	@touch $@
+
+uv:
+	@uv --version >/dev/null 2>&1 || scripts/get-uv
