@@ -1,0 +1,1 @@
+"""The system that accepts a model: pipeline, registry, service and monitoring around the code in `use_case`."""

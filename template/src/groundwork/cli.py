@@ -1,0 +1,383 @@
+"""The command line: one verb per thing a person does. Exit codes: 0 done, 1 refused or failed, 2 wrong use or unknown."""
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import warnings
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from groundwork.documents import unanswered
+from groundwork.errors import GroundworkError
+from groundwork.settings import Settings
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+console = Console(highlight=False)
+Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])]
+
+EXIT_UNKNOWN = 2
+
+
+@contextlib.contextmanager
+def pilot() -> Iterator[Settings]:
+    """The settings, with the libraries told to be quiet; an error a person can mend ends with its message alone."""
+    try:
+        settings = Settings()
+        settings.prepare_environment()
+        warnings.simplefilter("ignore")
+        for library in ("mlflow", "alembic", "prefect"):
+            logging.getLogger(library).setLevel(logging.ERROR)
+        yield settings
+    except (GroundworkError, ValueError) as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]✗[/] {escape(str(error))}")
+        raise typer.Exit(1) from None
+
+
+@contextlib.contextmanager
+def step(name: str) -> Iterator[list[str]]:
+    """Show that something is under way, then what came of it and how long it took."""
+    started = time.monotonic()
+    came_of_it: list[str] = []
+    with console.status(f"{name} …"):
+        yield came_of_it
+    line, *more = came_of_it or [""]
+    console.print(f"[green]✓[/] {name:<8} {escape(line)} [dim]{time.monotonic() - started:.1f} s[/]", soft_wrap=True)
+    for text in more:
+        console.print(f"  {'':<8} {escape(text)}", soft_wrap=True)
+
+
+@app.command()
+def check() -> None:
+    """Validate charter.yaml, contract.yaml and OWNERS, and list what is still to be answered."""
+    with pilot() as settings:
+        documents = {"charter.yaml": settings.charter, "contract.yaml": settings.contract, "OWNERS": settings.owners}
+        for name, document in documents.items():
+            console.print(f"[green]✓[/] {name} is valid")
+            for path in unanswered(document):
+                console.print(f"  [yellow]{path} is still TBD[/]")
+
+
+@app.command()
+def seed() -> None:
+    """Fill the example's operational system with all that there is."""
+    with pilot() as settings, step("seed") as said:
+        said.append(_release(settings, everything=True))
+
+
+@app.command()
+def release() -> None:
+    """Let time pass in the example's operational system: release the next month into it."""
+    with pilot() as settings, step("release") as said:
+        said.append(_release(settings, everything=False))
+    console.print("next: [bold]groundwork ingest[/]")
+
+
+@app.command()
+def ingest(since: Day = None, until: Day = None) -> None:
+    """Bring in what is due, or the days from --since up to, not including, --until."""
+    with pilot(), step("ingest") as said:
+        said += _ingest(since, until)
+
+
+@app.command()
+def train() -> None:
+    """Train a candidate and let the gate judge it. Exit 1 if it is refused."""
+    with pilot() as settings:
+        promoted = _train(settings)
+    if not promoted:
+        raise typer.Exit(1)
+
+
+@app.command()
+def score(since: Day = None, until: Day = None) -> None:
+    """Let the champion decide for a whole window, by default the newest."""
+    with pilot(), step("score") as said:
+        said.append(_score(since, until))
+
+
+@app.command()
+def monitor(since: Day = None, until: Day = None) -> None:
+    """Measure drift in a window, by default the newest. Exit 2 if it is unknown."""
+    with pilot():
+        known = _monitor(since, until)
+    if not known:
+        raise typer.Exit(EXIT_UNKNOWN)
+
+
+@app.command()
+def serve() -> None:
+    """Serve the champion over HTTP until it is stopped."""
+    with pilot() as settings:
+        if not _is_free(settings.host, settings.port):
+            raise GroundworkError(
+                f"port {settings.port} on {settings.host} is in use: stop what uses it, or set GROUNDWORK_PORT"
+            )
+        settings.charter, settings.contract, settings.owners  # noqa: B018 - an invalid one is said before anything starts
+        import uvicorn
+
+        uvicorn.run(
+            "groundwork.service.app:create_app",
+            factory=True,
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=10,
+        )
+
+
+@app.command()
+def up(
+    once: Annotated[bool, typer.Option("--once", help="End after the loop instead of serving on.")] = False,
+) -> None:
+    """Run the whole loop: ingest, train, gate, serve, predict, score, monitor; then go on serving."""
+    with pilot() as settings:
+        console.print(
+            f"[bold]{escape(settings.charter.metadata.title)}[/]: {escape(settings.charter.decision.statement)}"
+        )
+        if not settings.source_url:
+            with step("seed") as said:
+                said.append(_release(settings, everything=True))
+        with step("ingest") as said:
+            said += _ingest(None, None)
+        _train(settings)
+        service, address = _start_service(settings)
+        try:
+            with step("serve") as said:
+                _wait_until_ready(service, address, settings)
+                said.append(f"{address} answers, process {service.pid}, log in {_log_file(settings)}")
+            with step("predict") as said:
+                said += _ask(settings, address)
+            with step("score") as said:
+                said.append(_score(None, None))
+            known = _monitor(None, None)
+            _what_next(settings, address, serving=not once)
+            if not once:
+                with contextlib.suppress(KeyboardInterrupt):
+                    service.wait()
+        finally:
+            _stop(service)
+    if not known:
+        raise typer.Exit(EXIT_UNKNOWN)
+
+
+@app.command()
+def status() -> None:
+    """Show the champion, how the flows ended, and the drift."""
+    with pilot() as settings:
+        from groundwork.registry import Registry
+        from groundwork.store import Store
+
+        champion = Registry(settings).champion()
+        owner = settings.owners.accountable.model
+        console.print(f"champion  {f'version {champion.number}' if champion else 'none: run `groundwork train`'}")
+        store = Store(settings.store)
+        for run in sorted(store.latest_runs(True) + store.latest_runs(False), key=lambda run: run.started_at):
+            mark = "[green]✓[/]" if run.succeeded else "[red]✗[/]"
+            console.print(
+                f"{mark} {run.flow:<8} {run.started_at:%Y-%m-%d %H:%M} UTC, {run.seconds:.1f} s  {escape(run.message)}",
+                soft_wrap=True,
+            )
+        drift = store.latest_drift()
+        console.print(
+            f"drift     {drift.status}: {drift.reason}" if drift else "drift     unknown: run `groundwork monitor`",
+            soft_wrap=True,
+        )
+        console.print(f"owner     {escape(owner.name)} (@{escape(owner.handle)}) answers for the model")
+
+
+def _release(settings: Settings, everything: bool) -> str:
+    try:
+        from use_case import seed as operational_system
+    except ModuleNotFoundError as error:
+        raise GroundworkError(f"use_case/seed.py cannot play the operational system: {error}") from None
+    if settings.source_url:
+        raise GroundworkError("GROUNDWORK_SOURCE_URL is set: the example's operational system is not in use")
+    newest, rows = operational_system.release(
+        settings.data_folder / "operational.duckdb", operational_system.LAST_MONTH if everything else None
+    )
+    return f"the operational system holds {rows:,} flights, up to month {newest} of 2013"
+
+
+def _ingest(since: datetime | None, until: datetime | None) -> list[str]:
+    if (since is None) != (until is None) or (since and until and since >= until):
+        raise GroundworkError("give both --since and --until, the earlier day first, or neither")
+    from groundwork.pipeline.ingest import ingest as flow
+
+    done = flow(since, until)
+    rows, quarantined = sum(each.rows_in for each in done), sum(each.rows_quarantined for each in done)
+    return [
+        f"{rows:,} rows in, {quarantined:,} quarantined, "
+        f"{done[0].window.start:%Y-%m-%d} to {str(done[-1].window)[-10:]}, snapshot version {done[-1].version}"
+    ]
+
+
+def _train(settings: Settings) -> bool:
+    from groundwork.pipeline.train import train as flow
+
+    currency = settings.charter.value.currency
+    with step("train") as said:
+        trained = flow()
+        made = f"trained on {trained.rows:,} rows" if trained.new else "was trained from this data and code before"
+        said += [f"version {trained.version} {made}", f"served as ONNX: {trained.bundle}"]
+        if not trained.bundle.startswith("proven"):
+            said[-1] = trained.bundle
+    rivals = [("version " + trained.version, trained.candidate), ("no-model rule", trained.rule)]
+    if trained.champion:
+        rivals.append(("champion " + str(trained.champion_before), trained.champion))
+    for name, performance in rivals:
+        metric = (
+            ""
+            if performance.metric != performance.metric
+            else f", {settings.charter.gate.metric} {performance.metric:.3f}"
+        )
+        console.print(
+            f"  {'':<8} {name:<14} {performance.value_per_1000:>8,.0f} {currency} per 1,000 decisions{metric}"
+        )
+    if trained.verdict.promoted:
+        held = trained.champion_before == trained.version
+        console.print(f"[green]✓[/] {'gate':<8} version {trained.version} {'stays' if held else 'is now'} the champion")
+    else:
+        console.print(f"[red]✗[/] {'gate':<8} version {trained.version} is refused")
+        for reason in trained.verdict.reasons:
+            console.print(f"  {'':<8} {escape(reason)}", soft_wrap=True)
+    return trained.verdict.promoted
+
+
+def _score(since: datetime | None, until: datetime | None) -> str:
+    from groundwork.pipeline.score import score as flow
+
+    scored = flow(since, until)
+    counts = ", ".join(f"{count:,} {decided}" for decided, count in scored.decisions.items())
+    return f"{scored.rows:,} rows of {scored.window} by version {scored.model_version}: {counts}"
+
+
+def _monitor(since: datetime | None, until: datetime | None) -> bool:
+    from groundwork.monitoring.drift import DriftUnknown
+    from groundwork.pipeline.monitor import monitor as flow
+
+    started = time.monotonic()
+    try:
+        with console.status("monitor …"):
+            drift = flow(since, until)
+    except DriftUnknown as error:
+        console.print(f"[yellow]?[/] {'monitor':<8} {escape(str(error))}", soft_wrap=True)
+        return False
+    mark = "[green]✓[/]" if drift.status == "ok" else "[yellow]![/]"
+    console.print(
+        f"{mark} {'monitor':<8} {drift.status}: {drift.reason} [dim]{time.monotonic() - started:.1f} s[/]",
+        soft_wrap=True,
+    )
+    for name in sorted(drift.drifted, key=lambda name: -drift.distances[name]):
+        console.print(f"  {'':<8} {name}: distance {drift.distances[name]:.2f}")
+    console.print(f"  {'':<8} report: {drift.report}", soft_wrap=True)
+    return True
+
+
+def _ask(settings: Settings, address: str) -> list[str]:
+    """Send the newest row of the snapshots to the service."""
+    from groundwork.snapshots import Snapshots
+
+    dataset = settings.contract.dataset
+    snapshots = Snapshots(settings.snapshots, dataset)
+    newest = snapshots.newest()
+    row = snapshots.read(start=newest).to_pylist()[0]
+    record = {column.name: row[column.name] for column in dataset.requested}
+    body = json.dumps({"records": [record]}, default=lambda value: value.isoformat())
+    answer = _http(f"{address}/predict", body.encode())
+    [prediction] = answer["predictions"]
+    return [
+        f"{record[dataset.key.name]}: {prediction['decision']}, score {prediction['score']:.3f}, "
+        f"by version {answer['model_version']}, logged as {prediction['prediction_id']}"
+    ]
+
+
+def _start_service(settings: Settings) -> tuple["subprocess.Popen[bytes]", str]:
+    port = settings.port
+    if not _is_free(settings.host, port):
+        with socket.socket() as probe:
+            probe.bind((settings.host, 0))
+            port = probe.getsockname()[1]
+    with _log_file(settings).open("ab") as log:
+        service = subprocess.Popen(
+            [sys.executable, "-m", "groundwork.cli", "serve"],
+            stdout=log,
+            stderr=log,
+            env=os.environ | {"GROUNDWORK_PORT": str(port), "GROUNDWORK_HOME": str(settings.home)},
+            start_new_session=True,  # Ctrl-C reaches this process alone, which then stops the service
+        )
+    return service, f"http://{settings.host}:{port}"
+
+
+def _wait_until_ready(service: "subprocess.Popen[bytes]", address: str, settings: Settings) -> None:
+    problem = "it did not answer"
+    deadline = time.monotonic() + 2 * settings.registry_timeout_seconds
+    while time.monotonic() < deadline and service.poll() is None:
+        try:
+            _http(f"{address}/health/ready")
+            return
+        except urllib.error.HTTPError as error:
+            problem = json.load(error)["detail"]
+        except OSError as error:
+            problem = str(error)
+        time.sleep(0.1)
+    raise GroundworkError(f"the service did not become ready: {problem}; see {_log_file(settings)}")
+
+
+def _stop(service: "subprocess.Popen[bytes]") -> None:
+    if service.poll() is None:
+        service.send_signal(signal.SIGTERM)
+        try:
+            service.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            service.kill()
+            service.wait()
+
+
+def _what_next(settings: Settings, address: str, serving: bool) -> None:
+    console.print()
+    if serving:
+        console.print(f"Serving on {address}: API at {address}/docs, metrics at {address}/metrics. Ctrl-C stops it.")
+    else:
+        console.print("Go on by hand:")
+        console.print("  uv run groundwork serve     serve the champion; the API is described at /docs")
+        console.print("  uv run groundwork status    champion, flows and drift at a glance")
+        console.print("  uv run groundwork --help    all verbs")
+    console.print("Bring your own: contract.yaml, src/use_case/, charter.yaml, OWNERS; README.md tells how.")
+
+
+def _http(url: str, body: bytes | None = None) -> Any:
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as response:
+        return json.load(response)
+
+
+def _is_free(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def _log_file(settings: Settings) -> Path:
+    return settings.data_folder / "service.log"
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,79 @@
+"""Reads the team's documents into typed objects, and says in plain words what is wrong with one."""
+
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.alias_generators import to_camel
+
+from groundwork.errors import DocumentError
+
+UNANSWERED = "TBD"
+
+
+class Part(BaseModel):
+    """A part of a document: camelCase keys as in the file, nothing but the known keys, immutable."""
+
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, extra="forbid", frozen=True, strict=True)
+
+
+class Document(Part):
+    """A whole document, read from a YAML file."""
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read and validate the file. Raises DocumentError with one line per mistake."""
+        try:
+            content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+        except FileNotFoundError:
+            raise DocumentError(f"{path.name}: there is no such file in {path.parent}") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise DocumentError(f"{path.name}: not valid YAML: {' '.join(str(error).split())}") from None
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            lines = [f"{path.name}: {_dotted(mistake['loc'])}: {_expectation(mistake)}" for mistake in error.errors()]
+            raise DocumentError("\n".join(lines)) from None
+
+
+def unanswered(part: Any, path: str = "") -> list[str]:
+    """The paths of the texts that still start with TBD."""
+    if isinstance(part, BaseModel):
+        part = part.model_dump(by_alias=True)
+    if isinstance(part, str):
+        return [path] if part.startswith(UNANSWERED) else []
+    if isinstance(part, dict):
+        items = part.items()
+    elif isinstance(part, list | tuple):
+        items = enumerate(part)
+    else:
+        return []
+    return [found for key, value in items for found in unanswered(value, f"{path}.{key}".lstrip("."))]
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML lets a later key silently replace an earlier one; a document that people sign must not."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        repeated = sorted({str(key) for key in keys if keys.count(key) > 1})
+        if repeated:
+            raise yaml.YAMLError(f"{', '.join(repeated)} stands twice in one mapping, line {node.start_mark.line + 1}")
+        return super().construct_mapping(node, deep)
+
+
+def _dotted(location: tuple[str | int, ...]) -> str:
+    return ".".join(str(step) for step in location) or "(the whole document)"
+
+
+def _expectation(mistake: Any) -> str:
+    """Pydantic's message, with the value that was found instead where that helps."""
+    message = {
+        "missing": "is missing",
+        "extra_forbidden": "is not a known key here; remove it or correct its spelling",
+    }.get(mistake["type"], mistake["msg"].removeprefix("Value error, "))
+    found = mistake["input"]
+    if mistake["type"] in ("missing", "extra_forbidden") or isinstance(found, dict | list):
+        return message
+    return f"{message}, found {found!r}"

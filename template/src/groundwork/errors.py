@@ -1,0 +1,29 @@
+"""The errors a person can do something about; the command line shows their message alone."""
+
+
+class GroundworkError(Exception):
+    """Something is wrong that the message says how to mend."""
+
+
+class DocumentError(GroundworkError):
+    """A document is missing or invalid; the message names the file, the path in it and what is expected."""
+
+
+class SourceError(GroundworkError):
+    """The operational system cannot be read, or does not give what the contract promises."""
+
+
+class ContractBreach(GroundworkError):
+    """Too many rows break the contract."""
+
+
+class NotEnoughData(GroundworkError):
+    """There is too little data for what was asked."""
+
+
+class NoChampion(GroundworkError):
+    """No model version has been promoted."""
+
+
+class BundleError(GroundworkError):
+    """A model's serving bundle is damaged, altered, or cannot be served here."""

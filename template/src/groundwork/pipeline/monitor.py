@@ -1,0 +1,109 @@
+"""Monitor: have the predictions of a window drifted from what the champion was trained on?"""
+
+from datetime import UTC, datetime
+
+import mlflow
+import pandas as pd
+from prefect import flow
+
+from groundwork.contract import Dataset
+from groundwork.errors import GroundworkError
+from groundwork.features import arrays
+from groundwork.monitoring.drift import SCORE, DriftUnknown, measure
+from groundwork.pipeline.score import champion_of, newest_window
+from groundwork.predictor import Predictor
+from groundwork.registry import Registry, Version
+from groundwork.settings import Settings
+from groundwork.snapshots import Snapshots
+from groundwork.store import Drift, DriftStatus, Prediction, Store
+from groundwork.windows import Window
+
+
+def check_drift(settings: Settings, store: Store, window: Window) -> Drift:
+    """Measure drift for the window and record the result, whatever it is.
+
+    Never raises for what it finds: an empty window, a missing column or a failing library gives `unknown`.
+    """
+    report = settings.reports / f"drift-{window.start:%Y-%m-%d}.html"
+    limits = settings.charter.monitoring
+    champion = None
+    status: DriftStatus = "unknown"
+    reason, distances, drifted, kept = "", {}, [], None
+    try:
+        registry = Registry(settings)
+        champion = champion_of(registry)
+        logged = [p for p in store.predictions(*window) if p.model_version == champion.number]
+        reference = reference_frame(settings, registry, champion)
+        measured = measure(reference, logged_frame(logged, settings.contract.dataset), limits, report)
+        distances, drifted = measured.distances, measured.drifted
+        status = "drift" if measured.share > limits.max_drifted_share else "ok"
+        reason = f"{len(drifted)} of {len(distances)} columns drifted, {limits.max_drifted_share:.0%} are tolerated"
+        _keep_in_mlflow(registry, champion, window, status, measured.distances, report)
+        kept = str(report)
+    except (DriftUnknown, GroundworkError) as error:
+        status, reason = "unknown", str(error)
+    except Exception as error:  # a monitor that breaks must not look like a quiet one
+        status, reason = "unknown", f"{type(error).__name__}: {error}"
+    drift = Drift(
+        window.start,
+        window.end,
+        champion.number if champion else None,
+        status,
+        reason,
+        distances,
+        drifted,
+        kept,
+        datetime.now(UTC),
+    )
+    store.record_drift(drift)
+    return drift
+
+
+def reference_frame(settings: Settings, registry: Registry, champion: Version) -> pd.DataFrame:
+    """The champion's training rows, from the snapshot it was trained on, with the champion's scores."""
+    dataset = settings.contract.dataset
+    rows = Snapshots(settings.snapshots, dataset).read(
+        datetime.fromisoformat(champion.tags["train_start"]),
+        datetime.fromisoformat(champion.tags["train_end"]),
+        int(champion.tags["snapshot_version"]),
+    )
+    columns = arrays({each.name: rows[each.name].to_pylist() for each in dataset.features}, dataset.features)
+    predictor = Predictor(registry.pull(champion), champion.bundle_sha256)
+    return pd.DataFrame(columns).assign(**{SCORE: predictor.scores(columns)})
+
+
+def logged_frame(logged: list[Prediction], dataset: Dataset) -> pd.DataFrame:
+    """The features and scores of logged predictions, one row each."""
+    names = set().union(*(prediction.features for prediction in logged)) if logged else set()
+    present = [feature for feature in dataset.features if feature.name in names]
+    columns = {each.name: [prediction.features.get(each.name) for prediction in logged] for each in present}
+    return pd.DataFrame(arrays(columns, present)).assign(**{SCORE: [prediction.score for prediction in logged]})
+
+
+@flow(name="monitor")
+def monitor(start: datetime | None = None, end: datetime | None = None) -> Drift:
+    """Check drift in [start, end), by default in the newest window. Raises DriftUnknown if nobody can tell."""
+    settings = Settings()
+    store = Store(settings.store)
+    with store.recorded("monitor") as run:
+        window = Window(start, end) if start and end else newest_window(settings)
+        drift = check_drift(settings, store, window)
+        run.message = drift.reason
+        if drift.status == "unknown":
+            raise DriftUnknown(f"drift in {window} is unknown: {drift.reason}")
+    return drift
+
+
+def _keep_in_mlflow(
+    registry: Registry,
+    champion: Version,
+    window: Window,
+    status: DriftStatus,
+    distances: dict[str, float],
+    report: object,
+) -> None:
+    registry.use_experiment()
+    with mlflow.start_run(run_name="monitor"):
+        mlflow.set_tags({"model_version": champion.number, "window": str(window), "drift_status": status})
+        mlflow.log_metrics({f"drift.{name}": distance for name, distance in distances.items()})
+        mlflow.log_artifact(str(report))

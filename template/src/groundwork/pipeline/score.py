@@ -1,0 +1,94 @@
+"""Score: the champion's predictions for a whole window, into the prediction log."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+
+from prefect import flow
+
+from groundwork.errors import NoChampion, NotEnoughData
+from groundwork.features import arrays
+from groundwork.predictor import Predictor
+from groundwork.registry import Registry, Version
+from groundwork.settings import Settings
+from groundwork.snapshots import Snapshots
+from groundwork.store import Prediction, Store
+from groundwork.windows import Window, window_of
+from use_case import decision
+
+NAMESPACE = uuid.UUID("5f2b5c1e-6a53-4c8b-9a0e-0b9a4c0f1d3a")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a run answered."""
+
+    window: Window
+    rows: int
+    model_version: str
+    decisions: dict[str, int]
+
+
+def champion_of(registry: Registry) -> Version:
+    """The champion. Raises NoChampion if nothing was promoted."""
+    champion = registry.champion()
+    if champion is None:
+        raise NoChampion(f"no version of {registry.name} has been promoted: run `groundwork train`")
+    return champion
+
+
+def newest_window(settings: Settings) -> Window:
+    """The newest window in the snapshots. Raises NotEnoughData where there is none."""
+    newest = Snapshots(settings.snapshots, settings.contract.dataset).newest()
+    if newest is None:
+        raise NotEnoughData("there are no snapshots yet: run `groundwork ingest` first")
+    return window_of(newest, settings.charter.monitoring.window)
+
+
+def score_window(settings: Settings, store: Store, window: Window) -> Scored:
+    """Score every row of the window. The same rows scored again by the same version are not logged twice."""
+    dataset = settings.contract.dataset
+    registry = Registry(settings)
+    champion = champion_of(registry)
+    rows = Snapshots(settings.snapshots, dataset).read(*window)
+    if not rows.num_rows:
+        raise NotEnoughData(f"the snapshots hold no rows from {window}")
+    columns = {column.name: rows[column.name].to_pylist() for column in dataset.columns}
+    scores = Predictor(registry.pull(champion), champion.bundle_sha256).scores(arrays(columns, dataset.features))
+    decisions = decision.decide(scores, settings.charter.value.parameters).tolist()
+    names = [feature.name for feature in dataset.features]
+    store.log_predictions(
+        [
+            Prediction(
+                prediction_id=str(uuid.uuid5(NAMESPACE, f"{champion.number}|{key}|{at.isoformat()}")),
+                source="batch",
+                entity_key=key,
+                event_time=at,
+                model_version=champion.number,
+                score=score,
+                decision=decided,
+                features=dict(zip(names, features, strict=True)),
+            )
+            for key, at, score, decided, features in zip(
+                columns[dataset.key.name],
+                columns[dataset.event_time.name],
+                scores.tolist(),
+                decisions,
+                zip(*(columns[name] for name in names), strict=True),
+                strict=True,
+            )
+        ]
+    )
+    counts = {action: decisions.count(action) for action in sorted(set(decisions))}
+    return Scored(window, rows.num_rows, champion.number, counts)
+
+
+@flow(name="score")
+def score(start: datetime | None = None, end: datetime | None = None) -> Scored:
+    """Score [start, end), by default the newest window."""
+    settings = Settings()
+    store = Store(settings.store)
+    with store.recorded("score") as run:
+        scored = score_window(settings, store, Window(start, end) if start and end else newest_window(settings))
+        run.rows_in = scored.rows
+    return scored

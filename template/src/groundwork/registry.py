@@ -1,0 +1,137 @@
+"""The model registry in MLflow: versions, their lineage and serving bundle, and the alias of the one that serves.
+
+`python -m groundwork.registry pull FOLDER` fetches the champion's bundle; the service runs it as a child process, so
+that the process which answers requests never imports MLflow.
+"""
+
+import contextlib
+import json
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models.model import ModelInfo
+
+from groundwork.errors import BundleError
+from groundwork.settings import Settings
+
+CHAMPION = "champion"
+BUNDLE = "serving"  # the folder of the run's artefacts that holds the serving bundle
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered version of the pilot's model."""
+
+    number: str
+    run_id: str
+    tags: dict[str, str]
+
+    @property
+    def bundle_sha256(self) -> str:
+        return self.tags["bundle_sha256"]
+
+
+class Registry:
+    """The versions of this pilot's model."""
+
+    def __init__(self, settings: Settings) -> None:
+        mlflow.set_tracking_uri(settings.tracking_uri)
+        self.name = settings.charter.metadata.name
+        self.cache = settings.champion_cache
+        self._artifacts = settings.data_folder / "mlartifacts"
+        self._local = settings.tracking_uri.startswith("sqlite:")
+        self._client = MlflowClient()
+
+    def use_experiment(self) -> None:
+        """Runs that start from now on belong to the pilot's experiment."""
+        if self._client.get_experiment_by_name(self.name) is None:
+            # A server says where artefacts go; without one they would land in the current folder.
+            location = self._artifacts.as_uri() if self._local else None
+            mlflow.create_experiment(self.name, artifact_location=location)
+        mlflow.set_experiment(self.name)
+
+    def register(self, model: ModelInfo, tags: dict[str, str]) -> Version:
+        """Register a logged model with its lineage."""
+        with contextlib.suppress(MlflowException):  # it is there already
+            self._client.create_registered_model(self.name)
+        return _version(
+            self._client.create_model_version(
+                self.name, model.model_uri, model.run_id, {"run_id": model.run_id} | tags, model_id=model.model_id
+            )
+        )
+
+    def find(self, lineage: str) -> Version | None:
+        """The version that was made from exactly this data, code and documents."""
+        try:
+            found = self._client.search_model_versions(f"name = '{self.name}' and tag.lineage = '{lineage}'")
+        except MlflowException:
+            return None
+        return _version(found[0]) if found else None
+
+    def champion(self) -> Version | None:
+        """The promoted version; None if there is none."""
+        try:
+            return _version(self._client.get_model_version_by_alias(self.name, CHAMPION))
+        except MlflowException as error:
+            # MLflow answers a missing alias with INVALID_PARAMETER_VALUE, a missing model with RESOURCE_DOES_NOT_EXIST.
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+
+    def record_verdict(self, version: Version, verdict: dict[str, Any]) -> None:
+        """Keep the gate's evidence with the version and its run."""
+        self._client.log_dict(version.run_id, verdict, f"gate/{version.number}.json")
+        outcome = "promoted" if verdict["promoted"] else "refused"
+        self._client.set_model_version_tag(self.name, version.number, "gate", outcome)
+
+    def promote(self, version: Version) -> None:
+        """Make it the one that serves."""
+        self._client.set_registered_model_alias(self.name, CHAMPION, version.number)
+
+    def pull(self, version: Version) -> Path:
+        """The folder with the version's serving bundle, fetched if it is not in the cache."""
+        folder = self.cache / version.number / version.bundle_sha256[:16]
+        if folder.is_dir():
+            return folder
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+            fetched = mlflow.artifacts.download_artifacts(
+                run_id=version.run_id, artifact_path=BUNDLE, dst_path=temporary
+            )
+            if not (Path(fetched) / "bundle.json").is_file():
+                raise BundleError(f"version {version.number} of {self.name} has no serving bundle")
+            if not folder.is_dir():
+                Path(fetched).rename(folder)
+        return folder
+
+
+def _version(found: ModelVersion) -> Version:
+    return Version(str(found.version), found.tags["run_id"], dict(found.tags))
+
+
+def main() -> int:
+    """Print the champion's version, digest and bundle folder as JSON; exit 1 with a message if there is none."""
+    settings = Settings()
+    settings.prepare_environment()
+    registry = Registry(settings)
+    champion = registry.champion()
+    if champion is None:
+        print(f"no version of {registry.name} has the alias {CHAMPION}: run `groundwork train`", file=sys.stderr)
+        return 1
+    print(
+        json.dumps(
+            {"version": champion.number, "sha256": champion.bundle_sha256, "folder": str(registry.pull(champion))}
+        )
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""Every environment variable that the system reads, in one place."""
+
+import os
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from groundwork.charter import Charter
+from groundwork.contract import Contract
+from groundwork.errors import DocumentError
+from groundwork.owners import Owners
+
+
+def _find_home() -> Path:
+    """The nearest folder upwards that holds a charter."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "charter.yaml").is_file():
+            return folder
+    raise DocumentError(
+        f"charter.yaml: not found in {here} or above it; run this inside the pilot's folder or set GROUNDWORK_HOME"
+    )
+
+
+class Settings(BaseSettings):
+    """Read from the environment; the defaults run everything on one laptop, with nothing to install."""
+
+    model_config = SettingsConfigDict(env_prefix="GROUNDWORK_", extra="ignore", frozen=True)
+
+    home: Path = Field(default_factory=_find_home, description="The pilot's folder.")
+    data: Path = Field(default=Path("data"), description="Everything that is written, relative to home.")
+    source_url: str = Field(default="", description="The operational system, as an Ibis connection URL.")
+    mlflow_tracking_uri: str = Field(default="", validation_alias="MLFLOW_TRACKING_URI")
+    host: str = "127.0.0.1"
+    port: PositiveInt = 8000
+    max_records: PositiveInt = Field(default=1000, description="Records in one request.")
+    max_body_bytes: PositiveInt = Field(default=1_000_000, description="Size of one request.")
+    registry_timeout_seconds: PositiveFloat = Field(default=60, description="For fetching the champion.")
+    registry_retry_seconds: PositiveFloat = Field(default=10, description="Between two attempts.")
+
+    @field_validator("home")
+    @classmethod
+    def _is_a_pilot(cls, home: Path) -> Path:
+        if not (home / "charter.yaml").is_file():
+            raise ValueError(f"there is no charter.yaml in {home}")
+        return home.resolve()
+
+    @cached_property
+    def charter(self) -> Charter:
+        return Charter.load(self.home / "charter.yaml")
+
+    @cached_property
+    def contract(self) -> Contract:
+        return Contract.load(self.home / "contract.yaml")
+
+    @cached_property
+    def owners(self) -> Owners:
+        """The owners; one must be named for the contract's data set."""
+        owners = Owners.load(self.home / "OWNERS")
+        dataset = self.contract.dataset.name
+        if dataset not in owners.accountable.data:
+            raise DocumentError(f"OWNERS: accountable.data: names nobody for the data set {dataset} of contract.yaml")
+        return owners
+
+    @property
+    def data_folder(self) -> Path:
+        return self.home / self.data
+
+    @property
+    def source(self) -> str:
+        return self.source_url or f"duckdb://{self.data_folder / 'operational.duckdb'}"
+
+    @property
+    def snapshots(self) -> Path:
+        return self.data_folder / "snapshots" / self.contract.dataset.name
+
+    @property
+    def quarantine(self) -> Path:
+        return self.data_folder / "quarantine" / self.contract.dataset.name
+
+    @property
+    def store(self) -> Path:
+        return self.data_folder / "groundwork.db"
+
+    @property
+    def reports(self) -> Path:
+        return self.data_folder / "reports"
+
+    @property
+    def champion_cache(self) -> Path:
+        return self.data_folder / "champion"
+
+    @property
+    def tracking_uri(self) -> str:
+        return self.mlflow_tracking_uri or f"sqlite:///{self.data_folder / 'mlflow.db'}"
+
+    def prepare_environment(self) -> None:
+        """Tell the libraries, before they are imported, to keep their files in the pilot and not to phone home."""
+        self.data_folder.mkdir(parents=True, exist_ok=True)
+        os.environ.update(QUIET)
+        for name, value in {
+            "MLFLOW_TRACKING_URI": self.tracking_uri,
+            "PREFECT_HOME": str(self.data_folder / "prefect"),
+            "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+            "PREFECT_LOGGING_LEVEL": "WARNING",
+        }.items():
+            os.environ.setdefault(name, value)
+
+
+# MLflow takes only the word `true`, Prefect's server only its own variable, Evidently anything.
+QUIET = {
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
