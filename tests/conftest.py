@@ -1,0 +1,73 @@
+"""What the tests share: this repository as a released template, projects rendered from it, and one that really runs."""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from support import ROOT, commit, copy, execute, files, release
+
+RELEASE = "v1000.0.0"  # above every real one, so that this is the version that a copy chooses
+
+# No setting of the person who runs the tests may decide how they end.
+for name in list(os.environ):
+    if name.startswith(("GROUNDWORK_", "MLFLOW_", "PREFECT_", "COPIER_", "GIT_DIR", "GIT_INDEX", "VIRTUAL_ENV")):
+        del os.environ[name]
+for role in ("AUTHOR", "COMMITTER"):
+    os.environ[f"GIT_{role}_NAME"] = "Ada Lovelace"
+    os.environ[f"GIT_{role}_EMAIL"] = "ada@example.com"
+if shutil.which("uv") is None:  # the one beside the Python that runs the tests will do
+    os.environ["PATH"] += os.pathsep + str(Path(sys.executable).parent)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The quick tests first: where one of them fails, nobody waits for the slow ones."""
+    items.sort(key=lambda item: [item.get_closest_marker(mark) is not None for mark in ("container", "slow")])
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This repository, uncommitted work included, as a release: a copy finds it by its tag, as for everybody."""
+    clone = tmp_path_factory.mktemp("released") / "groundwork"
+    execute(ROOT, "git", "clone", "--quiet", "--no-checkout", str(ROOT), str(clone))
+    for name in files(ROOT):
+        (clone / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, clone / name)
+    (clone / "RELEASE").write_text(RELEASE)  # so that there is always something to commit
+    release(clone, RELEASE)
+    return clone
+
+
+@pytest.fixture(scope="session")
+def render(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Writes a project with the given answers, and defaults for the others; returns its folder."""
+
+    def run(folder: str = "pilot", **answers: Any) -> Path:
+        project = tmp_path_factory.mktemp("rendered") / folder
+        copy(template, project, **answers)
+        return project
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def late_flights() -> dict[str, Any]:
+    """The answers of the demo."""
+    answers = yaml.safe_load((ROOT / "examples/late-flights.yml").read_text(encoding="utf-8"))
+    assert isinstance(answers, dict)
+    return answers
+
+
+@pytest.fixture(scope="session")
+def pilot(render: Callable[..., Path], late_flights: dict[str, Any]) -> Path:
+    """The demo's project, installed and committed, its whole loop run once. Slow, and shared: do not change it."""
+    project = render("late-flights", **late_flights)
+    execute(project, "uv", "sync")
+    commit(project)
+    execute(project, "uv", "run", "groundwork", "up", "--once")
+    return project

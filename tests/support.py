@@ -1,0 +1,50 @@
+"""What the tests do over and over: run commands, commit, release, write a project."""
+
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import copier
+
+ROOT = Path(__file__).parents[1]
+PYTHON = sys.executable  # with the tools of requirements-dev.txt
+
+
+def execute(folder: Path, *command: str) -> str:
+    """Run a command in a folder and return what it printed; if it fails, the test fails with its words."""
+    done = subprocess.run(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert done.returncode == 0, f"`{' '.join(command)}` ended with {done.returncode}:\n{done.stdout[-8000:]}"
+    return done.stdout
+
+
+def files(folder: Path) -> list[str]:
+    """What git knows of in a folder, or would add: nothing that was deleted, nothing ignored."""
+    listed = execute(folder, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+    return [name for name in listed if (folder / name).is_file()]
+
+
+def commit(folder: Path) -> None:
+    """Commit everything in a folder; make it a repository first, if it is none."""
+    execute(folder, "git", "init", "--quiet")
+    execute(folder, "git", "add", "--all")
+    execute(folder, "git", "-c", "commit.gpgsign=false", "commit", "--quiet", "--no-verify", "--message", "Change")
+
+
+def release(folder: Path, version: str) -> None:
+    """Commit everything in a template and tag it as a version."""
+    commit(folder)
+    execute(folder, "git", "-c", "tag.gpgsign=false", "tag", "--annotate", version, "--message", version)
+
+
+def copy(template: Path, project: Path, **answers: Any) -> None:
+    """Write a project as `copier copy --defaults` does, without trust."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)
+        copier.run_copy(str(template), project, data=answers, defaults=True, quiet=True, unsafe=False)
+
+
+def update(project: Path, **answers: Any) -> None:
+    """Bring a project up to date as `copier update --defaults` does, without trust."""
+    copier.run_update(project, data=answers, defaults=True, overwrite=True, quiet=True, unsafe=False)

@@ -1,0 +1,86 @@
+"""A generated project, really installed and run: whatever it ships works, and its own checks find nothing."""
+
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from support import PYTHON, commit, execute
+
+pytestmark = pytest.mark.slow
+
+GITHUB, GITLAB = ".github/workflows/checks.yml", ".gitlab-ci.yml"
+
+
+def steps(ci_file: Path) -> list[str]:
+    """The commands that a CI file runs, but for the one that installs uv."""
+    content = yaml.safe_load(ci_file.read_text(encoding="utf-8"))
+    job = content["jobs"]["checks"]["steps"] if "jobs" in content else content["checks"]["script"]
+    lines = [step if isinstance(step, str) else step.get("run", "") for step in job]
+    return [line for line in lines if line and "install uv" not in line]
+
+
+@pytest.fixture(scope="module")
+def ci_steps(render: Callable[..., Path]) -> list[str]:
+    """What the CI files run; each service's runs the same."""
+    github = steps(render(ci="github") / GITHUB)
+    assert github == steps(render(ci="gitlab") / GITLAB)
+    return github
+
+
+def test_ci_finds_nothing(pilot: Path, ci_steps: list[str]) -> None:
+    """Its format, lint, types, documents and tests, just as CI runs them."""
+    assert len(ci_steps) == 6
+    for step in ci_steps:
+        execute(pilot, *shlex.split(step))
+
+
+def test_running_it_leaves_nothing_to_commit(pilot: Path) -> None:
+    """Data, models and reports go where git does not look; the lock file stays as it was made."""
+    assert execute(pilot, "git", "status", "--porcelain") == ""
+
+
+@pytest.fixture
+def clone(pilot: Path, tmp_path: Path) -> Path:
+    """The pilot's repository, to change; it works in the pilot's environment."""
+    folder = tmp_path / "clone"
+    execute(tmp_path, "git", "clone", "--quiet", str(pilot), str(folder))
+    (folder / ".venv").symlink_to(pilot / ".venv")
+    return folder
+
+
+def hooks(folder: Path) -> str:
+    return execute(folder, PYTHON, "-m", "pre_commit", "run", "--all-files")
+
+
+def test_hooks_pass_on_what_was_generated(clone: Path) -> None:
+    assert hooks(clone).count("Passed") == 5
+
+
+def test_hooks_stop_a_file_left_in_conflict(clone: Path) -> None:
+    (clone / "ruff.toml").write_text("<<<<<<< before updating\nline-length = 99\n=======\n>>>>>>> after updating\n")
+    with pytest.raises(AssertionError, match=r"no file is left in conflict\.+Failed"):
+        hooks(clone)
+
+
+def test_hooks_stop_a_charter_that_is_not_valid(clone: Path) -> None:
+    charter = clone / "charter.yaml"
+    charter.write_text(
+        charter.read_text(encoding="utf-8").replace("currency: EUR", "currency: money"), encoding="utf-8"
+    )
+    with pytest.raises(AssertionError, match=r"groundwork check\.+Failed(.|\n)*currency"):
+        hooks(clone)
+
+
+def test_a_project_of_defaults_says_what_is_still_open(render: Callable[..., Path], pilot: Path) -> None:
+    """Valid, since work can start; and its owners are told which answers are missing."""
+    project = render("night-shift")
+    (project / ".venv").symlink_to(pilot / ".venv")
+    shutil.copy(pilot / "uv.lock", project)
+    commit(project)
+    said = execute(project, str(pilot / ".venv/bin/groundwork"), "check")
+    for open_question in ("decision.statement", "decision.withoutModel", "plan.day0", "accountable.model.name"):
+        assert open_question in said
