@@ -1,0 +1,1 @@
+"""The pilot's image, really built and run."""

@@ -1,0 +1,140 @@
+"""The pilot's image, built and run as in production: no rights, a read-only disk, the registry across a network."""
+
+import json
+import re
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Container, Docker, Run, Tracking, figures
+
+pytestmark = [pytest.mark.container, pytest.mark.slow]
+
+GRACE = 10  # seconds that `docker stop` gives unless told otherwise
+NOT_FOR_SERVING = {"evidently", "ibis-framework", "mlflow", "pandas", "prefect", "pyarrow", "scikit-learn", "skops"}
+
+# Run in the pilot's own environment: the newest rows as requests, and what the trained pipeline itself says of them.
+IN_THE_PILOT = """
+import json, sys
+from datetime import datetime, timedelta
+import mlflow, pandas as pd
+from groundwork.features import arrays
+from groundwork.settings import Settings
+from groundwork.snapshots import Snapshots
+from use_case import decision
+
+settings = Settings()
+settings.prepare_environment()
+dataset = settings.contract.dataset
+snapshots = Snapshots(settings.snapshots, dataset)
+rows = snapshots.read(start=snapshots.newest() - timedelta(days=1)).slice(length=200)
+model = mlflow.sklearn.load_model(f"models:/{settings.charter.metadata.name}@champion")
+columns = {column.name: rows[column.name].to_pylist() for column in dataset.features}
+scores = model.predict_proba(pd.DataFrame(arrays(columns, dataset.features)))[:, 1]
+json.dump(
+    {
+        "records": rows.select([column.name for column in dataset.requested]).to_pylist(),
+        "scores": scores.tolist(),
+        "decisions": decision.decide(scores, settings.charter.value.parameters).tolist(),
+    },
+    sys.stdout,
+    default=datetime.isoformat,
+)
+"""
+
+
+@pytest.fixture(scope="module")
+def expected(pilot: Path, tracking: Tracking) -> dict[str, list[Any]]:
+    """Requests, and what the service has to answer."""
+    said = subprocess.run(
+        [pilot / ".venv/bin/python", "-c", IN_THE_PILOT], env=tracking.environment, text=True, stdout=subprocess.PIPE
+    )
+    assert said.returncode == 0
+    found = json.loads(said.stdout)
+    assert isinstance(found, dict)
+    assert len(set(found["scores"])) > 10  # or agreement would mean little
+    return found
+
+
+def test_answers_as_the_trained_pipeline_does(service: Container, expected: dict[str, list[Any]]) -> None:
+    answer = service.ask("/predict", {"records": expected["records"]})
+    assert answer.status == 200, answer.body
+    predictions = answer.body["predictions"]
+    assert [prediction["score"] for prediction in predictions] == pytest.approx(expected["scores"], abs=1e-5)
+    assert [prediction["decision"] for prediction in predictions] == expected["decisions"]
+
+
+def test_what_it_has_answered_outlives_it(docker: Docker, run: Run, image: str, expected: dict[str, list[Any]]) -> None:
+    volume = docker("volume", "create")
+    try:
+        with run("--volume", f"{volume}:/app/data") as container:
+            container.wait_until_healthy()
+            answer = container.ask("/predict", {"records": expected["records"][:3]})
+            docker("kill", container.id)
+        read = (
+            "import sqlite3; log = sqlite3.connect('/app/data/groundwork.db'); "
+            "print(*(row[0] for row in log.execute('select prediction_id from predictions')))"
+        )
+        kept = docker("run", "--rm", "--volume", f"{volume}:/app/data", image, "python", "-c", read)
+        assert sorted(kept.split()) == sorted(prediction["prediction_id"] for prediction in answer.body["predictions"])
+    finally:
+        docker("volume", "rm", "--force", volume)
+
+
+def test_runs_as_nobody_with_no_rights(service: Container) -> None:
+    status = dict(line.split(":\t", 1) for line in service.python("print(open('/proc/1/status').read())").splitlines())
+    assert status["Uid"].split() == ["10001"] * 4
+    assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 0
+    assert status["NoNewPrivs"] == "1"
+
+
+def test_could_not_write_into_itself_even_on_a_writable_disk(docker: Docker, image: str) -> None:
+    paths = "/", "/app", "/app/charter.yaml", "/opt/venv", "/app/data", "/tmp"
+    code = f"import os; print(*(path for path in {paths} if os.access(path, os.W_OK)))"
+    assert docker("run", "--rm", image, "python", "-c", code).split() == ["/app/data", "/tmp"]
+
+
+def test_holds_the_three_documents_and_nothing_else_of_the_project(service: Container) -> None:
+    found = service.python("import os; print(*os.listdir('/app'))").split()
+    assert sorted(found) == ["OWNERS", "charter.yaml", "contract.yaml", "data"]
+
+
+def test_carries_nothing_that_trains(service: Container) -> None:
+    installed = json.loads(
+        service.python(
+            "import json; from importlib.metadata import distributions; "
+            "print(json.dumps([found.metadata['Name'].lower() for found in distributions()]))"
+        )
+    )
+    assert "mlflow-skinny" in installed  # or this test sees nothing
+    assert NOT_FOR_SERVING.isdisjoint(installed)
+    modules = "evidently", "flask", "ibis", "pandas", "prefect", "sklearn", "sqlalchemy"
+    code = f"from importlib.util import find_spec; print(*filter(find_spec, {modules}))"
+    assert service.python(code) == ""
+
+
+def test_without_a_champion_lives_but_is_not_ready(run: Run, pilot: Path, tmp_path: Path) -> None:
+    charter = (pilot / "charter.yaml").read_text(encoding="utf-8")
+    nobodys = tmp_path / "charter.yaml"
+    nobodys.write_text(re.sub(r"(?m)^(  name: ).*", r"\1never-trained", charter, count=1), encoding="utf-8")
+    with run("--volume", f"{nobodys}:/app/charter.yaml:ro") as container:
+        container.wait_until_live()
+        # The registry has been asked, and knows no champion: that is an answer, not a start still under way.
+        container.wait_until(lambda: "never-trained" in container.ask("/health/ready").body["detail"], "told so")
+        assert container.ask("/health/ready").status == 503
+        assert container.ask("/health/live").status == 200
+        assert container.state("State.Health.Status") != "healthy"
+
+
+def test_ends_when_told_to(docker: Docker, run: Run) -> None:
+    with run() as container:
+        container.wait_until_healthy()
+        began = time.monotonic()
+        docker("stop", "--time", GRACE, container.id)
+        took = time.monotonic() - began
+        figures["ended after"] = f"{took:.1f} s"
+        assert container.state("State.ExitCode") == 0  # 137, had it been killed
+        assert took < GRACE
