@@ -1,4 +1,7 @@
-"""The command line: one verb per thing a person does. Exit codes: 0 done, 1 refused or failed, 2 wrong use or unknown."""
+"""The command line: one verb per thing a person does.
+
+Exit codes: 0 done, 1 refused or failed, 2 wrong use, or drift unknown.
+"""
 
 import contextlib
 import json
@@ -8,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 import warnings
@@ -151,6 +155,8 @@ def up(
         if not settings.source_url:
             with step("seed") as said:
                 said.append(_release(settings, everything=True))
+        with step("start") as said:
+            said.append(_start_orchestration())
         with step("ingest") as said:
             said += _ingest(None, None)
         _train(settings)
@@ -184,6 +190,8 @@ def status() -> None:
         champion = Registry(settings).champion()
         owner = settings.owners.accountable.model
         console.print(f"champion  {f'version {champion.number}' if champion else 'none: run `groundwork train`'}")
+        for line in _scale_line(settings, float(champion.tags["gain_per_1000"])) if champion else []:
+            console.print(f"          {line}", soft_wrap=True)
         store = Store(settings.store)
         for run in sorted(store.latest_runs(True) + store.latest_runs(False), key=lambda run: run.started_at):
             mark = "[green]✓[/]" if run.succeeded else "[red]✗[/]"
@@ -210,6 +218,22 @@ def _release(settings: Settings, everything: bool) -> str:
         settings.data_folder / "operational.duckdb", operational_system.LAST_MONTH if everything else None
     )
     return f"the operational system holds {rows:,} flights, up to month {newest} of 2013"
+
+
+def _start_orchestration() -> str:
+    """Start Prefect's embedded server, unless there is one, while this process imports what the flows need."""
+    from prefect import get_client
+
+    def connect() -> None:
+        with get_client(sync_client=True) as client:
+            client.hello()
+
+    connecting = threading.Thread(target=connect)
+    connecting.start()
+    import groundwork.pipeline.train  # noqa: F401
+
+    connecting.join()
+    return f"Prefect at {os.environ.get('PREFECT_API_URL', 'an embedded server')}"
 
 
 def _ingest(since: datetime | None, until: datetime | None) -> list[str]:
@@ -254,7 +278,19 @@ def _train(settings: Settings) -> bool:
         console.print(f"[red]✗[/] {'gate':<8} version {trained.version} is refused")
         for reason in trained.verdict.reasons:
             console.print(f"  {'':<8} {escape(reason)}", soft_wrap=True)
+    for line in _scale_line(settings, trained.gain_per_1000):
+        console.print(f"  {'':<8} {line}", soft_wrap=True)
     return trained.verdict.promoted
+
+
+def _scale_line(settings: Settings, gain_per_1000: float) -> list[str]:
+    """How far the gain is from the charter's line, on past data: what it makes in service is not known yet."""
+    currency = settings.charter.value.currency
+    return [
+        f"ready to scale ({criterion.id}): {criterion.op} {criterion.threshold:,.0f} {currency} per 1,000 decisions more "
+        f"than without the model; on past data it is {gain_per_1000:,.0f}"
+        for criterion in settings.charter.ready_to_scale.criteria
+    ]
 
 
 def _score(since: datetime | None, until: datetime | None) -> str:
@@ -356,7 +392,9 @@ def _what_next(settings: Settings, address: str, serving: bool) -> None:
         console.print("  uv run groundwork serve     serve the champion; the API is described at /docs")
         console.print("  uv run groundwork status    champion, flows and drift at a glance")
         console.print("  uv run groundwork --help    all verbs")
-    console.print("Bring your own: contract.yaml, src/use_case/, charter.yaml, OWNERS; README.md tells how.")
+    console.print(
+        "Bring your own: contract.yaml, src/use_case/, charter.yaml, OWNERS; README.md tells how.", soft_wrap=True
+    )
 
 
 def _http(url: str, body: bytes | None = None) -> Any:

@@ -6,7 +6,9 @@ carry no rule (names, links, classification) are allowed and left alone.
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from groundwork.documents import Document, Part
 
@@ -29,6 +31,13 @@ class StandardPart(Part):
             return content
         read = {field.alias for field in cls.model_fields.values()}
         return {key: value for key, value in content.items() if key in read or key not in cls.unread}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        schema = handler.resolve_ref_schema(handler(core_schema))
+        read = schema["properties"]
+        schema["properties"] = {key: {"description": "Not read."} for key in sorted(cls.unread - set(read))} | read
+        return schema
 
 
 class Options(StandardPart):

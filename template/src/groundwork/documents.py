@@ -43,13 +43,11 @@ def unanswered(part: Any, path: str = "") -> list[str]:
         part = part.model_dump(by_alias=True)
     if isinstance(part, str):
         return [path] if part.startswith(UNANSWERED) else []
+    if isinstance(part, list | tuple):
+        part = dict(enumerate(part))
     if isinstance(part, dict):
-        items = part.items()
-    elif isinstance(part, list | tuple):
-        items = enumerate(part)
-    else:
-        return []
-    return [found for key, value in items for found in unanswered(value, f"{path}.{key}".lstrip("."))]
+        return [found for key, value in part.items() for found in unanswered(value, f"{path}.{key}".lstrip("."))]
+    return []
 
 
 class _UniqueKeys(yaml.SafeLoader):

@@ -23,6 +23,4 @@ def arrays(columns: Mapping[str, Sequence[Any]], features: Iterable[Column]) -> 
 def _array(values: Sequence[Any], logical_type: str) -> NDArray:
     if logical_type == "string":
         return np.array([MISSING_TEXT if value is None else value for value in values], dtype=object)
-    if isinstance(values, np.ndarray):
-        return values.astype(np.float32)
     return np.array([np.nan if value is None else value for value in values], dtype=np.float32)

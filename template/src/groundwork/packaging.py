@@ -25,16 +25,15 @@ def pack(model: Any, frame: pd.DataFrame, decide: Decide, folder: Path) -> Bundl
     The ONNX model is taken only if it answers every row of `frame` (the evaluation window) within TOLERANCE of the
     pipeline and with the same decision; otherwise the bundle holds the pipeline and says why.
     """
+    names = [str(name) for name in frame]
     scores = model.predict_proba(frame)[:, 1]
     sample = Sample(
-        features={name: _plain(frame[name].head(SAMPLE_ROWS)) for name in frame},
+        features={name: _plain(frame[name].head(SAMPLE_ROWS)) for name in names},
         scores=[float(score) for score in scores[:SAMPLE_ROWS]],
     )
 
     def write(form: Any, content: bytes, reason: str) -> Predictor:
-        bundle = Bundle(
-            format=form, reason=reason, file=f"model.{form}", sha256="", features=list(frame), sample=sample
-        )
+        bundle = Bundle(format=form, reason=reason, file=f"model.{form}", sha256="", features=names, sample=sample)
         bundle.sha256 = bundle_digest(bundle, content)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / bundle.file).write_bytes(content)

@@ -90,6 +90,9 @@ class Registry:
         self._client.log_dict(version.run_id, verdict, f"gate/{version.number}.json")
         outcome = "promoted" if verdict["promoted"] else "refused"
         self._client.set_model_version_tag(self.name, version.number, "gate", outcome)
+        self._client.set_model_version_tag(
+            self.name, version.number, "gain_per_1000", f"{verdict['gain_per_1000']:.2f}"
+        )
 
     def promote(self, version: Version) -> None:
         """Make it the one that serves."""

@@ -105,6 +105,8 @@ class Settings(BaseSettings):
             "PREFECT_HOME": str(self.data_folder / "prefect"),
             "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
             "PREFECT_LOGGING_LEVEL": "WARNING",
+            "OMP_WAIT_POLICY": "passive",  # threads that spin while they wait stall on a busy machine
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # seven by default: four minutes until a dead server is said to be dead
         }.items():
             os.environ.setdefault(name, value)
 
@@ -115,4 +117,6 @@ QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_UV_AUTO_DETECT": "false",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
 }

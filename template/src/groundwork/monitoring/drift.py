@@ -43,10 +43,10 @@ def measure(reference: pd.DataFrame, current: pd.DataFrame, limits: Monitoring, 
     for side, frame in (("the training window", reference), ("the logged predictions", current)):
         if len(frame) < limits.min_rows:
             raise DriftUnknown(f"{side}: {len(frame):,} rows, at least {limits.min_rows:,} are needed")
-        missing = [name for name in reference.columns.union(current.columns) if name not in frame]
+        missing = [str(name) for name in reference.columns.union(current.columns) if name not in frame]
         if missing:
             raise DriftUnknown(f"{side}: the column {', '.join(missing)} is missing")
-        empty = [name for name in frame if frame[name].isna().all()]
+        empty = [str(name) for name in frame if frame[name].isna().all()]
         if empty:
             raise DriftUnknown(f"{side}: the column {', '.join(empty)} holds no values")
     numbers = [name for name in reference if pd.api.types.is_numeric_dtype(reference[name])]
@@ -70,7 +70,7 @@ def measure(reference: pd.DataFrame, current: pd.DataFrame, limits: Monitoring, 
         for metric in snapshot.dict()["metrics"]
         if metric["config"]["type"].endswith("ValueDrift")
     }
-    unmeasured = [name for name in reference if not distances.get(str(name), float("nan")) >= 0]
+    unmeasured = [str(name) for name in reference if not distances.get(str(name), float("nan")) >= 0]
     if unmeasured:
         raise DriftUnknown(f"Evidently gave no distance for {', '.join(unmeasured)}")
     report.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """Monitor: have the predictions of a window drifted from what the champion was trained on?"""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import mlflow
 import pandas as pd
@@ -9,7 +10,7 @@ from prefect import flow
 from groundwork.contract import Dataset
 from groundwork.errors import GroundworkError
 from groundwork.features import arrays
-from groundwork.monitoring.drift import SCORE, DriftUnknown, measure
+from groundwork.monitoring.drift import SCORE, DriftUnknown, Measured, measure
 from groundwork.pipeline.score import champion_of, newest_window
 from groundwork.predictor import Predictor
 from groundwork.registry import Registry, Version
@@ -24,36 +25,40 @@ def check_drift(settings: Settings, store: Store, window: Window) -> Drift:
 
     Never raises for what it finds: an empty window, a missing column or a failing library gives `unknown`.
     """
-    report = settings.reports / f"drift-{window.start:%Y-%m-%d}.html"
-    limits = settings.charter.monitoring
-    champion = None
-    status: DriftStatus = "unknown"
-    reason, distances, drifted, kept = "", {}, [], None
+    version, measured, report, reason = None, None, None, ""
     try:
         registry = Registry(settings)
         champion = champion_of(registry)
-        logged = [p for p in store.predictions(*window) if p.model_version == champion.number]
-        reference = reference_frame(settings, registry, champion)
-        measured = measure(reference, logged_frame(logged, settings.contract.dataset), limits, report)
-        distances, drifted = measured.distances, measured.drifted
-        status = "drift" if measured.share > limits.max_drifted_share else "ok"
-        reason = f"{len(drifted)} of {len(distances)} columns drifted, {limits.max_drifted_share:.0%} are tolerated"
-        _keep_in_mlflow(registry, champion, window, status, measured.distances, report)
-        kept = str(report)
+        version = champion.number
+        logged = [p for p in store.predictions(*window) if p.model_version == version]
+        page = settings.reports / f"drift-{window.start:%Y-%m-%d}.html"
+        found = measure(
+            reference_frame(settings, registry, champion),
+            logged_frame(logged, settings.contract.dataset),
+            settings.charter.monitoring,
+            page,
+        )
+        _keep_in_mlflow(registry, champion, window, found, page)
+        measured, report = found, str(page)
     except (DriftUnknown, GroundworkError) as error:
-        status, reason = "unknown", str(error)
+        reason = str(error)
     except Exception as error:  # a monitor that breaks must not look like a quiet one
-        status, reason = "unknown", f"{type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {error}"
+    status: DriftStatus = "unknown"
+    if measured:
+        tolerated = settings.charter.monitoring.max_drifted_share
+        status = "drift" if measured.share > tolerated else "ok"
+        reason = f"{len(measured.drifted)} of {len(measured.distances)} columns drifted, {tolerated:.0%} are tolerated"
     drift = Drift(
-        window.start,
-        window.end,
-        champion.number if champion else None,
-        status,
-        reason,
-        distances,
-        drifted,
-        kept,
-        datetime.now(UTC),
+        window_start=window.start,
+        window_end=window.end,
+        model_version=version,
+        status=status,
+        reason=reason,
+        distances=measured.distances if measured else {},
+        drifted=measured.drifted if measured else [],
+        report=report,
+        measured_at=datetime.now(UTC),
     )
     store.record_drift(drift)
     return drift
@@ -94,16 +99,10 @@ def monitor(start: datetime | None = None, end: datetime | None = None) -> Drift
     return drift
 
 
-def _keep_in_mlflow(
-    registry: Registry,
-    champion: Version,
-    window: Window,
-    status: DriftStatus,
-    distances: dict[str, float],
-    report: object,
-) -> None:
+def _keep_in_mlflow(registry: Registry, champion: Version, window: Window, measured: Measured, page: Path) -> None:
     registry.use_experiment()
     with mlflow.start_run(run_name="monitor"):
-        mlflow.set_tags({"model_version": champion.number, "window": str(window), "drift_status": status})
-        mlflow.log_metrics({f"drift.{name}": distance for name, distance in distances.items()})
-        mlflow.log_artifact(str(report))
+        mlflow.set_tags({"model_version": champion.number, "window": str(window)})
+        mlflow.log_metrics({f"drift.{name}": distance for name, distance in measured.distances.items()})
+        mlflow.log_metric("drifted_share", measured.share)
+        mlflow.log_artifact(str(page))

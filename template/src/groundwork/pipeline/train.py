@@ -72,6 +72,7 @@ class Trained:
     candidate: Performance
     rule: Performance
     champion: Performance | None
+    gain_per_1000: float  # money more than the no-model rule made
     bundle: str
     rows: int
 
@@ -181,7 +182,8 @@ def train() -> Trained:
         champion_performance = _judged(settings, registry, rival, history.evaluation) if rival else None
         rule = rule_performance(settings, history.evaluation)
         verdict = judge(settings.charter.gate, len(history.evaluation), candidate, rule, champion_performance)
-        registry.record_verdict(version, verdict.as_dict() | {"window": str(history.newest)})
+        gain = candidate.value_per_1000 - rule.value_per_1000
+        registry.record_verdict(version, verdict.as_dict() | {"window": str(history.newest), "gain_per_1000": gain})
         if verdict.promoted and (champion is None or rival):
             registry.promote(version)
         run.message = "promoted" if verdict.promoted else "refused: " + "; ".join(verdict.reasons)
@@ -193,6 +195,7 @@ def train() -> Trained:
         candidate,
         rule,
         champion_performance,
+        gain,
         version.tags["bundle_reason"],
         len(history.training),
     )

@@ -2,14 +2,16 @@
 
 import logging.config
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 
 from groundwork.features import arrays
 from groundwork.service.champion import Champion, ChampionLoader
@@ -145,6 +147,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def too_large(request: Request, error: TooLarge) -> Response:
         return _problem(413, f"the body is larger than {settings.max_body_bytes:,} bytes; send fewer records at once")
 
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> Response:
+        return _problem(error.status_code, str(error.detail), error.headers)
+
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> Response:
         logging.getLogger(__name__).error("unhandled error", exc_info=error)
@@ -208,10 +214,15 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
+def _problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
     """An error as RFC 9457 problem details."""
     return JSONResponse(
-        {"type": "about:blank", "title": _TITLES[status], "status": status, "detail": detail},
+        {
+            "type": "about:blank",
+            "title": _TITLES.get(status, HTTPStatus(status).phrase),
+            "status": status,
+            "detail": detail,
+        },
         status,
         headers,
         media_type="application/problem+json",

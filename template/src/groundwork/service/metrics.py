@@ -19,7 +19,7 @@ from groundwork.store import Store
 
 DRIFT_STATES = ("ok", "drift", "unknown")
 
-disable_created_metrics()  # one more series per series, for nothing
+disable_created_metrics()  # type: ignore[no-untyped-call] # one more series per series, for nothing
 
 
 class Metrics:

@@ -35,7 +35,7 @@ class RequestReader:
             [("records", Annotated[list[record], Meta(min_length=1, max_length=max_records)])],  # type: ignore[valid-type]
             forbid_unknown_fields=True,
         )
-        self._decoder = msgspec.json.Decoder(self._type)
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(self._type)
         self.example = {"records": [{column.name: column.examples[0] for column in self.columns}]}
 
     def read(self, body: bytes) -> dict[str, list[Any]]:
@@ -43,10 +43,16 @@ class RequestReader:
         try:
             records = self._decoder.decode(body).records
         except msgspec.ValidationError as error:
-            raise BadRequest(str(error)) from None
+            raise BadRequest(self._explained(str(error))) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadRequest(f"the body is not valid JSON: {error}") from None
         return {column.name: [getattr(record, column.name) for record in records] for column in self.columns}
+
+    def _explained(self, mistake: str) -> str:
+        """Msgspec's message, with the allowed values where it leaves them out."""
+        field = mistake.rpartition(".")[2].rstrip("`")
+        allowed = {column.name: column.valid_values for column in self.columns}.get(field)
+        return f"{mistake}; allowed are {', '.join(allowed)}" if allowed else mistake
 
     def json_schema(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """The request's JSON Schema for OpenAPI: a reference, and the components it refers to."""
@@ -60,7 +66,7 @@ def _field(column: Column) -> tuple[str, Any] | tuple[str, Any, Any]:
     limits = column.logical_type_options
     kind: Any = _TYPES[column.logical_type]
     if column.valid_values:
-        kind = Literal[column.valid_values]  # type: ignore[valid-type]
+        kind = Literal[column.valid_values]
     elif column.logical_type == "string":
         kind = _limited(kind, min_length=limits.min_length, max_length=limits.max_length, pattern=limits.pattern)
     elif column.logical_type in ("integer", "number"):
