@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -27,6 +27,9 @@ from rich.markup import escape
 from groundwork.documents import unanswered
 from groundwork.errors import GroundworkError
 from groundwork.settings import Settings
+
+if TYPE_CHECKING:
+    from groundwork.pipeline.train import Trained
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 console = Console(highlight=False)
@@ -100,8 +103,8 @@ def ingest(since: Day = None, until: Day = None) -> None:
 def train() -> None:
     """Train a candidate and let the gate judge it. Exit 1 if it is refused."""
     with pilot() as settings:
-        promoted = _train(settings)
-    if not promoted:
+        trained = _train(settings)
+    if not trained.verdict.promoted:
         raise typer.Exit(1)
 
 
@@ -159,7 +162,9 @@ def up(
             said.append(_start_orchestration())
         with step("ingest") as said:
             said += _ingest(None, None)
-        _train(settings)
+        trained = _train(settings)
+        if not trained.verdict.promoted and trained.champion_before is None:
+            raise GroundworkError("there is no champion to serve: better data, a better model, or another gate")
         service, address = _start_service(settings)
         try:
             with step("serve") as said:
@@ -192,14 +197,15 @@ def status() -> None:
         console.print(f"champion  {f'version {champion.number}' if champion else 'none: run `groundwork train`'}")
         for line in _scale_line(settings, float(champion.tags["gain_per_1000"])) if champion else []:
             console.print(f"          {line}", soft_wrap=True)
-        store = Store(settings.store)
-        for run in sorted(store.latest_runs(True) + store.latest_runs(False), key=lambda run: run.started_at):
+        with Store(settings.store) as store:
+            runs = store.latest_runs(True) + store.latest_runs(False)
+            drift = store.latest_drift()
+        for run in sorted(runs, key=lambda run: run.started_at):
             mark = "[green]✓[/]" if run.succeeded else "[red]✗[/]"
             console.print(
                 f"{mark} {run.flow:<8} {run.started_at:%Y-%m-%d %H:%M} UTC, {run.seconds:.1f} s  {escape(run.message)}",
                 soft_wrap=True,
             )
-        drift = store.latest_drift()
         console.print(
             f"drift     {drift.status}: {drift.reason}" if drift else "drift     unknown: run `groundwork monitor`",
             soft_wrap=True,
@@ -249,7 +255,7 @@ def _ingest(since: datetime | None, until: datetime | None) -> list[str]:
     ]
 
 
-def _train(settings: Settings) -> bool:
+def _train(settings: Settings) -> "Trained":
     from groundwork.pipeline.train import train as flow
 
     currency = settings.charter.value.currency
@@ -280,15 +286,15 @@ def _train(settings: Settings) -> bool:
             console.print(f"  {'':<8} {escape(reason)}", soft_wrap=True)
     for line in _scale_line(settings, trained.gain_per_1000):
         console.print(f"  {'':<8} {line}", soft_wrap=True)
-    return trained.verdict.promoted
+    return trained
 
 
 def _scale_line(settings: Settings, gain_per_1000: float) -> list[str]:
     """How far the gain is from the charter's line, on past data: what it makes in service is not known yet."""
     currency = settings.charter.value.currency
     return [
-        f"ready to scale ({criterion.id}): {criterion.op} {criterion.threshold:,.0f} {currency} per 1,000 decisions more "
-        f"than without the model; on past data it is {gain_per_1000:,.0f}"
+        f"ready to scale ({criterion.id}): {criterion.op} {criterion.threshold:,.0f} {currency} per 1,000 decisions "
+        f"more than without the model; on past data it is {gain_per_1000:,.0f}"
         for criterion in settings.charter.ready_to_scale.criteria
     ]
 

@@ -180,6 +180,10 @@ class Dataset(StandardPart):
         return self.playing("feature")
 
     @property
+    def feature_names(self) -> list[str]:
+        return [column.name for column in self.features]
+
+    @property
     def requested(self) -> list[Column]:
         """What a request carries: everything but the outcome."""
         return [column for column in self.columns if not column.plays("outcome")]

@@ -27,3 +27,7 @@ class NoChampion(GroundworkError):
 
 class BundleError(GroundworkError):
     """A model's serving bundle is damaged, altered, or cannot be served here."""
+
+
+class FeatureMismatch(BundleError):
+    """The model takes other features than the contract has."""

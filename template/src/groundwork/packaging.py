@@ -38,7 +38,7 @@ def pack(model: Any, frame: pd.DataFrame, decide: Decide, folder: Path) -> Bundl
         folder.mkdir(parents=True, exist_ok=True)
         (folder / bundle.file).write_bytes(content)
         (folder / "bundle.json").write_text(bundle.model_dump_json(indent=1), encoding="utf-8")
-        return Predictor(folder, bundle.sha256)
+        return Predictor(folder, bundle.sha256, names)
 
     try:
         content = _to_onnx(model, frame)

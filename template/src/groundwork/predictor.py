@@ -6,7 +6,7 @@ answers the recorded sample as it did then.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
-from groundwork.errors import BundleError
+from groundwork.errors import BundleError, FeatureMismatch
 
 TOLERANCE = 1e-5  # between two computations of one score; scores are probabilities
 
@@ -49,8 +49,11 @@ class Bundle(BaseModel):
 class Predictor:
     """A loaded model: one score per row."""
 
-    def __init__(self, folder: Path, sha256: str) -> None:
-        """Load the bundle in `folder`, whose digest must be `sha256`. Raises BundleError if anything is amiss."""
+    def __init__(self, folder: Path, sha256: str, features: Sequence[str]) -> None:
+        """Load the bundle in `folder`, whose digest must be `sha256` and whose model must take these features.
+
+        Raises BundleError if anything is amiss.
+        """
         try:
             self.bundle = Bundle.model_validate_json((folder / "bundle.json").read_bytes())
             content = (folder / self.bundle.file).read_bytes()
@@ -58,6 +61,11 @@ class Predictor:
             raise BundleError(f"the bundle in {folder} cannot be read: {error}") from error
         if bundle_digest(self.bundle, content) != sha256:
             raise BundleError(f"the bundle in {folder} is not the one that was registered: its digest differs")
+        if self.bundle.features != list(features):
+            raise FeatureMismatch(
+                f"the model takes {', '.join(self.bundle.features)}, contract.yaml has {', '.join(features)}: "
+                "train a model on the present contract"
+            )
         try:
             self._score = _onnx(content) if self.bundle.format == "onnx" else _skops(content)
         except Exception as error:

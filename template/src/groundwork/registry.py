@@ -19,6 +19,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models.model import ModelInfo
 
 from groundwork.errors import BundleError
+from groundwork.predictor import Predictor
 from groundwork.settings import Settings
 
 CHAMPION = "champion"
@@ -45,6 +46,7 @@ class Registry:
         mlflow.set_tracking_uri(settings.tracking_uri)
         self.name = settings.charter.metadata.name
         self.cache = settings.champion_cache
+        self._features = settings.contract.dataset.feature_names
         self._artifacts = settings.data_folder / "mlartifacts"
         self._local = settings.tracking_uri.startswith("sqlite:")
         self._client = MlflowClient()
@@ -113,6 +115,10 @@ class Registry:
             if not folder.is_dir():
                 Path(fetched).rename(folder)
         return folder
+
+    def predictor(self, version: Version) -> Predictor:
+        """The version, loaded. Raises BundleError if it is not what was registered, or does not fit the contract."""
+        return Predictor(self.pull(version), version.bundle_sha256, self._features)
 
 
 def _version(found: ModelVersion) -> Version:

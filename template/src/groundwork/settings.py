@@ -106,7 +106,7 @@ class Settings(BaseSettings):
             "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
             "PREFECT_LOGGING_LEVEL": "WARNING",
             "OMP_WAIT_POLICY": "passive",  # threads that spin while they wait stall on a busy machine
-            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # seven by default: four minutes until a dead server is said to be dead
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # by default seven, four minutes until a dead server is said to be
         }.items():
             os.environ.setdefault(name, value)
 

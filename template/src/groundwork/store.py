@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 DriftStatus = Literal["ok", "drift", "unknown"]
 
@@ -107,6 +107,12 @@ class Store:
 
     def close(self) -> None:
         self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def log_predictions(self, predictions: Sequence[Prediction]) -> None:
         """Commit the predictions in one transaction; one that is there already stays as it is."""

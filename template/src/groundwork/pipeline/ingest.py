@@ -150,8 +150,7 @@ def _ingest_window(backend: ibis.BaseBackend, settings: Settings, window: Window
 def ingest(start: datetime | None = None, end: datetime | None = None) -> list[Ingested]:
     """Bring in what is due, or everything in [start, end), window by window."""
     settings = Settings()
-    store = Store(settings.store)
-    with store.recorded("ingest") as run, connected(settings) as backend:
+    with Store(settings.store) as store, store.recorded("ingest") as run, connected(settings) as backend:
         step = settings.charter.monitoring.window
         due = list(windows(start, end, step)) if start and end else due_windows(backend, settings)
         ingested = []

@@ -12,7 +12,6 @@ from groundwork.errors import GroundworkError
 from groundwork.features import arrays
 from groundwork.monitoring.drift import SCORE, DriftUnknown, Measured, measure
 from groundwork.pipeline.score import champion_of, newest_window
-from groundwork.predictor import Predictor
 from groundwork.registry import Registry, Version
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
@@ -73,7 +72,7 @@ def reference_frame(settings: Settings, registry: Registry, champion: Version) -
         int(champion.tags["snapshot_version"]),
     )
     columns = arrays({each.name: rows[each.name].to_pylist() for each in dataset.features}, dataset.features)
-    predictor = Predictor(registry.pull(champion), champion.bundle_sha256)
+    predictor = registry.predictor(champion)
     return pd.DataFrame(columns).assign(**{SCORE: predictor.scores(columns)})
 
 
@@ -89,8 +88,7 @@ def logged_frame(logged: list[Prediction], dataset: Dataset) -> pd.DataFrame:
 def monitor(start: datetime | None = None, end: datetime | None = None) -> Drift:
     """Check drift in [start, end), by default in the newest window. Raises DriftUnknown if nobody can tell."""
     settings = Settings()
-    store = Store(settings.store)
-    with store.recorded("monitor") as run:
+    with Store(settings.store) as store, store.recorded("monitor") as run:
         window = Window(start, end) if start and end else newest_window(settings)
         drift = check_drift(settings, store, window)
         run.message = drift.reason

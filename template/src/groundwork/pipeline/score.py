@@ -8,7 +8,6 @@ from prefect import flow
 
 from groundwork.errors import NoChampion, NotEnoughData
 from groundwork.features import arrays
-from groundwork.predictor import Predictor
 from groundwork.registry import Registry, Version
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
@@ -54,7 +53,7 @@ def score_window(settings: Settings, store: Store, window: Window) -> Scored:
     if not rows.num_rows:
         raise NotEnoughData(f"the snapshots hold no rows from {window}")
     columns = {column.name: rows[column.name].to_pylist() for column in dataset.columns}
-    scores = Predictor(registry.pull(champion), champion.bundle_sha256).scores(arrays(columns, dataset.features))
+    scores = registry.predictor(champion).scores(arrays(columns, dataset.features))
     decisions = decision.decide(scores, settings.charter.value.parameters).tolist()
     names = [feature.name for feature in dataset.features]
     store.log_predictions(
@@ -87,8 +86,7 @@ def score_window(settings: Settings, store: Store, window: Window) -> Scored:
 def score(start: datetime | None = None, end: datetime | None = None) -> Scored:
     """Score [start, end), by default the newest window."""
     settings = Settings()
-    store = Store(settings.store)
-    with store.recorded("score") as run:
+    with Store(settings.store) as store, store.recorded("score") as run:
         scored = score_window(settings, store, Window(start, end) if start and end else newest_window(settings))
         run.rows_in = scored.rows
     return scored

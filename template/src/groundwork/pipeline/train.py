@@ -1,5 +1,6 @@
 """Train: fit on the past, register the candidate with its lineage, and let the gate judge it on the newest window."""
 
+import contextlib
 import hashlib
 import json
 import subprocess
@@ -19,11 +20,11 @@ from prefect.cache_policies import NO_CACHE
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from groundwork.contract import Dataset
-from groundwork.errors import NotEnoughData
+from groundwork.errors import FeatureMismatch, NotEnoughData
 from groundwork.features import arrays
 from groundwork.gate import Performance, Verdict, judge
 from groundwork.packaging import pack
-from groundwork.predictor import TRUSTED_TYPES, Predictor
+from groundwork.predictor import TRUSTED_TYPES
 from groundwork.registry import BUNDLE, Registry, Version
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
@@ -168,8 +169,7 @@ def train() -> Trained:
     champion already stays it.
     """
     settings = Settings()
-    store = Store(settings.store)
-    with store.recorded("train") as run:
+    with Store(settings.store) as store, store.recorded("train") as run:
         registry = Registry(settings)
         history = read_history(settings)
         run.rows_in = len(history.training) + len(history.evaluation)
@@ -177,9 +177,12 @@ def train() -> Trained:
         found = registry.find(made_from["lineage"])
         version = found or fit_and_register(settings, registry, history, made_from)
         champion = registry.champion()
-        rival = champion if champion and champion.number != version.number else None
         candidate = _judged(settings, registry, version, history.evaluation)
-        champion_performance = _judged(settings, registry, rival, history.evaluation) if rival else None
+        rival = champion if champion and champion.number != version.number else None
+        champion_performance = None
+        if rival:
+            with contextlib.suppress(FeatureMismatch):  # made for an earlier contract, it could not serve any more
+                champion_performance = _judged(settings, registry, rival, history.evaluation)
         rule = rule_performance(settings, history.evaluation)
         verdict = judge(settings.charter.gate, len(history.evaluation), candidate, rule, champion_performance)
         gain = candidate.value_per_1000 - rule.value_per_1000
@@ -203,7 +206,7 @@ def train() -> Trained:
 
 def _judged(settings: Settings, registry: Registry, version: Version, evaluation: Examples) -> Performance:
     """Judge what would be served: the bundle, not the pipeline in memory."""
-    predictor = Predictor(registry.pull(version), version.bundle_sha256)
+    predictor = registry.predictor(version)
     return performance(settings, predictor.scores(evaluation.columns), evaluation)
 
 

@@ -39,7 +39,7 @@ class ChampionLoader(threading.Thread):
             try:
                 self.champion = self._fetch()
                 log.info("champion loaded", extra={"model_version": self.champion.version})
-            except BundleError as error:
+            except Exception as error:  # whatever it is, the service stays live, says so, and tries again
                 self.problem = str(error)
                 log.error("champion not loaded", extra={"problem": self.problem})
                 self._stop.wait(self._settings.registry_retry_seconds)
@@ -51,6 +51,7 @@ class ChampionLoader(threading.Thread):
 
     def _fetch(self) -> Champion:
         timeout = self._settings.registry_timeout_seconds
+        features = self._settings.contract.dataset.feature_names
         self._child = subprocess.Popen(
             [sys.executable, "-m", "groundwork.registry", "pull"],
             stdout=subprocess.PIPE,
@@ -67,4 +68,4 @@ class ChampionLoader(threading.Thread):
             lines = complaint.strip().splitlines() or [f"exit code {self._child.returncode}"]
             raise BundleError(f"the champion cannot be fetched: {lines[-1]}")
         found = json.loads(said.splitlines()[-1])
-        return Champion(found["version"], Predictor(Path(found["folder"]), found["sha256"]))
+        return Champion(found["version"], Predictor(Path(found["folder"]), found["sha256"], features))
