@@ -133,17 +133,23 @@ def serve() -> None:
                 f"port {settings.port} on {settings.host} is in use: stop what uses it, or set GROUNDWORK_PORT"
             )
         settings.charter, settings.contract, settings.owners  # noqa: B018 - an invalid one is said before anything starts
-        import uvicorn
+        from groundwork.service.auth import keys_for
+        from groundwork.service.server import run
 
-        uvicorn.run(
-            "groundwork.service.app:create_app",
-            factory=True,
-            host=settings.host,
-            port=settings.port,
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=10,
-        )
+        keys_for(settings.host, settings.api_keys)
+        run(settings)
+
+
+@app.command()
+def key(name: str, scopes: Annotated[str, typer.Argument(help="Joined by +: predict, outcomes, admin.")]) -> None:
+    """Make an API key: the key itself, to be kept secret, and its entry for GROUNDWORK_API_KEYS."""
+    from groundwork.service.auth import ApiKeys, new_key
+
+    with pilot():
+        secret, entry = new_key(name, scopes)
+        ApiKeys.parse(entry)
+        print(secret)
+        print(f"GROUNDWORK_API_KEYS={entry}")
 
 
 @app.command()
@@ -343,7 +349,7 @@ def _ask(settings: Settings, address: str) -> list[str]:
     [prediction] = answer["predictions"]
     return [
         f"{record[dataset.key.name]}: {prediction['decision']}, score {prediction['score']:.3f}, "
-        f"by version {answer['model_version']}, logged as {prediction['prediction_id']}"
+        f"by version {prediction['model_version']}, logged as {prediction['prediction_id']}"
     ]
 
 

@@ -31,3 +31,7 @@ class BundleError(GroundworkError):
 
 class FeatureMismatch(BundleError):
     """The model takes other features than the contract has."""
+
+
+class StoreError(GroundworkError):
+    """The store cannot be written or read."""

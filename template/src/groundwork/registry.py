@@ -23,6 +23,7 @@ from groundwork.predictor import Predictor
 from groundwork.settings import Settings
 
 CHAMPION = "champion"
+CHALLENGER = "challenger"  # if there is one, it is scored in the shadow of the champion
 BUNDLE = "serving"  # the folder of the run's artefacts that holds the serving bundle
 
 
@@ -79,8 +80,12 @@ class Registry:
 
     def champion(self) -> Version | None:
         """The promoted version; None if there is none."""
+        return self.aliased(CHAMPION)
+
+    def aliased(self, alias: str) -> Version | None:
+        """The version with this alias; None if there is none."""
         try:
-            return _version(self._client.get_model_version_by_alias(self.name, CHAMPION))
+            return _version(self._client.get_model_version_by_alias(self.name, alias))
         except MlflowException as error:
             # MLflow answers a missing alias with INVALID_PARAMETER_VALUE, a missing model with RESOURCE_DOES_NOT_EXIST.
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
@@ -126,19 +131,21 @@ def _version(found: ModelVersion) -> Version:
 
 
 def main() -> int:
-    """Print the champion's version, digest and bundle folder as JSON; exit 1 with a message if there is none."""
+    """Print version, digest and bundle folder of champion and challenger as JSON; exit 1 if there is no champion."""
     settings = Settings()
     settings.prepare_environment()
     registry = Registry(settings)
-    champion = registry.champion()
-    if champion is None:
+    found = {alias: registry.aliased(alias) for alias in (CHAMPION, CHALLENGER)}
+    if found[CHAMPION] is None:
         print(f"no version of {registry.name} has the alias {CHAMPION}: run `groundwork train`", file=sys.stderr)
         return 1
-    print(
-        json.dumps(
-            {"version": champion.number, "sha256": champion.bundle_sha256, "folder": str(registry.pull(champion))}
-        )
-    )
+    pulled = {
+        alias: {"version": each.number, "sha256": each.bundle_sha256, "folder": str(registry.pull(each))}
+        if each
+        else None
+        for alias, each in found.items()
+    }
+    print(json.dumps(pulled))
     return 0
 
 

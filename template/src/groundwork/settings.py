@@ -3,8 +3,9 @@
 import os
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from groundwork.charter import Charter
@@ -35,10 +36,25 @@ class Settings(BaseSettings):
     mlflow_tracking_uri: str = Field(default="", validation_alias="MLFLOW_TRACKING_URI")
     host: str = "127.0.0.1"
     port: PositiveInt = 8000
+    api_keys: str = Field(default="", description="Hashed keys: name:scope+scope:sha256, separated by commas.")
+    serve_mode: Literal["model", "no-model"] = Field(default="model", validation_alias="SERVE_MODE")
+    acknowledge: Literal["logged", "answered"] = Field(
+        default="logged", description="Answer once the prediction log has committed, or before (best effort)."
+    )
+    canary_share: float = Field(default=0, ge=0, le=1, description="Share of the entities the challenger answers.")
+    max_batch_records: PositiveInt = Field(default=2000, description="Records in one model call.")
+    batch_linger_seconds: NonNegativeFloat = Field(default=0.001, description="Wait for company, under load only.")
+    max_waiting: PositiveInt = Field(default=256, description="Requests without an answer; more get 503.")
+    deadline_seconds: PositiveFloat = Field(default=5, description="For one answer.")
+    hung_seconds: PositiveFloat = Field(default=60, description="One batch that takes longer: the process is not live.")
+    client_seconds: PositiveFloat = Field(default=5, description="For a client to send its request.")
+    grace_seconds: PositiveInt = Field(default=10, description="For requests in flight once it is told to end.")
     max_records: PositiveInt = Field(default=1000, description="Records in one request.")
     max_body_bytes: PositiveInt = Field(default=1_000_000, description="Size of one request.")
-    registry_timeout_seconds: PositiveFloat = Field(default=60, description="For fetching the champion.")
+    registry_timeout_seconds: PositiveFloat = Field(default=60, description="For fetching a model.")
     registry_retry_seconds: PositiveFloat = Field(default=10, description="Between two attempts.")
+    registry_poll_seconds: PositiveFloat = Field(default=15, description="Between two looks at the aliases.")
+    store_url: str = Field(default="", description="sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME.")
 
     @field_validator("home")
     @classmethod
@@ -81,8 +97,8 @@ class Settings(BaseSettings):
         return self.data_folder / "quarantine" / self.contract.dataset.name
 
     @property
-    def store(self) -> Path:
-        return self.data_folder / "groundwork.db"
+    def store(self) -> str:
+        return self.store_url or f"sqlite:///{self.data_folder / 'groundwork.db'}"
 
     @property
     def reports(self) -> Path:

@@ -1,65 +1,84 @@
-"""The operational store in SQLite: the prediction log, how flows ended, and what the monitor found."""
+"""The operational store: the prediction log, late outcomes, how flows ended, and what the monitor found.
+
+SQLite (WAL) on a laptop, PostgreSQL beyond it; the same statements run on both.
+"""
 
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
+
+from groundwork.errors import StoreError
 
 DriftStatus = Literal["ok", "drift", "unknown"]
+Role = Literal["champion", "canary", "shadow", "batch", "no-model"]
 
-_TABLES = """
-create table if not exists predictions (
-  prediction_id text primary key,
-  answered_at text not null,   -- UTC
-  source text not null,        -- service or batch
-  entity_key text not null,
-  event_time text not null,
-  model_version text not null,
-  score real not null,
-  decision text not null,
-  features text not null       -- JSON object
-);
-create index if not exists predictions_by_event_time on predictions (event_time);
-create table if not exists flow_runs (
-  flow text not null,
-  started_at text not null,    -- UTC
-  seconds real not null,
-  succeeded integer not null,
-  rows_in integer,
-  rows_quarantined integer,
-  message text not null
-);
-create table if not exists drift (
-  measured_at text not null,   -- UTC
-  window_start text not null,
-  window_end text not null,
-  model_version text,
-  status text not null,
-  distances text not null,     -- JSON object: feature to distance
-  drifted text not null,       -- JSON array of features
-  reason text not null,
-  report text
-);
-"""
+_TABLES = (
+    """
+    create table if not exists predictions (
+      prediction_id text primary key,
+      answered_at text not null,      -- UTC
+      role text not null,             -- who answered: champion, canary, shadow, batch or no-model
+      entity_key text not null,
+      event_time text not null,
+      model_version text not null,    -- empty for the no-model rule
+      score double precision,         -- null for the no-model rule
+      decision text not null,
+      record text not null            -- JSON object: the record as it was asked
+    )
+    """,
+    "create index if not exists predictions_by_event_time on predictions (event_time)",
+    """
+    create table if not exists outcomes (
+      prediction_id text primary key,
+      outcome integer not null,       -- 0 or 1
+      received_at text not null       -- UTC
+    )
+    """,
+    """
+    create table if not exists flow_runs (
+      flow text not null,
+      started_at text not null,       -- UTC
+      seconds double precision not null,
+      succeeded integer not null,     -- 0 or 1
+      rows_in integer,
+      rows_quarantined integer,
+      message text not null
+    )
+    """,
+    """
+    create table if not exists drift (
+      measured_at text not null,      -- UTC
+      window_start text not null,
+      window_end text not null,
+      model_version text,
+      status text not null,
+      distances text not null,        -- JSON object: column to distance
+      drifted text not null,          -- JSON array of columns
+      reason text not null,
+      report text
+    )
+    """,
+)
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """One answered prediction."""
+class Prediction(NamedTuple):
+    """One answered prediction, in the order of the table's columns."""
 
     prediction_id: str
-    source: Literal["service", "batch"]
+    answered_at: str  # UTC
+    role: Role
     entity_key: str
-    event_time: datetime
+    event_time: str
     model_version: str
-    score: float
+    score: float | None
     decision: str
-    features: dict[str, Any]
+    record: str  # JSON
 
 
 @dataclass
@@ -91,22 +110,25 @@ class Drift:
 
     @property
     def share(self) -> float:
-        """The share of features that have drifted; NaN when unknown."""
+        """The share of columns that have drifted; NaN when unknown."""
         return len(self.drifted) / len(self.distances) if self.distances else float("nan")
 
 
 class Store:
-    """One connection, shared by threads. Readers and one writer at a time work side by side (WAL)."""
+    """One connection, shared by threads; opened again after it broke. Raises StoreError when a statement fails."""
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def __init__(self, url: str) -> None:
+        """Open `sqlite:///PATH` or `postgresql://…`, and make the tables that are missing."""
+        self.url = url
         self._lock = threading.Lock()
-        self._connection = sqlite3.connect(path, timeout=30, check_same_thread=False)
-        self._connection.execute("pragma journal_mode = wal")
-        self._connection.executescript(_TABLES)
+        self._connection: Any = None
+        with self._cursor() as cursor:
+            for statement in _TABLES:
+                cursor.execute(statement)
 
     def close(self) -> None:
-        self._connection.close()
+        with self._lock:
+            self._drop_connection()
 
     def __enter__(self) -> Self:
         return self
@@ -114,41 +136,43 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def log_predictions(self, predictions: Sequence[Prediction]) -> None:
+    def log_predictions(self, predictions: Iterable[Prediction]) -> None:
         """Commit the predictions in one transaction; one that is there already stays as it is."""
-        now = _utc_text(datetime.now(UTC))
-        with self._lock, self._connection:
-            self._connection.executemany(
-                "insert or ignore into predictions values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (
-                        p.prediction_id,
-                        now,
-                        p.source,
-                        p.entity_key,
-                        p.event_time.isoformat(),
-                        p.model_version,
-                        p.score,
-                        p.decision,
-                        json.dumps(p.features, allow_nan=False),
-                    )
-                    for p in predictions
-                ],
+        with self._cursor() as cursor:
+            cursor.executemany(
+                self._sql("insert into predictions values (?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing"),
+                list(predictions),
             )
 
     def predictions(self, start: datetime, end: datetime) -> list[Prediction]:
         """The logged predictions whose event time lies in [start, end)."""
         rows = self._all(
-            "select prediction_id, source, entity_key, event_time, model_version, score, decision, features"
-            " from predictions where event_time >= ? and event_time < ? order by event_time, prediction_id",
+            "select * from predictions where event_time >= ? and event_time < ? order by event_time, prediction_id",
             (start.isoformat(), end.isoformat()),
         )
-        return [
-            Prediction(
-                prediction_id, source, key, datetime.fromisoformat(at), version, score, decision, json.loads(features)
-            )
-            for prediction_id, source, key, at, version, score, decision, features in rows
-        ]
+        return [Prediction(*row) for row in rows]
+
+    def log_outcomes(self, outcomes: Sequence[tuple[str, bool]]) -> tuple[list[str], list[str]]:
+        """Keep what turned out to be true, by prediction id, in one transaction.
+
+        Returns the ids that no prediction has (kept all the same: it may arrive later), and those that had another
+        outcome before (the first one stays).
+        """
+        now = utc_text(datetime.now(UTC))
+        unknown, contradicting = [], []
+        with self._cursor() as cursor:
+            for prediction_id, outcome in outcomes:
+                cursor.execute(
+                    self._sql("insert into outcomes values (?, ?, ?) on conflict do nothing"),
+                    (prediction_id, int(outcome), now),
+                )
+                cursor.execute(self._sql("select outcome from outcomes where prediction_id = ?"), (prediction_id,))
+                if cursor.fetchone()[0] != int(outcome):
+                    contradicting.append(prediction_id)
+                cursor.execute(self._sql("select 1 from predictions where prediction_id = ?"), (prediction_id,))
+                if cursor.fetchone() is None:
+                    unknown.append(prediction_id)
+        return unknown, contradicting
 
     @contextmanager
     def recorded(self, flow: str) -> Iterator[FlowRun]:
@@ -162,14 +186,14 @@ class Store:
             raise
         finally:
             run.seconds = (datetime.now(UTC) - run.started_at).total_seconds()
-            with self._lock, self._connection:
-                self._connection.execute(
-                    "insert into flow_runs values (?, ?, ?, ?, ?, ?, ?)",
+            with self._cursor() as cursor:
+                cursor.execute(
+                    self._sql("insert into flow_runs values (?, ?, ?, ?, ?, ?, ?)"),
                     (
                         run.flow,
-                        _utc_text(run.started_at),
+                        utc_text(run.started_at),
                         run.seconds,
-                        run.succeeded,
+                        int(run.succeeded),
                         run.rows_in,
                         run.rows_quarantined,
                         run.message,
@@ -179,21 +203,22 @@ class Store:
     def latest_runs(self, succeeded: bool) -> list[FlowRun]:
         """Per flow, its latest run that succeeded, or failed."""
         rows = self._all(
-            "select flow, started_at, seconds, succeeded, rows_in, rows_quarantined, message, max(rowid)"
-            " from flow_runs where succeeded = ? group by flow",
-            (succeeded,),
+            "select flow, started_at, seconds, succeeded, rows_in, rows_quarantined, message from flow_runs"
+            " where succeeded = ? order by started_at",
+            (int(succeeded),),
         )
-        return [
+        runs = [
             FlowRun(flow, datetime.fromisoformat(at), seconds, bool(ok), rows_in, quarantined, message)
-            for flow, at, seconds, ok, rows_in, quarantined, message, _ in rows
+            for flow, at, seconds, ok, rows_in, quarantined, message in rows
         ]
+        return list({run.flow: run for run in runs}.values())
 
     def record_drift(self, drift: Drift) -> None:
-        with self._lock, self._connection:
-            self._connection.execute(
-                "insert into drift values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        with self._cursor() as cursor:
+            cursor.execute(
+                self._sql("insert into drift values (?, ?, ?, ?, ?, ?, ?, ?, ?)"),
                 (
-                    _utc_text(drift.measured_at),
+                    utc_text(drift.measured_at),
                     drift.window_start.isoformat(),
                     drift.window_end.isoformat(),
                     drift.model_version,
@@ -208,7 +233,7 @@ class Store:
     def latest_drift(self) -> Drift | None:
         rows = self._all(
             "select window_start, window_end, model_version, status, reason, distances, drifted, report, measured_at"
-            " from drift order by rowid desc limit 1"
+            " from drift order by measured_at desc limit 1"
         )
         if not rows:
             return None
@@ -225,10 +250,60 @@ class Store:
             datetime.fromisoformat(measured_at),
         )
 
-    def _all(self, query: str, values: Sequence[Any] = ()) -> list[tuple]:
+    def _all(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with self._cursor() as cursor:
+            cursor.execute(self._sql(query), tuple(values))
+            return cursor.fetchall()
+
+    def _sql(self, statement: str) -> str:
+        return statement if self.url.startswith("sqlite:") else statement.replace("?", "%s")
+
+    @contextmanager
+    def _cursor(self) -> Iterator[Any]:
+        """One transaction. A connection that failed is dropped, so that the next transaction opens a new one."""
         with self._lock:
-            return self._connection.execute(query, values).fetchall()
+            try:
+                if self._connection is None:
+                    self._connection = _connect(self.url)
+                cursor = self._connection.cursor()
+                cursor.execute("begin")
+                yield cursor
+                cursor.execute("commit")
+            except Exception as error:
+                self._drop_connection()
+                raise StoreError(f"the store {_without_password(self.url)} failed: {error}") from error
+            except BaseException:
+                self._drop_connection()
+                raise
+
+    def _drop_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(Exception):  # it is broken already
+                connection.close()
 
 
-def _utc_text(moment: datetime) -> str:
+def utc_text(moment: datetime) -> str:
+    """The moment as the store writes it."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")
+
+
+def _connect(url: str) -> Any:
+    """A connection in which transactions are begun and ended by hand."""
+    if url.startswith("sqlite:///"):
+        path = Path(url.removeprefix("sqlite:///"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
+        connection.execute("pragma journal_mode = wal")
+        connection.execute("pragma synchronous = normal")  # a commit outlives the process; only power can lose it
+        return connection
+    if url.startswith(("postgresql://", "postgres://")):
+        import psycopg
+
+        return psycopg.connect(url, autocommit=True, connect_timeout=5)
+    raise ValueError("its address must begin with sqlite:/// or postgresql://")
+
+
+def _without_password(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"

@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import mlflow
+import msgspec
+import numpy as np
 import pandas as pd
 from prefect import flow
 
@@ -29,7 +31,7 @@ def check_drift(settings: Settings, store: Store, window: Window) -> Drift:
         registry = Registry(settings)
         champion = champion_of(registry)
         version = champion.number
-        logged = [p for p in store.predictions(*window) if p.model_version == version]
+        logged = [p for p in store.predictions(*window) if p.model_version == version and p.role != "shadow"]
         page = settings.reports / f"drift-{window.start:%Y-%m-%d}.html"
         found = measure(
             reference_frame(settings, registry, champion),
@@ -78,10 +80,12 @@ def reference_frame(settings: Settings, registry: Registry, champion: Version) -
 
 def logged_frame(logged: list[Prediction], dataset: Dataset) -> pd.DataFrame:
     """The features and scores of logged predictions, one row each."""
-    names = set().union(*(prediction.features for prediction in logged)) if logged else set()
-    present = [feature for feature in dataset.features if feature.name in names]
-    columns = {each.name: [prediction.features.get(each.name) for prediction in logged] for each in present}
-    return pd.DataFrame(arrays(columns, present)).assign(**{SCORE: [prediction.score for prediction in logged]})
+    records = [msgspec.json.decode(prediction.record) for prediction in logged]
+    present = [feature for feature in dataset.features if any(feature.name in record for record in records)]
+    columns = {each.name: [record.get(each.name) for record in records] for each in present}
+    return pd.DataFrame(arrays(columns, present)).assign(
+        **{SCORE: np.array([each.score for each in logged], dtype=np.float32)}
+    )
 
 
 @flow(name="monitor")

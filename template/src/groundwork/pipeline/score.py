@@ -2,8 +2,9 @@
 
 import uuid
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
+import msgspec
 from prefect import flow
 
 from groundwork.errors import NoChampion, NotEnoughData
@@ -11,7 +12,7 @@ from groundwork.features import arrays
 from groundwork.registry import Registry, Version
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
-from groundwork.store import Prediction, Store
+from groundwork.store import Prediction, Store, utc_text
 from groundwork.windows import Window, window_of
 from use_case import decision
 
@@ -55,20 +56,22 @@ def score_window(settings: Settings, store: Store, window: Window) -> Scored:
     columns = {column.name: rows[column.name].to_pylist() for column in dataset.columns}
     scores = registry.predictor(champion).scores(arrays(columns, dataset.features))
     decisions = decision.decide(scores, settings.charter.value.parameters).tolist()
-    names = [feature.name for feature in dataset.features]
+    names = [column.name for column in dataset.requested]
+    now = utc_text(datetime.now(UTC))
     store.log_predictions(
         [
             Prediction(
-                prediction_id=str(uuid.uuid5(NAMESPACE, f"{champion.number}|{key}|{at.isoformat()}")),
-                source="batch",
+                prediction_id=uuid.uuid5(NAMESPACE, f"{champion.number}|{key}|{at.isoformat()}").hex,
+                answered_at=now,
+                role="batch",
                 entity_key=key,
-                event_time=at,
+                event_time=at.isoformat(),
                 model_version=champion.number,
                 score=score,
                 decision=decided,
-                features=dict(zip(names, features, strict=True)),
+                record=msgspec.json.encode(dict(zip(names, record, strict=True))).decode(),
             )
-            for key, at, score, decided, features in zip(
+            for key, at, score, decided, record in zip(
                 columns[dataset.key.name],
                 columns[dataset.event_time.name],
                 scores.tolist(),

@@ -1,26 +1,26 @@
-"""The application: `uvicorn groundwork.service.app:create_app --factory`."""
+"""The application: `uvicorn groundwork.service.app:create_app --factory`, or `python -m groundwork.service`."""
 
 import logging.config
-import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from groundwork.features import arrays
-from groundwork.service.champion import Champion, ChampionLoader
+from groundwork.service.answering import Answerer, Records
+from groundwork.service.auth import keys_for
+from groundwork.service.batcher import Batcher
+from groundwork.service.champion import ModelLoader
+from groundwork.service.front import Front
 from groundwork.service.metrics import Metrics
-from groundwork.service.middleware import Observed, TooLarge
+from groundwork.service.problems import FORESEEN, MEDIA_TYPE, Problem, as_problem, described
 from groundwork.service.requests import BadRequest, RequestReader
 from groundwork.settings import Settings
-from groundwork.store import Prediction, Store
-from use_case import decision
+from groundwork.store import Store
 
 LOGGING = {
     "version": 1,
@@ -42,188 +42,202 @@ LOGGING = {
 }
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """Build the application. Raises DocumentError if one of the three documents is invalid."""
+AFTER_DRAINING = 2.0  # seconds for what is left once no request is in flight any more
+
+
+class Outcome(msgspec.Struct, forbid_unknown_fields=True):
+    """What turned out to be true of one prediction."""
+
+    prediction_id: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    outcome: bool
+
+
+class OutcomesRequest(msgspec.Struct, forbid_unknown_fields=True):
+    outcomes: Annotated[list[Outcome], msgspec.Meta(min_length=1, max_length=10_000)]
+
+
+def create_app(settings: Settings | None = None) -> Front:
+    """Build the application. Raises GroundworkError if a document is invalid, or a network would reach it openly."""
     settings = settings or Settings()
-    charter, contract, owners = settings.charter, settings.contract, settings.owners
+    keys = keys_for(settings.host, settings.api_keys)
     logging.config.dictConfig(LOGGING)
     store = Store(settings.store)
-    metrics = Metrics(owners, store)
-    reader = RequestReader(contract, settings.max_records)
-    loader = ChampionLoader(settings)
+    metrics = Metrics(settings.owners, store)
+    reader = RequestReader(settings.contract, settings.max_records)
+    loader = ModelLoader(settings, metrics)
+    answerer = Answerer(settings, store, loader, metrics)
+    batcher: Batcher[Records, bytes] = Batcher(
+        answerer.answer_batch,
+        settings.max_batch_records,
+        settings.batch_linger_seconds,
+        settings.max_waiting,
+        settings.deadline_seconds,
+    )
+    metrics.waiting.set_function(lambda: batcher.waiting)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        answerer.start()
+        batcher.start()
         loader.start()
         yield
         loader.stop()
+        batcher.stop(AFTER_DRAINING)
+        answerer.stop(AFTER_DRAINING)
         store.close()
 
+    app = _routes(settings, store, loader, batcher, metrics, reader, lifespan)
+    app.state.loader = loader
+    return Front(app, settings, keys, reader, batcher, metrics)
+
+
+def _routes(
+    settings: Settings,
+    store: Store,
+    loader: ModelLoader,
+    batcher: Batcher[Records, bytes],
+    metrics: Metrics,
+    reader: RequestReader,
+    lifespan: Any,
+) -> FastAPI:
+    """Everything but the answer to POST /predict, and the description of that."""
+    charter = settings.charter
     app = FastAPI(
         title=charter.metadata.title,
         description=charter.decision.statement,
-        version=contract.version,
+        version=settings.contract.version,
         lifespan=lifespan,
     )
-    app.state.loader = loader
-    app.add_middleware(Observed, metrics=metrics, max_body_bytes=settings.max_body_bytes)
+    outcomes_decoder = msgspec.json.Decoder(OutcomesRequest)
 
-    def predict_columns(champion: Champion, columns: dict[str, list[Any]]) -> list[Prediction]:
-        dataset = contract.dataset
-        scores = champion.predictor.scores(arrays(columns, dataset.features))
-        decisions = decision.decide(scores, charter.value.parameters).tolist()
-        predictions = [
-            Prediction(
-                prediction_id=str(uuid.uuid4()),
-                source="service",
-                entity_key=columns[dataset.key.name][row],
-                event_time=columns[dataset.event_time.name][row],
-                model_version=champion.version,
-                score=score,
-                decision=decided,
-                features={feature.name: columns[feature.name][row] for feature in dataset.features},
-            )
-            for row, (score, decided) in enumerate(zip(scores.tolist(), decisions, strict=True))
-        ]
-        store.log_predictions(predictions)
-        return predictions
-
-    schema, components = reader.json_schema()
-
-    @app.post(
-        "/predict",
-        summary="Decide for one or more records",
-        response_model=None,
-        openapi_extra={
-            "requestBody": {
-                "required": True,
-                "content": {"application/json": {"schema": schema, "example": reader.example}},
-            }
-        },
-        responses=_RESPONSES,
-    )
-    async def predict(request: Request) -> Response:
-        """Answer each record with a score, a decision and an id. What is answered is in the prediction log."""
-        try:
-            columns = reader.read(await request.body())
-        except BadRequest as error:
-            return _problem(422, str(error))
-        champion = loader.champion
-        if champion is None:
-            return _problem(503, f"no model is loaded yet: {loader.problem}", {"Retry-After": "10"})
-        predictions = await run_in_threadpool(predict_columns, champion, columns)
-        metrics.records.observe(len(predictions))
-        for prediction in predictions:
-            metrics.predictions.labels(champion.version, prediction.decision).inc()
-        return JSONResponse(
-            {
-                "model": charter.metadata.name,
-                "model_version": champion.version,
-                "predictions": [
-                    {"prediction_id": p.prediction_id, "score": p.score, "decision": p.decision} for p in predictions
-                ],
-            }
-        )
-
-    @app.get("/health/live", summary="Is the process up?")
+    @app.get("/health/live", summary="Is the process up?", responses=described(503))
     async def live() -> dict[str, str]:
+        if batcher.busy_seconds > settings.hung_seconds:
+            raise Problem(503, f"one batch has been under way for {batcher.busy_seconds:.0f} s: start me again")
         return {"status": "live"}
 
-    @app.get("/health/ready", summary="Can it answer?", responses={503: _RESPONSES[503]}, response_model=None)
-    async def ready() -> dict[str, str] | Response:
+    @app.get("/health/ready", summary="Can it answer?", responses=described(503), response_model=None)
+    async def ready() -> dict[str, str]:
+        if settings.serve_mode == "no-model":
+            return {"status": "ready", "mode": "no-model"}
         champion = loader.champion
         if champion is None:
-            return _problem(503, f"no model is loaded yet: {loader.problem}", {"Retry-After": "10"})
-        return {"status": "ready", "model": charter.metadata.name, "model_version": champion.version}
+            raise Problem(503, f"no model is loaded yet: {loader.problem}", {"Retry-After": "10"})
+        return {
+            "status": "ready",
+            "model": charter.metadata.name,
+            "model_version": champion.version,
+            "model_source": loader.source,
+        }
 
-    @app.get("/metrics", summary="Prometheus metrics", include_in_schema=False)
+    @app.get("/metrics", include_in_schema=False)
     def prometheus() -> Response:
-        if loader.champion is not None:
-            champion = loader.champion
-            metrics.model.labels(charter.metadata.name, champion.version, champion.predictor.bundle.format).set(1)
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
-    @app.exception_handler(TooLarge)
-    async def too_large(request: Request, error: TooLarge) -> Response:
-        return _problem(413, f"the body is larger than {settings.max_body_bytes:,} bytes; send fewer records at once")
+    @app.post("/outcomes", summary="Tell what turned out to be true", response_model=None)
+    async def outcomes(request: Request) -> dict[str, Any]:
+        """Keep late ground truth by prediction id. Sending one again changes nothing; the first one stays."""
+        try:
+            told = outcomes_decoder.decode(await request.body()).outcomes
+        except msgspec.ValidationError as error:
+            raise BadRequest(str(error)) from None
+        except msgspec.DecodeError as error:
+            raise BadRequest(f"the body is not valid JSON: {error}") from None
+        unknown, contradicting = await run_in_threadpool(
+            store.log_outcomes, [(each.prediction_id, each.outcome) for each in told]
+        )
+        return {"received": len(told), "unknown": unknown, "contradicting": contradicting}
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
-        return _problem(error.status_code, str(error.detail), error.headers)
+        return _respond(Problem(error.status_code, str(error.detail), error.headers))
 
-    @app.exception_handler(Exception)
-    async def failed(request: Request, error: Exception) -> Response:
-        logging.getLogger(__name__).error("unhandled error", exc_info=error)
-        return _problem(500, "the service failed to answer; the cause is in its log")
+    async def foreseen(request: Request, error: Exception) -> Response:
+        return _respond(as_problem(error))
 
-    openapi = app.openapi
+    for kind in FORESEEN:
+        app.add_exception_handler(kind, foreseen)
 
-    def with_components() -> dict[str, Any]:
-        described = openapi()
-        described.setdefault("components", {}).setdefault("schemas", {}).update(components)
-        return described
+    describe = app.openapi
 
-    app.openapi = with_components  # type: ignore[method-assign]
+    def openapi() -> dict[str, Any]:
+        if not app.openapi_schema:
+            _describe_requests(describe(), reader)
+        return describe()
+
+    app.openapi = openapi  # type: ignore[method-assign]
     return app
 
 
-_PROBLEM = {
-    "content": {
-        "application/problem+json": {
-            "schema": {
-                "type": "object",
-                "properties": {
-                    "type": {"type": "string"},
-                    "title": {"type": "string"},
-                    "status": {"type": "integer"},
-                    "detail": {"type": "string"},
-                },
-                "required": ["type", "title", "status", "detail"],
-            }
+def _describe_requests(description: dict[str, Any], reader: RequestReader) -> None:
+    """Add what FastAPI cannot see: the bodies that are read outside of it."""
+    predict_schema, components = reader.json_schema()
+    (outcomes_schema,), more = msgspec.json.schema_components(
+        [OutcomesRequest], ref_template="#/components/schemas/{name}"
+    )
+    description.setdefault("components", {}).setdefault("schemas", {}).update(components | more)
+    description["paths"]["/predict"] = {
+        "post": {
+            "summary": "Decide for one or more records",
+            "description": "Answer each record with a score, a decision and an id, in the order of the request. "
+            "What is answered is in the prediction log.",
+            "operationId": "predict",
+            "requestBody": _json_body(predict_schema, reader.example),
+            "responses": {"200": _PREDICTED, **described(408, 413, 422, 503)},
         }
     }
-}
-
-_TITLES = {
-    413: "The request is too large",
-    422: "The request breaks the contract",
-    500: "The service failed",
-    503: "No model is loaded",
-}
-
-_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "One prediction per record, in the order of the request",
-        "content": {
-            "application/json": {
-                "example": {
-                    "model": "late-flights",
-                    "model_version": "3",
-                    "predictions": [
-                        {
-                            "prediction_id": "0f3c1f0e-4f52-4f5e-9d0b-3d2f6a1b8c77",
-                            "score": 0.41,
-                            "decision": "replan",
-                        }
-                    ],
-                }
-            }
-        },
-    },
-    **{status: {"description": _TITLES[status]} | _PROBLEM for status in (413, 422, 503)},
-}
-
-
-def _problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
-    """An error as RFC 9457 problem details."""
-    return JSONResponse(
-        {
-            "type": "about:blank",
-            "title": _TITLES.get(status, HTTPStatus(status).phrase),
-            "status": status,
-            "detail": detail,
-        },
-        status,
-        headers,
-        media_type="application/problem+json",
+    tell = description["paths"]["/outcomes"]["post"]
+    tell["requestBody"] = _json_body(
+        outcomes_schema, {"outcomes": [{"prediction_id": "0f3c1f0e4f52", "outcome": True}]}
     )
+    tell["responses"] |= described(413, 422, 503)
+
+
+def _json_body(schema: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:
+    return {"required": True, "content": {"application/json": {"schema": schema, "example": example}}}
+
+
+def _respond(problem: Problem) -> Response:
+    return Response(problem.body, problem.status, problem.headers, MEDIA_TYPE)
+
+
+_PREDICTED = {
+    "description": "One prediction per record",
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["model", "predictions"],
+                "properties": {
+                    "model": {"type": "string"},
+                    "predictions": {
+                        "type": "array",
+                        "items": {
+                            "type": "object",
+                            "required": ["prediction_id", "score", "decision", "model_version", "role"],
+                            "properties": {
+                                "prediction_id": {"type": "string"},
+                                "score": {"type": ["number", "null"], "description": "Null without a model."},
+                                "decision": {"type": "string"},
+                                "model_version": {"type": "string", "description": "Empty without a model."},
+                                "role": {"enum": ["champion", "canary", "no-model"]},
+                            },
+                        },
+                    },
+                },
+            },
+            "example": {
+                "model": "late-flights",
+                "predictions": [
+                    {
+                        "prediction_id": "0f3c1f0e4f524f5e9d0b3d2f6a1b8c77",
+                        "score": 0.41,
+                        "decision": "replan",
+                        "model_version": "3",
+                        "role": "champion",
+                    }
+                ],
+            },
+        }
+    },
+}

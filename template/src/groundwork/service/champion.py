@@ -1,15 +1,26 @@
-"""Keeps the champion: fetched by alias in a child process, so that a slow or dead registry blocks no request."""
+"""Keeps the models that serve: fetched by alias in a child process, verified, then swapped in whole.
 
+A dead, slow or lying registry blocks no request: the model that serves stays until a better one has been loaded and
+checked. The last good champion is remembered on disk, so that the service starts from it when the registry is down.
+"""
+
+import gc
 import json
 import logging
+import os
 import subprocess
 import sys
 import threading
+import urllib.error
+import urllib.parse
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from groundwork.errors import BundleError
 from groundwork.predictor import Predictor
+from groundwork.service.metrics import Metrics
 from groundwork.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -17,41 +28,116 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Champion:
-    """The version that serves."""
+    """A version that is loaded and checked."""
 
     version: str
+    sha256: str
     predictor: Predictor
 
 
-class ChampionLoader(threading.Thread):
-    """Tries until a champion is loaded; `champion` is None and `problem` says why as long as there is none."""
+class ModelLoader(threading.Thread):
+    """Watches the aliases. `champion` is None, and `problem` says why, as long as nothing can be served."""
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(name="champion-loader", daemon=True)
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        super().__init__(name="model-loader", daemon=True)
         self.champion: Champion | None = None
+        self.challenger: Champion | None = None
         self.problem = "the champion is being fetched from the registry"
+        self.source = "none"
         self._settings = settings
-        self._stop = threading.Event()
+        self._metrics = metrics
+        self._features = settings.contract.dataset.feature_names
+        self._remembered = settings.champion_cache / "last-good.json"
+        self._seen: object = None
+        self._stopped = threading.Event()
         self._child: subprocess.Popen[str] | None = None
 
     def run(self) -> None:
-        while self.champion is None and not self._stop.is_set():
+        self._load_last_good()
+        while not self._stopped.is_set():
             try:
-                self.champion = self._fetch()
-                log.info("champion loaded", extra={"model_version": self.champion.version})
-            except Exception as error:  # whatever it is, the service stays live, says so, and tries again
+                self._refresh()
+            except Exception as error:  # whatever it is, what serves goes on serving
+                self._metrics.model_refresh_failures.inc()
                 self.problem = str(error)
-                log.error("champion not loaded", extra={"problem": self.problem})
-                self._stop.wait(self._settings.registry_retry_seconds)
+                log.error("models not refreshed", extra={"problem": self.problem})
+            ready = self.champion is not None
+            self._stopped.wait(self._settings.registry_poll_seconds if ready else self._settings.registry_retry_seconds)
 
     def stop(self) -> None:
-        self._stop.set()
+        self._stopped.set()
         if self._child is not None and self._child.poll() is None:
             self._child.kill()
 
-    def _fetch(self) -> Champion:
+    def _refresh(self) -> None:
+        """Load what the aliases point to, if that changed. All or nothing: a bad version changes nothing."""
+        seen = self._glance()
+        if seen is not None and seen == self._seen:
+            return
+        found = self._pull()
+        champion = self._loaded(found["champion"], self.champion)
+        challenger = self._loaded(found["challenger"], self.challenger) if found["challenger"] else None
+        if champion is not self.champion:
+            log.info("champion loaded", extra={"model_version": champion.version})
+            self._remember(found["champion"])
+        self.champion, self.challenger, self.source, self.problem = champion, challenger, "registry", ""
+        self._tell()
+        self._seen = seen
+        _freeze()
+
+    def _loaded(self, found: dict[str, str], present: Champion | None) -> Champion:
+        if present is not None and (present.version, present.sha256) == (found["version"], found["sha256"]):
+            return present
+        return Champion(
+            found["version"], found["sha256"], Predictor(Path(found["folder"]), found["sha256"], self._features)
+        )
+
+    def _load_last_good(self) -> None:
+        try:
+            remembered = json.loads(self._remembered.read_text(encoding="utf-8"))
+            self.champion = self._loaded(remembered, None)
+        except FileNotFoundError:
+            return
+        except (BundleError, ValueError, KeyError, TypeError, OSError) as error:
+            log.error("last good champion not loaded", extra={"problem": str(error)})
+            return
+        self.source = "cache"
+        _freeze()
+        self._tell()
+        log.info("last good champion loaded", extra={"model_version": self.champion.version})
+
+    def _tell(self) -> None:
+        models = {"champion": self.champion, "challenger": self.challenger}
+        loaded = {alias: (model.version, model.predictor.bundle.format) for alias, model in models.items() if model}
+        self._metrics.models(self._settings.charter.metadata.name, loaded, self.source)
+
+    def _remember(self, found: dict[str, str]) -> None:
+        temporary = self._remembered.with_suffix(".tmp")
+        temporary.write_text(json.dumps(found), encoding="utf-8")
+        os.replace(temporary, self._remembered)  # noqa: PTH105 - atomic
+
+    def _glance(self) -> object:
+        """Something cheap that changes when an alias does; None if only a full look can tell.
+
+        A server is asked for the aliases; of a SQLite registry the file's time of change is enough.
+        """
+        uri = self._settings.tracking_uri
+        if uri.startswith("sqlite:///"):
+            database = Path(uri.removeprefix("sqlite:///"))
+            files = (database, database.with_name(database.name + "-wal"))
+            return [file.stat().st_mtime_ns for file in files if file.exists()]
+        if uri.startswith(("http://", "https://")):
+            name = urllib.parse.quote(self._settings.charter.metadata.name, safe="")
+            query = f"{uri.rstrip('/')}/api/2.0/mlflow/registered-models/get?name={name}"
+            try:
+                with urllib.request.urlopen(query, timeout=self._settings.registry_timeout_seconds) as answer:
+                    return json.load(answer)["registered_model"].get("aliases", [])
+            except urllib.error.HTTPError:
+                return None  # there is no such model, or it is not for us: the full look says which
+        return None
+
+    def _pull(self) -> dict[str, Any]:
         timeout = self._settings.registry_timeout_seconds
-        features = self._settings.contract.dataset.feature_names
         self._child = subprocess.Popen(
             [sys.executable, "-m", "groundwork.registry", "pull"],
             stdout=subprocess.PIPE,
@@ -67,5 +153,10 @@ class ChampionLoader(threading.Thread):
         if self._child.returncode != 0:
             lines = complaint.strip().splitlines() or [f"exit code {self._child.returncode}"]
             raise BundleError(f"the champion cannot be fetched: {lines[-1]}")
-        found = json.loads(said.splitlines()[-1])
-        return Champion(found["version"], Predictor(Path(found["folder"]), found["sha256"], features))
+        return json.loads(said.splitlines()[-1])
+
+
+def _freeze() -> None:
+    """What a model consists of lives on: without this, each full collection walks it and stalls every request."""
+    gc.collect()
+    gc.freeze()

@@ -1,6 +1,7 @@
 """What the service tells Prometheus: its requests, the model it serves, and what the pipeline and monitor recorded."""
 
-from collections.abc import Iterable
+from collections import Counter as Counts
+from collections.abc import Iterable, Mapping, Sequence
 
 from prometheus_client import (
     CollectorRegistry,
@@ -15,8 +16,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from groundwork.owners import Owners
-from groundwork.store import Store
+from groundwork.store import Prediction, Store
 
+SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 DRIFT_STATES = ("ok", "drift", "unknown")
 
 disable_created_metrics()  # type: ignore[no-untyped-call] # one more series per series, for nothing
@@ -27,6 +29,7 @@ class Metrics:
 
     def __init__(self, owners: Owners, store: Store) -> None:
         self.registry = CollectorRegistry()
+        self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         self.registry.register(_Recorded(owners, store))
@@ -44,21 +47,71 @@ class Metrics:
         self.records = Histogram(
             "groundwork_request_records",
             "Records in one prediction request.",
-            buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
+            buckets=SIZES,
             registry=self.registry,
+        )
+        self.batch = Histogram(
+            "groundwork_batch_records",
+            "Records that shared one model call.",
+            buckets=SIZES,
+            registry=self.registry,
+        )
+        self.waiting = Gauge(
+            "groundwork_requests_waiting", "Prediction requests that have no answer yet.", registry=self.registry
         )
         self.predictions = Counter(
             "groundwork_predictions",
-            "Predictions answered and logged.",
-            ["model_version", "decision"],
+            "Predictions answered, by who answered: champion, canary, no-model, or shadow, whose answer is not given.",
+            ["model_version", "role", "decision"],
+            registry=self.registry,
+        )
+        self.dropped = Counter(
+            "groundwork_dropped",
+            "Batches of work put off until after the answer, and lost: shadow scores, or the best-effort log.",
+            ["work", "reason"],
             registry=self.registry,
         )
         self.model = Gauge(
             "groundwork_model_info",
-            "The model version that serves; 1 for the present one.",
-            ["model", "version", "format"],
+            "The versions that are loaded.",
+            ["model", "version", "alias", "format", "source"],
             registry=self.registry,
         )
+        self.model_refresh_failures = Counter(
+            "groundwork_model_refresh_failures",
+            "Attempts to load what the registry's aliases point to that failed; what served before serves on.",
+            registry=self.registry,
+        )
+
+    def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count and time one request under its route's template."""
+        counter, histogram = self._of_route(method, route, status)
+        counter.inc()
+        histogram.observe(seconds)
+
+    def _of_route(self, method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+        key = (method, route, status)
+        found = self._children.get(key)
+        if found is None:
+            method = method if route != "unmatched" else "any"  # or each made-up method would be a series of its own
+            found = self.requests.labels(method, route, str(status)), self.duration.labels(method, route)
+            if route != "unmatched":
+                self._children[key] = found
+        return found
+
+    def models(self, name: str, loaded: Mapping[str, tuple[str, str]], source: str) -> None:
+        """Say which versions are loaded: alias to version and format."""
+        self.model.clear()
+        for alias, (version, form) in loaded.items():
+            self.model.labels(name, version, alias, form, source).set(1)
+
+    def count_answered(self, predictions: Sequence[Prediction], request_sizes: Sequence[int]) -> None:
+        """Count what a batch answered."""
+        self.batch.observe(len(predictions))
+        for size in request_sizes:
+            self.records.observe(size)
+        for labels, count in Counts((p.model_version, p.role, p.decision) for p in predictions).items():
+            self.predictions.labels(*labels).inc(count)
 
 
 class _Recorded(Collector):

@@ -1,0 +1,194 @@
+"""Answers a batch of requests: one model call, one transaction in the prediction log, one response per request."""
+
+import logging
+import os
+import queue
+import threading
+import zlib
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from numpy.typing import NDArray
+
+from groundwork.charter import Charter
+from groundwork.contract import Dataset
+from groundwork.errors import NoChampion, StoreError
+from groundwork.features import arrays
+from groundwork.service.champion import Champion, ModelLoader
+from groundwork.service.metrics import Metrics
+from groundwork.settings import Settings
+from groundwork.store import Prediction, Role, Store, utc_text
+from use_case import decision
+
+Records = Sequence[Any]  # structs with the contract's columns as attributes
+
+_encoder = msgspec.json.Encoder()
+
+
+class Answerer:
+    """What the batcher calls. Runs on the batcher's thread alone."""
+
+    def __init__(self, settings: Settings, store: Store, loader: ModelLoader, metrics: Metrics) -> None:
+        charter: Charter = settings.charter
+        self._dataset: Dataset = settings.contract.dataset
+        self._features = self._dataset.features
+        self._key = self._dataset.key.name
+        self._event_time = self._dataset.event_time.name
+        self._model = charter.metadata.name
+        self._worth = charter.value.parameters
+        self._store = store
+        self._loader = loader
+        self._metrics = metrics
+        self._no_model = settings.serve_mode == "no-model"
+        self._canary_share = settings.canary_share
+        self._shadow = AfterAnswer("shadow", self._score_shadow, metrics)
+        self._log_later = (
+            AfterAnswer("prediction-log", store.log_predictions, metrics)
+            if settings.acknowledge == "answered"
+            else None
+        )
+
+    def start(self) -> None:
+        self._shadow.start()
+        if self._log_later:
+            self._log_later.start()
+
+    def stop(self, timeout: float) -> None:
+        """Finish what was put off until after the answer."""
+        self._shadow.stop(timeout)
+        if self._log_later:
+            self._log_later.stop(timeout)
+
+    def answer_batch(self, requests: list[Records]) -> list[bytes]:
+        """One JSON response per request. Raises NoChampion without a model, StoreError if the log cannot be written."""
+        records = [record for request in requests for record in request]
+        predictions = self._no_model_rule(records) if self._no_model else self._decide(records)
+        if self._log_later:
+            self._log_later.put(predictions)
+        else:
+            self._store.log_predictions(predictions)
+        self._metrics.count_answered(predictions, [len(request) for request in requests])
+        responses, begin = [], 0
+        for request in requests:
+            responses.append(self._response(predictions[begin : begin + len(request)]))
+            begin += len(request)
+        return responses
+
+    def _decide(self, records: Records) -> list[Prediction]:
+        champion, challenger = self._loader.champion, self._loader.challenger
+        if champion is None:
+            raise NoChampion(self._loader.problem)
+        if challenger is None:
+            return self._score(records, champion, "champion")
+        to_canary = [_share(getattr(record, self._key)) < self._canary_share for record in records]
+        stay = [record for record, canary in zip(records, to_canary, strict=True) if not canary]
+        go = [record for record, canary in zip(records, to_canary, strict=True) if canary]
+        if stay:
+            self._shadow.put(stay)
+        champions = iter(self._score(stay, champion, "champion") if stay else [])
+        canaries = iter(self._score(go, challenger, "canary") if go else [])
+        return [next(canaries) if canary else next(champions) for canary in to_canary]
+
+    def _score(self, records: Records, model: Champion, role: Role) -> list[Prediction]:
+        scores = model.predictor.scores(self._columns(records))
+        return self._predictions(records, role, model.version, scores, decision.decide(scores, self._worth))
+
+    def _no_model_rule(self, records: Records) -> list[Prediction]:
+        decisions = decision.without_model(self._columns(records))
+        return self._predictions(records, "no-model", "", None, decisions)
+
+    def _score_shadow(self, records: Records) -> None:
+        challenger = self._loader.challenger
+        if challenger is not None:
+            self._store.log_predictions(self._score(records, challenger, "shadow"))
+
+    def _columns(self, records: Records) -> dict[str, NDArray]:
+        return arrays(
+            {feature.name: [getattr(record, feature.name) for record in records] for feature in self._features},
+            self._features,
+        )
+
+    def _predictions(
+        self, records: Records, role: Role, version: str, scores: NDArray | None, decisions: NDArray
+    ) -> list[Prediction]:
+        now = utc_text(datetime.now(UTC))
+        values = [None] * len(records) if scores is None else scores.tolist()
+        key, event_time = self._key, self._event_time
+        return [
+            Prediction(
+                os.urandom(16).hex(),
+                now,
+                role,
+                getattr(record, key),
+                getattr(record, event_time).isoformat(),
+                version,
+                score,
+                decided,
+                _encoder.encode(record).decode(),
+            )
+            for record, score, decided in zip(records, values, decisions.tolist(), strict=True)
+        ]
+
+    def _response(self, predictions: list[Prediction]) -> bytes:
+        return _encoder.encode(
+            {
+                "model": self._model,
+                "predictions": [
+                    {
+                        "prediction_id": p.prediction_id,
+                        "score": p.score,
+                        "decision": p.decision,
+                        "model_version": p.model_version,
+                        "role": p.role,
+                    }
+                    for p in predictions
+                ],
+            }
+        )
+
+
+class AfterAnswer:
+    """Work that may never slow an answer: on a thread of its own, behind a bounded queue; what does not fit is
+    dropped and counted, and so is what fails."""
+
+    MAX_WAITING = 1000
+
+    def __init__(self, name: str, work: Callable[[Any], None], metrics: Metrics) -> None:
+        self._work = work
+        self._name = name
+        self._metrics = metrics
+        self._queue: queue.Queue[Any] = queue.Queue(self.MAX_WAITING)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def put(self, item: Any) -> None:
+        try:
+            self._queue.put_nowait(item)
+        except queue.Full:
+            self._metrics.dropped.labels(self._name, "full").inc()
+
+    def stop(self, timeout: float) -> None:
+        """End once what waits is done, or after `timeout` seconds."""
+        try:
+            self._queue.put(None, timeout=timeout)
+        except queue.Full:
+            return
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while (item := self._queue.get()) is not None:
+            try:
+                self._work(item)
+            except Exception as error:
+                self._metrics.dropped.labels(self._name, "failed").inc()
+                if not isinstance(error, StoreError):
+                    logging.getLogger(__name__).exception("%s failed", self._name)
+
+
+def _share(key: str) -> float:
+    """A number from 0 up to 1 that is always the same for one entity, and spread evenly over all."""
+    return zlib.crc32(key.encode()) / 2**32

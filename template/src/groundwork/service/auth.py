@@ -1,0 +1,93 @@
+"""API keys: only their digests are known here, several at once so that one can be replaced without a pause."""
+
+import hashlib
+import ipaddress
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from groundwork.errors import GroundworkError
+from groundwork.service.problems import Problem
+
+Scope = Literal["predict", "outcomes", "admin"]
+
+OPEN = frozenset({"/health/live", "/health/ready"})
+SCOPES: Mapping[str, Scope] = {"/predict": "predict", "/outcomes": "outcomes"}  # everything else needs admin
+
+# Keys that people leave in place; a digest hides none of them.
+_GUESSABLE = {
+    hashlib.sha256(word.encode()).hexdigest()
+    for word in ("", "admin", "changeme", "default", "groundwork", "key", "password", "secret", "test", "token")
+}
+
+
+@dataclass(frozen=True)
+class ApiKeys:
+    """Digest of each key to the scopes it has."""
+
+    scopes: Mapping[str, frozenset[str]]
+
+    @classmethod
+    def parse(cls, setting: str) -> "ApiKeys":
+        """Read `name:scope+scope:sha256, …`. Raises GroundworkError for one that is malformed or easy to guess."""
+        scopes = {}
+        for entry in filter(None, (entry.strip() for entry in setting.split(","))):
+            name, _, rest = entry.partition(":")
+            granted, _, digest = rest.partition(":")
+            wanted = frozenset(granted.split("+"))
+            if (
+                not name
+                or not wanted <= set(get_args(Scope))
+                or len(digest) != 64
+                or set(digest) - set("0123456789abcdef")
+            ):
+                raise GroundworkError(
+                    f"GROUNDWORK_API_KEYS: the key {name!r} is not name:scopes:sha256 with scopes from "
+                    f"{', '.join(get_args(Scope))}; make one with `groundwork key`"
+                )
+            if digest in _GUESSABLE:
+                raise GroundworkError(f"GROUNDWORK_API_KEYS: the key {name!r} is a default that anybody guesses")
+            scopes[digest] = wanted
+        return cls(scopes)
+
+    def check(self, path: str, authorization: bytes | None) -> None:
+        """Raise Problem 401 or 403 unless the Authorization header has a key for this path."""
+        if path in OPEN:
+            return
+        scheme, _, key = (authorization or b"").partition(b" ")
+        granted = self.scopes.get(hashlib.sha256(key.strip()).hexdigest()) if scheme.lower() == b"bearer" else None
+        if granted is None:
+            raise Problem(401, "send an API key: Authorization: Bearer KEY", {"WWW-Authenticate": "Bearer"})
+        needed = SCOPES.get(path, "admin")
+        if needed not in granted:
+            raise Problem(403, f"this needs a key with the scope {needed}")
+
+
+def new_key(name: str, scopes: str) -> tuple[str, str]:
+    """A random key, and its entry for GROUNDWORK_API_KEYS."""
+    key = secrets.token_urlsafe(32)
+    return key, f"{name}:{scopes}:{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def keys_for(host: str, setting: str) -> ApiKeys | None:
+    """The keys; None, for everybody, only where the service listens on this machine alone.
+
+    Raises GroundworkError when it would listen on a network without a key.
+    """
+    keys = ApiKeys.parse(setting)
+    if keys.scopes:
+        return keys
+    if not _is_loopback(host):
+        raise GroundworkError(
+            f"the service would listen on {host} for everybody: set GROUNDWORK_API_KEYS (make a key with "
+            "`groundwork key`), or listen on 127.0.0.1"
+        )
+    return None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

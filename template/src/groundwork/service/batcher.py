@@ -1,0 +1,152 @@
+"""Micro-batching: requests that are there at the same time share one model call and one transaction.
+
+A batch is everything that queued while the last one was answered. Only when that one had company is a moment
+waited for more, so a lone client never waits. The larger the load, the larger the batches.
+"""
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
+
+
+class Overloaded(Exception):
+    """Too many requests wait already."""
+
+
+class DeadlineExceeded(Exception):
+    """The answer was not there in time."""
+
+
+class Job(Generic[Asked, Answer]):
+    """One request that waits for its part of a batch."""
+
+    __slots__ = ("answer", "asked", "deadline", "expiry", "failure", "future", "rows")
+
+    def __init__(self, asked: Asked, rows: int, deadline: float) -> None:
+        self.asked = asked
+        self.rows = rows
+        self.deadline = deadline
+        self.future: asyncio.Future[Answer]
+        self.expiry: asyncio.TimerHandle
+        self.answer: Answer | None = None
+        self.failure: Exception | None = None
+
+
+class Batcher(Generic[Asked, Answer]):
+    """Hands batches of jobs to `answer_batch` on one thread of its own, and their answers back to the event loop."""
+
+    def __init__(
+        self,
+        answer_batch: Callable[[list[Asked]], list[Answer]],
+        max_rows: int,
+        linger_seconds: float,
+        max_waiting: int,
+        deadline_seconds: float,
+    ) -> None:
+        self._answer_batch = answer_batch
+        self._max_rows = max_rows
+        self._linger = linger_seconds
+        self._max_waiting = max_waiting
+        self._deadline = deadline_seconds
+        self._queue: queue.SimpleQueue[Job[Asked, Answer] | None] = queue.SimpleQueue()
+        self._loop: asyncio.AbstractEventLoop
+        self._thread: threading.Thread
+        self._busy_since: float | None = None
+        self.waiting = 0  # jobs that have no answer yet; touched by the event loop alone
+
+    def start(self) -> None:
+        """Start the thread; call it from the event loop that submits."""
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout: float) -> None:
+        """Answer what waits, then end. A model that hangs is left behind after `timeout` seconds."""
+        self._queue.put(None)
+        self._thread.join(timeout)
+
+    @property
+    def busy_seconds(self) -> float:
+        """For how long the present batch has been under way."""
+        since = self._busy_since
+        return time.monotonic() - since if since is not None else 0.0
+
+    async def submit(self, asked: Asked, rows: int) -> Answer:
+        """The answer to one request. Raises Overloaded, DeadlineExceeded, or what answering it raised."""
+        if self.waiting >= self._max_waiting:
+            raise Overloaded
+        job: Job[Asked, Answer] = Job(asked, rows, time.monotonic() + self._deadline)
+        job.future = self._loop.create_future()
+        job.expiry = self._loop.call_later(self._deadline, _expire, job)
+        self.waiting += 1
+        self._queue.put(job)
+        try:
+            return await job.future
+        finally:
+            self.waiting -= 1
+            job.expiry.cancel()
+
+    def _run(self) -> None:
+        had_company = False
+        while (first := self._queue.get()) is not None:
+            batch, ended = self._collect(first, had_company)
+            had_company = len(batch) > 1
+            self._busy_since = time.monotonic()
+            self._answer(batch)
+            self._busy_since = None
+            self._loop.call_soon_threadsafe(_deliver, batch)
+            if ended:
+                return
+
+    def _collect(self, first: Job[Asked, Answer], linger: bool) -> tuple[list[Job[Asked, Answer]], bool]:
+        batch, rows = [first], first.rows
+        until = time.monotonic() + self._linger if linger else 0.0
+        while rows < self._max_rows:
+            try:
+                left = until - time.monotonic() if linger else 0.0
+                job = self._queue.get_nowait() if left <= 0 else self._queue.get(timeout=left)
+            except queue.Empty:
+                break
+            if job is None:
+                return batch, True
+            batch.append(job)
+            rows += job.rows
+        return batch, False
+
+    def _answer(self, batch: list[Job[Asked, Answer]]) -> None:
+        now = time.monotonic()
+        batch = [job for job in batch if job.deadline > now]
+        if not batch:
+            return
+        try:
+            for job, answer in zip(batch, self._answer_batch([job.asked for job in batch]), strict=True):
+                job.answer = answer
+        except Exception as error:
+            if len(batch) == 1:
+                batch[0].failure = error
+                return
+            for job in batch:  # one bad request must not fail its neighbours
+                self._answer([job])
+
+
+def _deliver(batch: list[Job[Asked, Answer]]) -> None:
+    for job in batch:
+        if job.future.done():
+            continue
+        if job.failure is not None:
+            job.future.set_exception(job.failure)
+        elif job.answer is not None:
+            job.future.set_result(job.answer)
+        else:
+            job.future.set_exception(DeadlineExceeded())
+
+
+def _expire(job: Job[Asked, Answer]) -> None:
+    if not job.future.done():
+        job.future.set_exception(DeadlineExceeded())
