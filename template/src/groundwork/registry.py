@@ -134,7 +134,14 @@ def main() -> int:
     """Print version, digest and bundle folder of champion and challenger as JSON; exit 1 if there is no champion."""
     settings = Settings()
     settings.prepare_environment()
-    registry = Registry(settings)
+    try:
+        registry = Registry(settings)
+    except MlflowException as error:
+        if "sqlite" in settings.tracking_uri and "unsupported URI" in str(error):
+            # The serving image holds mlflow-skinny, which speaks to servers only.
+            print("set MLFLOW_TRACKING_URI to an MLflow server: there is no local registry here", file=sys.stderr)
+            return 1
+        raise
     found = {alias: registry.aliased(alias) for alias in (CHAMPION, CHALLENGER)}
     if found[CHAMPION] is None:
         print(f"no version of {registry.name} has the alias {CHAMPION}: run `groundwork train`", file=sys.stderr)

@@ -11,7 +11,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from groundwork.service.auth import ApiKeys
+from groundwork.service.auth import OPEN, ApiKeys
 from groundwork.service.batcher import Batcher
 from groundwork.service.metrics import Metrics
 from groundwork.service.problems import MEDIA_TYPE, Problem, as_problem
@@ -20,6 +20,7 @@ from groundwork.settings import Settings
 
 log = logging.getLogger("groundwork.request")
 
+_FREQUENT = OPEN | {"/metrics"}
 _JSON = (b"content-type", b"application/json")
 
 
@@ -71,7 +72,8 @@ class Front:
             seconds = time.perf_counter() - started
             route = "/predict" if predicting else getattr(scope.get("route"), "path", "unmatched")
             self.metrics.observe_request(method, route, exchange.status, seconds)
-            if not predicting or exchange.status != 200:  # what was answered stands in the prediction log
+            # What was answered stands in the prediction log; probes and scrapes that are well would drown the rest.
+            if exchange.status >= 400 or not (predicting or path in _FREQUENT):
                 log.info(
                     "request",
                     extra={
