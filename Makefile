@@ -1,7 +1,7 @@
 # `make` lists what can be done here. It needs Python 3.11 or newer, git and make; uv is fetched into .tools/ if missing.
 .DEFAULT_GOAL := help
 .PHONY: help demo check test format lock clean uv
-export PATH := $(CURDIR)/.tools/uv/bin:$(PATH)
+export PATH := $(CURDIR)/.tools/bin:$(CURDIR)/.tools/uv/bin:$(PATH)
 unexport VIRTUAL_ENV PYTHONPATH
 
 help: ## list these targets

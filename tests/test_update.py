@@ -21,7 +21,14 @@ ANSWERS = {
 }
 OURS = "# ---- the team's ----\n"  # what the team writes into a file
 THEIRS = "# ---- the next release's ----\n"  # what the template's next release writes into one
-YOURS = ["charter.yaml", "contract.yaml", "OWNERS", "src/use_case/source.py", "src/use_case/model.py"]
+YOURS = [
+    "charter.yaml",
+    "contract.yaml",
+    "OWNERS",
+    "src/use_case/source.py",
+    "src/use_case/model.py",
+    "tests/use_case/test_model.py",
+]
 SOURCES = {"charter.yaml": "charter.yaml.jinja", "OWNERS": "OWNERS.jinja"}
 
 

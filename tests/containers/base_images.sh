@@ -31,7 +31,7 @@ python_image() { # python:X.Y-slim: the interpreter in /usr/local, on Debian's s
     ln -s "python$version" "$scratch/root/usr/local/bin/python3"
     ln -s "python$version" "$scratch/root/usr/local/bin/python"
     find "$scratch/root" -type f \( -name '*.so*' -o -name "python$version" \) -exec chmod u+w {} + -exec strip --strip-unneeded {} +
-    mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -m1 -E '/debian/?$')
+    mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -E '/debian/?$' | sort -u | head -n 1)
     mmdebstrap --quiet --variant=minbase \
         --include=ca-certificates,libbz2-1.0,libcrypt1,libexpat1,libffi8,liblzma5,libncursesw6,libnsl2,libreadline8t64,libsqlite3-0,libssl3t64,libuuid1,netbase,tzdata,zlib1g \
         --dpkgopt='path-exclude=/usr/share/'{doc,man,info,locale}'/*' \

@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -141,14 +141,15 @@ def docker() -> Iterator[Docker]:
 
 @pytest.fixture(scope="session")
 def image(docker: Docker, pilot: Path) -> Iterator[str]:
-    """The pilot's image, by its id: test runs side by side do not take each other's."""
+    """The pilot's image, by its id: no tag for test runs side by side to take from each other."""
     bundle = Path(os.environ.get("SSL_CERT_FILE", ""))  # set where a proxy has a certificate of its own
     secret = ["--secret", f"id=ca_bundle,src={bundle}"] if bundle.is_file() else []
     with timed("image built"):
         identifier = docker("build", "--quiet", *secret, pilot)
     figures["image size"] = f"{int(docker('inspect', '--format', '{{.Size}}', identifier)) / 1e6:.0f} MB"
     yield identifier
-    docker("image", "rm", "--force", identifier)
+    with suppress(AssertionError):  # a test run beside this one may still use the very same
+        docker("image", "rm", "--force", identifier)
 
 
 class Tracking(NamedTuple):
@@ -174,8 +175,9 @@ def tracking(docker: Docker, pilot: Path, tmp_path_factory: pytest.TempPathFacto
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # or it starts processes that nobody here needs
     }
+    orphaned = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []  # it ends if we are killed
     command = [
-        pilot / ".venv/bin/mlflow", "server", "--host", address, "--port", port, "--workers", 1,
+        *orphaned, pilot / ".venv/bin/mlflow", "server", "--host", address, "--port", port, "--workers", 1,
         "--backend-store-uri", f"sqlite:///{folder}/mlflow.db",
         "--serve-artifacts", "--artifacts-destination", folder / "artifacts",
         "--allowed-hosts", f"{address}:{port},{IN_CONTAINER}:{port}",

@@ -24,7 +24,7 @@ running() { # the pid of our dockerd; a stale pid file may name somebody else's 
 
 unpack() {
     local packages=() tool
-    for tool in runc iptables ip mmdebstrap; do # of the host's own Debian: they follow its kernel and libc
+    for tool in runc iptables ip mmdebstrap; do # of the machine's own Debian: they go by its kernel and libc
         command -v "$tool" >/dev/null || packages+=("${tool/%ip/iproute2}")
     done
     if [ ${#packages[@]} -gt 0 ]; then
@@ -36,7 +36,7 @@ unpack() {
     say "unpacking Debian's docker.io ($suite) into $work"
     # An apt of its own, so that the machine's keeps to its own suite. The mirror is the one the machine already uses.
     local mirror apt=$work/apt
-    mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -m1 -E '/debian/?$') ||
+    mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -E '/debian/?$' | sort -u | head -n 1) ||
         cannot "apt has no Debian mirror to fetch packages from"
     rm -rf "$apt" "$work/engine.new" && mkdir -p "$apt"/{lists,archives}/partial
     : >"$apt/status"
@@ -74,7 +74,7 @@ launch() {
     export PATH=$work/engine/usr/bin:$work/engine/usr/sbin:$PATH
     if ! running >/dev/null; then
         clean
-        iptables -S FORWARD | sed 1q >"$forwarding"
+        iptables -S FORWARD | grep '^-P' >"$forwarding"
         mkdir -p "$DOCKER_CONFIG/cli-plugins"
         ln -sf "$work/engine/usr/libexec/docker/cli-plugins/docker-buildx" "$DOCKER_CONFIG/cli-plugins/"
         setsid dockerd --host "$DOCKER_HOST" --pidfile "$work/pid" --data-root "$work/data" --exec-root "$work/exec" \
@@ -93,9 +93,9 @@ stop() {
     exec 9>"$work/lock" && flock 9
     exec 8>"$work/users" # every test run holds a shared lock on this file for as long as it uses the engine
     flock --nonblock 8 || { say "still in use, left running"; return; }
-    launch # if it was killed, its containers live on: it ends them when it comes back
-    docker container prune --force >/dev/null
-    docker volume prune --force >/dev/null
+    launch # if it was killed, its containers live on, and it finds them again when it comes back
+    docker ps --all --quiet | xargs --no-run-if-empty docker rm --force --volumes >/dev/null
+    docker volume prune --force --all >/dev/null
     docker image prune --force >/dev/null
     docker builder prune --force --keep-storage 5GB >/dev/null
     local pid
@@ -111,7 +111,7 @@ stop() {
 clean() { # what a dockerd leaves behind, most of it only after a kill -9
     local mount
     rm -f "$work/pid"
-    awk -v at="$work/" 'index($2, at) == 1 { print $2 }' /proc/mounts | sort -r | while read -r mount; do umount "$mount"; done
+    awk -v at="$work/" 'index($2, at) == 1 { print $2 }' /proc/mounts | sort -r | while read -r mount; do umount --lazy "$mount"; done
     if [ -s "$forwarding" ]; then
         # shellcheck disable=SC2046 # the words of the rule, as `iptables -S` printed them
         iptables $(cat "$forwarding")

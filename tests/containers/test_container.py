@@ -97,6 +97,15 @@ def test_could_not_write_into_itself_even_on_a_writable_disk(docker: Docker, ima
     assert docker("run", "--rm", image, "python", "-c", code).split() == ["/app/data", "/tmp"]
 
 
+def test_only_what_is_named_is_sent_to_the_engine(docker: Docker, pilot: Path, tmp_path: Path) -> None:
+    everything = tmp_path / "Dockerfile"
+    everything.write_text("FROM scratch\nCOPY . /\n", encoding="utf-8")
+    docker("build", "--quiet", "--file", everything, "--output", f"type=local,dest={tmp_path / 'sent'}", pilot)
+    sent = {path.name for path in (tmp_path / "sent").iterdir()}
+    assert sent == {"OWNERS", "README.md", "charter.yaml", "contract.yaml", "pyproject.toml", "src", "uv.lock"}
+    assert not list((tmp_path / "sent").rglob("__pycache__"))
+
+
 def test_holds_the_three_documents_and_nothing_else_of_the_project(service: Container) -> None:
     found = service.python("import os; print(*os.listdir('/app'))").split()
     assert sorted(found) == ["OWNERS", "charter.yaml", "contract.yaml", "data"]

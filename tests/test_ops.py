@@ -1,0 +1,204 @@
+"""The alerts: they fire when they should and stay silent when they should not, and they watch what is really there."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from support import ROOT, execute
+
+FOLDER = ROOT / "template/ops/prometheus"
+RULES: list[dict[str, Any]] = [
+    rule
+    for group in yaml.safe_load((FOLDER / "alerts.yml").read_text(encoding="utf-8"))["groups"]
+    for rule in group["rules"]
+]
+ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
+
+
+@pytest.fixture(scope="session")
+def promtool() -> str:
+    """Prometheus's own checker."""
+    found = shutil.which("promtool")
+    if found is None:
+        reason = "promtool is missing: on Debian and Ubuntu it comes with the package prometheus"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return found
+
+
+def test_prometheus_accepts_the_configuration(promtool: str) -> None:
+    execute(FOLDER, promtool, "check", "config", "prometheus.yml")
+    execute(FOLDER, promtool, "check", "rules", "alerts.yml")
+
+
+def test_alerts_fire_and_stay_silent(promtool: str) -> None:
+    execute(FOLDER, promtool, "test", "rules", "alerts.test.yml")
+
+
+def test_each_alert_is_tested_both_ways() -> None:
+    """Once where it fires, naming somebody, and once where it does not."""
+    scenarios = yaml.safe_load((FOLDER / "alerts.test.yml").read_text(encoding="utf-8"))["tests"]
+    expected = [expected for scenario in scenarios for expected in scenario["alert_rule_test"]]
+    fires = {e["alertname"] for e in expected for alert in e.get("exp_alerts", []) if "handle" in alert["exp_labels"]}
+    assert fires == set(ALERTS)
+    assert {e["alertname"] for e in expected if not e.get("exp_alerts")} == set(ALERTS)
+
+
+def test_each_alert_says_how_urgent_it_is_and_where_to_read_on() -> None:
+    """The runbook has its section, and no section of an alert that is gone."""
+    runbook = (ROOT / "template/docs/runbook.md").read_text(encoding="utf-8")
+    sections = [heading for heading in re.findall(r"^#+ (.*)$", runbook, re.MULTILINE) if "Groundwork" in heading]
+    assert sections == list(ALERTS)
+    for name, rule in ALERTS.items():
+        assert rule["annotations"]["runbook"] == f"docs/runbook.md#{name.lower()}"
+        assert rule["labels"]["severity"] in ("page", "ticket")
+
+
+def test_prometheus_looks_where_the_service_listens() -> None:
+    configuration = yaml.safe_load((FOLDER / "prometheus.yml").read_text(encoding="utf-8"))
+    [job] = configuration["scrape_configs"]
+    settings = (ROOT / "template/src/groundwork/settings.py").read_text(encoding="utf-8")
+    host, port = job["static_configs"][0]["targets"][0].split(":")
+    assert f'host: str = "{host}"' in settings
+    assert f"port: PositiveInt = {port}" in settings
+
+
+# ---- mistakes, one each, that the alerts' own tests have to notice ---------------------------------------------------
+
+
+def mutants() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """What was done to which alert, and the rule that came of it."""
+    for name, rule in ALERTS.items():
+        yield "never fires", name, rule | {"expr": "vector(1) > 2"}
+        yield "always fires", name, rule | {"expr": "vector(1)"}
+        wait = rule.get("for", "0m")
+        minutes = int(wait[:-1]) * (60 if wait.endswith("h") else 1)
+        yield "a minute late", name, rule | {"for": f"{minutes + 1}m"}
+        if minutes:
+            yield "a minute early", name, rule | {"for": f"{minutes - 1}m"}
+        for what, new, found in mistakes(rule["expr"]):
+            start, end = found.span()
+            yield f"{what} at {start}", name, rule | {"expr": rule["expr"][:start] + new + rule["expr"][end:]}
+
+
+def mistakes(expression: str) -> Iterator[tuple[str, str, re.Match[str]]]:
+    """A comparison turned round, a threshold moved by 4 %, a label left out."""
+    opposites = {"==": "!=", ">=": "<", ">": "<="}
+    for found in re.finditer(r"(?<= )(==|>=|>)(?= )", expression):
+        yield f"{found[0]} as {opposites[found[0]]}", opposites[found[0]], found
+    for found in re.finditer(r"(?<=> )[0-9.]+", expression):
+        for factor in (0.96, 1.04):
+            yield f"{found[0]} times {factor}", str(float(found[0]) * factor), found
+    for found in re.finditer(r'\w+(=~|!=|=)"[^"]*"(, )?', expression):
+        yield f"without {found[0]}", "", found
+
+
+MUTANTS = list(mutants())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "mutant"), [(name, rule) for _, name, rule in MUTANTS], ids=[f"{name} {what}" for what, name, _ in MUTANTS]
+)
+def test_a_mistake_in_an_alert_is_noticed(promtool: str, tmp_path: Path, name: str, mutant: dict[str, Any]) -> None:
+    rules = [mutant if rule.get("alert") == name else rule for rule in RULES]
+    (tmp_path / "alerts.yml").write_text(yaml.safe_dump({"groups": [{"name": "groundwork", "rules": rules}]}))
+    shutil.copy(FOLDER / "alerts.test.yml", tmp_path)
+    done = subprocess.run(
+        [promtool, "test", "rules", "alerts.test.yml"],
+        cwd=tmp_path,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert "parse error" not in done.stdout  # that would be noticed by anybody
+    assert done.returncode == 1, "the tests still pass"
+
+
+# ---- what the alerts look at exists ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def scraped(pilot: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What the pilot's service tells Prometheus, after it predicted, and a flow failed."""
+    data = tmp_path_factory.mktemp("ops") / "data"
+    shutil.copytree(pilot / "data", data)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = os.environ | {"GROUNDWORK_DATA": str(data), "GROUNDWORK_PORT": str(port)}
+    groundwork = str(pilot / ".venv/bin/groundwork")
+    nothing = [groundwork, "ingest", "--since", "2030-01-01", "--until", "2030-01-02"]
+    assert subprocess.run(nothing, cwd=pilot, env=environment).returncode == 1
+    with subprocess.Popen([groundwork, "serve"], cwd=pilot, env=environment, stdout=subprocess.DEVNULL) as service:
+        try:
+            for _ in range(600):
+                try:
+                    read(f"http://127.0.0.1:{port}/health/ready")
+                    break
+                except urllib.error.URLError:
+                    assert service.poll() is None
+                    time.sleep(0.1)
+            with pytest.raises(urllib.error.HTTPError):
+                read(f"http://127.0.0.1:{port}/predict", b"{}")
+            return read(f"http://127.0.0.1:{port}/metrics")
+        finally:
+            service.send_signal(signal.SIGTERM)
+
+
+def read(url: str, body: bytes | None = None) -> str:
+    with urllib.request.urlopen(url, body, timeout=10) as response:
+        return str(response.read().decode())
+
+
+# Made by Prometheus: `up`, and what it adds to every series; and the one value that a sound service never has.
+PROMETHEUS_ADDS = ("up", "job", "instance")
+ONLY_IN_TROUBLE = 'status=~"5.."'
+
+
+@pytest.mark.slow
+def test_alerts_look_at_metrics_that_the_service_has(scraped: str) -> None:
+    """Each name with its labels finds a series, so that no alert stays silent for ever over a slip of the pen."""
+    recorded = {rule["record"]: "groundwork_owner_info" for rule in RULES if "record" in rule}
+    looked_at = set()
+    for rule in RULES:
+        for name, labels in re.findall(r"\b(up|groundwork[_:]\w+|http_\w+)\b(?:\{([^}]*)\})?", rule["expr"]):
+            looked_at.add((recorded.get(name, name), labels))
+    assert len(looked_at) > 10
+    for name, labels in looked_at:
+        wanted = [
+            (label, operator, value)
+            for label, operator, value in re.findall(r'(\w+)(=~|!=|=)"([^"]*)"', labels.replace(ONLY_IN_TROUBLE, ""))
+            if label not in PROMETHEUS_ADDS
+        ]
+        series = [dict(re.findall(r'(\w+)="([^"]*)"', line)) for line in re.findall(rf"^{name}(\W.*)", scraped, re.M)]
+        matching = [each for each in series if all(matches(each.get(label), *how) for label, *how in wanted)]
+        assert matching or name in PROMETHEUS_ADDS, f"no series for {name}{{{labels}}}"
+
+
+def matches(found: str | None, operator: str, wanted: str) -> bool:
+    """As Prometheus matches, but that the label must be there."""
+    if found is None:
+        return False
+    return {"=": found == wanted, "!=": found != wanted, "=~": re.fullmatch(wanted, found) is not None}[operator]
+
+
+@pytest.mark.slow
+def test_the_reference_lists_every_metric_of_the_service(scraped: str) -> None:
+    """And none that it does not have; those of the process and of Python are not ours to explain."""
+    own = {name for name in re.findall(r"^# TYPE (\w+)", scraped, re.M) if not name.startswith(("process_", "python_"))}
+    reference = (ROOT / "docs/reference/metrics.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+)`", reference, re.M)) == own
