@@ -1,6 +1,7 @@
 """What the container tests share: an engine, the pilot's image, an MLflow server with a champion, the service."""
 
 import fcntl
+import hashlib
 import json
 import os
 import shlex
@@ -58,6 +59,10 @@ class Docker:
         return done.stdout.strip()
 
 
+KEY = "known to these tests alone"
+KEYS = f"tests:predict+outcomes+admin:{hashlib.sha256(KEY.encode()).hexdigest()}"
+
+
 class Answer(NamedTuple):
     status: int
     body: Any
@@ -77,9 +82,10 @@ class Container:
         """What Python prints inside the container, as the service's own user."""
         return self.docker("exec", self.id, "python", "-c", code)
 
-    def ask(self, path: str, body: object = None) -> Answer:
+    def ask(self, path: str, body: object = None, key: str = KEY) -> Answer:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"http://{self.address}{path}", data, {"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
+        request = urllib.request.Request(f"http://{self.address}{path}", data, headers)
         try:
             with urllib.request.urlopen(request, timeout=10) as response:
                 status, content = response.status, response.read()
@@ -235,6 +241,7 @@ def run(docker: Docker, image: str, tracking: Tracking) -> Run:
             "--read-only", "--tmpfs", "/tmp", "--volume", "/app/data",
             "--cap-drop", "ALL", "--security-opt", "no-new-privileges",
             "--add-host", f"{IN_CONTAINER}:host-gateway", "--env", f"MLFLOW_TRACKING_URI={tracking.uri}",
+            "--env", f"GROUNDWORK_API_KEYS={KEYS}",
             *options, image,
         )  # fmt: skip
         try:

@@ -138,6 +138,18 @@ def test_without_a_champion_lives_but_is_not_ready(run: Run, pilot: Path, tmp_pa
         assert container.state("State.Health.Status") != "healthy"
 
 
+def test_answers_nobody_without_a_key(service: Container) -> None:
+    assert [service.ask(path, key="a guess").status for path in ("/metrics", "/docs", "/predict")] == [401] * 3
+    assert service.ask("/health/live", key="a guess").status == 200
+
+
+def test_does_not_listen_on_a_network_without_keys(docker: Docker, image: str) -> None:
+    command = ["docker", "run", "--rm", image]
+    ended = subprocess.run(command, env=docker.environment, text=True, capture_output=True, timeout=60)
+    assert ended.returncode == 1
+    assert "set GROUNDWORK_API_KEYS" in ended.stderr
+
+
 def test_ends_when_told_to(docker: Docker, run: Run) -> None:
     with run() as container:
         container.wait_until_healthy()

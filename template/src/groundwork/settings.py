@@ -48,7 +48,8 @@ class Settings(BaseSettings):
     deadline_seconds: PositiveFloat = Field(default=5, description="For one answer.")
     hung_seconds: PositiveFloat = Field(default=60, description="One batch that takes longer: the process is not live.")
     client_seconds: PositiveFloat = Field(default=5, description="For a client to send its request.")
-    grace_seconds: PositiveInt = Field(default=10, description="For requests in flight once it is told to end.")
+    # Two seconds less than Docker leaves between `docker stop` and the kill.
+    grace_seconds: PositiveInt = Field(default=8, description="For requests in flight once it is told to end.")
     max_records: PositiveInt = Field(default=1000, description="Records in one request.")
     max_body_bytes: PositiveInt = Field(default=1_000_000, description="Size of one request.")
     registry_timeout_seconds: PositiveFloat = Field(default=60, description="For fetching a model.")
