@@ -1,0 +1,164 @@
+"""Pilots to test on: this project's documents, with known numbers and people, and real flights in a folder apart."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from groundwork.settings import QUIET, Settings
+
+PROJECT = Path(__file__).parents[1]
+
+# Before any library is imported: no test may reach the team's registry, source or Prefect, or write in its folders.
+_prefect_home = tempfile.TemporaryDirectory(prefix="prefect-", ignore_cleanup_errors=True)
+for _name in [name for name in os.environ if name.startswith(("GROUNDWORK_", "MLFLOW_", "PREFECT_"))]:
+    del os.environ[_name]
+os.environ.update(QUIET, PREFECT_HOME=_prefect_home.name, PREFECT_LOGGING_LEVEL="WARNING")
+
+CHARTER = {
+    "value": {
+        "currency": "EUR",
+        "unit": "departure",
+        "parameters": {"benefitPerHit": 400, "costPerAction": 120},
+    },
+    "gate": {
+        "metric": "roc_auc",
+        "minimum": 0.55,
+        "minGainOverRule": 0,
+        "minGainOverChampion": 0,
+        "maxMetricLoss": 0.01,
+        "minRows": 1000,
+    },
+    "monitoring": {"window": "month", "driftDistance": 0.1, "maxDriftedShare": 0.2, "minRows": 500},
+}
+
+OWNERS = """\
+approvers: [ada]
+reviewers: [ada, grace]
+accountable:
+  decision: {name: Ada Lovelace, handle: ada}
+  data:
+    flights: {name: Grace Hopper, handle: grace}
+  model: {name: Emmy Noether, handle: emmy}
+  service: {name: Alan Turing, handle: alan}
+"""
+
+
+def write_pilot(home: Path, flights: Path) -> None:
+    """This project's charter and contract, with the tests' own numbers and people, and a source."""
+    (home / "data").mkdir(parents=True)
+    shutil.copy(flights, home / "data" / "operational.duckdb")
+    charter = yaml.safe_load((PROJECT / "charter.yaml").read_text(encoding="utf-8"))
+    (home / "charter.yaml").write_text(yaml.safe_dump(charter | CHARTER, sort_keys=False), encoding="utf-8")
+    shutil.copy(PROJECT / "contract.yaml", home)
+    (home / "OWNERS").write_text(OWNERS, encoding="utf-8")
+
+
+def enter(home: Path, patch: pytest.MonkeyPatch) -> Settings:
+    """Let the flows find this pilot. MLflow keeps the last registry in the environment, hence its own line."""
+    patch.setenv("GROUNDWORK_HOME", str(home))
+    patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home / 'data' / 'mlflow.db'}")
+    return Settings()
+
+
+@pytest.fixture(scope="session")
+def first_weeks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The flights of the first seven days of every month, as the operational system holds them."""
+    seed = pytest.importorskip(
+        "use_case.seed", reason="the example's data is gone; the template's repository tests the system with it"
+    )
+    import duckdb
+
+    folder = tmp_path_factory.mktemp("flights")
+    seed.release(folder / "year.duckdb", seed.LAST_MONTH)
+    with duckdb.connect(str(folder / "weeks.duckdb")) as connection:
+        connection.execute(f"attach '{folder / 'year.duckdb'}' as year (read_only)")
+        connection.execute("create table flights as from year.flights where day <= 7")
+    return folder / "weeks.duckdb"
+
+
+@pytest.fixture(scope="session")
+def flights(first_weeks: Path) -> Path:
+    """The first weeks of January and February alone."""
+    import duckdb
+
+    database = first_weeks.parent / "operational.duckdb"
+    with duckdb.connect(str(database)) as connection:
+        connection.execute(f"attach '{first_weeks}' as weeks (read_only)")
+        connection.execute("create table flights as from weeks.flights where month <= 2")
+    return database
+
+
+@pytest.fixture
+def new_pilot(tmp_path: Path, flights: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A pilot that has documents and a source, and has not run yet."""
+    write_pilot(tmp_path / "new", flights)
+    return enter(tmp_path / "new", monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def plain_steps() -> Iterator[None]:
+    """Prefect's tasks as the functions that they wrap, so that `flow.fn()` runs without a server."""
+    from groundwork.pipeline import ingest, train
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ingest, "_ingest_window", ingest.ingest_window)
+        patch.setattr(train, "fit_and_register", train.fit_and_register.fn)
+        yield
+
+
+@pytest.fixture(scope="session")
+def pilot(tmp_path_factory: pytest.TempPathFactory, flights: Path, plain_steps: None) -> Iterator[Settings]:
+    """A pilot with a champion, trained on January and judged on February. It is shared: only read it."""
+    from groundwork.pipeline.ingest import ingest
+    from groundwork.pipeline.train import train
+
+    home = tmp_path_factory.mktemp("pilots") / "pilot"
+    write_pilot(home, flights)
+    with pytest.MonkeyPatch.context() as patch:
+        settings = enter(home, patch)
+        ingest.fn()
+        assert train.fn().verdict.promoted
+        yield settings
+
+
+@pytest.fixture
+def pilot_copy(pilot: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A copy of the pilot to change."""
+    shutil.copytree(pilot.home, tmp_path / "copy")
+    return enter(tmp_path / "copy", monkeypatch)
+
+
+@pytest.fixture
+def sql() -> Callable[..., list[tuple]]:
+    """Run SQL statements in a pilot's operational system, as if it had changed; returns the last one's rows."""
+    import duckdb
+
+    def run(settings: Settings, *statements: str) -> list[tuple]:
+        with duckdb.connect(str(settings.data_folder / "operational.duckdb")) as connection:
+            for statement in statements:
+                result = connection.execute(statement)
+            return result.fetchall()
+
+    return run
+
+
+@pytest.fixture
+def set_in() -> Callable[[Path, str, Any], None]:
+    """Set one value, named by its dotted path, in a YAML document."""
+
+    def change(document: Path, path: str, value: Any) -> None:
+        content = yaml.safe_load(document.read_text(encoding="utf-8"))
+        part = content
+        *steps, last = [int(step) if step.isdigit() else step for step in path.split(".")]
+        for step in steps:
+            part = part[step]
+        part[last] = value
+        document.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+
+    return change

@@ -1,0 +1,134 @@
+"""The command line: what it says, and with which exit code it ends."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from groundwork.registry import Registry
+from groundwork.settings import Settings
+from groundwork.snapshots import Snapshots
+from groundwork.store import Store
+
+
+def groundwork(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "groundwork.cli", *arguments],
+        cwd=cwd,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_check_accepts_the_documents_and_lists_what_is_open(new_pilot: Settings, set_in: Callable) -> None:
+    for path in ("decision.statement", "plan.day0"):
+        set_in(new_pilot.home / "charter.yaml", path, "TBD")
+    set_in(new_pilot.home / "OWNERS", "accountable.model.name", "TBD: who?")
+    done = groundwork("check")
+    assert done.returncode == 0
+    for line in ("charter.yaml is valid", "contract.yaml is valid", "OWNERS is valid"):
+        assert f"✓ {line}\n" in done.stdout
+    still_open = [line.split()[0] for line in done.stdout.splitlines() if "is still TBD" in line]
+    assert [path for path in still_open if not path.startswith("metadata")] == [
+        "decision.statement",
+        "plan.day0",
+        "accountable.model.name",
+    ]
+
+
+@pytest.mark.parametrize("command", ["check", "ingest", "train", "score", "monitor", "serve", "status", "up"])
+def test_an_invalid_document_stops_every_command_with_its_message(
+    command: str, new_pilot: Settings, set_in: Callable
+) -> None:
+    set_in(new_pilot.home / "contract.yaml", "schema.0.properties.2.logicalType", "date")
+    done = groundwork(command)
+    assert done.returncode == 1
+    assert "✗ contract.yaml: schema.0.properties.2.logicalType: Input should be 'string'" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_it_works_in_a_folder_of_the_pilot_and_nowhere_else(new_pilot: Settings, tmp_path: Path) -> None:
+    inside = new_pilot.home / "docs"
+    inside.mkdir()
+    environment = {name: value for name, value in os.environ.items() if name != "GROUNDWORK_HOME"}
+    command = [sys.executable, "-m", "groundwork.cli", "check"]
+    for folder, code in ((inside, 0), (tmp_path, 1)):
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == code
+    assert "run this inside the pilot's folder or set GROUNDWORK_HOME" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_home_that_is_no_pilot_is_refused(tmp_path: Path) -> None:
+    done = groundwork("check", GROUNDWORK_HOME=str(tmp_path))
+    assert done.returncode == 1
+    assert "there is no charter.yaml in" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_in_use_is_said_to_be_in_use(new_pilot: Settings) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        done = groundwork("serve", GROUNDWORK_PORT=port)
+    assert done.returncode == 1
+    assert f"port {port} on 127.0.0.1 is in use: stop what uses it, or set GROUNDWORK_PORT" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--since", "2013-01-01"],
+        ["--until", "2013-01-01"],
+        ["--since", "2013-02-01", "--until", "2013-01-01"],
+        ["--since", "2013-02-01", "--until", "2013-02-01"],
+    ],
+)
+def test_half_a_window_is_refused(options: list[str], new_pilot: Settings) -> None:
+    done = groundwork("ingest", *options)
+    assert done.returncode == 1
+    assert "give both --since and --until, the earlier day first, or neither" in done.stderr
+
+
+def test_what_is_no_command_is_wrong_use(new_pilot: Settings) -> None:
+    assert groundwork("ingets").returncode == 2
+    assert groundwork("ingest", "--since", "yesterday").returncode == 2
+
+
+def test_status_before_anything_ran_and_after(new_pilot: Settings, pilot_copy: Settings) -> None:
+    before = groundwork("status", GROUNDWORK_HOME=str(new_pilot.home), MLFLOW_TRACKING_URI=new_pilot.tracking_uri)
+    assert before.returncode == 0
+    assert "champion  none: run `groundwork train`" in before.stdout
+    assert "drift     unknown: run `groundwork monitor`" in before.stdout
+    after = groundwork("status")
+    assert after.returncode == 0
+    assert "champion  version 1" in after.stdout
+    assert "✓ train" in after.stdout
+    assert "Emmy Noether (@emmy) answers for the model" in after.stdout
+
+
+def test_real_flows_do_what_the_plain_functions_do(pilot: Settings, new_pilot: Settings) -> None:
+    """Through Prefect, one process per command: a refusal, the whole way to a champion, and drift nobody can tell."""
+    nothing = groundwork("monitor")
+    assert nothing.returncode == 1
+    assert "there are no snapshots yet: run `groundwork ingest` first" in nothing.stderr
+    for command in ("ingest", "train"):
+        done = groundwork(command)
+        assert done.returncode == 0, done.stderr
+    dataset = new_pilot.contract.dataset
+    tables = [Snapshots(each.snapshots, dataset).read() for each in (pilot, new_pilot)]
+    assert tables[0].equals(tables[1])
+    assert Registry(new_pilot).champion().number == "1"
+    with Store(new_pilot.store) as store:
+        assert {run.flow for run in store.latest_runs(succeeded=True)} == {"ingest", "train"}
+    unknown = groundwork("monitor")
+    assert unknown.returncode == 2
+    assert "the logged predictions: 0 rows, at least 500 are needed" in unknown.stdout
+    assert "Traceback" not in unknown.stdout + unknown.stderr

@@ -1,0 +1,352 @@
+"""The service as a process of its own, and what goes wrong around it."""
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from groundwork.registry import CHALLENGER, Registry
+from groundwork.service.requests import RequestReader
+from groundwork.settings import Settings
+from groundwork.store import Store
+
+
+class Service:
+    """`python -m groundwork.service` for one pilot."""
+
+    def __init__(self, settings: Settings, **environment: str) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.log = settings.data_folder / "service.log"
+        self.body = json.dumps(RequestReader(settings.contract, 1).example).encode()
+        quick = {"GROUNDWORK_REGISTRY_RETRY_SECONDS": "0.2", "GROUNDWORK_REGISTRY_POLL_SECONDS": "0.2"}
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "groundwork.service"],
+                env=os.environ | quick | {"GROUNDWORK_PORT": str(self.port)} | environment,
+                stdout=log,
+                stderr=log,
+            )
+
+    def ask(self, path: str, body: bytes | None = None) -> tuple[int, dict[str, Any]]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request("POST" if body is not None else "GET", path, body)
+            response = connection.getresponse()
+            content = response.read()
+            return response.status, json.loads(content) if content.startswith(b"{") else {"text": content.decode()}
+        finally:
+            connection.close()
+
+    def predict(self) -> tuple[int, dict[str, Any]]:
+        return self.ask("/predict", self.body)
+
+    def wait(self, path: str, status: int = 200, seconds: float = 60, **having: Any) -> dict[str, Any]:
+        deadline = time.monotonic() + seconds
+        while True:
+            assert self.process.poll() is None, self.log.read_text()
+            try:
+                seen, answer = self.ask(path)
+                if seen == status and having.items() <= answer.items():
+                    return answer
+            except OSError:
+                pass
+            assert time.monotonic() < deadline, self.log.read_text()[-3000:]
+            time.sleep(0.05)
+
+
+@contextmanager
+def serving(settings: Settings, ready: bool = True, **environment: str) -> Iterator[Service]:
+    service = Service(settings, **environment)
+    try:
+        service.wait("/health/ready" if ready else "/health/live")
+        yield service
+    finally:
+        service.process.kill()
+        service.process.wait()
+
+
+@contextmanager
+def load(service: Service, clients: int = 4) -> Iterator[list[tuple[int, Any]]]:
+    """Ask all the time; the answers are in the list."""
+    answers: list[tuple[int, Any]] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=20)
+        while not stop.is_set():
+            try:
+                connection.request("POST", "/predict", service.body)
+                response = connection.getresponse()
+                answers.append((response.status, json.loads(response.read())))
+            except (OSError, http.client.HTTPException) as error:
+                answers.append((0, repr(error)))
+                return
+
+    threads = [threading.Thread(target=ask) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield answers
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+@contextmanager
+def black_hole() -> Iterator[str]:
+    """An address that takes connections and never says a word."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def closed() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}"
+
+
+@pytest.fixture
+def second_version(pilot_copy: Settings) -> str:
+    """A second version in the registry, with the first one's bundle."""
+    registry = Registry(pilot_copy)
+    client = registry._client
+    first = client.get_model_version(registry.name, "1")
+    tags = dict(first.tags)
+    return str(client.create_model_version(registry.name, first.source, first.run_id, tags).version)
+
+
+def point(settings: Settings, alias: str, version: str) -> None:
+    registry = Registry(settings)
+    registry._client.set_registered_model_alias(registry.name, alias, version)
+
+
+def test_a_registry_that_is_down_at_first_start_leaves_it_live_and_not_ready(pilot_copy: Settings) -> None:
+    shutil.rmtree(pilot_copy.champion_cache, ignore_errors=True)
+    with serving(pilot_copy, ready=False, MLFLOW_TRACKING_URI=closed()) as service:
+        answer = service.wait("/health/ready", 503)
+        assert "no model is loaded yet" in answer["detail"]
+        assert service.predict()[0] == 503
+
+
+@pytest.mark.parametrize("registry", ["closed", "black hole", "alias missing"])
+def test_the_last_good_champion_serves_when_the_registry_does_not(pilot_copy: Settings, registry: str) -> None:
+    with serving(pilot_copy) as service:
+        service.wait("/health/ready", model_source="registry")
+    began = time.monotonic()
+    with black_hole() as hole:
+        uri = {"closed": closed(), "black hole": hole, "alias missing": pilot_copy.tracking_uri}[registry]
+        if registry == "alias missing":
+            known = Registry(pilot_copy)
+            known._client.delete_registered_model_alias(known.name, "champion")
+        with serving(pilot_copy, MLFLOW_TRACKING_URI=uri) as service:
+            assert time.monotonic() - began < 10
+            assert service.wait("/health/ready")["model_source"] == "cache"
+            assert service.predict()[0] == 200
+
+
+def test_a_swap_under_load_fails_no_request(pilot_copy: Settings, second_version: str) -> None:
+    with serving(pilot_copy) as service, load(service) as answers:
+        for version in (second_version, "1", second_version):
+            point(pilot_copy, "champion", version)
+            service.wait("/health/ready", model_version=version)
+    assert {status for status, _ in answers} == {200}
+    versions = {answer["predictions"][0]["model_version"] for _, answer in answers}
+    assert versions == {"1", second_version}
+
+
+@pytest.mark.parametrize("damage", ["altered", "truncated", "sample", "gone"])
+def test_a_bad_version_is_refused_and_the_old_one_stays(pilot_copy: Settings, second_version: str, damage: str) -> None:
+    registry = Registry(pilot_copy)
+    run = registry.aliased("champion").run_id  # type: ignore[union-attr]
+    with serving(pilot_copy) as service:
+        service.wait("/health/ready", model_source="registry")
+        artifacts = Path(registry._client.get_run(run).info.artifact_uri.removeprefix("file://")) / "serving"
+        model = artifacts / "model.onnx"
+        content = bytearray(model.read_bytes())
+        if damage == "altered":
+            content[len(content) // 2] ^= 1
+        elif damage == "truncated":
+            del content[1000:]
+        model.write_bytes(content)
+        if damage == "sample":
+            bundle = artifacts / "bundle.json"
+            bundle.write_text(bundle.read_text().replace('"scores":[', '"scores":[0.999,').replace("0.999,\n", ""))
+        if damage == "gone":
+            shutil.rmtree(artifacts)
+        point(pilot_copy, "champion", second_version)
+        deadline = time.monotonic() + 60
+        while "groundwork_model_refresh_failures_total 0.0" in service.ask("/metrics")[1]["text"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert service.wait("/health/ready")["model_version"] == "1"
+        assert service.predict()[1]["predictions"][0]["model_version"] == "1"
+
+
+def test_every_acknowledged_prediction_outlives_a_kill(pilot_copy: Settings) -> None:
+    acknowledged = set()
+    for round_ in range(5):
+        with serving(pilot_copy) as service, load(service, clients=8) as answers:
+            time.sleep(0.2 + round_ / 20)
+            service.process.send_signal(signal.SIGKILL)
+        acknowledged |= {
+            each["prediction_id"] for status, body in answers if status == 200 for each in body["predictions"]
+        }
+    with sqlite3.connect(pilot_copy.data_folder / "groundwork.db") as log:
+        logged = {row[0] for row in log.execute("select prediction_id from predictions")}
+    assert len(acknowledged) > 50
+    assert acknowledged <= logged
+
+
+def test_told_to_end_it_answers_what_it_has_and_exits_with_0(pilot_copy: Settings) -> None:
+    with serving(pilot_copy) as service, load(service) as answers:
+        time.sleep(0.5)
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(15) == 0
+    answered = [body for status, body in answers if status == 200]
+    assert {status for status, _ in answers} <= {0, 200}  # 0: refused a connection once it had ended
+    with sqlite3.connect(pilot_copy.data_folder / "groundwork.db") as log:
+        logged = {row[0] for row in log.execute("select prediction_id from predictions")}
+    assert {body["predictions"][0]["prediction_id"] for body in answered} <= logged
+
+
+def test_a_model_that_hangs_is_cut_off(pilot_copy: Settings, tmp_path: Path) -> None:
+    hang = tmp_path / "sitecustomize.py"
+    hang.write_text(
+        "import time\nfrom groundwork import predictor\n"
+        "predictor.Predictor.scores = lambda self, columns, _scores=predictor.Predictor.scores:"
+        " time.sleep(3600) if len(next(iter(columns.values()))) == 1 else _scores(self, columns)\n"
+    )
+    limits = {"GROUNDWORK_DEADLINE_SECONDS": "0.5", "GROUNDWORK_HUNG_SECONDS": "1", "GROUNDWORK_GRACE_SECONDS": "2"}
+    with serving(pilot_copy, PYTHONPATH=str(tmp_path), **limits) as service:
+        status, answer = service.predict()
+        assert (status, "in time" in answer["detail"]) == (503, True)
+        service.wait("/health/live", 503)
+        began = time.monotonic()
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(20) == 0
+        assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"POST /predict HTTP/1.1\r\nHost: x\r\n", b"POST /predict HTTP/1.1\r\nContent-Length: 100\r\n\r\n{"],
+    ids=["nothing", "half the headers", "half the body"],
+)
+def test_a_slow_client_is_cut_off(pilot_copy: Settings, sent: bytes) -> None:
+    with serving(pilot_copy, ready=False, GROUNDWORK_CLIENT_SECONDS="0.5") as service:
+        with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
+            client.sendall(sent)
+            heard = b""
+            while part := client.recv(4096):  # until the service closes; a timeout fails the test
+                heard += part
+        assert not heard or heard.startswith(b"HTTP/1.1 408")
+
+
+def test_a_client_that_is_answered_slowly_is_not_cut_off(pilot_copy: Settings) -> None:
+    with serving(pilot_copy, GROUNDWORK_CLIENT_SECONDS="0.3") as service:
+        connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=10)
+        for _ in range(3):  # one connection, with longer pauses than a request may take to arrive
+            connection.request("POST", "/predict", service.body)
+            assert connection.getresponse().read()
+            time.sleep(0.5)
+
+
+def test_a_full_disk_refuses_and_recovers(pilot_copy: Settings) -> None:
+    """SQLite cannot grow beyond a number of pages, as on a full disk."""
+    with serving(pilot_copy) as service:
+        assert service.predict()[0] == 200
+        database = pilot_copy.data_folder / "groundwork.db"
+        with sqlite3.connect(database, isolation_level=None) as other:
+            other.execute("begin exclusive")  # nobody else can write now
+            status, answer = service.predict()
+            assert (status, answer["title"]) == (503, "The service cannot answer now")
+            other.execute("rollback")
+        assert service.predict()[0] == 200
+
+
+def test_a_challenger_decides_in_the_shadow_and_is_never_given(pilot_copy: Settings, second_version: str) -> None:
+    point(pilot_copy, CHALLENGER, second_version)
+    with serving(pilot_copy) as service:
+        service.wait("/health/ready", model_source="registry")
+        answers = [service.predict() for _ in range(5)]
+        service.process.send_signal(signal.SIGTERM)
+        service.process.wait(15)
+    assert {body["predictions"][0]["role"] for _, body in answers} == {"champion"}
+    with sqlite3.connect(pilot_copy.data_folder / "groundwork.db") as log:
+        roles = dict(log.execute("select role, count(*) from predictions group by role").fetchall())
+    assert roles == {"champion": 5, "shadow": 5}
+
+
+def test_a_canary_answers_its_share_of_entities_always_the_same(pilot_copy: Settings, second_version: str) -> None:
+    point(pilot_copy, CHALLENGER, second_version)
+    example = RequestReader(pilot_copy.contract, 1).example["records"][0]
+    body = json.dumps({"records": [example | {"flight_id": f"20131224-B6-{n}-JFK"} for n in range(400)]}).encode()
+    with serving(pilot_copy, GROUNDWORK_CANARY_SHARE="0.25") as service:
+        service.wait("/health/ready", model_source="registry")
+        first, again = ([each["role"] for each in service.ask("/predict", body)[1]["predictions"]] for _ in range(2))
+    assert first == again
+    assert 60 < first.count("canary") < 140
+    assert set(first) == {"canary", "champion"}
+
+
+def test_without_a_model_the_rule_answers_and_says_so(pilot_copy: Settings) -> None:
+    with serving(pilot_copy, SERVE_MODE="no-model", MLFLOW_TRACKING_URI=closed()) as service:
+        [prediction] = service.predict()[1]["predictions"]
+    assert prediction | {"prediction_id": ""} == {
+        "prediction_id": "",
+        "score": None,
+        "decision": "replan",  # at 18:25
+        "model_version": "",
+        "role": "no-model",
+    }
+    with Store(pilot_copy.store) as store:
+        [logged] = [p for p in store.predictions(*_forever()) if p.prediction_id == prediction["prediction_id"]]
+    assert (logged.role, logged.score) == ("no-model", None)
+
+
+def test_outcomes_are_kept_once_and_strangers_are_named(pilot_copy: Settings) -> None:
+    with serving(pilot_copy) as service:
+        known = service.predict()[1]["predictions"][0]["prediction_id"]
+        told = {"outcomes": [{"prediction_id": known, "outcome": True}, {"prediction_id": "none", "outcome": False}]}
+        body = json.dumps(told).encode()
+        assert service.ask("/outcomes", body) == service.ask("/outcomes", body)
+        assert service.ask("/outcomes", body)[1] == {"received": 2, "unknown": ["none"], "contradicting": []}
+        told["outcomes"][0]["outcome"] = False
+        assert service.ask("/outcomes", json.dumps(told).encode())[1]["contradicting"] == [known]
+        assert service.ask("/outcomes", b'{"outcomes": [{"prediction_id": "x", "outcome": 1}]}')[0] == 422
+
+
+def test_does_not_start_open_to_a_network(pilot: Settings) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "groundwork.service"],
+        env=os.environ | {"GROUNDWORK_HOST": "0.0.0.0"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.strip().endswith("or listen on 127.0.0.1")
+
+
+def _forever() -> tuple[Any, Any]:
+    from datetime import datetime
+
+    return datetime(1900, 1, 1), datetime(2200, 1, 1)

@@ -1,0 +1,31 @@
+"""Raw values become the model's inputs in one way, whoever asks."""
+
+import numpy as np
+
+from groundwork.contract import Column
+from groundwork.features import arrays
+
+
+def column(name: str, logical_type: str) -> Column:
+    return Column.model_validate(
+        {"name": name, "description": "", "logicalType": logical_type, "tags": ["feature"], "examples": [0]}
+    )
+
+
+def test_text_stays_text_and_all_else_becomes_float32() -> None:
+    features = [column("city", "string"), column("age", "integer"), column("share", "number"), column("new", "boolean")]
+    raw = {"city": ["Rome", None], "age": [7, None], "share": [0.1, None], "new": [True, None], "ignored": [1, 2]}
+    made = arrays(raw, features)
+    assert list(made) == ["city", "age", "share", "new"]
+    assert made["city"].tolist() == ["Rome", ""]
+    assert made["city"].dtype == object
+    for name, value in (("age", 7), ("share", np.float32(0.1)), ("new", 1)):
+        assert made[name].dtype == np.float32
+        np.testing.assert_array_equal(made[name], np.array([value, np.nan], dtype=np.float32))
+
+
+def test_columns_without_any_value_keep_their_type() -> None:
+    made = arrays({"city": [None, None], "age": [None, None]}, [column("city", "string"), column("age", "integer")])
+    assert made["city"].tolist() == ["", ""]
+    assert made["age"].dtype == np.float32
+    assert np.isnan(made["age"]).all()
