@@ -133,7 +133,7 @@ def test_a_mistake_in_an_alert_is_noticed(promtool: str, tmp_path: Path, name: s
 
 @pytest.fixture(scope="module")
 def scraped(pilot: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What the pilot's service tells Prometheus, after it predicted, and a flow failed."""
+    """What the pilot's service tells Prometheus, after a request to predict, and flows that failed."""
     data = tmp_path_factory.mktemp("ops") / "data"
     shutil.copytree(pilot / "data", data)
     with socket.socket() as probe:
@@ -141,8 +141,9 @@ def scraped(pilot: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
         port = probe.getsockname()[1]
     environment = os.environ | {"GROUNDWORK_DATA": str(data), "GROUNDWORK_PORT": str(port)}
     groundwork = str(pilot / ".venv/bin/groundwork")
-    nothing = [groundwork, "ingest", "--since", "2030-01-01", "--until", "2030-01-02"]
-    assert subprocess.run(nothing, cwd=pilot, env=environment).returncode == 1
+    for flow in ("ingest", "score"):
+        nothing = [groundwork, flow, "--since", "2030-01-01", "--until", "2030-01-02"]
+        assert subprocess.run(nothing, cwd=pilot, env=environment, capture_output=True).returncode == 1
     with subprocess.Popen([groundwork, "serve"], cwd=pilot, env=environment, stdout=subprocess.DEVNULL) as service:
         try:
             for _ in range(600):
