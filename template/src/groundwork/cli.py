@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 refused or failed, 2 wrong use, or drift unknown.
 """
 
+import atexit
 import contextlib
 import json
 import logging
@@ -41,6 +42,7 @@ EXIT_UNKNOWN = 2
 @contextlib.contextmanager
 def pilot() -> Iterator[Settings]:
     """The settings, with the libraries told to be quiet; an error a person can mend ends with its message alone."""
+    atexit.register(_end_quietly)  # before the libraries register theirs, hence run after them
     try:
         settings = Settings()
         settings.prepare_environment()
@@ -51,6 +53,12 @@ def pilot() -> Iterator[Settings]:
     except (GroundworkError, ValueError) as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]✗[/] {escape(str(error))}")
         raise typer.Exit(1) from None
+
+
+def _end_quietly() -> None:
+    """DuckDB complains, a page long and past all that was said, of what Prefect still holds of a run that failed."""
+    sys.stderr.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 @contextlib.contextmanager
@@ -104,7 +112,7 @@ def train() -> None:
     """Train a candidate and let the gate judge it. Exit 1 if it is refused."""
     with pilot() as settings:
         trained = _train(settings)
-    if not trained.verdict.promoted:
+    if not trained.in_service:
         raise typer.Exit(1)
 
 
@@ -169,7 +177,7 @@ def up(
         with step("ingest") as said:
             said += _ingest(None, None)
         trained = _train(settings)
-        if not trained.verdict.promoted and trained.champion_before is None:
+        if not trained.in_service and trained.champion_before is None:
             raise GroundworkError("there is no champion to serve: better data, a better model, or another gate")
         service, address = _start_service(settings)
         try:
@@ -283,9 +291,16 @@ def _train(settings: Settings) -> "Trained":
         console.print(
             f"  {'':<8} {name:<14} {performance.value_per_1000:>8,.0f} {currency} per 1,000 decisions{metric}"
         )
-    if trained.verdict.promoted:
-        held = trained.champion_before == trained.version
-        console.print(f"[green]✓[/] {'gate':<8} version {trained.version} {'stays' if held else 'is now'} the champion")
+    if trained.champion_before == trained.version:
+        console.print(f"[green]✓[/] {'gate':<8} version {trained.version} stays the champion")
+    elif trained.judged_before == "promoted":
+        console.print(
+            f"[yellow]![/] {'gate':<8} version {trained.version} was promoted before and has been taken out of service "
+            "since; it stays out",
+            soft_wrap=True,
+        )
+    elif trained.verdict.promoted and trained.judged_before is None:
+        console.print(f"[green]✓[/] {'gate':<8} version {trained.version} is now the champion")
     else:
         console.print(f"[red]✗[/] {'gate':<8} version {trained.version} is refused")
         for reason in trained.verdict.reasons:

@@ -1,7 +1,7 @@
 """The model registry in MLflow: versions, their lineage and serving bundle, and the alias of the one that serves.
 
-`python -m groundwork.registry pull FOLDER` fetches the champion's bundle; the service runs it as a child process, so
-that the process which answers requests never imports MLflow.
+`python -m groundwork.registry` fetches the bundles of champion and challenger; the service runs it as a child process,
+so that the process which answers requests never imports MLflow.
 """
 
 import contextlib
@@ -34,6 +34,11 @@ class Version:
     number: str
     run_id: str
     tags: dict[str, str]
+
+    @property
+    def judged(self) -> str | None:
+        """The gate's verdict, promoted or refused; None if it has not been judged."""
+        return self.tags.get("gate")
 
     @property
     def bundle_sha256(self) -> str:

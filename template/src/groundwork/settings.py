@@ -122,6 +122,7 @@ class Settings(BaseSettings):
             "PREFECT_HOME": str(self.data_folder / "prefect"),
             "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
             "PREFECT_LOGGING_LEVEL": "WARNING",
+            "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # what ends a flow is said once, by who called it
             "OMP_WAIT_POLICY": "passive",  # threads that spin while they wait stall on a busy machine
             "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # by default seven, four minutes until a dead server is said to be
         }.items():

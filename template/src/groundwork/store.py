@@ -41,6 +41,14 @@ _TABLES = (
     )
     """,
     """
+    create table if not exists shadow (
+      measured_at text not null,      -- UTC
+      model_version text not null,
+      rows_compared integer not null,
+      agreement double precision not null
+    )
+    """,
+    """
     create table if not exists flow_runs (
       flow text not null,
       started_at text not null,       -- UTC
@@ -249,6 +257,19 @@ class Store:
             report,
             datetime.fromisoformat(measured_at),
         )
+
+    def record_shadow(self, model_version: str, rows: int, agreement: float) -> None:
+        """Keep over how many records, and how often, a challenger would have decided as it was decided."""
+        with self._cursor() as cursor:
+            cursor.execute(
+                self._sql("insert into shadow values (?, ?, ?, ?)"),
+                (utc_text(datetime.now(UTC)), model_version, rows, agreement),
+            )
+
+    def latest_shadows(self) -> dict[str, tuple[int, float]]:
+        """Per challenger, rows compared and agreement when it was last looked at."""
+        rows = self._all("select model_version, rows_compared, agreement from shadow order by measured_at")
+        return {version: (compared, agreement) for version, compared, agreement in rows}
 
     def _all(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._cursor() as cursor:

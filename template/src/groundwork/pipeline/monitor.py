@@ -1,4 +1,4 @@
-"""Monitor: have the predictions of a window drifted from what the champion was trained on?"""
+"""Monitor: have the predictions of a window drifted from training, and would the challenger decide the same?"""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from groundwork.contract import Dataset
 from groundwork.errors import GroundworkError
 from groundwork.features import arrays
 from groundwork.monitoring.drift import SCORE, DriftUnknown, Measured, measure
+from groundwork.monitoring.shadow import compare
 from groundwork.pipeline.score import champion_of, newest_window
 from groundwork.registry import Registry, Version
 from groundwork.settings import Settings
@@ -95,6 +96,8 @@ def monitor(start: datetime | None = None, end: datetime | None = None) -> Drift
     with Store(settings.store) as store, store.recorded("monitor") as run:
         window = Window(start, end) if start and end else newest_window(settings)
         drift = check_drift(settings, store, window)
+        for shadow in compare(store.predictions(*window)):
+            store.record_shadow(shadow.model_version, shadow.rows, shadow.agreement)
         run.message = drift.reason
         if drift.status == "unknown":
             raise DriftUnknown(f"drift in {window} is unknown: {drift.reason}")

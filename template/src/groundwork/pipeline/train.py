@@ -68,6 +68,7 @@ class Trained:
 
     version: str
     new: bool  # false if the same data, code and documents had been trained before
+    judged_before: str | None  # the gate's verdict of that time, which stands: promoted or refused
     champion_before: str | None
     verdict: Verdict
     candidate: Performance
@@ -76,6 +77,11 @@ class Trained:
     gain_per_1000: float  # money more than the no-model rule made
     bundle: str
     rows: int
+
+    @property
+    def in_service(self) -> bool:
+        """Whether it is the champion now."""
+        return self.version == self.champion_before or (self.judged_before is None and self.verdict.promoted)
 
 
 def read_history(settings: Settings) -> History:
@@ -165,8 +171,8 @@ def fit_and_register(settings: Settings, registry: Registry, history: History, m
 def train() -> Trained:
     """Train a candidate, judge it, and promote it if the gate lets it through.
 
-    Training again on the same data, code and documents takes the version that is there. A candidate that is the
-    champion already stays it.
+    Training again on the same data, code and documents takes the version that is there. It is judged once: a version
+    that was taken out of service since is not put back by training again.
     """
     settings = Settings()
     with Store(settings.store) as store, store.recorded("train") as run:
@@ -186,13 +192,15 @@ def train() -> Trained:
         rule = rule_performance(settings, history.evaluation)
         verdict = judge(settings.charter.gate, len(history.evaluation), candidate, rule, champion_performance)
         gain = candidate.value_per_1000 - rule.value_per_1000
-        registry.record_verdict(version, verdict.as_dict() | {"window": str(history.newest), "gain_per_1000": gain})
-        if verdict.promoted and (champion is None or rival):
-            registry.promote(version)
+        if version.judged is None:
+            if verdict.promoted and (champion is None or rival):
+                registry.promote(version)
+            registry.record_verdict(version, verdict.as_dict() | {"window": str(history.newest), "gain_per_1000": gain})
         run.message = "promoted" if verdict.promoted else "refused: " + "; ".join(verdict.reasons)
     return Trained(
         version.number,
         found is None,
+        version.judged,
         champion.number if champion else None,
         verdict,
         candidate,

@@ -139,7 +139,7 @@ class ModelLoader(threading.Thread):
     def _pull(self) -> dict[str, Any]:
         timeout = self._settings.registry_timeout_seconds
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "groundwork.registry", "pull"],
+            [sys.executable, "-m", "groundwork.registry"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -29,6 +29,7 @@ class Metrics:
 
     def __init__(self, owners: Owners, store: Store) -> None:
         self.registry = CollectorRegistry()
+        self._models: set[tuple[str, str, str, str, str]] = set()
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -59,6 +60,11 @@ class Metrics:
         self.waiting = Gauge(
             "groundwork_requests_waiting", "Prediction requests that have no answer yet.", registry=self.registry
         )
+        self.ready = Gauge(
+            "groundwork_ready",
+            "1 if it can answer: a champion is loaded, or it serves without a model.",
+            registry=self.registry,
+        )
         self.predictions = Counter(
             "groundwork_predictions",
             "Predictions answered, by who answered: champion, canary, no-model, or shadow, whose answer is not given.",
@@ -71,6 +77,9 @@ class Metrics:
             ["work", "reason"],
             registry=self.registry,
         )
+        for work in ("shadow", "prediction-log"):
+            for reason in ("full", "failed"):
+                self.dropped.labels(work, reason)  # there from the start, so that the first one is an increase
         self.model = Gauge(
             "groundwork_model_info",
             "The versions that are loaded.",
@@ -101,9 +110,12 @@ class Metrics:
 
     def models(self, name: str, loaded: Mapping[str, tuple[str, str]], source: str) -> None:
         """Say which versions are loaded: alias to version and format."""
-        self.model.clear()
-        for alias, (version, form) in loaded.items():
-            self.model.labels(name, version, alias, form, source).set(1)
+        present = {(name, version, alias, form, source) for alias, (version, form) in loaded.items()}
+        for labels in present:
+            self.model.labels(*labels).set(1)
+        for labels in self._models - present:
+            self.model.remove(*labels)
+        self._models = present
 
     def count_answered(self, predictions: Sequence[Prediction], request_sizes: Sequence[int]) -> None:
         """Count what a batch answered."""
@@ -128,6 +140,7 @@ class _Recorded(Collector):
         yield owner
         yield from self._flows()
         yield from self._drift()
+        yield from self._shadows()
 
     def _flows(self) -> Iterable[Metric]:
         success = _gauge("groundwork_flow_last_success_timestamp_seconds", "When the flow last succeeded.", "flow")
@@ -145,6 +158,16 @@ class _Recorded(Collector):
         for run in self._store.latest_runs(succeeded=False):
             failure.add_metric([run.flow], run.started_at.timestamp() + run.seconds)
         return success, failure, duration, rows_in, quarantined
+
+    def _shadows(self) -> Iterable[Metric]:
+        rows = _gauge("groundwork_shadow_rows", "Records that challenger and champion both decided.", "model_version")
+        agreement = _gauge(
+            "groundwork_shadow_agreement_share", "Share of them that they decided alike.", "model_version"
+        )
+        for version, (compared, share) in self._store.latest_shadows().items():
+            rows.add_metric([version], compared)
+            agreement.add_metric([version], share)
+        return rows, agreement
 
     def _drift(self) -> Iterable[Metric]:
         drift = self._store.latest_drift()
