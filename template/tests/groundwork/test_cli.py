@@ -102,18 +102,6 @@ def test_what_is_no_command_is_wrong_use(new_pilot: Settings) -> None:
     assert groundwork("ingest", "--since", "yesterday").returncode == 2
 
 
-def test_status_before_anything_ran_and_after(new_pilot: Settings, pilot_copy: Settings) -> None:
-    before = groundwork("status", GROUNDWORK_HOME=str(new_pilot.home), MLFLOW_TRACKING_URI=new_pilot.tracking_uri)
-    assert before.returncode == 0
-    assert "champion  none: run `groundwork train`" in before.stdout
-    assert "drift     unknown: run `groundwork monitor`" in before.stdout
-    after = groundwork("status")
-    assert after.returncode == 0
-    assert "champion  version 1" in after.stdout
-    assert "✓ train" in after.stdout
-    assert "Emmy Noether (@emmy) answers for the model" in after.stdout
-
-
 ONE_AFTER_THE_OTHER = """
 import sys
 from groundwork.cli import app
@@ -128,11 +116,18 @@ for command in sys.argv[1:]:
 
 def test_real_flows_do_what_the_plain_functions_do(pilot: Settings, new_pilot: Settings) -> None:
     """Through Prefect: a refusal, the whole way to a champion, and drift that nobody can tell."""
-    commands = ["monitor", "ingest", "train", "monitor"]
+    commands = ["status", "monitor", "ingest", "train", "monitor", "status"]
     script = [sys.executable, "-c", ONE_AFTER_THE_OTHER, *commands]  # in one process: each starts Prefect's server
     done = subprocess.run(script, capture_output=True, text=True, check=True)
-    codes = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("EXIT")]
-    assert codes == [["monitor", "1"], ["ingest", "0"], ["train", "0"], ["monitor", "2"]], done.stderr
+    codes = [line.split()[2] for line in done.stdout.splitlines() if line.startswith("EXIT")]
+    assert codes == ["0", "1", "0", "0", "2", "0"], done.stderr
+    before, after = done.stdout.partition("EXIT")[0], done.stdout.rpartition("EXIT monitor")[2]
+    assert "champion  none: run `groundwork train`" in before
+    assert "drift     unknown: run `groundwork monitor`" in before
+    assert "champion  version 1" in after
+    assert "✓ train" in after
+    assert "✗ monitor" in after
+    assert "Emmy Noether (@emmy) answers for the model" in after
     assert "✗ there are no snapshots yet: run `groundwork ingest` first" in done.stderr
     assert "the logged predictions: 0 rows, at least 500 are needed" in done.stdout
     dataset = new_pilot.contract.dataset
