@@ -1,0 +1,167 @@
+"""The same promises on SQLite and on a real PostgreSQL."""
+
+import os
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from groundwork.errors import StoreError
+from groundwork.store import Drift, Prediction, Store
+
+MARCH, APRIL = datetime(2013, 3, 1), datetime(2013, 4, 1)
+
+
+class Postgres:
+    """A database server of our own, on a free port of this machine."""
+
+    def __init__(self, folder: Path, bin_folder: Path) -> None:
+        self.data = folder / "cluster"
+        self.control = bin_folder / "pg_ctl"
+        # PostgreSQL refuses to run as root.
+        self.user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
+        if self.user:
+            shutil.chown(folder, "postgres", "postgres")
+            for parent in (folder, *folder.parents):
+                if parent.stat().st_uid == 0 and parent.stat().st_mode & 0o001 == 0:
+                    parent.chmod(parent.stat().st_mode | 0o001)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.url = f"postgresql://owner@127.0.0.1:{self.port}/postgres"
+        self.run(bin_folder / "initdb", "--pgdata", self.data, "--username", "owner", "--auth", "trust")
+
+    def start(self) -> None:
+        options = f"-p {self.port} -k {self.data} -c listen_addresses=127.0.0.1 -c fsync=off"
+        self.run(self.control, "start", "-w", "-D", self.data, "-o", options, "-l", self.data / "log")
+
+    def stop(self) -> None:
+        self.run(self.control, "stop", "-w", "-m", "immediate", "-D", self.data)
+
+    def run(self, *command: object) -> None:
+        subprocess.run([*self.user, *map(str, command)], check=True, capture_output=True, cwd="/")
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    found = shutil.which("initdb") or next(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), None)
+    if found is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("PostgreSQL is not installed")
+        pytest.skip("PostgreSQL is not installed")
+    server = Postgres(tmp_path_factory.mktemp("postgres"), Path(found).parent)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'store.db'}"
+    url = request.getfixturevalue("postgres").url
+    with Store(url) as store, store._cursor() as cursor:
+        for table in ("predictions", "outcomes", "shadow", "flow_runs", "drift"):
+            cursor.execute(f"delete from {table}")
+    return str(url)
+
+
+def prediction(number: int, at: datetime = MARCH) -> Prediction:
+    key, score = f"flight-{number}", number / 1000
+    return Prediction(
+        f"id-{number}", "2026-11-23T08:00:00.000+00:00", "champion", key, at.isoformat(), "1", score, "keep", "{}"
+    )
+
+
+def test_a_prediction_is_kept_once(url: str) -> None:
+    with Store(url) as store:
+        store.log_predictions([prediction(1), prediction(2)])
+        store.log_predictions([prediction(2)._replace(decision="replan"), prediction(3)])
+    with Store(url) as store:
+        assert store.predictions(MARCH, APRIL) == [prediction(1), prediction(2), prediction(3)]
+
+
+def test_a_window_of_predictions_is_half_open(url: str) -> None:
+    with Store(url) as store:
+        store.log_predictions([prediction(1, MARCH), prediction(2, APRIL)])
+        assert store.predictions(MARCH, APRIL) == [prediction(1, MARCH)]
+
+
+def test_a_batch_is_kept_whole_or_not_at_all(url: str) -> None:
+    with Store(url) as store:
+        with pytest.raises(StoreError):
+            store.log_predictions([prediction(1), prediction(2)._replace(decision=None)])  # type: ignore[arg-type]
+        assert store.predictions(MARCH, APRIL) == []
+        store.log_predictions([prediction(3)])  # it goes on after a failure
+        assert store.predictions(MARCH, APRIL) == [prediction(3)]
+
+
+def test_threads_share_one_store(url: str) -> None:
+    with Store(url) as store:
+        threads = [
+            threading.Thread(target=store.log_predictions, args=([prediction(10 * ten + one) for one in range(10)],))
+            for ten in range(20)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(store.predictions(MARCH, APRIL)) == 200
+
+
+def test_an_outcome_is_kept_once_and_a_stranger_is_kept_too(url: str) -> None:
+    with Store(url) as store:
+        store.log_predictions([prediction(1)])
+        assert store.log_outcomes([("id-1", True), ("stranger", False)]) == (["stranger"], [])
+        assert store.log_outcomes([("id-1", True), ("stranger", True)]) == (["stranger"], ["stranger"])
+        store.log_predictions([prediction(2)._replace(prediction_id="stranger")])
+        assert store.log_outcomes([("stranger", False)]) == ([], [])
+
+
+def test_a_flow_is_recorded_however_it_ends(url: str) -> None:
+    with Store(url) as store:
+        with store.recorded("ingest") as run:
+            run.rows_in, run.rows_quarantined = 10, 1
+        with pytest.raises(ValueError, match="too few"), store.recorded("train"):
+            raise ValueError("too few rows")
+        [good], [bad] = store.latest_runs(succeeded=True), store.latest_runs(succeeded=False)
+    assert (good.flow, good.rows_in, good.rows_quarantined, good.message) == ("ingest", 10, 1, "")
+    assert (bad.flow, bad.succeeded, bad.message) == ("train", False, "ValueError: too few rows")
+
+
+def test_the_latest_drift_is_the_one_measured_last(url: str) -> None:
+    early, late = (
+        Drift(MARCH, APRIL, "1", status, "", {"carrier": 0.2}, ["carrier"], None, datetime(2026, 11, day, tzinfo=UTC))
+        for status, day in (("ok", 22), ("drift", 23))
+    )
+    with Store(url) as store:
+        assert store.latest_drift() is None
+        store.record_drift(late)
+        store.record_drift(early)
+        assert store.latest_drift() == late
+        store.record_shadow("2", 100, 0.9)
+        store.record_shadow("2", 200, 0.8)
+        assert store.latest_shadows() == {"2": (200, 0.8)}
+
+
+def test_it_recovers_when_the_database_comes_back(postgres: Postgres) -> None:
+    with Store(postgres.url) as store:
+        store.log_predictions([prediction(901)])
+        postgres.stop()
+        with pytest.raises(StoreError) as refusal:
+            store.log_predictions([prediction(902)])
+        assert "owner@" not in str(refusal.value).split(" failed:")[0]  # who signs in, and how, stays out of messages
+        postgres.start()
+        store.log_predictions([prediction(903)])
+        assert {901, 903} <= {int(each.prediction_id[3:]) for each in store.predictions(MARCH, APRIL)}
+
+
+@pytest.mark.parametrize("url", ["", "mysql://host/name", "store.db"])
+def test_an_unknown_address_says_what_it_must_be(url: str) -> None:
+    with pytest.raises(StoreError, match="must begin with sqlite:/// or postgresql://"):
+        Store(url)
