@@ -55,6 +55,8 @@ def test_each_line_blocks_alone(change: dict, reason: str) -> None:
     [
         {"candidate": Performance(math.nan, 0.7)},
         {"candidate": Performance(1010, math.nan)},
+        {"candidate": Performance(math.nan, 0.7), "champion": None},
+        {"candidate": Performance(1010, math.nan), "champion": None},
         {"rule": Performance(math.nan, math.nan)},
         {"champion": Performance(math.nan, 0.7)},
         {"champion": Performance(1000, math.nan)},
