@@ -1,5 +1,6 @@
 """Packs a trained pipeline for serving: as ONNX where that is proven equal, as the pipeline itself where it is not."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ import pandas as pd
 import skops.io
 from numpy.typing import NDArray
 from pandas.api.types import is_numeric_dtype
-from skl2onnx import to_onnx
+from skl2onnx import to_onnx, update_registered_converter
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes as _output_shapes
 
 from groundwork.predictor import TOLERANCE, Bundle, Predictor, Sample, bundle_digest
 
@@ -58,8 +60,33 @@ def _to_onnx(model: Any, frame: pd.DataFrame) -> bytes:
     inputs = [
         (name, (FloatTensorType if is_numeric_dtype(frame[name]) else StringTensorType)([None, 1])) for name in frame
     ]
-    converted = to_onnx(model, initial_types=inputs, options={id(model): {"zipmap": False}})
+    _register_boosting_converters()
+    converted = to_onnx(
+        model,
+        initial_types=inputs,
+        options={id(model): {"zipmap": False}},
+        target_opset={"": 19, "ai.onnx.ml": 3},  # the newest that the converters of all libraries agree on
+    )
     return converted.SerializeToString()
+
+
+def _register_boosting_converters() -> None:
+    """Teach skl2onnx the models of LightGBM and XGBoost, where they are in use (dependency group `boosting`)."""
+    options = {"nocl": [True, False], "zipmap": [True, False, "columns"]}
+    if "lightgbm" in sys.modules:
+        from lightgbm import LGBMClassifier
+        from onnxmltools.convert.lightgbm.operator_converters.LightGbm import convert_lightgbm
+
+        update_registered_converter(
+            LGBMClassifier, "LightGbmLGBMClassifier", _output_shapes, convert_lightgbm, options=options
+        )
+    if "xgboost" in sys.modules:
+        from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost
+        from xgboost import XGBClassifier
+
+        update_registered_converter(
+            XGBClassifier, "XGBoostXGBClassifier", _output_shapes, convert_xgboost, options=options
+        )
 
 
 def _proof(converted: NDArray, original: NDArray, decide: Decide) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import sklearn
-import skops
+import skops.io
 from numpy.typing import NDArray
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
@@ -24,7 +24,6 @@ from groundwork.errors import FeatureMismatch, NotEnoughData
 from groundwork.features import arrays
 from groundwork.gate import Performance, Verdict, judge
 from groundwork.packaging import pack
-from groundwork.predictor import TRUSTED_TYPES
 from groundwork.registry import BUNDLE, Registry, Version
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
@@ -161,7 +160,8 @@ def fit_and_register(settings: Settings, registry: Registry, history: History, m
             model,
             name="model",
             signature=mlflow.models.infer_signature(frame.head(), model.predict_proba(frame.head())[:, 1]),
-            skops_trusted_types=TRUSTED_TYPES,
+            # We made it ourselves a moment ago; whoever loads it decides anew whom to trust.
+            skops_trusted_types=skops.io.get_untrusted_types(data=skops.io.dumps(model)),
             pip_requirements=[f"scikit-learn=={sklearn.__version__}", f"skops=={skops.__version__}", "pandas"],
         )
     return registry.register(logged, tags)
