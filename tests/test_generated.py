@@ -79,3 +79,29 @@ def test_a_project_of_defaults_says_what_is_still_open(render: Callable[..., Pat
     said = execute(render("night-shift"), str(pilot / ".venv/bin/groundwork"), "check")
     for missing in ("decision.statement", "decision.withoutModel", "plan.day0", "accountable.model.name"):
         assert missing in said
+
+
+def test_a_project_of_defaults_runs_the_whole_loop(render: Callable[..., Path], pilot: Path) -> None:
+    """With everything still open it works all the same, and names nobody it was not told of."""
+    folder = render("night-shift")
+    said = execute(folder, str(pilot / ".venv/bin/groundwork"), "up", "--once")
+    assert "version 1 is now the champion" in said
+    assert "monitor  drift: " in said
+    assert "TBD (@TBD) answers for the model" in execute(folder, str(pilot / ".venv/bin/groundwork"), "status")
+
+
+def test_models_of_other_libraries_are_served_too(pilot: Path, tmp_path: Path) -> None:
+    """In an environment of its own, with the libraries that only some teams want."""
+    environment = ("env", f"UV_PROJECT_ENVIRONMENT={tmp_path / '.venv'}")
+    said = execute(
+        pilot,
+        *environment,
+        "uv",
+        "run",
+        "--quiet",
+        "--group",
+        "boosting",
+        "pytest",
+        "tests/groundwork/test_boosting.py",
+    )
+    assert "2 passed" in said
