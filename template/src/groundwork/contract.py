@@ -150,6 +150,8 @@ class Dataset(StandardPart):
         ):
             if column.logical_type != wanted:
                 raise ValueError(f"the {name} must be a {wanted}, {column.name} is a {column.logical_type}")
+        if self.key.logical_type != "string":
+            raise ValueError(f"the primaryKey must be a string, {self.key.name} is a {self.key.logical_type}")
         if any(column.logical_type == "timestamp" for column in self.features):
             raise ValueError("a timestamp cannot be a feature; derive numbers from it in source.py")
         self.max_quarantined_share  # noqa: B018 - raises when it is not a share

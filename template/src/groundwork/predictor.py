@@ -83,6 +83,19 @@ class Predictor:
             raise BundleError("the model does not answer the recorded sample as it did when it was registered")
 
 
+def remember(cache: Path, found: Mapping[str, str]) -> None:
+    """Note the champion in the cache: its version, sha256 and folder. A service starts from it, registry or not."""
+    temporary = cache / "last-good.tmp"
+    temporary.write_text(json.dumps(found), encoding="utf-8")
+    temporary.replace(cache / "last-good.json")
+
+
+def remembered(cache: Path) -> dict[str, str]:
+    """What was noted last. Raises FileNotFoundError if nothing was."""
+    found: dict[str, str] = json.loads((cache / "last-good.json").read_text(encoding="utf-8"))
+    return found
+
+
 def bundle_digest(bundle: Bundle, content: bytes) -> str:
     """SHA-256 over the model file and everything that `bundle.json` says but the digest itself."""
     description = bundle.model_dump(mode="json", exclude={"sha256"})

@@ -19,7 +19,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models.model import ModelInfo
 
 from groundwork.errors import BundleError
-from groundwork.predictor import Predictor
+from groundwork.predictor import Predictor, remember
 from groundwork.settings import Settings
 
 CHAMPION = "champion"
@@ -107,8 +107,10 @@ class Registry:
         )
 
     def promote(self, version: Version) -> None:
-        """Make it the one that serves."""
+        """Make it the one that serves. A service that starts on this machine has it at once, from the cache."""
         self._client.set_registered_model_alias(self.name, CHAMPION, version.number)
+        self.cache.mkdir(parents=True, exist_ok=True)
+        remember(self.cache, self.pulled(version))
 
     def pull(self, version: Version) -> Path:
         """The folder with the version's serving bundle, fetched if it is not in the cache."""
@@ -125,6 +127,10 @@ class Registry:
             if not folder.is_dir():
                 Path(fetched).rename(folder)
         return folder
+
+    def pulled(self, version: Version) -> dict[str, str]:
+        """What a service needs to load the version: its number, the bundle's digest, and the folder it is in."""
+        return {"version": version.number, "sha256": version.bundle_sha256, "folder": str(self.pull(version))}
 
     def predictor(self, version: Version) -> Predictor:
         """The version, loaded. Raises BundleError if it is not what was registered, or does not fit the contract."""
@@ -151,13 +157,7 @@ def main() -> int:
     if found[CHAMPION] is None:
         print(f"no version of {registry.name} has the alias {CHAMPION}: run `groundwork train`", file=sys.stderr)
         return 1
-    pulled = {
-        alias: {"version": each.number, "sha256": each.bundle_sha256, "folder": str(registry.pull(each))}
-        if each
-        else None
-        for alias, each in found.items()
-    }
-    print(json.dumps(pulled))
+    print(json.dumps({alias: registry.pulled(each) if each else None for alias, each in found.items()}))
     return 0
 
 

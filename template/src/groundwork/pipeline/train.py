@@ -159,7 +159,8 @@ def fit_and_register(settings: Settings, registry: Registry, history: History, m
         logged = mlflow.sklearn.log_model(
             model,
             name="model",
-            signature=mlflow.models.infer_signature(frame.head(), model.predict_proba(frame.head())[:, 1]),
+            pyfunc_predict_fn="predict_proba",
+            signature=mlflow.models.infer_signature(frame.head(), model.predict_proba(frame.head())),
             # We made it ourselves a moment ago; whoever loads it decides anew whom to trust.
             skops_trusted_types=skops.io.get_untrusted_types(data=skops.io.dumps(model)),
             pip_requirements=[f"scikit-learn=={sklearn.__version__}", f"skops=={skops.__version__}", "pandas"],

@@ -113,13 +113,17 @@ class Answerer:
     def _predictions(
         self, records: Records, role: Role, version: str, scores: NDArray | None, decisions: NDArray
     ) -> list[Prediction]:
-        now = utc_text(datetime.now(UTC))
+        now = datetime.now(UTC)
+        # Ids that grow with time land side by side in the log's index; random ones, each on a page of its own, cost
+        # three times as much. 48 bits of milliseconds, 48 random ones for the batch, and the row.
+        batch_id = f"{int(now.timestamp() * 1000):012x}{os.urandom(6).hex()}"
+        answered_at = utc_text(now)
         values = [None] * len(records) if scores is None else scores.tolist()
         key, event_time = self._key, self._event_time
         return [
             Prediction(
-                os.urandom(16).hex(),
-                now,
+                f"{batch_id}{row:08x}",
+                answered_at,
                 role,
                 getattr(record, key),
                 getattr(record, event_time).isoformat(),
@@ -128,7 +132,7 @@ class Answerer:
                 decided,
                 _encoder.encode(record).decode(),
             )
-            for record, score, decided in zip(records, values, decisions.tolist(), strict=True)
+            for row, (record, score, decided) in enumerate(zip(records, values, decisions.tolist(), strict=True))
         ]
 
     def _response(self, predictions: list[Prediction]) -> bytes:

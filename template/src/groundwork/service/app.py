@@ -56,7 +56,7 @@ class Outcome(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class OutcomesRequest(msgspec.Struct, forbid_unknown_fields=True):
-    outcomes: Annotated[list[Outcome], msgspec.Meta(min_length=1, max_length=10_000)]
+    outcomes: Annotated[list[Outcome], msgspec.Meta(min_length=1, max_length=1000)]
 
 
 def create_app(settings: Settings | None = None) -> Front:

@@ -7,7 +7,6 @@ checked. The last good champion is remembered on disk, so that the service start
 import gc
 import json
 import logging
-import os
 import subprocess
 import sys
 import threading
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from groundwork.errors import BundleError
-from groundwork.predictor import Predictor
+from groundwork.predictor import Predictor, remember, remembered
 from groundwork.service.metrics import Metrics
 from groundwork.settings import Settings
 
@@ -47,7 +46,6 @@ class ModelLoader(threading.Thread):
         self._settings = settings
         self._metrics = metrics
         self._features = settings.contract.dataset.feature_names
-        self._remembered = settings.champion_cache / "last-good.json"
         self._seen: object = None
         self._stopped = threading.Event()
         self._child: subprocess.Popen[str] | None = None
@@ -79,7 +77,7 @@ class ModelLoader(threading.Thread):
         challenger = self._loaded(found["challenger"], self.challenger) if found["challenger"] else None
         if champion is not self.champion:
             log.info("champion loaded", extra={"model_version": champion.version})
-            self._remember(found["champion"])
+            remember(self._settings.champion_cache, found["champion"])
         self.champion, self.challenger, self.source, self.problem = champion, challenger, "registry", ""
         self._tell()
         self._seen = seen
@@ -94,8 +92,7 @@ class ModelLoader(threading.Thread):
 
     def _load_last_good(self) -> None:
         try:
-            remembered = json.loads(self._remembered.read_text(encoding="utf-8"))
-            self.champion = self._loaded(remembered, None)
+            self.champion = self._loaded(remembered(self._settings.champion_cache), None)
         except FileNotFoundError:
             return
         except (BundleError, ValueError, KeyError, TypeError, OSError) as error:
@@ -110,11 +107,6 @@ class ModelLoader(threading.Thread):
         models = {"champion": self.champion, "challenger": self.challenger}
         loaded = {alias: (model.version, model.predictor.bundle.format) for alias, model in models.items() if model}
         self._metrics.models(self._settings.charter.metadata.name, loaded, self.source)
-
-    def _remember(self, found: dict[str, str]) -> None:
-        temporary = self._remembered.with_suffix(".tmp")
-        temporary.write_text(json.dumps(found), encoding="utf-8")
-        os.replace(temporary, self._remembered)  # noqa: PTH105 - atomic
 
     def _glance(self) -> object:
         """Something cheap that changes when an alias does; None if only a full look can tell.

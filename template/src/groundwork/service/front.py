@@ -4,6 +4,7 @@ This is plain ASGI, because at a hundred microseconds per answer a framework's r
 """
 
 import asyncio
+import itertools
 import logging
 import os
 import time
@@ -19,6 +20,8 @@ from groundwork.service.requests import RequestReader
 from groundwork.settings import Settings
 
 log = logging.getLogger("groundwork.request")
+
+_PROCESS, _count = os.urandom(8).hex(), itertools.count()  # a request's id: this process, and the how-manieth
 
 _FREQUENT = OPEN | {"/metrics"}
 _JSON = (b"content-type", b"application/json")
@@ -56,6 +59,8 @@ class Front:
         try:
             if self.keys is not None:
                 self.keys.check(path, _header(scope, b"authorization"))
+            if path == "/predict" and not predicting:
+                raise Problem(405, "send records by POST", {"Allow": "POST"})
             if predicting:
                 records = self.reader.read(await self._body(scope, receive))
                 await exchange.answer(200, await self.batcher.submit(records, len(records)), [_JSON])
@@ -148,7 +153,7 @@ class _Exchange:
     def __init__(self, send: Send) -> None:
         self._send = send
         self.status = 0
-        self.request_id = os.urandom(16).hex()
+        self.request_id = f"{_PROCESS}{next(_count):08x}"
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -1,7 +1,6 @@
 """What a request must look like: made from the contract, so that the service refuses what ingest would quarantine."""
 
 import json
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -10,7 +9,12 @@ from msgspec import Meta
 
 from groundwork.contract import Column, Contract
 
-_TYPES: dict[str, Any] = {"string": str, "integer": int, "number": float, "boolean": bool, "timestamp": datetime}
+_TYPES: dict[str, Any] = {"string": str, "boolean": bool, "timestamp": datetime}
+
+_LOCAL_TIME = (
+    r"^[12]\d{3}-((0[13578]|1[02])-(0[1-9]|[12]\d|3[01])|(0[469]|11)-(0[1-9]|[12]\d|30)|02-(0[1-9]|1\d|2[0-8]))"
+    r"T([01]\d|2[0-3]):[0-5]\d:[0-5]\d$"
+)
 
 
 class BadRequest(Exception):
@@ -55,16 +59,24 @@ class RequestReader:
         """The request's JSON Schema for OpenAPI: a reference, and the components it refers to."""
         (schema,), components = msgspec.json.schema_components([self._type], ref_template="#/components/schemas/{name}")
         for column in self.columns:
-            components["Record"]["properties"][column.name]["description"] = column.description
+            described = components["Record"]["properties"][column.name]
+            described["description"] = column.description
+            if column.logical_type == "integer" and "type" in described:
+                described["type"] = "integer"
+            if column.logical_type == "timestamp":  # OpenAPI's own date-time would demand a time zone
+                described["pattern"] = _LOCAL_TIME
         return schema, components
 
     def _explained(self, mistake: str) -> str:
         """Msgspec's message, which names record and field; the value that was sent is left out of it."""
         what, at, where = mistake.rpartition(" - at ")
-        if what.startswith("Invalid enum value"):
-            allowed = {column.name: column.valid_values for column in self.columns}
-            return f"Expected one of {', '.join(allowed[where.rpartition('.')[2].rstrip('`')])}{at}{where}"
-        return mistake if len(mistake) < 300 else f"{mistake[:300]}…"
+        field = where.rpartition(".")[2].rstrip("`")
+        column = next((column for column in self.columns if column.name == field), None)
+        if column and column.valid_values and what.startswith("Invalid enum value"):
+            what = f"Expected one of {', '.join(column.valid_values)}"
+        elif column and column.logical_type == "integer":
+            what = what.replace("`float` that's a multiple of 1.0", "`int`").replace("`float`", "`int`")
+        return f"{what}{at}{where}"[:300]
 
     def _refuse_repeated_names(self, body: bytes, records: int) -> None:
         """JSON lets a later name replace an earlier one without a word; what was meant nobody can tell.
@@ -86,19 +98,15 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _field(column: Column) -> tuple[str, Any] | tuple[str, Any, Any]:
     limits = column.logical_type_options
-    kind: Any = _TYPES[column.logical_type]
+    kind: Any = _TYPES.get(column.logical_type)
     if column.valid_values:
         kind = Literal[column.valid_values]
     elif column.logical_type == "string":
         kind = _limited(kind, min_length=limits.min_length, max_length=limits.max_length, pattern=limits.pattern)
     elif column.logical_type in ("integer", "number"):
-        as_type = int if column.logical_type == "integer" else float
-        bounds: Sequence[float | None] = (limits.minimum, limits.maximum)
-        lowest, highest = (None if bound is None else as_type(bound) for bound in bounds)
-        if column.logical_type == "integer":  # an integer beyond 64 bits would not fit any column
-            lowest = max(lowest, -(2**63)) if lowest is not None else -(2**63)
-            highest = min(highest, 2**63 - 1) if highest is not None else 2**63 - 1
-        kind = _limited(kind, ge=lowest, le=highest)
+        # 3.0 is an integer in JSON, and what is sent by whoever keeps integers in a column of floats.
+        whole = 1 if column.logical_type == "integer" else None
+        kind = _limited(float, ge=limits.minimum, le=limits.maximum, multiple_of=whole)
     elif column.logical_type == "timestamp":
         kind = Annotated[datetime, Meta(tz=False)]
     return (column.name, kind) if column.required else (column.name, kind | None, None)
