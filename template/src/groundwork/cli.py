@@ -45,6 +45,7 @@ def pilot() -> Iterator[Settings]:
     atexit.register(_end_quietly)  # before the libraries register theirs, hence run after them
     try:
         settings = Settings()
+        settings.charter, settings.contract, settings.owners  # noqa: B018 - what is wrong in them is said at once
         settings.prepare_environment()
         warnings.simplefilter("ignore")
         for library in ("mlflow", "alembic", "prefect"):
@@ -140,7 +141,6 @@ def serve() -> None:
             raise GroundworkError(
                 f"port {settings.port} on {settings.host} is in use: stop what uses it, or set GROUNDWORK_PORT"
             )
-        settings.charter, settings.contract, settings.owners  # noqa: B018 - an invalid one is said before anything starts
         from groundwork.service.auth import keys_for
         from groundwork.service.server import run
 

@@ -4,9 +4,10 @@ Only rules that are enforced are accepted: a rule that nobody checks is worse th
 carry no rule (names, links, classification) are allowed and left alone.
 """
 
+import re
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic import Field, FiniteFloat, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -43,8 +44,8 @@ class StandardPart(Part):
 class Options(StandardPart):
     """Limits on one value (`logicalTypeOptions`)."""
 
-    minimum: float | None = None
-    maximum: float | None = None
+    minimum: FiniteFloat | None = None
+    maximum: FiniteFloat | None = None
     min_length: int | None = Field(default=None, ge=0)
     max_length: int | None = Field(default=None, ge=0)
     pattern: str | None = None
@@ -98,13 +99,27 @@ class Column(StandardPart):
 
     @model_validator(mode="after")
     def _limits_fit_the_type(self) -> Self:
+        options = self.logical_type_options
         numeric = self.logical_type in ("integer", "number")
         for limit, value in self.logical_type_options:
             if value is not None and (limit in ("minimum", "maximum")) != numeric:
                 raise ValueError(f"{limit} does not apply to the type {self.logical_type}")
         if self.quality and self.logical_type != "string":
             raise ValueError("invalidValues applies to the type string only")
+        for low, high in ((options.minimum, options.maximum), (options.min_length, options.max_length)):
+            if low is not None and high is not None and low > high:
+                raise ValueError(f"no value can be at least {low:g} and at most {high:g}")
+        if options.pattern is not None:
+            try:
+                re.compile(options.pattern)
+            except re.error as error:
+                raise ValueError(f"the pattern {options.pattern} is not a regular expression: {error}") from None
         return self
+
+    @property
+    def needed(self) -> bool:
+        """Whether every row must have a value: the key and the event time always."""
+        return self.required or self.primary_key or self.plays("event_time")
 
     @property
     def valid_values(self) -> tuple[str, ...]:
@@ -150,10 +165,14 @@ class Dataset(StandardPart):
         ):
             if column.logical_type != wanted:
                 raise ValueError(f"the {name} must be a {wanted}, {column.name} is a {column.logical_type}")
+        if mixed := [column.name for column in self.columns if sum(map(column.plays, ROLES)) > 1]:
+            raise ValueError(f"{', '.join(mixed)} can play one part only: {', '.join(ROLES)}")
         if self.key.logical_type != "string":
             raise ValueError(f"the primaryKey must be a string, {self.key.name} is a {self.key.logical_type}")
         if any(column.logical_type == "timestamp" for column in self.features):
             raise ValueError("a timestamp cannot be a feature; derive numbers from it in source.py")
+        if self.key in self.features:
+            raise ValueError(f"the primaryKey {self.key.name} cannot be a feature: it says nothing about other rows")
         self.max_quarantined_share  # noqa: B018 - raises when it is not a share
         return self
 

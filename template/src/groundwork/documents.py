@@ -33,7 +33,13 @@ class Document(Part):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            lines = [f"{path.name}: {_dotted(mistake['loc'])}: {_expectation(mistake)}" for mistake in error.errors()]
+            mistakes = error.errors()
+            lines = [
+                f"{path.name}: {_dotted(mistake['loc'])}: {_expectation(mistake)}"
+                for mistake in mistakes
+                # A list is called too short when its items were refused: those are the mistakes.
+                if not (mistake["type"] == "too_short" and any(_inside(other, mistake) for other in mistakes))
+            ]
             raise DocumentError("\n".join(lines)) from None
 
 
@@ -59,6 +65,11 @@ class _UniqueKeys(yaml.SafeLoader):
         if repeated:
             raise yaml.YAMLError(f"{', '.join(repeated)} stands twice in one mapping, line {node.start_mark.line + 1}")
         return super().construct_mapping(node, deep)
+
+
+def _inside(mistake: Any, outer: Any) -> bool:
+    depth = len(outer["loc"])
+    return len(mistake["loc"]) > depth and bool(mistake["loc"][:depth] == outer["loc"])
 
 
 def _dotted(location: tuple[str | int, ...]) -> str:

@@ -42,7 +42,7 @@ class Snapshots:
 
     def read(self, start: datetime | None = None, end: datetime | None = None, version: int | None = None) -> pa.Table:
         """The rows in [start, end) of the newest or the given version, ordered by event time and key."""
-        query = f"select * from t where {self._within(start, end)} order by {self.event_time}, {self.key}"
+        query = f'select * from t where {self._within(start, end)} order by "{self.event_time}", "{self.key}"'
         rows = self._query(query, version)
         # DataFusion answers with string views, which few other libraries read.
         return rows.cast(pa.schema([(field.name, _plain(field.type)) for field in rows.schema]))
@@ -51,7 +51,7 @@ class Snapshots:
         """The newest event time; None where there is none."""
         if not self.exists:
             return None
-        return self._query(f"select max({self.event_time}) from t")[0][0].as_py()
+        return self._query(f'select max("{self.event_time}") from t')[0][0].as_py()
 
     def _query(self, query: str, version: int | None = None) -> pa.Table:
         # Through deltalake's own engine: its pyarrow reader can abort the interpreter when the process ends.
@@ -61,7 +61,8 @@ class Snapshots:
     def _within(self, start: datetime | None, end: datetime | None) -> str:
         bounds = ((">=", start), ("<", end))
         return (
-            " and ".join(f"{self.event_time} {sign} '{bound.isoformat()}'" for sign, bound in bounds if bound) or "true"
+            " and ".join(f"\"{self.event_time}\" {sign} '{bound.isoformat()}'" for sign, bound in bounds if bound)
+            or "true"
         )
 
 

@@ -301,6 +301,8 @@ class Store:
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(Exception):  # it is broken already
+                connection.rollback()  # or a lock would live as long as anybody remembers the error
+            with suppress(Exception):
                 connection.close()
 
 

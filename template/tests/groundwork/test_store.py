@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -99,6 +100,16 @@ def test_a_batch_is_kept_whole_or_not_at_all(url: str) -> None:
         assert store.predictions(MARCH, APRIL) == []
         store.log_predictions([prediction(3)])  # it goes on after a failure
         assert store.predictions(MARCH, APRIL) == [prediction(3)]
+
+
+def test_a_failure_that_is_remembered_holds_no_lock(url: str) -> None:
+    with Store(url) as store:
+        with pytest.raises(StoreError) as remembered:
+            store.log_predictions([prediction(1)._replace(entity_key=None)])  # type: ignore[arg-type]
+        began = time.monotonic()
+        store.log_predictions([prediction(2)])
+        assert time.monotonic() - began < 5  # SQLite would wait for ten seconds, and then fail
+    assert remembered.value
 
 
 def test_threads_share_one_store(url: str) -> None:

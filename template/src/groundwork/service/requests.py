@@ -31,7 +31,7 @@ class RequestReader:
         self.columns = contract.dataset.requested
         record = msgspec.defstruct(
             "Record",
-            [_field(column) for column in sorted(self.columns, key=lambda column: not column.required)],
+            [_field(column) for column in sorted(self.columns, key=lambda column: not column.needed)],
             forbid_unknown_fields=True,
             gc=False,
         )
@@ -61,6 +61,8 @@ class RequestReader:
         for column in self.columns:
             described = components["Record"]["properties"][column.name]
             described["description"] = column.description
+            if column.logical_type_options.pattern:
+                described["pattern"] = column.logical_type_options.pattern
             if column.logical_type == "integer" and "type" in described:
                 described["type"] = "integer"
             if column.logical_type == "timestamp":  # OpenAPI's own date-time would demand a time zone
@@ -102,14 +104,23 @@ def _field(column: Column) -> tuple[str, Any] | tuple[str, Any, Any]:
     if column.valid_values:
         kind = Literal[column.valid_values]
     elif column.logical_type == "string":
-        kind = _limited(kind, min_length=limits.min_length, max_length=limits.max_length, pattern=limits.pattern)
+        kind = _limited(
+            kind, min_length=limits.min_length, max_length=limits.max_length, pattern=_to_the_end(limits.pattern)
+        )
     elif column.logical_type in ("integer", "number"):
         # 3.0 is an integer in JSON, and what is sent by whoever keeps integers in a column of floats.
         whole = 1 if column.logical_type == "integer" else None
         kind = _limited(float, ge=limits.minimum, le=limits.maximum, multiple_of=whole)
     elif column.logical_type == "timestamp":
         kind = Annotated[datetime, Meta(tz=False)]
-    return (column.name, kind) if column.required else (column.name, kind | None, None)
+    return (column.name, kind) if column.needed else (column.name, kind | None, None)
+
+
+def _to_the_end(pattern: str | None) -> str | None:
+    """Python's `$` also matches before a last line end; the contract's does not, nor does that of any database."""
+    if pattern is None or not pattern.endswith("$") or pattern.endswith("\\$"):
+        return pattern
+    return pattern[:-1] + r"\Z"
 
 
 def _limited(kind: Any, **limits: Any) -> Any:
