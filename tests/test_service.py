@@ -23,7 +23,7 @@ CLIENTS = dict(re.findall(r"```(\w+)\n(.*?)```", (ROOT / "template/docs/clients.
 @pytest.fixture(scope="module")
 def key(pilot: Path) -> tuple[str, str]:
     """A key as `groundwork key` makes it, and its entry for the service."""
-    command = [pilot / ".venv/bin/groundwork", "key", "tests", "predict+outcomes+admin"]
+    command = [str(pilot / ".venv/bin/groundwork"), "key", "tests", "predict+outcomes+admin"]
     secret, entry = subprocess.run(command, cwd=pilot, text=True, capture_output=True, check=True).stdout.split()
     return secret, entry.removeprefix("GROUNDWORK_API_KEYS=")
 
