@@ -1,5 +1,6 @@
 """Pilots to test on: this project's documents, with known numbers and people, and real flights in a folder apart."""
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -13,6 +14,9 @@ import yaml
 from groundwork.settings import QUIET, Settings
 
 PROJECT = Path(__file__).parents[1]
+
+# DuckDB complains, a page long and past pytest's last line, of what is still referred to when the process ends.
+atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
 
 # Before any library is imported: no test may reach the team's registry, source or Prefect, or write in its folders.
 _prefect_home = tempfile.TemporaryDirectory(prefix="prefect-", ignore_cleanup_errors=True)

@@ -102,7 +102,9 @@ class Answerer:
     def _score_shadow(self, records: Records) -> None:
         challenger = self._loader.challenger
         if challenger is not None:
-            self._store.log_predictions(self._score(records, challenger, "shadow"))
+            predictions = self._score(records, challenger, "shadow")
+            self._store.log_predictions(predictions)
+            self._metrics.count_predictions(predictions)
 
     def _columns(self, records: Records) -> dict[str, NDArray]:
         return arrays(

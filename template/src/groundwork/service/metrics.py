@@ -122,6 +122,9 @@ class Metrics:
         self.batch.observe(len(predictions))
         for size in request_sizes:
             self.records.observe(size)
+        self.count_predictions(predictions)
+
+    def count_predictions(self, predictions: Sequence[Prediction]) -> None:
         for labels, count in Counts((p.model_version, p.role, p.decision) for p in predictions).items():
             self.predictions.labels(*labels).inc(count)
 
