@@ -210,6 +210,20 @@ def test_a_bad_version_is_refused_and_the_old_one_stays(pilot_copy: Settings, se
     assert "its digest differs" in service.complaints()
 
 
+def test_a_bad_challenger_is_left_out_and_the_champion_serves(pilot_copy: Settings, second_version: str) -> None:
+    folder = next((pilot_copy.champion_cache / "1").iterdir())
+    fetched = pilot_copy.champion_cache / second_version / folder.name
+    shutil.copytree(folder, fetched)
+    (fetched / "model.onnx").write_bytes(b"not a model")
+    point(pilot_copy, CHALLENGER, second_version)
+    with serving(pilot_copy, GROUNDWORK_CANARY_SHARE="1") as service:
+        service.wait("/health/ready", model_source="registry")
+        metrics = service.ask("/metrics")[1]["text"]
+        assert service.predict()[1]["predictions"][0]["role"] == "champion"
+    assert 'alias="challenger"' not in metrics
+    assert "its digest differs" in service.complaints()
+
+
 def test_every_acknowledged_prediction_outlives_a_kill(pilot_copy: Settings) -> None:
     acknowledged = set()
     for round_ in range(3):

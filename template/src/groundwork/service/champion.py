@@ -68,13 +68,21 @@ class ModelLoader(threading.Thread):
             self._child.kill()
 
     def _refresh(self) -> None:
-        """Load what the aliases point to, if that changed. All or nothing: a bad version changes nothing."""
+        """Load what the aliases point to, if that changed.
+
+        A bad champion changes nothing; a bad challenger is left out.
+        """
         seen = self._glance()
         if seen is not None and seen == self._seen:
             return
         found = self._pull()
         champion = self._loaded(found["champion"], self.champion)
-        challenger = self._loaded(found["challenger"], self.challenger) if found["challenger"] else None
+        challenger, trouble = None, None
+        if found["challenger"]:
+            try:
+                challenger = self._loaded(found["challenger"], self.challenger)
+            except BundleError as error:
+                trouble = error
         if champion is not self.champion:
             log.info("champion loaded", extra={"model_version": champion.version})
             remember(self._settings.champion_cache, found["champion"])
@@ -82,6 +90,8 @@ class ModelLoader(threading.Thread):
         self._tell()
         self._seen = seen
         _freeze()
+        if trouble:
+            raise trouble
 
     def _loaded(self, found: dict[str, str], present: Champion | None) -> Champion:
         if present is not None and (present.version, present.sha256) == (found["version"], found["sha256"]):
