@@ -413,7 +413,10 @@ def _stop(service: "subprocess.Popen[bytes]") -> None:
 def _what_next(settings: Settings, address: str, serving: bool) -> None:
     console.print()
     if serving:
-        console.print(f"Serving on {address}: API at {address}/docs, metrics at {address}/metrics. Ctrl-C stops it.")
+        console.print(
+            f"Serving on {address}: API at {address}/docs, metrics at {address}/metrics. Ctrl-C stops it.",
+            soft_wrap=True,
+        )
     else:
         console.print("Go on by hand:")
         console.print("  uv run groundwork serve     serve the champion; the API is described at /docs")
