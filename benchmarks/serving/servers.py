@@ -116,6 +116,13 @@ class Contestant(ABC):
     def program(self, name: str) -> str:
         return str((self.environment_folder if self.requirements else self.case.pilot / ".venv") / "bin" / name)
 
+    def uvicorn(self, app: str, port: int) -> list[str]:
+        """The command that serves an app of `rivals/`, saying nothing of each request."""
+        return [
+            self.program("python"), "-m", "uvicorn", "--app-dir", str(HERE / "rivals"), app,
+            "--port", str(port), "--no-access-log", "--log-level", "warning",
+        ]  # fmt: skip
+
     def settings(self, port: int) -> dict[str, str]:
         return {}
 
@@ -172,10 +179,7 @@ class Plain(Contestant):
     note = "one worker of uvicorn, a pydantic row, pyfunc; in the pilot's environment"
 
     def command(self, port: int) -> list[str]:
-        return [
-            self.program("python"), "-m", "uvicorn", "--app-dir", str(HERE / "rivals"), "plain:app",
-            "--port", str(port), "--no-access-log", "--log-level", "warning",
-        ]  # fmt: skip
+        return self.uvicorn("plain:app", port)
 
 
 class MLflow(Contestant):
@@ -269,10 +273,7 @@ class Bare(Contestant):
     name = "bare ASGI"
 
     def command(self, port: int) -> list[str]:
-        return [
-            self.program("python"), "-m", "uvicorn", "--app-dir", str(HERE / "rivals"), "bare:app",
-            "--port", str(port), "--no-access-log", "--log-level", "warning",
-        ]  # fmt: skip
+        return self.uvicorn("bare:app", port)
 
     def body(self, rows: int) -> bytes:
         return json.dumps({"records": self.case.records[:rows]}).encode()
