@@ -276,9 +276,8 @@ def _train(settings: Settings) -> "Trained":
     with step("train") as said:
         trained = flow()
         made = f"trained on {trained.rows:,} rows" if trained.new else "was trained from this data and code before"
-        said += [f"version {trained.version} {made}", f"served as ONNX: {trained.bundle}"]
-        if not trained.bundle.startswith("proven"):
-            said[-1] = trained.bundle
+        served = f"served as ONNX: {trained.bundle}" if trained.bundle.startswith("proven") else trained.bundle
+        said += [f"version {trained.version} {made}", served]
     rivals = [("version " + trained.version, trained.candidate), ("no-model rule", trained.rule)]
     if trained.champion:
         rivals.append(("champion " + str(trained.champion_before), trained.champion))

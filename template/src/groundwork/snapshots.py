@@ -10,6 +10,8 @@ import pyarrow as pa
 from deltalake import DeltaTable, QueryBuilder, write_deltalake
 
 from groundwork.contract import Dataset
+from groundwork.errors import NotEnoughData
+from groundwork.windows import Step, Window, window_of
 
 
 class Snapshots:
@@ -52,6 +54,13 @@ class Snapshots:
         if not self.exists:
             return None
         return self._query(f'select max("{self.event_time}") from t')[0][0].as_py()
+
+    def newest_window(self, step: Step) -> Window:
+        """The window that holds the newest row. Raises NotEnoughData where there is none."""
+        newest = self.newest()
+        if newest is None:
+            raise NotEnoughData("there are no snapshots yet: run `groundwork ingest` first")
+        return window_of(newest, step)
 
     def _query(self, query: str, version: int | None = None) -> pa.Table:
         # Through deltalake's own engine: its pyarrow reader can abort the interpreter when the process ends.

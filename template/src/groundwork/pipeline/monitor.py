@@ -14,7 +14,7 @@ from groundwork.errors import GroundworkError
 from groundwork.features import arrays
 from groundwork.monitoring.drift import SCORE, DriftUnknown, Measured, measure
 from groundwork.monitoring.shadow import compare
-from groundwork.pipeline.score import champion_of, newest_window
+from groundwork.pipeline.score import champion_of
 from groundwork.registry import Registry, Version
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
@@ -93,8 +93,9 @@ def logged_frame(logged: list[Prediction], dataset: Dataset) -> pd.DataFrame:
 def monitor(start: datetime | None = None, end: datetime | None = None) -> Drift:
     """Check drift in [start, end), by default in the newest window. Raises DriftUnknown if nobody can tell."""
     settings = Settings()
+    snapshots = Snapshots(settings.snapshots, settings.contract.dataset)
     with Store(settings.store) as store, store.recorded("monitor") as run:
-        window = Window(start, end) if start and end else newest_window(settings)
+        window = Window(start, end) if start and end else snapshots.newest_window(settings.charter.monitoring.window)
         drift = check_drift(settings, store, window)
         for shadow in compare(store.predictions(*window)):
             store.record_shadow(shadow.model_version, shadow.rows, shadow.agreement)

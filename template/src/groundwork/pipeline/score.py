@@ -13,7 +13,7 @@ from groundwork.registry import Registry, Version
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
 from groundwork.store import Prediction, Store, utc_text
-from groundwork.windows import Window, window_of
+from groundwork.windows import Window
 from use_case import decision
 
 NAMESPACE = uuid.UUID("5f2b5c1e-6a53-4c8b-9a0e-0b9a4c0f1d3a")
@@ -35,14 +35,6 @@ def champion_of(registry: Registry) -> Version:
     if champion is None:
         raise NoChampion(f"no version of {registry.name} has been promoted: run `groundwork train`")
     return champion
-
-
-def newest_window(settings: Settings) -> Window:
-    """The newest window in the snapshots. Raises NotEnoughData where there is none."""
-    newest = Snapshots(settings.snapshots, settings.contract.dataset).newest()
-    if newest is None:
-        raise NotEnoughData("there are no snapshots yet: run `groundwork ingest` first")
-    return window_of(newest, settings.charter.monitoring.window)
 
 
 def score_window(settings: Settings, store: Store, window: Window) -> Scored:
@@ -89,7 +81,9 @@ def score_window(settings: Settings, store: Store, window: Window) -> Scored:
 def score(start: datetime | None = None, end: datetime | None = None) -> Scored:
     """Score [start, end), by default the newest window."""
     settings = Settings()
+    snapshots = Snapshots(settings.snapshots, settings.contract.dataset)
     with Store(settings.store) as store, store.recorded("score") as run:
-        scored = score_window(settings, store, Window(start, end) if start and end else newest_window(settings))
+        window = Window(start, end) if start and end else snapshots.newest_window(settings.charter.monitoring.window)
+        scored = score_window(settings, store, window)
         run.rows_in = scored.rows
     return scored

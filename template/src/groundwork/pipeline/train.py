@@ -28,7 +28,7 @@ from groundwork.registry import BUNDLE, Registry, Version
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
 from groundwork.store import Store
-from groundwork.windows import Window, window_of
+from groundwork.windows import Window
 from use_case import decision
 from use_case import model as use_case_model
 
@@ -87,10 +87,9 @@ def read_history(settings: Settings) -> History:
     """Split the newest snapshot by time. Raises NotEnoughData where there is nothing to learn or to judge from."""
     dataset = settings.contract.dataset
     snapshots = Snapshots(settings.snapshots, dataset)
-    newest_row, version = snapshots.newest(), snapshots.version
-    if newest_row is None or version is None:
-        raise NotEnoughData("there are no snapshots yet: run `groundwork ingest` first")
-    newest = window_of(newest_row, settings.charter.monitoring.window)
+    newest = snapshots.newest_window(settings.charter.monitoring.window)
+    version = snapshots.version
+    assert version is not None  # there is a newest window, hence a table
     rows = snapshots.read(end=newest.start, version=version)
     training = examples(rows, dataset)
     if len(np.unique(training.outcomes)) < 2:
