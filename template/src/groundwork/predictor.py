@@ -6,6 +6,7 @@ answers the recorded sample as it did then.
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -85,7 +86,7 @@ class Predictor:
 
 def remember(cache: Path, found: Mapping[str, str]) -> None:
     """Note the champion in the cache: its version, sha256 and folder. A service starts from it, registry or not."""
-    temporary = cache / "last-good.tmp"
+    temporary = cache / f"last-good.{os.getpid()}.tmp"  # each of several processes its own
     temporary.write_text(json.dumps(found), encoding="utf-8")
     temporary.replace(cache / "last-good.json")
 

@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     mlflow_tracking_uri: str = Field(default="", validation_alias="MLFLOW_TRACKING_URI")
     host: str = "127.0.0.1"
     port: PositiveInt = 8000
+    workers: PositiveInt = Field(
+        default=1, validation_alias="WEB_CONCURRENCY", description="Processes that answer on the one port."
+    )
     api_keys: str = Field(default="", description="Hashed keys: name:scope+scope:sha256, separated by commas.")
     serve_mode: Literal["model", "no-model"] = Field(default="model", validation_alias="SERVE_MODE")
     acknowledge: Literal["logged", "answered"] = Field(

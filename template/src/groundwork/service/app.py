@@ -1,5 +1,6 @@
 """The application: `uvicorn groundwork.service.app:create_app --factory`, or `python -m groundwork.service`."""
 
+import asyncio
 import logging.config
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,7 +9,6 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pythonjsonlogger.core import RESERVED_ATTRS
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
@@ -17,33 +17,12 @@ from groundwork.service.auth import keys_for
 from groundwork.service.batcher import Batcher
 from groundwork.service.champion import ModelLoader
 from groundwork.service.front import Front
+from groundwork.service.logs import LOGGING
 from groundwork.service.metrics import Metrics
 from groundwork.service.problems import FORESEEN, MEDIA_TYPE, Problem, as_problem, described
 from groundwork.service.requests import BadRequest, RequestReader
 from groundwork.settings import Settings
 from groundwork.store import Store
-
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {
-        "json": {
-            "()": "pythonjsonlogger.json.JsonFormatter",
-            "fmt": "%(levelname)s %(name)s %(message)s",
-            "timestamp": "time",
-            "rename_fields": {"levelname": "level", "name": "logger"},
-            "reserved_attrs": [*RESERVED_ATTRS, "color_message"],  # uvicorn's lines once more, for a terminal
-        }
-    },
-    "handlers": {"stdout": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stdout"}},
-    "root": {"level": "INFO", "handlers": ["stdout"]},
-    # Uvicorn's own lines in the same form; its access log would only repeat ours.
-    "loggers": {
-        "uvicorn": {"handlers": ["stdout"], "propagate": False},
-        "uvicorn.access": {"handlers": [], "propagate": False},
-    },
-}
-
 
 AFTER_DRAINING = 2.0  # seconds for what is left once no request is in flight any more
 
@@ -76,15 +55,17 @@ def create_app(settings: Settings | None = None) -> Front:
         settings.max_waiting,
         settings.deadline_seconds,
     )
-    metrics.waiting.set_function(lambda: batcher.waiting)
-    metrics.ready.set_function(lambda: settings.serve_mode == "no-model" or loader.champion is not None)
+    metrics.follow(metrics.waiting, lambda: batcher.waiting)
+    metrics.follow(metrics.ready, lambda: settings.serve_mode == "no-model" or loader.champion is not None)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         answerer.start()
         batcher.start()
         loader.start()
+        following = asyncio.create_task(metrics.keep_following())
         yield
+        following.cancel()
         loader.stop()
         batcher.stop(AFTER_DRAINING)
         answerer.stop(AFTER_DRAINING)

@@ -1,7 +1,13 @@
-"""What the service tells Prometheus: its requests, the model it serves, and what the pipeline and monitor recorded."""
+"""What the service tells Prometheus: its requests, the model it serves, and what the pipeline and monitor recorded.
 
+One process keeps its figures in memory. Several that share a port keep them in files of PROMETHEUS_MULTIPROC_DIR, as
+prometheus_client does once that is set, so that a scrape that meets one of them learns of all.
+"""
+
+import asyncio
+import os
 from collections import Counter as Counts
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from prometheus_client import (
     CollectorRegistry,
@@ -13,6 +19,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from groundwork.owners import Owners
@@ -25,57 +32,68 @@ disable_created_metrics()  # type: ignore[no-untyped-call] # one more series per
 
 
 class Metrics:
-    """The metrics of one service process."""
+    """The metrics of one service process; `registry` tells those of all that share its files."""
 
     def __init__(self, owners: Owners, store: Store) -> None:
         self.registry = CollectorRegistry()
+        self._shared = "PROMETHEUS_MULTIPROC_DIR" in os.environ
+        self._followed: list[tuple[Gauge, Callable[[], float]]] = []
         self._models: set[tuple[str, str, str, str, str]] = set()
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
-        ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         self.registry.register(_Recorded(owners, store))
-        self.requests = Counter(
-            "http_requests", "HTTP requests answered.", ["method", "route", "status"], registry=self.registry
-        )
+        if self._shared:
+            self.registry.register(_Workers())
+            own = CollectorRegistry()
+        else:
+            ProcessCollector(registry=self.registry)  # of one among several, it would be another's at each scrape
+            own = self.registry
+        self.requests = Counter("http_requests", "HTTP requests answered.", ["method", "route", "status"], registry=own)
         self.duration = Histogram(
             "http_request_duration_seconds",
             "Time from request to answer.",
             ["method", "route"],
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
-            registry=self.registry,
+            registry=own,
         )
-        self.in_progress = Gauge("http_requests_in_progress", "HTTP requests being answered.", registry=self.registry)
+        self.in_progress = Gauge(
+            "http_requests_in_progress", "HTTP requests being answered.", registry=own, multiprocess_mode="livesum"
+        )
         self.records = Histogram(
             "groundwork_request_records",
             "Records in one prediction request.",
             buckets=SIZES,
-            registry=self.registry,
+            registry=own,
         )
         self.batch = Histogram(
             "groundwork_batch_records",
             "Records that shared one model call.",
             buckets=SIZES,
-            registry=self.registry,
+            registry=own,
         )
         self.waiting = Gauge(
-            "groundwork_requests_waiting", "Prediction requests that have no answer yet.", registry=self.registry
+            "groundwork_requests_waiting",
+            "Prediction requests that have no answer yet.",
+            registry=own,
+            multiprocess_mode="livesum",
         )
         self.ready = Gauge(
             "groundwork_ready",
             "1 if it can answer: a champion is loaded, or it serves without a model.",
-            registry=self.registry,
+            registry=own,
+            multiprocess_mode="livemin",
         )
         self.predictions = Counter(
             "groundwork_predictions",
             "Predictions answered, by who answered: champion, canary, no-model, or shadow, whose answer is not given.",
             ["model_version", "role", "decision"],
-            registry=self.registry,
+            registry=own,
         )
         self.dropped = Counter(
             "groundwork_dropped",
             "Batches of work put off until after the answer, and lost: shadow scores, or the best-effort log.",
             ["work", "reason"],
-            registry=self.registry,
+            registry=own,
         )
         for work in ("shadow", "prediction-log"):
             for reason in ("full", "failed"):
@@ -84,13 +102,28 @@ class Metrics:
             "groundwork_model_info",
             "The versions that are loaded.",
             ["model", "version", "alias", "format", "source"],
-            registry=self.registry,
+            registry=own,
+            multiprocess_mode="livemax",
         )
         self.model_refresh_failures = Counter(
             "groundwork_model_refresh_failures",
             "Attempts to load what the registry's aliases point to that failed; what served before serves on.",
-            registry=self.registry,
+            registry=own,
         )
+
+    def follow(self, gauge: Gauge, value: Callable[[], float]) -> None:
+        """Let the gauge show what `value` returns: at each scrape or, of another process, a second ago."""
+        if self._shared:
+            self._followed.append((gauge, value))
+        else:
+            gauge.set_function(value)
+
+    async def keep_following(self) -> None:
+        """Write down for the other processes what is followed, until cancelled."""
+        while self._followed:
+            for gauge, value in self._followed:
+                gauge.set(value())
+            await asyncio.sleep(1)
 
     def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count and time one request under its route's template."""
@@ -114,7 +147,10 @@ class Metrics:
         for labels in present:
             self.model.labels(*labels).set(1)
         for labels in self._models - present:
-            self.model.remove(*labels)
+            if self._shared:
+                self.model.labels(*labels).set(0)  # files forget no series
+            else:
+                self.model.remove(*labels)
         self._models = present
 
     def count_answered(self, predictions: Sequence[Prediction], request_sizes: Sequence[int]) -> None:
@@ -127,6 +163,19 @@ class Metrics:
     def count_predictions(self, predictions: Sequence[Prediction]) -> None:
         for labels, count in Counts((p.model_version, p.role, p.decision) for p in predictions).items():
             self.predictions.labels(*labels).inc(count)
+
+
+class _Workers(Collector):
+    """The metrics of all workers, added up from their files."""
+
+    def __init__(self) -> None:
+        self._files = MultiProcessCollector(None)  # type: ignore[no-untyped-call]
+
+    def collect(self) -> Iterable[Metric]:
+        for metric in self._files.collect():  # type: ignore[no-untyped-call]
+            if metric.name == "groundwork_model_info":
+                metric.samples = [sample for sample in metric.samples if sample.value]
+            yield metric
 
 
 class _Recorded(Collector):

@@ -1,68 +1,148 @@
-"""Runs the service on uvicorn: one process, which scales by replicas; `python -m groundwork.service` does just that."""
+"""Runs the service on uvicorn: `python -m groundwork.service` does just that.
+
+One process as a rule, which scales by replicas. With WEB_CONCURRENCY several share the port; a supervisor starts one
+that ended again.
+"""
 
 import asyncio
+import functools
+import logging.config
+import multiprocessing
+import os
 import signal
 import sys
-from typing import Any
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.supervisors import Multiprocess
 
+from groundwork.service.auth import keys_for
+from groundwork.service.logs import LOGGING
 from groundwork.settings import Settings
+from groundwork.store import Store
+
+if TYPE_CHECKING:
+    from groundwork.service.front import Front
+
+SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def run(settings: Settings) -> None:
     """Serve until told to end: SIGTERM lets requests in flight finish within the grace period, and exits with 0."""
+    options: dict[str, Any] = {
+        "factory": True,
+        "host": settings.host,
+        "port": settings.port,
+        "workers": settings.workers,
+        "http": functools.partial(ImpatientProtocol, settings.client_seconds),
+        "log_config": None,
+        "access_log": False,
+        "timeout_keep_alive": 30,
+        "timeout_graceful_shutdown": settings.grace_seconds,
+        "timeout_worker_healthcheck": 10,  # imports keep a starting one silent for a while
+    }
+    if settings.workers > 1:
+        _supervise(settings, uvicorn.Config("groundwork.service.server:worker", **options))
+        return
+    os.environ.pop(SHARED_METRICS, None)  # memory is faster, if nobody shares
     # Uvicorn raises the signal again once it has drained; an orderly end is no failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    uvicorn.run(
-        "groundwork.service.app:create_app",
-        factory=True,
-        host=settings.host,
-        port=settings.port,
-        http=_protocol(settings.client_seconds),
-        log_config=None,
-        access_log=False,
-        timeout_keep_alive=30,
-        timeout_graceful_shutdown=settings.grace_seconds,
-    )
+    uvicorn.run("groundwork.service.app:create_app", **options)
 
 
-def _protocol(client_seconds: float) -> type[asyncio.Protocol]:
-    class ImpatientProtocol(HttpToolsProtocol):
-        """Uvicorn's own, but a client that does not finish its headers in time is cut off."""
+def worker() -> "Front":
+    """The application in one of several processes, which ends with its supervisor, and when it hangs."""
+    from groundwork.service.app import create_app
 
-        headers_due: asyncio.TimerHandle | None = None
-        answering = False  # from the end of the headers to the end of the answer
+    settings = Settings()
+    app = create_app(settings)
+    threading.Thread(target=_end_in_time, args=(app, settings.hung_seconds), name="watch", daemon=True).start()
+    return app
 
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
+
+def _end_in_time(app: "Front", hung_seconds: float) -> None:
+    supervisor = multiprocessing.parent_process()
+    assert supervisor is not None
+    while True:
+        supervisor.join(1)
+        if not supervisor.is_alive():  # nobody would end it, and it would keep the port from the next one
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+        if app.batcher.busy_seconds > hung_seconds:  # a probe of /health/live would meet one of the others
+            logging.getLogger(__name__).critical("one batch hangs: this worker ends, to be started again")
+            os._exit(1)
+
+
+def _supervise(settings: Settings, config: uvicorn.Config) -> None:
+    logging.config.dictConfig(LOGGING)
+    # What is wrong is said at once, and once: a worker that cannot start is started again, for ever.
+    keys_for(settings.host, settings.api_keys)
+    settings.charter, settings.contract, settings.owners  # noqa: B018
+    Store(settings.store).close()
+    # Or each worker's libraries would start a thread for every core.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // settings.workers)))
+    with tempfile.TemporaryDirectory(prefix="groundwork-metrics-", ignore_cleanup_errors=True) as folder:
+        shared = Path(os.environ.setdefault(SHARED_METRICS, folder))
+        shared.mkdir(parents=True, exist_ok=True)
+        supervisor = _Supervisor(config, [config.bind_socket()])
+        supervisor.run()
+    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+        sys.exit(STARTUP_FAILURE)
+
+
+class _Supervisor(Multiprocess):
+    """Uvicorn's own; what a worker was doing when it ended no longer counts, what it had done still does."""
+
+    def keep_subprocess_alive(self) -> None:
+        from prometheus_client.multiprocess import mark_process_dead
+
+        before = {process.pid for process in self.processes}
+        super().keep_subprocess_alive()
+        for pid in before - {process.pid for process in self.processes}:
+            mark_process_dead(pid)  # type: ignore[no-untyped-call]
+
+
+class ImpatientProtocol(HttpToolsProtocol):
+    """Uvicorn's own, but a client that does not finish its headers in time is cut off."""
+
+    headers_due: asyncio.TimerHandle | None = None
+    answering = False  # from the end of the headers to the end of the answer
+
+    def __init__(self, client_seconds: float, **options: Any) -> None:
+        super().__init__(**options)
+        self.client_seconds = client_seconds
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._await_headers()
+
+    def data_received(self, data: bytes) -> None:
+        if self.headers_due is None and not self.answering:
             self._await_headers()
+        super().data_received(data)
 
-        def data_received(self, data: bytes) -> None:
-            if self.headers_due is None and not self.answering:
-                self._await_headers()
-            super().data_received(data)
+    def on_headers_complete(self) -> None:
+        self._await_nothing()
+        self.answering = True
+        super().on_headers_complete()
 
-        def on_headers_complete(self) -> None:
-            self._await_nothing()
-            self.answering = True
-            super().on_headers_complete()
+    def on_response_complete(self) -> None:
+        self.answering = False
+        super().on_response_complete()
 
-        def on_response_complete(self) -> None:
-            self.answering = False
-            super().on_response_complete()
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._await_nothing()
+        super().connection_lost(exc)
 
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._await_nothing()
-            super().connection_lost(exc)
+    def _await_headers(self) -> None:
+        self.headers_due = self.loop.call_later(self.client_seconds, self.transport.close)
 
-        def _await_headers(self) -> None:
-            self.headers_due = self.loop.call_later(client_seconds, self.transport.close)
-
-        def _await_nothing(self) -> None:
-            if self.headers_due is not None:
-                self.headers_due.cancel()
-                self.headers_due = None
-
-    return ImpatientProtocol
+    def _await_nothing(self) -> None:
+        if self.headers_due is not None:
+            self.headers_due.cancel()
+            self.headers_due = None
