@@ -90,6 +90,18 @@ def test_a_project_of_defaults_runs_the_whole_loop(render: Callable[..., Path], 
     assert "TBD (@TBD) answers for the model" in execute(folder, str(pilot / ".venv/bin/groundwork"), "status")
 
 
+def test_the_demo_lets_months_pass_until_drift_appears(pilot: Path) -> None:
+    """In a folder of its own, whatever the pilot's own registry and store are."""
+    own = pilot / "data/groundwork.db"
+    before = own.stat().st_mtime_ns
+    elsewhere = ("env", "MLFLOW_TRACKING_URI=http://127.0.0.1:9", "GROUNDWORK_STORE_URL=postgresql://127.0.0.1:9/none")
+    said = execute(pilot, *elsewhere, ".venv/bin/groundwork", "demo", "--months", "2")
+    assert "2013-02  version 1   ok " in said
+    assert "2013-03  version 1   drift " in said
+    assert "next: groundwork demo" in said
+    assert own.stat().st_mtime_ns == before
+
+
 def test_models_of_other_libraries_are_served_too(pilot: Path, tmp_path: Path) -> None:
     """In an environment of its own, with the libraries that only some teams want."""
     environment = ("env", f"UV_PROJECT_ENVIRONMENT={tmp_path / '.venv'}")

@@ -21,9 +21,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from groundwork.documents import unanswered
 from groundwork.errors import GroundworkError
@@ -36,7 +38,16 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pret
 console = Console(highlight=False)
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])]
 
+
+def _silence(as_json: bool) -> bool:
+    console.quiet = as_json
+    return as_json
+
+
+Json = Annotated[bool, typer.Option("--json", callback=_silence, help="Print one JSON object instead of text.")]
+
 EXIT_UNKNOWN = 2
+LAST = 12  # the example's data is one year, released month by month
 
 
 @contextlib.contextmanager
@@ -52,8 +63,20 @@ def pilot() -> Iterator[Settings]:
             logging.getLogger(library).setLevel(logging.ERROR)
         yield settings
     except (GroundworkError, ValueError) as error:
+        if console.quiet:
+            _print_json({"error": str(error)})
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]✗[/] {escape(str(error))}")
         raise typer.Exit(1) from None
+
+
+def _print_json(result: object) -> None:
+    """What the verb came to, for machines; where they asked for text, nothing."""
+    if console.quiet:
+        print(msgspec.json.encode(result).decode())
+
+
+def _next(*commands: str) -> None:
+    console.print(f"[dim]next:[/] {' or '.join(f'[bold]groundwork {command}[/]' for command in commands)}")
 
 
 def _end_quietly() -> None:
@@ -76,59 +99,70 @@ def step(name: str) -> Iterator[list[str]]:
 
 
 @app.command()
-def check() -> None:
+def check(as_json: Json = False) -> None:
     """Validate charter.yaml, contract.yaml and OWNERS, and list what is still to be answered."""
     with pilot() as settings:
         documents = {"charter.yaml": settings.charter, "contract.yaml": settings.contract, "OWNERS": settings.owners}
-        for name, document in documents.items():
+        still_open = {name: list(unanswered(document)) for name, document in documents.items()}
+        for name, paths in still_open.items():
             console.print(f"[green]✓[/] {name} is valid")
-            for path in unanswered(document):
+            for path in paths:
                 console.print(f"  [yellow]{path} is still TBD[/]")
+        _print_json({"valid": True, "tbd": still_open})
 
 
 @app.command()
 def seed() -> None:
     """Fill the example's operational system with all that there is."""
     with pilot() as settings, step("seed") as said:
-        said.append(_release(settings, everything=True))
+        said.append(_release(settings, LAST))
+    _next("ingest")
 
 
 @app.command()
 def release() -> None:
     """Let time pass in the example's operational system: release the next month into it."""
     with pilot() as settings, step("release") as said:
-        said.append(_release(settings, everything=False))
-    console.print("next: [bold]groundwork ingest[/]")
+        said.append(_release(settings))
+    _next("ingest")
 
 
 @app.command()
-def ingest(since: Day = None, until: Day = None) -> None:
+def ingest(since: Day = None, until: Day = None, as_json: Json = False) -> None:
     """Bring in what is due, or the days from --since up to, not including, --until."""
-    with pilot(), step("ingest") as said:
-        said += _ingest(since, until)
+    with pilot():
+        with step("ingest") as said:
+            said += _ingest(since, until)
+        _next("train", "score")
 
 
 @app.command()
-def train() -> None:
+def train(as_json: Json = False) -> None:
     """Train a candidate and let the gate judge it. Exit 1 if it is refused."""
     with pilot() as settings:
         trained = _train(settings)
-    if not trained.in_service:
+        _print_json({"in_service": trained.in_service} | msgspec.to_builtins(trained))
+    if trained.in_service:
+        _next("score", "serve")
+    else:
         raise typer.Exit(1)
 
 
 @app.command()
-def score(since: Day = None, until: Day = None) -> None:
+def score(since: Day = None, until: Day = None, as_json: Json = False) -> None:
     """Let the champion decide for a whole window, by default the newest."""
-    with pilot(), step("score") as said:
-        said.append(_score(since, until))
+    with pilot():
+        with step("score") as said:
+            said.append(_score(since, until))
+        _next("monitor")
 
 
 @app.command()
-def monitor(since: Day = None, until: Day = None) -> None:
+def monitor(since: Day = None, until: Day = None, as_json: Json = False) -> None:
     """Measure drift in a window, by default the newest. Exit 2 if it is unknown."""
     with pilot():
         known = _monitor(since, until)
+    _next("status")
     if not known:
         raise typer.Exit(EXIT_UNKNOWN)
 
@@ -171,7 +205,7 @@ def up(
         )
         if not settings.source_url:
             with step("seed") as said:
-                said.append(_release(settings, everything=True))
+                said.append(_release(settings, LAST))
         with step("start") as said:
             said.append(_start_orchestration())
         with step("ingest") as said:
@@ -200,7 +234,44 @@ def up(
 
 
 @app.command()
-def status() -> None:
+def demo(months: Annotated[int, typer.Option(min=1, help="How many months pass.")] = 1) -> None:
+    """Watch drift appear: let months pass in the example, and run the loop on each.
+
+    The champion decides the new month, the monitor looks at it, then a candidate is trained and the gate judges it.
+    It plays in a folder of its own, data/demo: nothing of the pilot's is touched.
+    """
+    for name in ("GROUNDWORK_SOURCE_URL", "GROUNDWORK_STORE_URL", "MLFLOW_TRACKING_URI"):
+        os.environ.pop(name, None)
+    os.environ["GROUNDWORK_DATA"] = str(Path(os.environ.get("GROUNDWORK_DATA", "data")) / "demo")
+    with pilot() as settings:
+        with step("start") as said:
+            said.append(_start_orchestration())
+        from groundwork.snapshots import Snapshots
+
+        snapshots = Snapshots(settings.snapshots, settings.contract.dataset)
+        for _ in range(months):
+            newest = snapshots.newest()
+            if newest and newest.month == LAST:
+                _show_months(settings)
+                raise GroundworkError(f"the example's year is over: delete {settings.data_folder} to play it again")
+            with step("release") as said:
+                said.append(_release(settings, None if newest else 2))
+            with step("ingest") as said:
+                said += _ingest(None, None)
+            if newest is None:
+                _train(settings)  # somebody has to decide the first month
+            with step("score") as said:
+                said.append(_score(None, None))
+            _monitor(None, None)
+            if newest:
+                _train(settings)
+            console.print()
+        _show_months(settings)
+    _next("demo")
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
     """Show the champion, how the flows ended, and the drift."""
     with pilot() as settings:
         from groundwork.registry import Registry
@@ -225,19 +296,35 @@ def status() -> None:
             soft_wrap=True,
         )
         console.print(f"owner     {escape(owner.name)} (@{escape(owner.handle)}) answers for the model")
+        _print_json({"champion": champion, "flow_runs": runs, "drift": drift, "owner": owner.model_dump()})
 
 
-def _release(settings: Settings, everything: bool) -> str:
+def _release(settings: Settings, until: int | None = None) -> str:
     try:
         from use_case import seed as operational_system
     except ModuleNotFoundError as error:
         raise GroundworkError(f"use_case/seed.py cannot play the operational system: {error}") from None
     if settings.source_url:
         raise GroundworkError("GROUNDWORK_SOURCE_URL is set: the example's operational system is not in use")
-    newest, rows = operational_system.release(
-        settings.data_folder / "operational.duckdb", operational_system.LAST_MONTH if everything else None
-    )
+    newest, rows = operational_system.release(settings.data_folder / "operational.duckdb", until)
     return f"the operational system holds {rows:,} flights, up to month {newest} of 2013"
+
+
+def _show_months(settings: Settings) -> None:
+    """What the monitor found so far, window by window."""
+    from groundwork.store import Store
+
+    table = Table("window", "decided by", "drift", "share of columns", "which", box=None, pad_edge=False)
+    with Store(settings.store) as store:
+        for drift in store.drifts():
+            table.add_row(
+                f"{drift.window_start:%Y-%m}",
+                f"version {drift.model_version}" if drift.model_version else "nobody",
+                {"ok": "[green]ok[/]", "drift": "[yellow]drift[/]"}.get(drift.status, "[yellow]unknown[/]"),
+                "" if drift.status == "unknown" else f"{drift.share:.0%}",
+                escape(", ".join(drift.drifted)),
+            )
+    console.print(table)
 
 
 def _start_orchestration() -> str:
@@ -262,6 +349,7 @@ def _ingest(since: datetime | None, until: datetime | None) -> list[str]:
     from groundwork.pipeline.ingest import ingest as flow
 
     done = flow(since, until)
+    _print_json({"windows": done})
     rows, quarantined = sum(each.rows_in for each in done), sum(each.rows_quarantined for each in done)
     return [
         f"{rows:,} rows in, {quarantined:,} quarantined, "
@@ -323,6 +411,7 @@ def _score(since: datetime | None, until: datetime | None) -> str:
     from groundwork.pipeline.score import score as flow
 
     scored = flow(since, until)
+    _print_json(scored)
     counts = ", ".join(f"{count:,} {decided}" for decided, count in scored.decisions.items())
     return f"{scored.rows:,} rows of {scored.window} by version {scored.model_version}: {counts}"
 
@@ -337,7 +426,9 @@ def _monitor(since: datetime | None, until: datetime | None) -> bool:
             drift = flow(since, until)
     except DriftUnknown as error:
         console.print(f"[yellow]?[/] {'monitor':<8} {escape(str(error))}", soft_wrap=True)
+        _print_json({"status": "unknown", "reason": str(error)})
         return False
+    _print_json(drift)
     mark = "[green]✓[/]" if drift.status == "ok" else "[yellow]![/]"
     console.print(
         f"{mark} {'monitor':<8} {drift.status}: {drift.reason} [dim]{time.monotonic() - started:.1f} s[/]",

@@ -239,24 +239,32 @@ class Store:
             )
 
     def latest_drift(self) -> Drift | None:
+        return next(iter(self._drifts("order by measured_at desc limit 1")), None)
+
+    def drifts(self) -> list[Drift]:
+        """What was found last for each window, the oldest window first."""
+        found = {drift.window_start: drift for drift in self._drifts("order by measured_at")}
+        return [found[start] for start in sorted(found)]
+
+    def _drifts(self, which: str) -> list[Drift]:
         rows = self._all(
             "select window_start, window_end, model_version, status, reason, distances, drifted, report, measured_at"
-            " from drift order by measured_at desc limit 1"
+            f" from drift {which}"
         )
-        if not rows:
-            return None
-        start, end, version, status, reason, distances, drifted, report, measured_at = rows[0]
-        return Drift(
-            datetime.fromisoformat(start),
-            datetime.fromisoformat(end),
-            version,
-            status,
-            reason,
-            json.loads(distances),
-            json.loads(drifted),
-            report,
-            datetime.fromisoformat(measured_at),
-        )
+        return [
+            Drift(
+                datetime.fromisoformat(start),
+                datetime.fromisoformat(end),
+                version,
+                status,
+                reason,
+                json.loads(distances),
+                json.loads(drifted),
+                report,
+                datetime.fromisoformat(measured_at),
+            )
+            for start, end, version, status, reason, distances, drifted, report, measured_at in rows
+        ]
 
     def record_shadow(self, model_version: str, rows: int, agreement: float) -> None:
         """Keep over how many records, and how often, a challenger would have decided as it was decided."""

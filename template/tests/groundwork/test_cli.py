@@ -1,5 +1,6 @@
 """The command line: what it says, and with which exit code it ends."""
 
+import json
 import os
 import socket
 import subprocess
@@ -99,13 +100,28 @@ def test_what_is_no_command_is_wrong_use(new_pilot: Settings) -> None:
     assert groundwork("ingest", "--since", "yesterday").returncode == 2
 
 
+@pytest.mark.parametrize("command", ["check", "status"])
+def test_json_is_one_object_and_nothing_else(command: str, new_pilot: Settings) -> None:
+    done = groundwork(command, "--json")
+    assert done.returncode == 0
+    said = json.loads(done.stdout)
+    assert said["valid"] if command == "check" else said["champion"] is None
+    assert done.stderr == ""
+
+
+def test_an_error_in_json_says_what_text_says(new_pilot: Settings) -> None:
+    done = groundwork("ingest", "--json", "--since", "2013-01-01")
+    assert done.returncode == 1
+    assert json.loads(done.stdout) == {"error": "give both --since and --until, the earlier day first, or neither"}
+
+
 ONE_AFTER_THE_OTHER = """
 import sys
 from groundwork.cli import app
 
 for command in sys.argv[1:]:
     try:
-        app([command])
+        app(command.split())
     except SystemExit as end:
         print("EXIT", command, end.code)
 """
@@ -113,11 +129,11 @@ for command in sys.argv[1:]:
 
 def test_real_flows_do_what_the_plain_functions_do(pilot: Settings, new_pilot: Settings) -> None:
     """Through Prefect: a refusal, the whole way to a champion, and drift that nobody can tell."""
-    commands = ["status", "monitor", "ingest", "train", "monitor", "status"]
+    commands = ["status", "monitor", "ingest", "train", "monitor --json", "monitor", "status"]
     script = [sys.executable, "-c", ONE_AFTER_THE_OTHER, *commands]  # in one process: each starts Prefect's server
     done = subprocess.run(script, capture_output=True, text=True, check=True)
-    codes = [line.split()[2] for line in done.stdout.splitlines() if line.startswith("EXIT")]
-    assert codes == ["0", "1", "0", "0", "2", "0"], done.stderr
+    codes = [line.split()[-1] for line in done.stdout.splitlines() if line.startswith("EXIT")]
+    assert codes == ["0", "1", "0", "0", "2", "2", "0"], done.stderr
     before, after = done.stdout.partition("EXIT")[0], done.stdout.rpartition("EXIT monitor")[2]
     assert "champion  none: run `groundwork train`" in before
     assert "drift     unknown: run `groundwork monitor`" in before
@@ -127,6 +143,8 @@ def test_real_flows_do_what_the_plain_functions_do(pilot: Settings, new_pilot: S
     assert "Emmy Noether (@emmy) answers for the model" in after
     assert "✗ there are no snapshots yet: run `groundwork ingest` first" in done.stderr
     assert "the logged predictions: 0 rows, at least 500 are needed" in done.stdout
+    [unknown] = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert unknown["status"] == "unknown"
     dataset = new_pilot.contract.dataset
     expected, found = (Snapshots(each.snapshots, dataset).read() for each in (pilot, new_pilot))
     assert found.equals(expected)
