@@ -3,6 +3,8 @@
 import atexit
 import os
 import shutil
+import socket
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,6 +53,36 @@ accountable:
   model: {name: Emmy Noether, handle: emmy}
   service: {name: Alan Turing, handle: alan}
 """
+
+
+class Postgres:
+    """A database server of our own, on a free port of this machine."""
+
+    def __init__(self, folder: Path, bin_folder: Path) -> None:
+        self.data = folder / "cluster"
+        self.control = bin_folder / "pg_ctl"
+        # PostgreSQL refuses to run as root.
+        self.user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
+        if self.user:
+            shutil.chown(folder, "postgres", "postgres")
+            for parent in (folder, *folder.parents):
+                if parent.stat().st_uid == 0 and parent.stat().st_mode & 0o001 == 0:
+                    parent.chmod(parent.stat().st_mode | 0o001)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.url = f"postgresql://owner@127.0.0.1:{self.port}/postgres"
+        self.run(bin_folder / "initdb", "--pgdata", self.data, "--username", "owner", "--auth", "trust")
+
+    def start(self) -> None:
+        options = f"-p {self.port} -k {self.data} -c listen_addresses=127.0.0.1 -c fsync=off"
+        self.run(self.control, "start", "-w", "-D", self.data, "-o", options, "-l", self.data / "log")
+
+    def stop(self) -> None:
+        self.run(self.control, "stop", "-w", "-m", "immediate", "-D", self.data)
+
+    def run(self, *command: object) -> None:
+        subprocess.run([*self.user, *map(str, command)], check=True, capture_output=True, cwd="/")
 
 
 def write_pilot(home: Path, flights: Path) -> None:
@@ -166,3 +198,16 @@ def set_in() -> Callable[[Path, str, Any], None]:
         document.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
     return change
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    found = shutil.which("initdb") or next(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), None)
+    if found is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("PostgreSQL is not installed")
+        pytest.skip("PostgreSQL is not installed")
+    server = Postgres(tmp_path_factory.mktemp("postgres"), Path(found).parent)
+    server.start()
+    yield server
+    server.stop()

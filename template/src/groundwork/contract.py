@@ -5,12 +5,16 @@ carry no rule (names, links, classification) are allowed and left alone.
 """
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, FiniteFloat, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from groundwork import sql
 from groundwork.documents import Document, Part
 
 LogicalType = Literal["string", "integer", "number", "boolean", "timestamp"]
@@ -56,14 +60,120 @@ class ValidValues(StandardPart):
 
 
 class Quality(StandardPart):
-    """The one quality metric that is enforced: the set of valid values of a text."""
+    """A rule beyond the limits on one value: a metric of the standard's library, or a figure in SQL, and its bounds."""
 
-    unread = StandardPart.unread | {"name", "dimension", "severity", "businessImpact"}
+    unread = StandardPart.unread | {"dimension", "severity", "businessImpact"}
 
-    type: Literal["library"] = "library"
-    metric: Literal["invalidValues"]
-    arguments: ValidValues
-    must_be: Literal[0]
+    name: str | None = None
+    type: Literal["library", "sql"] = "library"
+    metric: Literal["invalidValues", "rowCount"] | None = None
+    arguments: ValidValues | None = None
+    query: str | None = None
+    must_be: FiniteFloat | None = None
+    must_be_greater_than: FiniteFloat | None = None
+    must_be_greater_or_equal_to: FiniteFloat | None = None
+    must_be_less_than: FiniteFloat | None = None
+    must_be_less_or_equal_to: FiniteFloat | None = None
+    must_be_between: tuple[FiniteFloat, FiniteFloat] | None = Field(default=None, strict=False)
+
+    @model_validator(mode="after")
+    def _says_what_and_how_much(self) -> Self:
+        if (self.type == "sql") != (self.query is not None) or (self.type == "sql") == (self.metric is not None):
+            raise ValueError("a rule has either a metric, or type: sql and a query")
+        if (self.metric == "invalidValues") != (self.arguments is not None):
+            raise ValueError("the metric invalidValues, and no other rule, has arguments.validValues")
+        if not self.bounds:
+            raise ValueError("a rule needs a bound, such as mustBe or mustBeBetween")
+        if self.metric == "invalidValues" and self.bounds != {"must_be": 0}:
+            raise ValueError("the bound of invalidValues should be 0: mustBe: 0")
+        if self.must_be_between and self.must_be_between[0] > self.must_be_between[1]:
+            raise ValueError("mustBeBetween has its lower bound first")
+        return self
+
+    @property
+    def bounds(self) -> dict[str, Any]:
+        return {name: bound for name, bound in self if name.startswith("must_be") and bound is not None}
+
+    def admits(self, figure: float) -> bool:
+        """Whether the figure keeps every bound; NaN keeps none."""
+        most = (self.must_be, self.must_be_less_or_equal_to, (self.must_be_between or (None, None))[1])
+        below = self.must_be_less_than is None or figure < self.must_be_less_than
+        return self.reaches(figure) and below and all(figure <= bound for bound in most if bound is not None)
+
+    def reaches(self, figure: float) -> bool:
+        """Whether the figure keeps every lower bound."""
+        least = (self.must_be, self.must_be_greater_or_equal_to, (self.must_be_between or (None, None))[0])
+        above = self.must_be_greater_than is None or figure > self.must_be_greater_than
+        return above and all(figure >= bound for bound in least if bound is not None)
+
+    @property
+    def expectation(self) -> str:
+        """The bounds in words."""
+        words = {
+            "must_be": "exactly {}",
+            "must_be_greater_than": "more than {}",
+            "must_be_greater_or_equal_to": "at least {}",
+            "must_be_less_than": "less than {}",
+            "must_be_less_or_equal_to": "at most {}",
+            "must_be_between": "from {} to {}",
+        }
+        return " and ".join(
+            words[name].format(*(f"{each:,.10g}" for each in (bound if isinstance(bound, tuple) else (bound,))))
+            for name, bound in self.bounds.items()
+        )
+
+
+class ColumnQuality(Quality):
+    metric: Literal["invalidValues"] | None = None
+
+
+class DatasetQuality(Quality):
+    metric: Literal["rowCount"] | None = None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule over several columns, or over a whole window."""
+
+    place: str  # the column or the data set that it stands at
+    name: str
+    query: sql.Query
+    quality: Quality
+
+    @property
+    def about_one_row(self) -> bool:
+        """Whether single rows break it: it counts the rows that meet a condition, and there must be none."""
+        return self.query.counts_rows and self.query.condition is not None and self.quality.bounds == {"must_be": 0}
+
+    @property
+    def counts_all_rows(self) -> bool:
+        return self.query.counts_rows and self.query.condition is None
+
+
+class ServiceLevel(StandardPart):
+    """What was agreed on delivery. `freshness` is enforced; the rest binds people, and is left alone."""
+
+    unread = StandardPart.unread | {"valueExt", "driver", "scheduler", "schedule"}
+
+    property: str
+    value: Any
+    unit: str | None = None
+    element: str | None = None
+
+    @model_validator(mode="after")
+    def _is_a_time(self) -> Self:
+        if self.property == "freshness":
+            self.longest()  # raises when it is not a time
+        return self
+
+    def longest(self) -> timedelta:
+        """How old the newest row may be."""
+        units = {"h": "hours", "hour": "hours", "hours": "hours", "d": "days", "day": "days", "days": "days"}
+        if not isinstance(self.value, int | float) or not 0 < self.value < 100_000 or self.unit not in units:
+            raise ValueError(
+                f"freshness must be a number of h or d, found {self.value!r} {self.unit or 'without unit'}"
+            )
+        return timedelta(**{units[self.unit]: self.value})
 
 
 class CustomProperty(Part):
@@ -95,7 +205,7 @@ class Column(StandardPart):
     primary_key: bool = False
     tags: tuple[str, ...] = Field(default=(), strict=False)
     examples: tuple[Any, ...] = Field(min_length=1, strict=False, description="One that may be sent as it is.")
-    quality: tuple[Quality, ...] = Field(default=(), strict=False)
+    quality: tuple[ColumnQuality, ...] = Field(default=(), strict=False)
 
     @model_validator(mode="after")
     def _limits_fit_the_type(self) -> Self:
@@ -104,7 +214,7 @@ class Column(StandardPart):
         for limit, value in self.logical_type_options:
             if value is not None and (limit in ("minimum", "maximum")) != numeric:
                 raise ValueError(f"{limit} does not apply to the type {self.logical_type}")
-        if self.quality and self.logical_type != "string":
+        if self.valid_values and self.logical_type != "string":
             raise ValueError("invalidValues applies to the type string only")
         for low, high in ((options.minimum, options.maximum), (options.min_length, options.max_length)):
             if low is not None and high is not None and low > high:
@@ -124,7 +234,12 @@ class Column(StandardPart):
     @property
     def valid_values(self) -> tuple[str, ...]:
         """The allowed texts; empty where any is allowed."""
-        return self.quality[0].arguments.valid_values if self.quality else ()
+        return next((rule.arguments.valid_values for rule in self.quality if rule.arguments), ())
+
+    @property
+    def kind(self) -> str:
+        """The type as SQL and statistics see it: an integer is a number."""
+        return "number" if self.logical_type == "integer" else self.logical_type
 
     def plays(self, role: str) -> bool:
         """Whether the column plays this role: event_time, outcome or feature."""
@@ -144,6 +259,7 @@ class Dataset(StandardPart):
     logical_type: Literal["object"] = "object"
     columns: tuple[Column, ...] = Field(alias="properties", min_length=1, strict=False)
     custom_properties: tuple[CustomProperty, ...] = Field(default=(), strict=False)
+    quality: tuple[DatasetQuality, ...] = Field(default=(), strict=False)
 
     @model_validator(mode="after")
     def _has_its_roles(self) -> Self:
@@ -174,6 +290,7 @@ class Dataset(StandardPart):
         if self.key in self.features:
             raise ValueError(f"the primaryKey {self.key.name} cannot be a feature: it says nothing about other rows")
         self.max_quarantined_share  # noqa: B018 - raises when it is not a share
+        list(self._rules())  # raises for a query that cannot be enforced
         return self
 
     def playing(self, role: str) -> list[Column]:
@@ -210,6 +327,30 @@ class Dataset(StandardPart):
         return [column for column in self.columns if not column.plays("outcome")]
 
     @property
+    def row_rules(self) -> list[Rule]:
+        """The rules over several columns of one row; a row that breaks one is quarantined."""
+        return [rule for rule in self._rules() if rule.about_one_row]
+
+    @property
+    def window_rules(self) -> list[Rule]:
+        """The rules on figures over a whole window; one that is broken stops the ingest."""
+        return [rule for rule in self._rules() if not rule.about_one_row]
+
+    def _rules(self) -> Iterator[Rule]:
+        kinds = tuple((column.name, column.kind) for column in self.columns)
+        places = [(column.name, rule) for column in self.columns for rule in column.quality]
+        for place, rule in [*places, *((self.name, rule) for rule in self.quality)]:
+            if rule.metric == "invalidValues":
+                continue
+            query = rule.query or "SELECT COUNT(*) FROM ${object}"
+            name = rule.name or rule.metric or " ".join(query.split())
+            text = query.replace("${object}", self.name).replace("${property}", place)
+            try:
+                yield Rule(place, name, sql.parse(text, self.name, kinds), rule)
+            except ValueError as error:
+                raise ValueError(f"{place}: quality: {error}") from None
+
+    @property
     def max_quarantined_share(self) -> float:
         """A run with a larger share of broken rows stops."""
         share = {custom.property: custom.value for custom in self.custom_properties}.get("maxQuarantinedShare", 0.0)
@@ -231,7 +372,6 @@ class Contract(StandardPart, Document):
         "support",
         "price",
         "roles",
-        "slaProperties",
         "slaDefaultElement",
     }
 
@@ -242,6 +382,26 @@ class Contract(StandardPart, Document):
     version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
     status: Literal["proposed", "draft", "active", "deprecated", "retired"]
     datasets: tuple[Dataset, ...] = Field(alias="schema", min_length=1, max_length=1, strict=False)
+    sla_properties: tuple[ServiceLevel, ...] = Field(default=(), strict=False)
+
+    @model_validator(mode="after")
+    def _promises_what_can_be_seen(self) -> Self:
+        for level in self.freshness:
+            self.moment_of(level)
+        return self
+
+    @property
+    def freshness(self) -> list[ServiceLevel]:
+        """How old the newest data may be."""
+        return [level for level in self.sla_properties if level.property == "freshness"]
+
+    def moment_of(self, level: ServiceLevel) -> Column:
+        """The timestamp that freshness goes by: its element, or else the event time."""
+        element = (level.element or self.dataset.event_time.name).removeprefix(f"{self.dataset.name}.")
+        for column in self.dataset.columns:
+            if column.name == element and column.logical_type == "timestamp":
+                return column
+        raise ValueError(f"slaProperties: freshness: the data set has no timestamp {element}")
 
     @property
     def dataset(self) -> Dataset:

@@ -11,8 +11,9 @@ import pytest
 
 from groundwork.contract import Dataset
 from groundwork.errors import ContractBreach, NotEnoughData, SourceError
-from groundwork.pipeline.ingest import REASONS, connected, ingest, ingest_window, with_broken_rules
+from groundwork.pipeline.ingest import connected, ingest, ingest_window
 from groundwork.registry import Registry
+from groundwork.rules import REASONS, with_broken_rules
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
 from groundwork.store import Store

@@ -1,14 +1,10 @@
 """The same promises on SQLite and on a real PostgreSQL."""
 
-import os
-import shutil
-import socket
-import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,49 +12,6 @@ from groundwork.errors import StoreError
 from groundwork.store import Drift, Prediction, Store
 
 MARCH, APRIL = datetime(2013, 3, 1), datetime(2013, 4, 1)
-
-
-class Postgres:
-    """A database server of our own, on a free port of this machine."""
-
-    def __init__(self, folder: Path, bin_folder: Path) -> None:
-        self.data = folder / "cluster"
-        self.control = bin_folder / "pg_ctl"
-        # PostgreSQL refuses to run as root.
-        self.user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
-        if self.user:
-            shutil.chown(folder, "postgres", "postgres")
-            for parent in (folder, *folder.parents):
-                if parent.stat().st_uid == 0 and parent.stat().st_mode & 0o001 == 0:
-                    parent.chmod(parent.stat().st_mode | 0o001)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.url = f"postgresql://owner@127.0.0.1:{self.port}/postgres"
-        self.run(bin_folder / "initdb", "--pgdata", self.data, "--username", "owner", "--auth", "trust")
-
-    def start(self) -> None:
-        options = f"-p {self.port} -k {self.data} -c listen_addresses=127.0.0.1 -c fsync=off"
-        self.run(self.control, "start", "-w", "-D", self.data, "-o", options, "-l", self.data / "log")
-
-    def stop(self) -> None:
-        self.run(self.control, "stop", "-w", "-m", "immediate", "-D", self.data)
-
-    def run(self, *command: object) -> None:
-        subprocess.run([*self.user, *map(str, command)], check=True, capture_output=True, cwd="/")
-
-
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    found = shutil.which("initdb") or next(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), None)
-    if found is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("PostgreSQL is not installed")
-        pytest.skip("PostgreSQL is not installed")
-    server = Postgres(tmp_path_factory.mktemp("postgres"), Path(found).parent)
-    server.start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -160,7 +113,7 @@ def test_the_latest_drift_is_the_one_measured_last(url: str) -> None:
         assert store.latest_shadows() == {"2": (200, 0.8)}
 
 
-def test_it_recovers_when_the_database_comes_back(postgres: Postgres) -> None:
+def test_it_recovers_when_the_database_comes_back(postgres: Any) -> None:
     with Store(postgres.url) as store:
         store.log_predictions([prediction(901)])
         postgres.stop()

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import ibis
 import pyarrow as pa
@@ -11,15 +11,15 @@ import pyarrow.compute as pc
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from groundwork.contract import Column, Dataset
+from groundwork.contract import Dataset
 from groundwork.errors import ContractBreach, NotEnoughData, SourceError
+from groundwork.rules import REASONS, broken_by_window, stale, with_broken_rules
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
 from groundwork.store import Store
 from groundwork.windows import Window, window_of, windows
 from use_case import source as use_case_source
 
-REASONS = "broken_rules"
 BEGINNING, END = datetime(1900, 1, 1), datetime(2200, 1, 1)
 
 _ARROW_TYPES = {
@@ -80,20 +80,6 @@ def expression(backend: ibis.BaseBackend, dataset: Dataset, window: Window) -> i
     return rows.select(*[column.name for column in dataset.columns])
 
 
-def with_broken_rules(rows: ibis.Table, dataset: Dataset) -> ibis.Table:
-    """Add a column that names every rule a row breaks, joined by semicolons; empty for a sound row.
-
-    The rules run inside the source's engine, in the one scan that reads the rows.
-    """
-    broken = [
-        ibis.cases((rule.fill_null(False), f"{column.name}: {reason}"), else_=ibis.null("string"))
-        for column in dataset.columns
-        for rule, reason in _rules(rows, column, dataset)
-    ]
-    reasons = ibis.literal("; ").join(broken) if broken else ibis.literal("")
-    return rows.mutate(**{REASONS: reasons})
-
-
 def ingest_window(backend: ibis.BaseBackend, settings: Settings, window: Window) -> Ingested:
     """Read one window and commit it. Raises ContractBreach when too many of its rows are broken.
 
@@ -102,13 +88,15 @@ def ingest_window(backend: ibis.BaseBackend, settings: Settings, window: Window)
     """
     dataset = settings.contract.dataset
     try:
-        rows = with_broken_rules(expression(backend, dataset, window), dataset).to_pyarrow()
+        checked = with_broken_rules(expression(backend, dataset, window), dataset)
+        rows = checked.to_pyarrow()
+        broken_as_a_whole = _broken_by_window(backend, checked, dataset, window)
     except SourceError:
         raise
     except Exception as error:
         raise SourceError(f"the source cannot be read for {window}: {error}") from error
     snapshots = Snapshots(settings.snapshots, dataset)
-    if not rows.num_rows:
+    if not rows.num_rows and not broken_as_a_whole:
         return Ingested(window, 0, 0, snapshots.version)
     broken = pc.not_equal(rows[REASONS], "")
     sound = rows.filter(pc.invert(broken)).drop_columns([REASONS])
@@ -116,17 +104,28 @@ def ingest_window(backend: ibis.BaseBackend, settings: Settings, window: Window)
     quarantine = Snapshots(settings.quarantine, dataset)
     if quarantined.num_rows or quarantine.exists:
         quarantine.replace(_typed(quarantined, dataset, (REASONS,)), *window)
-    share = quarantined.num_rows / rows.num_rows
-    if share > dataset.max_quarantined_share:
-        owner = settings.owners.accountable.data[dataset.name]
-        raise ContractBreach(
+    if quarantined.num_rows > dataset.max_quarantined_share * rows.num_rows:
+        raise _breach(
+            settings,
             f"{quarantined.num_rows:,} of {rows.num_rows:,} rows of {window} break contract.yaml, more than the "
             f"{dataset.max_quarantined_share:.0%} it tolerates. Most often: {_most_frequent(quarantined)}.\n"
-            f"The rows are in {settings.quarantine}; the snapshots were left as they were. "
-            f"{owner.name} (@{owner.handle}) answers for the data set {dataset.name}."
+            f"The rows are in {settings.quarantine}; the snapshots were left as they were.",
+        )
+    if broken_as_a_whole:
+        raise _breach(
+            settings,
+            f"{window} as a whole breaks contract.yaml: {'; '.join(broken_as_a_whole)}.\n"
+            "The snapshots were left as they were.",
         )
     version = snapshots.replace(_typed(sound, dataset), *window)
     return Ingested(window, rows.num_rows, quarantined.num_rows, version)
+
+
+def check_freshness(backend: ibis.BaseBackend, settings: Settings, now: datetime) -> None:
+    """Raises ContractBreach where the newest data in the source is older than the contract promises; `now` in UTC."""
+    rows = expression(backend, settings.contract.dataset, Window(BEGINNING, END))
+    if broken := stale(rows, settings.contract, now):
+        raise _breach(settings, f"the source breaks contract.yaml: {'; '.join(broken)}.\nWhat there is was let in.")
 
 
 def due_windows(backend: ibis.BaseBackend, settings: Settings) -> list[Window]:
@@ -163,31 +162,22 @@ def ingest(start: datetime | None = None, end: datetime | None = None) -> list[I
             print(f"{window}: {result.rows_in:,} rows in, {result.rows_quarantined:,} quarantined")
         if not run.rows_in:
             raise NotEnoughData(f"the source {settings.source} holds no rows from {start} to {end}")
+        if not (start and end):  # whoever asks for certain days may ask for old ones
+            check_freshness(backend, settings, datetime.now(UTC).replace(tzinfo=None))
     return ingested
 
 
-def _rules(rows: ibis.Table, column: Column, dataset: Dataset) -> Iterator[tuple[ibis.expr.types.BooleanValue, str]]:
-    value = rows[column.name]
-    limits = column.logical_type_options
-    if column.needed:
-        yield value.isnull(), "is missing"
-    if limits.minimum is not None:
-        yield value < limits.minimum, f"is below {limits.minimum:g}"
-    if limits.maximum is not None:
-        yield value > limits.maximum, f"is above {limits.maximum:g}"
-    if limits.min_length is not None:
-        yield value.length() < limits.min_length, f"is shorter than {limits.min_length}"
-    if limits.max_length is not None:
-        yield value.length() > limits.max_length, f"is longer than {limits.max_length}"
-    if limits.pattern is not None:
-        yield ~value.re_search(limits.pattern), f"does not match {limits.pattern}"
-    if column.valid_values:
-        yield value.notin(column.valid_values), f"is none of {', '.join(column.valid_values)}"
-    if column.logical_type == "number":
-        yield value.isnan() | value.isinf(), "is not a finite number"
-    if column.unique or column.primary_key:
-        copies = ibis.row_number().over(group_by=value, order_by=rows[dataset.event_time.name])
-        yield (copies > 0) & value.notnull(), "is there already"
+def _broken_by_window(backend: ibis.BaseBackend, checked: ibis.Table, dataset: Dataset, window: Window) -> list[str]:
+    if not dataset.window_rules:
+        return []
+    later = expression(backend, dataset, Window(window.end, END)).limit(1).count().to_pyarrow().as_py()
+    return broken_by_window(checked.filter(checked[REASONS] == ""), dataset, growing=not later)
+
+
+def _breach(settings: Settings, said: str) -> ContractBreach:
+    name = settings.contract.dataset.name
+    owner = settings.owners.accountable.data[name]
+    return ContractBreach(f"{said} {owner.name} (@{owner.handle}) answers for the data set {name}.")
 
 
 def _is_of_type(found: ibis.expr.datatypes.DataType, wanted: str) -> bool:

@@ -41,6 +41,12 @@ class RequestReader:
             forbid_unknown_fields=True,
         )
         self._quoted_names = [f'"{name}"'.encode() for name in ("records", *(column.name for column in self.columns))]
+        asked = {column.name for column in self.columns}
+        self._rules = [
+            (f"Breaks the rule: {rule.name}", rule.query.met())
+            for rule in contract.dataset.row_rules
+            if rule.query.columns <= asked
+        ]
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(self._type)
         self.example = {"records": [{column.name: column.examples[0] for column in self.columns}]}
 
@@ -49,6 +55,7 @@ class RequestReader:
         try:
             records = self._decoder.decode(body).records
             self._refuse_repeated_names(body, len(records))
+            self._refuse_broken(records)
             return records
         except msgspec.ValidationError as error:
             raise BadRequest(self._explained(str(error))) from None
@@ -79,6 +86,13 @@ class RequestReader:
         elif column and column.logical_type == "integer":
             what = what.replace("`float` that's a multiple of 1.0", "`int`").replace("`float`", "`int`")
         return f"{what}{at}{where}"[:300]
+
+    def _refuse_broken(self, records: list[Any]) -> None:
+        """Refuse a record that breaks a rule over several columns, as ingest would quarantine it."""
+        for mistake, broken_by in self._rules:
+            for row, record in enumerate(records):
+                if broken_by(record):
+                    raise BadRequest(self._explained(f"{mistake} - at `$.records[{row}]`"))
 
     def _refuse_repeated_names(self, body: bytes, records: int) -> None:
         """JSON lets a later name replace an earlier one without a word; what was meant nobody can tell.
