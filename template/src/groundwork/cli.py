@@ -168,6 +168,29 @@ def monitor(since: Day = None, until: Day = None, as_json: Json = False) -> None
 
 
 @app.command()
+def rollback(
+    to: Annotated[
+        str | None, typer.Option(help="The version to go back to.", show_default="the champion before")
+    ] = None,
+    why: Annotated[str, typer.Option(help="For the promotion log.")] = "no reason given",
+) -> None:
+    """Put an earlier champion back in service."""
+    with pilot() as settings:
+        from groundwork.promotion import reconcile, roll_back
+        from groundwork.store import Store
+
+        with Store(settings.store) as store:
+            with step("rollback") as said:
+                entry = roll_back(settings, store, to, why)
+                said.append(f"version {entry.to_version} is the champion again, version {entry.from_version} is not")
+            with step("registry") as said:  # services that have it in their cache serve it already
+                from groundwork.registry import Registry
+
+                reconcile(store, Registry(settings))
+                said.append(f"the alias champion is version {entry.to_version}")
+
+
+@app.command()
 def serve() -> None:
     """Serve the champion over HTTP until it is stopped."""
     with pilot() as settings:
@@ -272,19 +295,29 @@ def demo(months: Annotated[int, typer.Option(min=1, help="How many months pass."
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """Show the champion, how the flows ended, and the drift."""
+    """Show the champion and how it came about, how the flows ended, and the drift."""
     with pilot() as settings:
+        from groundwork.promotion import reconcile
         from groundwork.registry import Registry
         from groundwork.store import Store
 
-        champion = Registry(settings).champion()
+        registry = Registry(settings)
         owner = settings.owners.accountable.model
+        with Store(settings.store) as store:
+            reconcile(store, registry)
+            champion = registry.champion()
+            promotions = store.promotions(registry.name)
+            runs = store.latest_runs(True) + store.latest_runs(False)
+            drift = store.latest_drift()
         console.print(f"champion  {f'version {champion.number}' if champion else 'none: run `groundwork train`'}")
         for line in _scale_line(settings, float(champion.tags["gain_per_1000"])) if champion else []:
             console.print(f"          {line}", soft_wrap=True)
-        with Store(settings.store) as store:
-            runs = store.latest_runs(True) + store.latest_runs(False)
-            drift = store.latest_drift()
+        for entry in promotions[:-6:-1]:
+            console.print(
+                f"          {entry.promoted_at[:16].replace('T', ' ')} UTC  {entry.from_version or '-'} → "
+                f"{entry.to_version} by {escape(entry.promoted_by)}: {escape(entry.why)}",
+                soft_wrap=True,
+            )
         for run in sorted(runs, key=lambda run: run.started_at):
             mark = "[green]✓[/]" if run.succeeded else "[red]✗[/]"
             console.print(
@@ -296,7 +329,8 @@ def status(as_json: Json = False) -> None:
             soft_wrap=True,
         )
         console.print(f"owner     {escape(owner.name)} (@{escape(owner.handle)}) answers for the model")
-        _print_json({"champion": champion, "flow_runs": runs, "drift": drift, "owner": owner.model_dump()})
+        log = [entry._asdict() for entry in promotions]
+        _print_json({"champion": champion, "promotions": log, "flow_runs": runs, "drift": drift, "owner": owner.model_dump()})
 
 
 def _release(settings: Settings, until: int | None = None) -> str:

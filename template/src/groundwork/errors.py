@@ -25,6 +25,10 @@ class NoChampion(GroundworkError):
     """No model version has been promoted."""
 
 
+class PromotionError(GroundworkError):
+    """A version cannot be put in service, or another one was at the same moment."""
+
+
 class BundleError(GroundworkError):
     """A model's serving bundle is damaged, altered, or cannot be served here."""
 

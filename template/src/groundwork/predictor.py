@@ -84,6 +84,11 @@ class Predictor:
             raise BundleError("the model does not answer the recorded sample as it did when it was registered")
 
 
+def bundle_folder(cache: Path, version: str, sha256: str) -> Path:
+    """Where the cache keeps the serving bundle of a version."""
+    return cache / version / sha256[:16]
+
+
 def remember(cache: Path, found: Mapping[str, str]) -> None:
     """Note the champion in the cache: its version, sha256 and folder. A service starts from it, registry or not."""
     temporary = cache / f"last-good.{os.getpid()}.tmp"  # each of several processes its own

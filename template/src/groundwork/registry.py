@@ -1,14 +1,17 @@
 """The model registry in MLflow: versions, their lineage and serving bundle, and the alias of the one that serves.
 
+Which one that is, the promotion log says (`promotion.py`).
+
 `python -m groundwork.registry` fetches the bundles of champion and challenger; the service runs it as a child process,
 so that the process which answers requests never imports MLflow.
 """
 
 import contextlib
+import hashlib
 import json
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +21,8 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models.model import ModelInfo
 
-from groundwork.errors import BundleError
-from groundwork.predictor import Predictor, remember
+from groundwork.errors import BundleError, NoChampion
+from groundwork.predictor import Predictor, bundle_folder, remember
 from groundwork.settings import Settings
 
 CHAMPION = "champion"
@@ -43,6 +46,11 @@ class Version:
     @property
     def bundle_sha256(self) -> str:
         return self.tags["bundle_sha256"]
+
+    @property
+    def evidence_sha256(self) -> str:
+        """The digest of the gate's verdict as it is stored with the run; empty if there is none."""
+        return self.tags.get("evidence_sha256", "")
 
 
 class Registry:
@@ -83,9 +91,25 @@ class Registry:
             return None
         return _version(found[0]) if found else None
 
+    def version(self, number: str) -> Version | None:
+        """The version with this number; None if there is none."""
+        try:
+            return _version(self._client.get_model_version(self.name, number))
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+
     def champion(self) -> Version | None:
         """The promoted version; None if there is none."""
         return self.aliased(CHAMPION)
+
+    def required_champion(self) -> Version:
+        """The promoted version. Raises NoChampion if there is none."""
+        champion = self.champion()
+        if champion is None:
+            raise NoChampion(f"no version of {self.name} has been promoted: run `groundwork train`")
+        return champion
 
     def aliased(self, alias: str) -> Version | None:
         """The version with this alias; None if there is none."""
@@ -97,24 +121,32 @@ class Registry:
                 return None
             raise
 
-    def record_verdict(self, version: Version, verdict: dict[str, Any]) -> None:
-        """Keep the gate's evidence with the version and its run."""
-        self._client.log_dict(version.run_id, verdict, f"gate/{version.number}.json")
-        outcome = "promoted" if verdict["promoted"] else "refused"
-        self._client.set_model_version_tag(self.name, version.number, "gate", outcome)
-        self._client.set_model_version_tag(
-            self.name, version.number, "gain_per_1000", f"{verdict['gain_per_1000']:.2f}"
-        )
+    def record_evidence(self, version: Version, verdict: dict[str, Any]) -> Version:
+        """Keep the gate's verdict with the run, and its digest with the version, which is returned with it."""
+        text = json.dumps(verdict, indent=1)
+        self._client.log_text(version.run_id, text, f"gate/{version.number}.json")
+        self._tag(version, "gain_per_1000", f"{verdict['gain_per_1000']:.2f}")
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        self._tag(version, "evidence_sha256", digest)
+        return replace(version, tags=version.tags | {"evidence_sha256": digest})
 
-    def promote(self, version: Version) -> None:
+    def refuse(self, version: Version) -> None:
+        """Note that it is not let into service."""
+        self._tag(version, "gate", "refused")
+
+    def put_in_service(self, version: Version) -> None:
         """Make it the one that serves. A service that starts on this machine has it at once, from the cache."""
         self._client.set_registered_model_alias(self.name, CHAMPION, version.number)
+        self._tag(version, "gate", "promoted")
         self.cache.mkdir(parents=True, exist_ok=True)
         remember(self.cache, self.pulled(version))
 
+    def _tag(self, version: Version, name: str, value: str) -> None:
+        self._client.set_model_version_tag(self.name, version.number, name, value)
+
     def pull(self, version: Version) -> Path:
         """The folder with the version's serving bundle, fetched if it is not in the cache."""
-        folder = self.cache / version.number / version.bundle_sha256[:16]
+        folder = bundle_folder(self.cache, version.number, version.bundle_sha256)
         if folder.is_dir():
             return folder
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The operational store: the prediction log, late outcomes, how flows ended, and what the monitor found.
+"""The operational store: the prediction log, late outcomes, how flows ended, what the monitor found, and promotions.
 
 SQLite (WAL) on a laptop, PostgreSQL beyond it; the same statements run on both.
 """
@@ -72,7 +72,53 @@ _TABLES = (
       report text
     )
     """,
+    """
+    create table if not exists promotions (
+      model text not null,
+      number integer not null,        -- 1, 2, 3, …: who writes n + 1 has seen n
+      promoted_at text not null,      -- UTC
+      promoted_by text not null,
+      from_version text not null,     -- empty for the first
+      to_version text not null,
+      why text not null,
+      evidence_sha256 text not null,  -- of the gate's verdict on to_version; empty if it has none
+      bundle_sha256 text not null,    -- of its serving bundle
+      primary key (model, number)
+    )
+    """,
 )
+
+# What is in the promotion log stays there. `insert or replace` would delete too, and tell no trigger of it.
+_APPEND_ONLY = {
+    "sqlite": (
+        """
+        create trigger if not exists promotions_are_not_updated before update on promotions
+        begin select raise(abort, 'the promotion log is append-only'); end
+        """,
+        """
+        create trigger if not exists promotions_are_not_deleted before delete on promotions
+        begin select raise(abort, 'the promotion log is append-only'); end
+        """,
+        """
+        create trigger if not exists promotions_are_not_replaced before insert on promotions
+        when exists (select 1 from promotions where model = new.model and number = new.number)
+        begin select raise(ignore); end
+        """,
+    ),
+    "postgresql": (
+        """
+        do $$ begin
+          if not exists (select from pg_trigger
+                         where tgname = 'promotions_are_kept' and tgrelid = 'promotions'::regclass) then
+            create or replace function groundwork_append_only() returns trigger language plpgsql as
+              'begin raise exception ''the promotion log is append-only''; end';
+            create trigger promotions_are_kept before update or delete or truncate on promotions
+              for each statement execute function groundwork_append_only();
+          end if;
+        end $$
+        """,
+    ),
+}
 
 
 class Prediction(NamedTuple):
@@ -87,6 +133,20 @@ class Prediction(NamedTuple):
     score: float | None
     decision: str
     record: str  # JSON
+
+
+class Promotion(NamedTuple):
+    """One entry of the promotion log, in the order of the table's columns."""
+
+    model: str
+    number: int
+    promoted_at: str  # UTC
+    promoted_by: str
+    from_version: str
+    to_version: str
+    why: str
+    evidence_sha256: str
+    bundle_sha256: str
 
 
 @dataclass
@@ -130,8 +190,11 @@ class Store:
         self.url = url
         self._lock = threading.Lock()
         self._connection: Any = None
+        local = url.startswith("sqlite:")
         with self._cursor() as cursor:
-            for statement in _TABLES:
+            if not local:  # two that make the same table at once would fail
+                cursor.execute("select pg_advisory_xact_lock(hashtext('groundwork'))")
+            for statement in (*_TABLES, *_APPEND_ONLY["sqlite" if local else "postgresql"]):
                 cursor.execute(statement)
 
     def close(self) -> None:
@@ -278,6 +341,25 @@ class Store:
         """Per challenger, rows compared and agreement when it was last looked at."""
         rows = self._all("select model_version, rows_compared, agreement from shadow order by measured_at")
         return {version: (compared, agreement) for version, compared, agreement in rows}
+
+    def promotions(self, model: str) -> list[Promotion]:
+        """The model's promotion log, oldest first."""
+        return [
+            Promotion(*row) for row in self._all("select * from promotions where model = ? order by number", [model])
+        ]
+
+    def latest_promotion(self, model: str) -> Promotion | None:
+        """The entry that says who is champion; None if nothing was promoted."""
+        rows = self._all("select * from promotions where model = ? order by number desc limit 1", [model])
+        return Promotion(*rows[0]) if rows else None
+
+    def append_promotion(self, promotion: Promotion) -> bool:
+        """Append the entry unless there is one with its number: somebody was quicker, and False is returned."""
+        with self._cursor() as cursor:
+            cursor.execute(
+                self._sql("insert into promotions values (?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing"), promotion
+            )
+            return bool(cursor.rowcount == 1)
 
     def _all(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._cursor() as cursor:

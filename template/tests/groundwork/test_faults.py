@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from conftest import enter
+from groundwork.promotion import promote, reconcile
 from groundwork.registry import CHALLENGER, Registry
 from groundwork.service.requests import RequestReader
 from groundwork.settings import Settings
@@ -50,7 +51,13 @@ def second_version(pilot_copy: Settings) -> str:
 
 def point(settings: Settings, alias: str, version: str) -> None:
     registry = Registry(settings)
-    registry._client.set_registered_model_alias(registry.name, alias, version)
+    if alias == CHALLENGER:
+        registry._client.set_registered_model_alias(registry.name, alias, version)
+        return
+    found = registry.version(version)
+    assert found is not None
+    with Store(settings.store) as store:
+        promote(store, registry, found, reconcile(store, registry), "ada", "for the test")
 
 
 def test_a_registry_that_is_down_at_first_start_leaves_it_live_and_not_ready(pilot_copy: Settings) -> None:
@@ -86,6 +93,29 @@ def test_a_swap_under_load_fails_no_request(pilot_copy: Settings, second_version
     assert {status for status, _ in answers} == {200}
     versions = {answer["predictions"][0]["model_version"] for _, answer in answers}
     assert versions == {"1", second_version}
+
+
+def test_the_rollback_drill(pilot_copy: Settings, second_version: str) -> None:
+    """One command, and within ten seconds the service serves the version before, though it asks the registry rarely."""
+    point(pilot_copy, "champion", second_version)
+    with serving(pilot_copy, GROUNDWORK_REGISTRY_POLL_SECONDS="600") as service:
+        service.wait("/health/ready", model_version=second_version, model_source="registry")
+        began = time.monotonic()
+        command = [sys.executable, "-m", "groundwork.cli", "rollback", "--why", "it re-plans everything"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as rollback, load(service) as answers:
+            service.wait("/health/ready", model_version="1")
+            took = time.monotonic() - began
+            assert rollback.wait(120) == 0
+        assert took < 10
+        assert service.predict()[1]["predictions"][0]["model_version"] == "1"
+    assert {status for status, _ in answers} == {200}
+    champion = Registry(pilot_copy).champion()
+    assert champion is not None
+    assert champion.number == "1"
+    with Store(pilot_copy.store) as store:
+        entry = store.latest_promotion(Registry(pilot_copy).name)
+    assert entry is not None
+    assert (entry.from_version, entry.to_version, entry.why) == (second_version, "1", "it re-plans everything")
 
 
 def test_a_bad_version_is_refused_and_the_old_one_stays(pilot_copy: Settings, second_version: str) -> None:

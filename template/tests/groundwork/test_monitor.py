@@ -17,6 +17,7 @@ from groundwork.pipeline import monitor as monitor_module
 from groundwork.pipeline.ingest import ingest
 from groundwork.pipeline.monitor import check_drift, monitor
 from groundwork.pipeline.score import score
+from groundwork.promotion import promote, reconcile
 from groundwork.registry import Registry
 from groundwork.settings import Settings
 from groundwork.store import Drift, Store
@@ -148,7 +149,10 @@ def test_another_models_predictions_do_not_count(december: Settings) -> None:
     client = mlflow.MlflowClient()
     version = client.get_model_version(registry.name, "1")
     again = client.create_model_version(registry.name, version.source, version.run_id, version.tags)
-    client.set_registered_model_alias(registry.name, "champion", again.version)
+    second = registry.version(str(again.version))
+    assert second is not None
+    with Store(december.store) as store:
+        promote(store, registry, second, reconcile(store, registry), "ada", "for the test")
     found = checked(december, DECEMBER)
     assert (found.status, found.model_version) == ("unknown", "2")
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from groundwork.errors import StoreError
-from groundwork.store import Drift, Prediction, Store
+from groundwork.store import Drift, Prediction, Promotion, Store
 
 MARCH, APRIL = datetime(2013, 3, 1), datetime(2013, 4, 1)
 
@@ -111,6 +111,76 @@ def test_the_latest_drift_is_the_one_measured_last(url: str) -> None:
         store.record_shadow("2", 100, 0.9)
         store.record_shadow("2", 200, 0.8)
         assert store.latest_shadows() == {"2": (200, 0.8)}
+
+
+def promotion(model: str, number: int, to: str) -> Promotion:
+    return Promotion(model, number, "2026-11-23T08:00:00.000+00:00", "ada", "", to, "better", "e" * 64, "b" * 64)
+
+
+def test_of_two_promotions_that_race_one_wins_every_time(url: str) -> None:
+    """Two connections, let loose at the same moment, a hundred times over."""
+    rounds, together, won = 100, threading.Barrier(2), [[], []]  # type: ignore[var-annotated]
+
+    def race(racer: int) -> None:
+        with Store(url) as store:
+            for number in range(1, rounds + 1):
+                together.wait(60)
+                won[racer].append(store.append_promotion(promotion("racers", number, str(racer))))
+
+    threads = [threading.Thread(target=race, args=(racer,)) for racer in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [sum(each) for each in zip(*won, strict=True)] == [1] * rounds
+    with Store(url) as store:
+        log = store.promotions("racers")
+        assert [entry.number for entry in log] == list(range(1, rounds + 1))
+        assert all(won[int(entry.to_version)][entry.number - 1] for entry in log)  # the winner's is the one that stands
+        assert store.latest_promotion("racers") == log[-1]
+
+
+def test_the_promotion_log_only_grows(url: str) -> None:
+    kept = [promotion("kept", 1, "1"), promotion("kept", 2, "2")]
+    attempts = ["update promotions set why = 'worse'", "delete from promotions where number = 2"]
+    if not url.startswith("sqlite"):
+        attempts.append("truncate promotions")
+    with Store(url) as store:
+        assert all(store.append_promotion(each) for each in kept)
+        for attempt in attempts:
+            with pytest.raises(StoreError, match="append-only"), store._cursor() as cursor:
+                cursor.execute(attempt)
+        if url.startswith("sqlite"):
+            with store._cursor() as cursor:
+                cursor.execute(
+                    "insert or replace into promotions values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    kept[1]._replace(to_version="3"),
+                )
+        assert not store.append_promotion(kept[1]._replace(to_version="3"))
+        assert store.promotions("kept") == kept
+
+
+def test_stores_that_are_opened_at_once_make_their_tables_once(postgres: Any) -> None:
+    with Store(postgres.url) as store, store._cursor() as cursor:
+        cursor.execute("create schema fresh")
+    url, failures = f"{postgres.url}?options=-csearch_path%3Dfresh", []
+
+    def open_it() -> None:
+        try:
+            Store(url).close()
+        except StoreError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=open_it) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    with Store(url) as store:
+        store.append_promotion(promotion("fresh", 1, "1"))
+        with pytest.raises(StoreError, match="append-only"), store._cursor() as cursor:
+            cursor.execute("truncate promotions")
 
 
 def test_it_recovers_when_the_database_comes_back(postgres: Any) -> None:

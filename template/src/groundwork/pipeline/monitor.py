@@ -14,7 +14,7 @@ from groundwork.errors import GroundworkError
 from groundwork.features import arrays
 from groundwork.monitoring.drift import SCORE, DriftUnknown, Measured, measure
 from groundwork.monitoring.shadow import compare
-from groundwork.pipeline.score import champion_of
+from groundwork.promotion import reconcile
 from groundwork.registry import Registry, Version
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
@@ -30,7 +30,8 @@ def check_drift(settings: Settings, store: Store, window: Window) -> Drift:
     version, measured, report, reason = None, None, None, ""
     try:
         registry = Registry(settings)
-        champion = champion_of(registry)
+        reconcile(store, registry)
+        champion = registry.required_champion()
         version = champion.number
         logged = [p for p in store.predictions(*window) if p.model_version == version and p.role != "shadow"]
         page = settings.reports / f"drift-{window.start:%Y-%m-%d}.html"

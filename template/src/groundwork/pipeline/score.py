@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 import msgspec
 from prefect import flow
 
-from groundwork.errors import NoChampion, NotEnoughData
+from groundwork.errors import NotEnoughData
 from groundwork.features import arrays
-from groundwork.registry import Registry, Version
+from groundwork.promotion import reconcile
+from groundwork.registry import Registry
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
 from groundwork.store import Prediction, Store, utc_text
@@ -29,19 +30,12 @@ class Scored:
     decisions: dict[str, int]
 
 
-def champion_of(registry: Registry) -> Version:
-    """The champion. Raises NoChampion if nothing was promoted."""
-    champion = registry.champion()
-    if champion is None:
-        raise NoChampion(f"no version of {registry.name} has been promoted: run `groundwork train`")
-    return champion
-
-
 def score_window(settings: Settings, store: Store, window: Window) -> Scored:
     """Score every row of the window. The same rows scored again by the same version are not logged twice."""
     dataset = settings.contract.dataset
     registry = Registry(settings)
-    champion = champion_of(registry)
+    reconcile(store, registry)
+    champion = registry.required_champion()
     rows = Snapshots(settings.snapshots, dataset).read(*window)
     if not rows.num_rows:
         raise NotEnoughData(f"the snapshots hold no rows from {window}")

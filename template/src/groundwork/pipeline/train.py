@@ -24,6 +24,7 @@ from groundwork.errors import FeatureMismatch, NotEnoughData
 from groundwork.features import arrays
 from groundwork.gate import Performance, Verdict, judge
 from groundwork.packaging import pack
+from groundwork.promotion import login, promote, reconcile
 from groundwork.registry import BUNDLE, Registry, Version
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
@@ -177,6 +178,7 @@ def train() -> Trained:
     settings = Settings()
     with Store(settings.store) as store, store.recorded("train") as run:
         registry = Registry(settings)
+        newest = reconcile(store, registry)
         history = read_history(settings)
         run.rows_in = len(history.training) + len(history.evaluation)
         made_from = lineage(settings, history.snapshot_version)
@@ -193,9 +195,14 @@ def train() -> Trained:
         verdict = judge(settings.charter.gate, len(history.evaluation), candidate, rule, champion_performance)
         gain = candidate.value_per_1000 - rule.value_per_1000
         if version.judged is None:
-            if verdict.promoted and (champion is None or rival):
-                registry.promote(version)
-            registry.record_verdict(version, verdict.as_dict() | {"window": str(history.newest), "gain_per_1000": gain})
+            evidence = verdict.as_dict() | {"window": str(history.newest), "gain_per_1000": gain}
+            version = registry.record_evidence(version, evidence)
+            if verdict.promoted:
+                currency = settings.charter.value.currency
+                why = f"passed the gate: {gain:,.0f} {currency} per 1,000 decisions more than the no-model rule"
+                promote(store, registry, version, newest, login(), why)
+            else:
+                registry.refuse(version)
         run.message = "promoted" if verdict.promoted else "refused: " + "; ".join(verdict.reasons)
     return Trained(
         version.number,

@@ -46,7 +46,7 @@ def create_app(settings: Settings | None = None) -> Front:
     store = Store(settings.store)
     metrics = Metrics(settings.owners, store)
     reader = RequestReader(settings.contract, settings.max_records)
-    loader = ModelLoader(settings, metrics)
+    loader = ModelLoader(settings, metrics, store)
     answerer = Answerer(settings, store, loader, metrics)
     batcher: Batcher[Records, bytes] = Batcher(
         answerer.answer_batch,

@@ -1,7 +1,9 @@
 """Keeps the models that serve: fetched by alias in a child process, verified, then swapped in whole.
 
 A dead, slow or lying registry blocks no request: the model that serves stays until a better one has been loaded and
-checked. The last good champion is remembered on disk, so that the service starts from it when the registry is down.
+checked. The last good champion is remembered on disk, so that the service starts from it when the registry is down. A
+version that the promotion log puts in service is taken from the cache, if it is there, without asking the registry:
+that is how a rollback takes seconds.
 """
 
 import gc
@@ -10,6 +12,7 @@ import logging
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -17,10 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from groundwork.errors import BundleError
-from groundwork.predictor import Predictor, remember, remembered
+from groundwork.errors import BundleError, StoreError
+from groundwork.predictor import Predictor, bundle_folder, remember, remembered
 from groundwork.service.metrics import Metrics
 from groundwork.settings import Settings
+from groundwork.store import Promotion, Store
+
+PROMOTIONS_POLL_SECONDS = 1.0  # between two looks at the promotion log, which is one short query
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +43,7 @@ class Champion:
 class ModelLoader(threading.Thread):
     """Watches the aliases. `champion` is None, and `problem` says why, as long as nothing can be served."""
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, store: Store) -> None:
         super().__init__(name="model-loader", daemon=True)
         self.champion: Champion | None = None
         self.challenger: Champion | None = None
@@ -45,6 +51,8 @@ class ModelLoader(threading.Thread):
         self.source = "none"
         self._settings = settings
         self._metrics = metrics
+        self._store = store
+        self._promotion: Promotion | None = None
         self._features = settings.contract.dataset.feature_names
         self._seen: object = None
         self._stopped = threading.Event()
@@ -52,20 +60,56 @@ class ModelLoader(threading.Thread):
 
     def run(self) -> None:
         self._load_last_good()
+        refresh_at = 0.0
         while not self._stopped.is_set():
-            try:
-                self._refresh()
-            except Exception as error:  # whatever it is, what serves goes on serving
-                self._metrics.model_refresh_failures.inc()
-                self.problem = str(error)
-                log.error("models not refreshed", extra={"problem": self.problem})
-            ready = self.champion is not None
-            self._stopped.wait(self._settings.registry_poll_seconds if ready else self._settings.registry_retry_seconds)
+            self._follow_promotions()
+            if time.monotonic() >= refresh_at:
+                try:
+                    self._refresh()
+                except Exception as error:  # whatever it is, what serves goes on serving
+                    self._failed(error)
+                refresh_at = time.monotonic() + self._seconds_to_the_next_refresh()
+            self._stopped.wait(min(PROMOTIONS_POLL_SECONDS, max(refresh_at - time.monotonic(), 0)))
+
+    def _seconds_to_the_next_refresh(self) -> float:
+        settings = self._settings
+        return settings.registry_retry_seconds if self.champion is None else settings.registry_poll_seconds
 
     def stop(self) -> None:
         self._stopped.set()
         if self._child is not None and self._child.poll() is None:
             self._child.kill()
+
+    def _follow_promotions(self) -> None:
+        """Serve what was promoted or rolled back last, if it is in the cache; the registry's alias follows later."""
+        try:
+            newest = self._store.latest_promotion(self._settings.charter.metadata.name)
+        except StoreError:  # predictions cannot be logged either, and say so
+            return
+        if newest is None or newest == self._promotion:
+            return
+        self._promotion = newest
+        folder = bundle_folder(self._settings.champion_cache, newest.to_version, newest.bundle_sha256)
+        if not folder.is_dir():
+            return
+        found = {"version": newest.to_version, "sha256": newest.bundle_sha256, "folder": str(folder)}
+        try:
+            self._serve(self._loaded(found, self.champion), found)
+        except BundleError as error:
+            self._failed(error)
+
+    def _serve(self, champion: Champion, found: dict[str, str]) -> None:
+        if champion is not self.champion:
+            log.info("champion loaded", extra={"model_version": champion.version})
+            remember(self._settings.champion_cache, found)
+        self.champion = champion
+        self._tell()
+        _freeze()
+
+    def _failed(self, error: Exception) -> None:
+        self._metrics.model_refresh_failures.inc()
+        self.problem = str(error)
+        log.error("models not refreshed", extra={"problem": self.problem})
 
     def _refresh(self) -> None:
         """Load what the aliases point to, if that changed.
@@ -76,20 +120,19 @@ class ModelLoader(threading.Thread):
         if seen is not None and seen == self._seen:
             return
         found = self._pull()
-        champion = self._loaded(found["champion"], self.champion)
+        present = self.champion
+        if present and self._promotion and present.version == self._promotion.to_version:
+            champion = present  # the alias is this one, or will be in a moment
+        else:
+            champion = self._loaded(found["champion"], present)
         challenger, trouble = None, None
         if found["challenger"]:
             try:
                 challenger = self._loaded(found["challenger"], self.challenger)
             except BundleError as error:
                 trouble = error
-        if champion is not self.champion:
-            log.info("champion loaded", extra={"model_version": champion.version})
-            remember(self._settings.champion_cache, found["champion"])
-        self.champion, self.challenger, self.source, self.problem = champion, challenger, "registry", ""
-        self._tell()
-        self._seen = seen
-        _freeze()
+        self.challenger, self.source, self.problem, self._seen = challenger, "registry", "", seen
+        self._serve(champion, found["champion"])
         if trouble:
             raise trouble
 

@@ -1,0 +1,191 @@
+"""The promotion log says who is champion; the registry's alias follows it, whatever comes between."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from groundwork.errors import FeatureMismatch, PromotionError
+from groundwork.pipeline.train import train
+from groundwork.promotion import promote, reconcile, roll_back
+from groundwork.registry import Registry, Version
+from groundwork.settings import Settings
+from groundwork.store import Promotion, Store
+
+pytestmark = pytest.mark.usefixtures("plain_steps")
+
+
+def log(settings: Settings) -> list[Promotion]:
+    with Store(settings.store) as store:
+        return store.promotions(settings.charter.metadata.name)
+
+
+def champion(settings: Settings) -> str:
+    found = Registry(settings).champion()
+    assert found is not None
+    return found.number
+
+
+def new_version(settings: Settings) -> Version:
+    """One more version in the registry, with the first one's bundle."""
+    registry = Registry(settings)
+    first = registry._client.get_model_version(registry.name, "1")
+    tags = {name: value for name, value in first.tags.items() if name != "gate"}
+    made = registry._client.create_model_version(registry.name, first.source, first.run_id, tags)
+    found = registry.version(str(made.version))
+    assert found is not None
+    return found
+
+
+def promoted(settings: Settings, version: Version) -> Promotion:
+    with Store(settings.store) as store:
+        registry = Registry(settings)
+        return promote(store, registry, version, reconcile(store, registry), "ada", "better")
+
+
+def rolled_back(settings: Settings, to: str | None = None) -> Promotion:
+    with Store(settings.store) as store:
+        entry = roll_back(settings, store, to, "worse than it seemed")
+        reconcile(store, Registry(settings))
+        return entry
+
+
+def test_the_log_says_who_when_what_and_why_with_the_digest_of_the_evidence(pilot: Settings) -> None:
+    [entry] = log(pilot)
+    version = Registry(pilot).champion()
+    assert version is not None
+    assert (entry.number, entry.from_version, entry.to_version) == (1, "", "1")
+    assert entry.promoted_by
+    assert entry.promoted_at.endswith("+00:00")
+    assert entry.why.startswith("passed the gate: ")
+    verdict = Path(mlflow.artifacts.download_artifacts(f"runs:/{version.run_id}/gate/1.json")).read_bytes()
+    assert entry.evidence_sha256 == hashlib.sha256(verdict).hexdigest() == version.evidence_sha256
+    assert entry.bundle_sha256 == version.bundle_sha256
+
+
+def test_who_has_not_seen_the_newest_entry_promotes_nothing(pilot_copy: Settings) -> None:
+    second, third = new_version(pilot_copy), new_version(pilot_copy)
+    [seen] = log(pilot_copy)
+    promoted(pilot_copy, second)
+    with Store(pilot_copy.store) as store, pytest.raises(PromotionError, match="another one has been promoted since"):
+        promote(store, Registry(pilot_copy), third, seen, "ada", "better than version 1")
+    assert champion(pilot_copy) == "2"
+    assert [entry.to_version for entry in log(pilot_copy)] == ["1", "2"]
+
+
+DIE_BEFORE_THE_ALIAS = """
+import os, signal, sys
+from groundwork.promotion import promote, reconcile
+from groundwork.registry import Registry
+from groundwork.settings import Settings
+from groundwork.store import Store
+
+settings = Settings()
+registry, store = Registry(settings), Store(settings.store)
+Registry.put_in_service = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+promote(store, registry, registry.version(sys.argv[1]), store.latest_promotion(registry.name), "ada", "better")
+"""
+
+
+@pytest.mark.parametrize("put_right_by", ["a run", "status"])
+def test_a_kill_between_log_and_registry_is_put_right(pilot_copy: Settings, put_right_by: str) -> None:
+    second = new_version(pilot_copy).number
+    killed = subprocess.run([sys.executable, "-c", DIE_BEFORE_THE_ALIAS, second], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert [entry.to_version for entry in log(pilot_copy)] == ["1", second]
+    assert champion(pilot_copy) == "1"
+    if put_right_by == "status":
+        status = [sys.executable, "-m", "groundwork.cli", "status"]
+        said = subprocess.run(status, capture_output=True, text=True, check=True, env=os.environ).stdout
+        assert f"champion  version {second}" in said
+        assert f"1 → {second} by ada: better" in said
+    else:
+        train.fn()
+    assert champion(pilot_copy) == second
+    found = Registry(pilot_copy).champion()
+    assert found is not None
+    assert found.judged == "promoted"
+
+
+def test_an_alias_that_was_moved_by_hand_is_put_back(pilot_copy: Settings) -> None:
+    new_version(pilot_copy)
+    registry = Registry(pilot_copy)
+    registry._client.set_registered_model_alias(registry.name, "champion", "2")
+    with Store(pilot_copy.store) as store:
+        reconcile(store, registry)
+    assert champion(pilot_copy) == "1"
+
+
+def test_a_champion_from_before_the_log_is_taken_over_into_it(pilot_copy: Settings, tmp_path: Path) -> None:
+    with Store(f"sqlite:///{tmp_path / 'empty.db'}") as store:
+        reconcile(store, Registry(pilot_copy))
+        [entry] = store.promotions(Registry(pilot_copy).name)
+    assert (entry.to_version, entry.why) == ("1", "was in service before there was a log")
+
+
+def test_a_registry_without_the_champion_of_the_log_is_not_believed(pilot_copy: Settings) -> None:
+    second = new_version(pilot_copy)
+    promoted(pilot_copy, second)
+    registry = Registry(pilot_copy)
+    registry._client.delete_model_version(registry.name, second.number)
+    with Store(pilot_copy.store) as store, pytest.raises(PromotionError, match="the registry does not have it"):
+        reconcile(store, registry)
+
+
+def test_a_rollback_goes_to_the_champion_before_and_then_to_the_one_before_that(pilot_copy: Settings) -> None:
+    for _ in range(2):
+        promoted(pilot_copy, new_version(pilot_copy))
+    assert champion(pilot_copy) == "3"
+    entry = rolled_back(pilot_copy)
+    assert (entry.from_version, entry.to_version, entry.why) == ("3", "2", "worse than it seemed")
+    assert champion(pilot_copy) == "2"
+    assert rolled_back(pilot_copy).to_version == "1"
+    with pytest.raises(PromotionError, match="version 1 is the first champion"):
+        rolled_back(pilot_copy)
+    assert rolled_back(pilot_copy, to="3").from_version == "1"  # and forward again, if it must be
+    assert rolled_back(pilot_copy).to_version == "1"
+
+
+def test_a_version_that_was_rolled_back_is_not_put_back_by_training_again(
+    pilot_copy: Settings, set_in: Callable
+) -> None:
+    set_in(pilot_copy.home / "charter.yaml", "gate.minRows", 999)
+    assert train.fn().version == champion(pilot_copy) == "2"
+    rolled_back(pilot_copy)
+    trained = train.fn()
+    assert (trained.version, trained.judged_before, trained.in_service) == ("2", "promoted", False)
+    assert champion(pilot_copy) == "1"
+
+
+def test_a_version_that_was_never_champion_is_no_way_back(pilot_copy: Settings) -> None:
+    new_version(pilot_copy)
+    with pytest.raises(PromotionError, match="version 2 has never been champion; these have: 1"):
+        rolled_back(pilot_copy, to="2")
+    with pytest.raises(PromotionError, match="version 1 is the champion already"):
+        rolled_back(pilot_copy, to="1")
+
+
+def test_without_a_promotion_there_is_nothing_to_roll_back(new_pilot: Settings) -> None:
+    with pytest.raises(PromotionError, match="there is nothing to roll back"):
+        rolled_back(new_pilot)
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_champion_that_could_not_serve_any_more_is_no_way_back(
+    pilot_copy: Settings, set_in: Callable, cached: bool
+) -> None:
+    """The contract has changed since. What serves goes on serving, and the log says nothing else."""
+    promoted(pilot_copy, new_version(pilot_copy))
+    if not cached:
+        pilot_copy.champion_cache.rename(pilot_copy.data_folder / "elsewhere")
+    set_in(pilot_copy.home / "contract.yaml", "schema.0.properties.8.tags", [])
+    changed = Settings()
+    with Store(changed.store) as store, pytest.raises(FeatureMismatch):
+        roll_back(changed, store, None, "worse")
+    assert champion(changed) == log(changed)[-1].to_version == "2"
