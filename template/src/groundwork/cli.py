@@ -173,6 +173,7 @@ def rollback(
         str | None, typer.Option(help="The version to go back to.", show_default="the champion before")
     ] = None,
     why: Annotated[str, typer.Option(help="For the promotion log.")] = "no reason given",
+    as_json: Json = False,
 ) -> None:
     """Put an earlier champion back in service."""
     with pilot() as settings:
@@ -188,6 +189,8 @@ def rollback(
 
                 reconcile(store, Registry(settings))
                 said.append(f"the alias champion is version {entry.to_version}")
+        _print_json(entry._asdict())
+    _next("status")
 
 
 @app.command()
@@ -330,7 +333,9 @@ def status(as_json: Json = False) -> None:
         )
         console.print(f"owner     {escape(owner.name)} (@{escape(owner.handle)}) answers for the model")
         log = [entry._asdict() for entry in promotions]
-        _print_json({"champion": champion, "promotions": log, "flow_runs": runs, "drift": drift, "owner": owner.model_dump()})
+        _print_json(
+            {"champion": champion, "promotions": log, "flow_runs": runs, "drift": drift, "owner": owner.model_dump()}
+        )
 
 
 def _release(settings: Settings, until: int | None = None) -> str:
