@@ -1,6 +1,8 @@
 """A generated project, really installed and run: whatever it ships works, and its own checks find nothing."""
 
+import re
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -114,6 +116,44 @@ def test_models_of_other_libraries_are_served_too(pilot: Path, tmp_path: Path) -
         "--group",
         "boosting",
         "pytest",
-        "tests/groundwork/test_boosting.py",
+        "tests/groundwork/test_converters.py",
     )
     assert "2 passed" in said
+
+
+@pytest.fixture(scope="module")
+def with_torch(pilot: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment that holds PyTorch too: the build for the CPU, which no lock file names."""
+    environment = tmp_path_factory.mktemp("torch") / ".venv"
+    execute(pilot, "env", f"UV_PROJECT_ENVIRONMENT={environment}", "uv", "sync", "--quiet")
+    python = environment / "bin/python"
+    execute(pilot, str(python), "-m", "ensurepip")
+    wanted = ["torch==2.13.0+cpu", "skorch", "onnxscript"]  # without +cpu an index may send gigabytes
+    execute(pilot, str(python), "-m", "pip", "install", "--quiet", *wanted)
+    return python
+
+
+def test_networks_of_pytorch_are_served_as_onnx(pilot: Path, with_torch: Path) -> None:
+    said = execute(pilot, str(with_torch), "-m", "pytest", "tests/groundwork/test_converters.py")
+    assert "2 passed, 2 skipped" in said
+
+
+def test_a_network_is_trained_as_the_guide_says_and_served_without_pytorch(
+    pilot: Path, with_torch: Path, tmp_path: Path
+) -> None:
+    """The guide's model in the demo's place, with the demo's data and no model before it."""
+    guide = (ROOT / "docs/how-to/bring-your-own.md").read_text(encoding="utf-8")
+    [model] = re.findall(r"### PyTorch\n.*?```python\n(.*?)```", guide, re.DOTALL)
+    folder = tmp_path / "pilot"
+    shutil.copytree(
+        pilot, folder, ignore=shutil.ignore_patterns(".venv", ".git", "mlflow.db*", "mlartifacts", "champion")
+    )
+    (folder / "src/use_case/model.py").write_text(model, encoding="utf-8")
+    its_code = ("env", f"PYTHONPATH={folder / 'src'}")
+    said = execute(folder, *its_code, str(with_torch), "-m", "groundwork.cli", "train")
+    assert "served as ONNX: proven equal to the pipeline" in said
+    assert "version 1 is now the champion" in said
+    without = str(pilot / ".venv/bin/python")
+    with pytest.raises(AssertionError, match="No module named 'torch'"):
+        execute(folder, without, "-c", "import torch")
+    assert "by version 1" in execute(folder, *its_code, without, "-m", "groundwork.cli", "score")

@@ -313,6 +313,9 @@ def status(as_json: Json = False) -> None:
             runs = store.latest_runs(True) + store.latest_runs(False)
             drift = store.latest_drift()
         console.print(f"champion  {f'version {champion.number}' if champion else 'none: run `groundwork train`'}")
+        if champion:
+            served = f"{champion.tags['bundle_format']}: {champion.tags['bundle_reason']}"
+            console.print(f"          {escape(served)}", soft_wrap=True)
         for line in _scale_line(settings, float(champion.tags["gain_per_1000"])) if champion else []:
             console.print(f"          {line}", soft_wrap=True)
         for entry in promotions[:-6:-1]:

@@ -37,5 +37,9 @@ class FeatureMismatch(BundleError):
     """The model takes other features than the contract has."""
 
 
+class ModelMismatch(GroundworkError):
+    """The model that use_case/model.py names cannot be had, or does not fit the contract."""
+
+
 class StoreError(GroundworkError):
     """The store cannot be written or read."""

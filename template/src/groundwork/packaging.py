@@ -1,20 +1,26 @@
-"""Packs a trained pipeline for serving: as ONNX where that is proven equal, as the pipeline itself where it is not."""
+"""Packs a model for serving: as ONNX where proven equal, else as the pipeline itself, else as an MLflow model."""
 
-import sys
+import io
+import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
 import pandas as pd
+import sklearn
 import skops.io
 from numpy.typing import NDArray
 from pandas.api.types import is_numeric_dtype
-from skl2onnx import to_onnx, update_registered_converter
+from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
-from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes as _output_shapes
 
+from groundwork import converters
+from groundwork.errors import ModelMismatch
 from groundwork.predictor import TOLERANCE, Bundle, Predictor, Sample, bundle_digest
+from groundwork.pretrained import Pretrained
 
 SAMPLE_ROWS = 20
 
@@ -22,13 +28,14 @@ Decide = Callable[[NDArray[np.float32]], NDArray[np.str_]]
 
 
 def pack(model: Any, frame: pd.DataFrame, decide: Decide, folder: Path) -> Bundle:
-    """Write the serving bundle of `model` into `folder`.
+    """Write the serving bundle of `model`, a fitted pipeline or a Pretrained, into `folder`.
 
     The ONNX model is taken only if it answers every row of `frame` (the evaluation window) within TOLERANCE of the
-    pipeline and with the same decision; otherwise the bundle holds the pipeline and says why.
+    pipeline and with the same decision. Otherwise the bundle holds the pipeline itself, as skops where that vouches for
+    every type in it, or as an MLflow model, which runs code of its own when it is loaded. The bundle says why.
     """
     names = [str(name) for name in frame]
-    scores = model.predict_proba(frame)[:, 1]
+    scores = _scores(model, frame)
     sample = Sample(
         features={name: _plain(frame[name].head(SAMPLE_ROWS)) for name in names},
         scores=[float(score) for score in scores[:SAMPLE_ROWS]],
@@ -42,25 +49,61 @@ def pack(model: Any, frame: pd.DataFrame, decide: Decide, folder: Path) -> Bundl
         (folder / "bundle.json").write_text(bundle.model_dump_json(indent=1), encoding="utf-8")
         return Predictor(folder, bundle.sha256, names)
 
+    if isinstance(model, Pretrained):
+        reason = f"served through MLflow: {model.address} holds no scikit-learn pipeline of these features"
+        return write("pyfunc", _archive(model.folder), reason).bundle
+    # Whatever the converter or the proof stumbles over, the pipeline itself can be served; and so on.
     try:
         content = _to_onnx(model, frame)
         reason = _proof(write("onnx", content, "to be proven").scores(_arrays(frame)), scores, decide)
         return write("onnx", content, reason).bundle
-    except Exception as error:  # whatever the converter or the proof stumbles over, the pipeline itself can be served
+    except Exception as error:
         (folder / "model.onnx").unlink(missing_ok=True)
-        summary = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        return write("skops", skops.io.dumps(model), f"not served as ONNX: {summary}").bundle
+        reason = f"not served as ONNX: {_summary(error)}"
+    try:
+        return write("skops", skops.io.dumps(model), reason).bundle
+    except Exception as error:
+        (folder / "model.skops").unlink(missing_ok=True)
+        reason += f"; nor as skops, but through MLflow, which runs code when it is loaded: {_summary(error)}"
+    with tempfile.TemporaryDirectory() as temporary:
+        saved = Path(temporary) / "model"
+        mlflow.sklearn.save_model(model, str(saved), **mlflow_options(model, frame))
+        return write("pyfunc", _archive(saved), reason).bundle
+
+
+def mlflow_options(model: Any, frame: pd.DataFrame) -> dict[str, Any]:
+    """How MLflow keeps a pipeline, as arguments of `mlflow.sklearn.log_model`."""
+    options = {
+        "pyfunc_predict_fn": "predict_proba",
+        "signature": mlflow.models.infer_signature(frame.head(), model.predict_proba(frame.head())),
+        "pip_requirements": [f"scikit-learn=={sklearn.__version__}", f"skops=={skops.__version__}", "pandas"],
+    }
+    try:
+        content = skops.io.dumps(model)
+        # We made it ourselves a moment ago; whoever loads it decides anew whom to trust.
+        types = skops.io.get_untrusted_types(data=content)
+        skops.io.loads(content, trusted=types)
+    except Exception:  # whatever skops cannot write or read again
+        return options | {"serialization_format": mlflow.sklearn.SERIALIZATION_FORMAT_CLOUDPICKLE}
+    return options | {"skops_trusted_types": types}
 
 
 class NotEqual(Exception):
     """The converted model answers otherwise than the pipeline."""
 
 
+def _scores(model: Any, frame: pd.DataFrame) -> NDArray:
+    scores = model.scores(frame) if isinstance(model, Pretrained) else model.predict_proba(frame)[:, 1]
+    if not ((scores >= 0) & (scores <= 1)).all():
+        raise ModelMismatch("the model's scores are no probabilities: they are not all between 0 and 1")
+    return scores
+
+
 def _to_onnx(model: Any, frame: pd.DataFrame) -> bytes:
     inputs = [
         (name, (FloatTensorType if is_numeric_dtype(frame[name]) else StringTensorType)([None, 1])) for name in frame
     ]
-    _register_boosting_converters()
+    converters.register()
     converted = to_onnx(
         model,
         initial_types=inputs,
@@ -70,25 +113,6 @@ def _to_onnx(model: Any, frame: pd.DataFrame) -> bytes:
     return converted.SerializeToString()
 
 
-def _register_boosting_converters() -> None:
-    """Teach skl2onnx the models of LightGBM and XGBoost, where they are in use (dependency group `boosting`)."""
-    options = {"nocl": [True, False], "zipmap": [True, False, "columns"]}
-    if "lightgbm" in sys.modules:
-        from lightgbm import LGBMClassifier
-        from onnxmltools.convert.lightgbm.operator_converters.LightGbm import convert_lightgbm
-
-        update_registered_converter(
-            LGBMClassifier, "LightGbmLGBMClassifier", _output_shapes, convert_lightgbm, options=options
-        )
-    if "xgboost" in sys.modules:
-        from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost
-        from xgboost import XGBClassifier
-
-        update_registered_converter(
-            XGBClassifier, "XGBoostXGBClassifier", _output_shapes, convert_xgboost, options=options
-        )
-
-
 def _proof(converted: NDArray, original: NDArray, decide: Decide) -> str:
     difference = float(np.abs(converted - original).max())
     changed = int((decide(converted) != decide(original)).sum())
@@ -96,6 +120,18 @@ def _proof(converted: NDArray, original: NDArray, decide: Decide) -> str:
     if changed or not difference <= TOLERANCE:
         raise NotEqual(said)
     return f"proven equal to the pipeline: {said}"
+
+
+def _archive(folder: Path) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            archive.write(file, file.relative_to(folder))
+    return content.getvalue()
+
+
+def _summary(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def _arrays(frame: pd.DataFrame) -> dict[str, NDArray]:

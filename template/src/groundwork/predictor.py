@@ -5,8 +5,11 @@ answers the recorded sample as it did then.
 """
 
 import hashlib
+import io
 import json
 import os
+import tempfile
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -39,8 +42,8 @@ class Sample(BaseModel):
 class Bundle(BaseModel):
     """`bundle.json`."""
 
-    format: Literal["onnx", "skops"]
-    reason: str  # why this format: the proof of equality, or what spoke against ONNX
+    format: Literal["onnx", "skops", "pyfunc"]
+    reason: str  # why this format: the proof of equality, or what spoke against the safer ones
     file: str
     sha256: str
     features: list[str]
@@ -68,7 +71,7 @@ class Predictor:
                 "train a model on the present contract"
             )
         try:
-            self._score = _onnx(content) if self.bundle.format == "onnx" else _skops(content)
+            self._score = {"onnx": _onnx, "skops": _skops, "pyfunc": _pyfunc}[self.bundle.format](content)
         except Exception as error:
             raise BundleError(f"{self.bundle.file} in {folder} cannot be loaded: {error}") from error
         self._check_sample()
@@ -139,6 +142,56 @@ def _skops(content: bytes) -> Callable[[Arrays], NDArray[np.float32]]:
         return model.predict_proba(pd.DataFrame(columns))[:, 1].astype(np.float32)
 
     return score
+
+
+def _pyfunc(content: bytes) -> Callable[[Arrays], NDArray[np.float32]]:
+    """An MLflow model folder, as a ZIP archive. To load one is to run whatever code it holds."""
+    from groundwork.settings import QUIET
+
+    os.environ.update(QUIET)  # before the import: the service starts without MLflow
+    try:
+        from mlflow.pyfunc import load_model
+    except ImportError as error:
+        raise BundleError(
+            f"this model is served through MLflow, which is not installed here ({error.name} is missing): "
+            "install the dependency group `pipeline` beside `serve`"
+        ) from error
+    folder = tempfile.TemporaryDirectory(prefix="groundwork-model-")  # lives as long as the model, which may read it
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        archive.extractall(folder.name)
+    try:
+        model = load_model(folder.name)
+    except ImportError as error:
+        raise BundleError(
+            f"{error}: install what the model's requirements.txt names, into every environment"
+        ) from error
+
+    def score(columns: Arrays, _folder: object = folder) -> NDArray[np.float32]:
+        return pyfunc_scores(model, columns)
+
+    return score
+
+
+def pyfunc_scores(model: Any, columns: Arrays) -> NDArray[np.float32]:
+    """One score per row by an MLflow model, for arrays as `features.arrays` makes them, in the types it asks for.
+
+    The model may answer with a number per row, or with a probability for each of both classes.
+    """
+    import pandas as pd
+
+    types = {column.name: column.type.to_pandas() for column in model.metadata.get_input_schema().inputs}
+    frame = pd.DataFrame(
+        {name: values if types[name] is object else values.astype(types[name]) for name, values in columns.items()}
+    )
+    answered = np.asarray(model.predict(frame))
+    if answered.ndim == 2:
+        answered = answered[:, -1] if answered.shape[1] <= 2 else answered
+    if answered.shape != (len(frame),) or answered.dtype.kind != "f":
+        raise BundleError(
+            f"the MLflow model answers {len(frame):,} rows with {answered.dtype} of the shape {answered.shape}; "
+            "wanted is a probability per row, or one for each of both classes"
+        )
+    return answered.astype(np.float32)
 
 
 def _as_array(values: list[Any]) -> NDArray:

@@ -73,13 +73,13 @@ class Registry:
             mlflow.create_experiment(self.name, artifact_location=location)
         mlflow.set_experiment(self.name)
 
-    def register(self, model: ModelInfo, tags: dict[str, str]) -> Version:
-        """Register a logged model with its lineage."""
+    def register(self, model: ModelInfo, run_id: str, tags: dict[str, str]) -> Version:
+        """Register a logged model with its lineage and the run that holds its serving bundle."""
         with contextlib.suppress(MlflowException):  # it is there already
             self._client.create_registered_model(self.name)
         return _version(
             self._client.create_model_version(
-                self.name, model.model_uri, model.run_id, {"run_id": model.run_id} | tags, model_id=model.model_id
+                self.name, model.model_uri, run_id, {"run_id": run_id} | tags, model_id=model.model_id
             )
         )
 

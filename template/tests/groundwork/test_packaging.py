@@ -1,6 +1,7 @@
 """What is served answers as the trained pipeline did, and nothing else is let in."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import skops.io
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.compose import make_column_transformer
@@ -16,7 +18,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder
 
 from groundwork import packaging
-from groundwork.errors import BundleError, FeatureMismatch
+from groundwork.errors import BundleError, FeatureMismatch, ModelMismatch
 from groundwork.packaging import pack
 from groundwork.predictor import TOLERANCE, Bundle, Predictor, bundle_digest
 
@@ -29,6 +31,9 @@ FRAME = pd.DataFrame(
     }
 )
 FEATURES = list(FRAME)
+UNUSUAL = pd.DataFrame(
+    {"city": ["Paris", "", "Rome", "rome "], "age": np.array([np.nan, 30, np.nan, 1e30], dtype=np.float32)}
+)
 LATE = (FRAME["age"].fillna(20) + 30 * (FRAME["city"] == "Rome")).to_numpy() > 60
 
 
@@ -40,7 +45,8 @@ class Homemade(ClassifierMixin, BaseEstimator):
         return self
 
     def predict_proba(self, X: Any) -> NDArray:
-        return np.full((len(X), 2), 0.5)
+        likely = np.where(X["city"] == "Rome", 0.7, 0.2) + X["age"].fillna(0).to_numpy() / 1000
+        return np.column_stack([1 - likely, likely])
 
 
 def boosted() -> Pipeline:
@@ -81,10 +87,7 @@ def test_onnx_answers_like_the_pipeline(model: Pipeline, tmp_path: Path) -> None
     assert bundle.format == "onnx"
     assert bundle.reason.startswith("proven equal to the pipeline: largest difference")
     assert bundle.reason.endswith("0 decisions differ, on 600 rows")
-    unusual = pd.DataFrame(
-        {"city": ["Paris", "", "Rome", "rome "], "age": np.array([np.nan, 30, np.nan, 1e30], dtype=np.float32)}
-    )
-    for frame in (FRAME, unusual, unusual.head(1)):
+    for frame in (FRAME, UNUSUAL, UNUSUAL.head(1)):
         scores = Predictor(tmp_path, bundle.sha256, FEATURES).scores(columns(frame))
         np.testing.assert_allclose(scores, model.predict_proba(frame)[:, 1], rtol=0, atol=TOLERANCE)
 
@@ -96,8 +99,9 @@ def test_a_pipeline_that_cannot_be_converted_is_served_as_it_is(tmp_path: Path) 
     assert bundle.reason.startswith("not served as ONNX: ")
     assert "FunctionTransformer" in bundle.reason
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle.json", "model.skops"]
-    scores = Predictor(tmp_path, bundle.sha256, FEATURES).scores(columns(FRAME))
-    np.testing.assert_allclose(scores, model.predict_proba(FRAME)[:, 1], rtol=0, atol=TOLERANCE)
+    for frame in (FRAME, UNUSUAL, UNUSUAL.head(1)):
+        scores = Predictor(tmp_path, bundle.sha256, FEATURES).scores(columns(frame))
+        np.testing.assert_allclose(scores, model.predict_proba(frame)[:, 1], rtol=0, atol=TOLERANCE)
 
 
 def test_a_conversion_that_answers_otherwise_is_not_served(
@@ -121,9 +125,47 @@ def test_equal_means_in_every_row_and_every_decision(converted: list[float], ori
         packaging._proof(np.array(converted, dtype=np.float32), np.array(original), decide)
 
 
-def test_types_that_nobody_vouched_for_are_not_loaded(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("model", "named"),
+    [
+        (Homemade(), r"types that are not trusted: .*Homemade"),
+        (make_pipeline(FunctionTransformer(lambda X: X), Homemade()), r"Homemade"),  # nobody can write a lambda down
+    ],
+)
+def test_a_pipeline_of_types_that_nobody_vouched_for_is_served_through_mlflow(
+    model: Any, named: str, tmp_path: Path
+) -> None:
+    """Never without saying so: whoever loads it runs its code."""
+    model = model.fit(FRAME, LATE)
+    bundle = pack(model, FRAME, decide, tmp_path)
+    assert bundle.format == "pyfunc"
+    assert bundle.reason.startswith("not served as ONNX: ")
+    assert "nor as skops, but through MLflow, which runs code when it is loaded: " in bundle.reason
+    assert re.search(named, bundle.reason)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle.json", "model.pyfunc"]
+    predictor = Predictor(tmp_path, bundle.sha256, FEATURES)
+    for frame in (FRAME, UNUSUAL, UNUSUAL.head(1)):
+        scores = predictor.scores(columns(frame))
+        np.testing.assert_allclose(scores, model.predict_proba(frame)[:, 1], rtol=0, atol=TOLERANCE)
+
+
+def test_types_that_nobody_vouched_for_are_not_loaded_as_skops(folder: Path) -> None:
+    """Whoever can register a bundle cannot pass a pickle in disguise."""
+    content = skops.io.dumps(Homemade().fit(FRAME, LATE))
     with pytest.raises(BundleError, match=r"types that are not trusted: .*Homemade"):
-        pack(Homemade().fit(FRAME, LATE), FRAME, decide, tmp_path)
+        Predictor(folder, rewritten(folder, content, format="skops", file="model.skops"), FEATURES)
+
+
+class Unbounded(Homemade):
+    """Answers with what are no probabilities."""
+
+    def predict_proba(self, X: Any) -> NDArray:
+        return 2 * super().predict_proba(X)
+
+
+def test_scores_that_are_no_probabilities_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelMismatch, match="not all between 0 and 1"):
+        pack(Unbounded().fit(FRAME, LATE), FRAME, decide, tmp_path)
 
 
 def altered_description(**changes: Any) -> Callable[[Path], None]:
@@ -190,7 +232,7 @@ def test_a_model_that_answers_its_sample_otherwise_is_refused(folder: Path) -> N
         Predictor(folder, rewritten(folder, other), FEATURES)
 
 
-@pytest.mark.parametrize("form", ["onnx", "skops"])
+@pytest.mark.parametrize("form", ["onnx", "skops", "pyfunc"])
 def test_a_file_that_is_no_model_is_refused(form: str, folder: Path) -> None:
     with pytest.raises(BundleError, match=f"model.{form} in .* cannot be loaded"):
         Predictor(folder, rewritten(folder, b"no model", format=form, file=f"model.{form}"), FEATURES)

@@ -7,13 +7,12 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import sklearn
-import skops.io
 from numpy.typing import NDArray
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
@@ -23,7 +22,8 @@ from groundwork.contract import Dataset
 from groundwork.errors import FeatureMismatch, NotEnoughData
 from groundwork.features import arrays
 from groundwork.gate import Performance, Verdict, judge
-from groundwork.packaging import pack
+from groundwork.packaging import mlflow_options, pack
+from groundwork.pretrained import Pretrained
 from groundwork.promotion import login, promote, reconcile
 from groundwork.registry import BUNDLE, Registry, Version
 from groundwork.settings import Settings
@@ -138,11 +138,11 @@ def rule_performance(settings: Settings, evaluation: Examples) -> Performance:
 
 @task(name="fit-and-register", cache_policy=NO_CACHE)
 def fit_and_register(settings: Settings, registry: Registry, history: History, made_from: dict[str, str]) -> Version:
-    """Fit the use case's model on the past, pack it for serving, and register it."""
+    """Fit the use case's model on the past, or fetch the one it names, pack it for serving, and register it."""
     registry.use_experiment()
     evaluation = history.evaluation if len(history.evaluation) else history.training
-    with mlflow.start_run(run_name="train"), tempfile.TemporaryDirectory() as folder:
-        model = use_case_model.build().fit(history.training.frame, history.training.outcomes)
+    with mlflow.start_run(run_name="train") as run, tempfile.TemporaryDirectory() as folder:
+        model, name = _model(history.training, settings.contract.dataset)
         frame = evaluation.frame
         parameters = settings.charter.value.parameters
         bundle = pack(model, frame, lambda scores: decision.decide(scores, parameters), Path(folder) / BUNDLE)
@@ -154,18 +154,14 @@ def fit_and_register(settings: Settings, registry: Registry, history: History, m
             "train_end": history.past.end.isoformat(),
         }
         mlflow.set_tags(tags)
-        mlflow.log_params({"rows": len(history.training), "model": type(model).__name__})
+        mlflow.log_params({"rows": len(history.training), "model": name})
         mlflow.log_artifact(str(Path(folder) / BUNDLE))
-        logged = mlflow.sklearn.log_model(
-            model,
-            name="model",
-            pyfunc_predict_fn="predict_proba",
-            signature=mlflow.models.infer_signature(frame.head(), model.predict_proba(frame.head())),
-            # We made it ourselves a moment ago; whoever loads it decides anew whom to trust.
-            skops_trusted_types=skops.io.get_untrusted_types(data=skops.io.dumps(model)),
-            pip_requirements=[f"scikit-learn=={sklearn.__version__}", f"skops=={skops.__version__}", "pandas"],
+        logged = (
+            model.info
+            if isinstance(model, Pretrained)
+            else mlflow.sklearn.log_model(model, name="model", **mlflow_options(model, frame))
         )
-    return registry.register(logged, tags)
+    return registry.register(logged, run.info.run_id, tags)
 
 
 @flow(name="train")
@@ -217,6 +213,15 @@ def train() -> Trained:
         version.tags["bundle_reason"],
         len(history.training),
     )
+
+
+def _model(training: Examples, dataset: Dataset) -> tuple[Any, str]:
+    """What `use_case/model.py` builds, fitted, or what it names by an MLflow address; and what to call it."""
+    built = use_case_model.build()
+    if not isinstance(built, str):
+        return built.fit(training.frame, training.outcomes.astype(np.int64)), type(built).__name__
+    pretrained = Pretrained(built, dataset.features)
+    return pretrained.pipeline(dataset.features) or pretrained, built
 
 
 def _judged(settings: Settings, registry: Registry, version: Version, evaluation: Examples) -> Performance:

@@ -1,0 +1,90 @@
+"""Teaches skl2onnx the models of other libraries, where in use: LightGBM, XGBoost, and PyTorch through skorch."""
+
+import copy
+import logging
+import sys
+from typing import Any
+
+from skl2onnx import update_registered_converter
+from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes as _output_shapes
+
+_OPTIONS = {"nocl": [True, False], "zipmap": [True, False, "columns"]}
+
+
+def register() -> None:
+    """Register converters for the libraries that have been imported."""
+    if "lightgbm" in sys.modules:
+        _register_lightgbm()
+    if "xgboost" in sys.modules:
+        _register_xgboost()
+    if "skorch" in sys.modules:
+        _register_skorch()
+
+
+def _register_lightgbm() -> None:
+    from lightgbm import LGBMClassifier
+    from onnxmltools.convert.lightgbm.operator_converters.LightGbm import convert_lightgbm
+
+    update_registered_converter(
+        LGBMClassifier, "LightGbmLGBMClassifier", _output_shapes, convert_lightgbm, options=_OPTIONS
+    )
+
+
+def _register_xgboost() -> None:
+    from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost
+    from xgboost import XGBClassifier
+
+    update_registered_converter(
+        XGBClassifier, "XGBoostXGBClassifier", _output_shapes, convert_xgboost, options=_OPTIONS
+    )
+
+
+def _register_skorch() -> None:
+    """skl2onnx knows models by their exact class, and a team may have made its own of skorch's."""
+    from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
+
+    for kind in (*_with_subclasses(NeuralNetClassifier), *_with_subclasses(NeuralNetBinaryClassifier)):
+        update_registered_converter(
+            kind, f"Skorch{kind.__name__}{id(kind)}", _output_shapes, _convert_skorch, options=_OPTIONS
+        )
+
+
+def _with_subclasses(kind: Any) -> list[Any]:
+    return [kind, *(each for subclass in kind.__subclasses__() for each in _with_subclasses(subclass))]
+
+
+def _convert_skorch(scope: Any, operator: Any, container: Any) -> None:
+    """Export the PyTorch module, and what skorch does to its answer, into the graph of the pipeline."""
+    import torch
+    from skl2onnx.helpers import add_onnx_graph
+    from skorch import NeuralNetBinaryClassifier
+
+    net = operator.raw_operator
+
+    class Answer(torch.nn.Module):
+        """The class and the probabilities, as `predict` and `predict_proba` give them."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = copy.deepcopy(net.module_).cpu()
+            self.to_probabilities = net._get_predict_nonlinearity()
+
+        def forward(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            answer = self.module(rows)
+            answer = answer[0] if isinstance(answer, tuple) else answer
+            if isinstance(net, NeuralNetBinaryClassifier):
+                answer = answer.reshape(-1)
+            probabilities = self.to_probabilities(answer)
+            return probabilities.argmax(1), probabilities
+
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # what other packages it could export, if they were there
+    [rows] = operator.inputs
+    exported = torch.onnx.export(
+        Answer().eval(),
+        (torch.zeros(2, rows.type.shape[1]),),
+        dynamo=True,
+        dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+        opset_version=container.target_opset,
+        verbose=False,
+    )
+    add_onnx_graph(scope, operator, container, exported.model_proto)
