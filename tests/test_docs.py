@@ -99,7 +99,7 @@ def documented_settings() -> set[str]:
     names = set()
     for node in settings.body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            alias = re.search(r"validation_alias='(\w+)'", ast.unparse(node))
+            alias = re.search(r"validation_alias=(?:AliasChoices\()?'(\w+)'", ast.unparse(node))
             names.add(alias[1] if alias else f"GROUNDWORK_{node.target.id.upper()}")
     return names
 

@@ -104,8 +104,11 @@ def test_the_demo_lets_months_pass_until_drift_appears(pilot: Path) -> None:
     assert own.stat().st_mtime_ns == before
 
 
-def test_models_of_other_libraries_are_served_too(pilot: Path, tmp_path: Path) -> None:
-    """In an environment of its own, with the libraries that only some teams want."""
+@pytest.mark.parametrize(("group", "tests", "passed"), [("boosting", "converters", 2), ("tracing", "tracing", 6)])
+def test_what_only_some_teams_want_works_where_it_is_installed(
+    group: str, tests: str, passed: int, pilot: Path, tmp_path: Path
+) -> None:
+    """In an environment of its own."""
     environment = ("env", f"UV_PROJECT_ENVIRONMENT={tmp_path / '.venv'}")
     said = execute(
         pilot,
@@ -114,11 +117,11 @@ def test_models_of_other_libraries_are_served_too(pilot: Path, tmp_path: Path) -
         "run",
         "--quiet",
         "--group",
-        "boosting",
+        group,
         "pytest",
-        "tests/groundwork/test_converters.py",
+        f"tests/groundwork/test_{tests}.py",
     )
-    assert "2 passed" in said
+    assert f"{passed} passed" in said
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
 
 # Before any library is imported: no test may reach the team's registry, source or Prefect, or write in its folders.
 _prefect_home = tempfile.TemporaryDirectory(prefix="prefect-", ignore_cleanup_errors=True)
-for _name in [name for name in os.environ if name.startswith(("GROUNDWORK_", "MLFLOW_", "PREFECT_"))]:
+for _name in [name for name in os.environ if name.startswith(("GROUNDWORK_", "MLFLOW_", "PREFECT_", "OTEL_", "WEB_"))]:
     del os.environ[_name]
 os.environ.update(QUIET, PREFECT_HOME=_prefect_home.name, PREFECT_LOGGING_LEVEL="WARNING")
 

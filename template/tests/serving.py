@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -35,10 +35,12 @@ class Service:
                 stderr=log,
             )
 
-    def ask(self, path: str, body: bytes | None = None) -> tuple[int, dict[str, Any]]:
+    def ask(
+        self, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, dict[str, Any]]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         try:
-            connection.request("POST" if body is not None else "GET", path, body)
+            connection.request("POST" if body is not None else "GET", path, body, headers or {})
             response = connection.getresponse()
             content = response.read()
             return response.status, json.loads(content) if content.startswith(b"{") else {"text": content.decode()}
@@ -60,6 +62,13 @@ class Service:
                 pass
             assert time.monotonic() < deadline, self.complaints()
             time.sleep(0.1)
+
+    def wait_until(self, seen: Callable[[], bool], seconds: float = 120) -> None:
+        deadline = time.monotonic() + seconds
+        while not seen():
+            assert self.process.poll() is None, self.complaints()
+            assert time.monotonic() < deadline, self.complaints()
+            time.sleep(0.05)
 
     def complaints(self) -> str:
         return "\n".join(line for line in self.log.read_text().splitlines() if '"request"' not in line)[-3000:]

@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
+from pydantic import AliasChoices, Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from groundwork.charter import Charter
@@ -41,6 +41,11 @@ class Settings(BaseSettings):
     )
     api_keys: str = Field(default="", description="Hashed keys: name:scope+scope:sha256, separated by commas.")
     serve_mode: Literal["model", "no-model"] = Field(default="model", validation_alias="SERVE_MODE")
+    otlp_endpoint: str = Field(
+        default="",
+        validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"),
+        description="A collector for traces.",
+    )
     acknowledge: Literal["logged", "answered"] = Field(
         default="logged", description="Answer once the prediction log has committed, or before (best effort)."
     )

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -11,8 +12,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,13 @@ import pytest
 from conftest import enter
 from groundwork.promotion import promote, reconcile
 from groundwork.registry import CHALLENGER, Registry
+from groundwork.service.auth import new_key
 from groundwork.service.requests import RequestReader
 from groundwork.settings import Settings
 from groundwork.store import Store
 from serving import Service, black_hole, closed, load, serving
+
+FAKETIME = next(map(str, Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), "")
 
 
 @pytest.fixture(scope="module")
@@ -226,6 +230,129 @@ def test_a_log_that_cannot_be_written_refuses_and_recovers(service: Service) -> 
         assert (status, answer["title"]) == (503, "The service cannot answer now")
         other.execute("rollback")
     assert service.predict()[0] == 200
+
+
+@contextmanager
+def disk_full(service: Service) -> Iterator[None]:
+    """A file system without a byte of room under the store, which lies in a small one of its own."""
+    rest = service.data / "rest"
+    with rest.open("wb", buffering=0) as filler, suppress(OSError):
+        for size in (4096, 1):
+            with suppress(OSError):
+                while filler.write(b" " * size):
+                    pass
+    yield
+    rest.unlink()
+
+
+@contextmanager
+def no_larger_files(service: Service) -> Iterator[None]:
+    """The process may not let any file grow: a quota, as it were."""
+    pid = service.process.pid
+    _, most = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, most))
+    yield
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, most))
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux sets the limits of another process")
+@pytest.mark.parametrize("without_room", [disk_full, no_larger_files])
+def test_with_no_room_for_the_log_nothing_is_answered_until_there_is(
+    without_room: Callable[[Service], AbstractContextManager[None]], pilot_copy: Settings
+) -> None:
+    small = pilot_copy.data_folder / "small"
+    small.mkdir()
+    mounted = without_room is disk_full
+    if mounted and subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", small]).returncode != 0:
+        pytest.skip("only root makes a file system")
+    database = small / "groundwork.db"
+    try:
+        with serving(pilot_copy, GROUNDWORK_STORE_URL=f"sqlite:///{database}") as service:
+            service.data = small
+            answered = [service.predict()]
+            with without_room(service):
+                while answered[-1][0] == 200:
+                    assert len(answered) < 5000, "it never ran out of room"
+                    answered.append(service.predict())
+                status, problem = answered.pop()
+                assert (status, problem["title"]) == (503, "The service cannot answer now")
+                assert problem["detail"] == "the prediction log cannot be written, so nothing was answered"
+                assert service.ask("/health/live")[0] == 200
+            answered.append(service.predict())
+            assert answered[-1][0] == 200
+        with closing(sqlite3.connect(database)) as log:
+            logged = {row[0] for row in log.execute("select prediction_id from predictions")}
+    finally:
+        if mounted:
+            subprocess.run(["umount", "--lazy", small], check=True)
+    assert {each["prediction_id"] for _, body in answered for each in body["predictions"]} == logged
+
+
+@pytest.mark.skipif(not FAKETIME, reason="libfaketime is not installed")
+def test_a_wall_clock_that_jumps_delays_and_repeats_nothing(pilot_copy: Settings, tmp_path: Path) -> None:
+    """Months back, years ahead and to and fro, under load: libfaketime sets the clock, but not the monotonic one."""
+    clock = tmp_path / "clock"
+    clock.write_text("+0")
+    faked = {
+        "LD_PRELOAD": FAKETIME,
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "DONT_FAKE_MONOTONIC": "1",
+    }
+    with serving(pilot_copy, GROUNDWORK_DEADLINE_SECONDS="20", **faked) as service, load(service) as answers:
+        for jump in ("-90d", "+10y", "-1", "+0", "-3600", "+3600", "+0"):
+            before = len(answers)
+            clock.write_text(jump)
+            while len(answers) < before + 20:
+                assert service.process.poll() is None
+                time.sleep(0.01)
+        seconds = [
+            float(line.rpartition(" ")[2])
+            for line in service.ask("/metrics")[1]["text"].splitlines()
+            if line.startswith("http_request_duration_seconds_sum")
+        ]
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(20) == 0
+    assert {status for status, _ in answers} <= {200, 0}
+    told = [body["predictions"][0]["prediction_id"] for status, body in answers if status == 200]
+    with closing(sqlite3.connect(pilot_copy.data_folder / "groundwork.db")) as log:
+        logged = dict(log.execute("select prediction_id, substr(answered_at, 1, 4) from predictions").fetchall())
+    assert len(told) == len(set(told)) >= 140
+    assert set(told) <= set(logged)
+    years = {int(year) for year in logged.values()}
+    assert max(years) >= min(years) + 10, "the clock never jumped"
+    assert all(0 <= each < 600 for each in seconds)
+
+
+def test_a_thousand_strange_paths_make_no_series(service: Service) -> None:
+    service.ask("/nowhere")
+    before = service.ask("/metrics")[1]["text"].count("\n")
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=20)
+    for number in range(1000):
+        connection.request("GET", f"/{os.urandom(4).hex()}/{number}")
+        response = connection.getresponse()
+        response.read()
+        assert response.status == 404
+    assert service.ask("/metrics")[1]["text"].count("\n") < before + 50
+
+
+def test_no_secret_and_no_record_is_ever_repeated(pilot_copy: Settings) -> None:
+    """Neither in an error, nor in the log, nor in the metrics: what was sent stands in the prediction log alone."""
+    key, entry = new_key("tests", "predict+outcomes+admin")
+    secret = "s3cr3t-d0-n0t-t3ll"
+    with serving(pilot_copy, GROUNDWORK_API_KEYS=entry) as service:
+        bad = service.body.replace(b"2013", secret.encode())
+        said = [service.ask("/predict", service.body, {"Authorization": f"Bearer {secret}"})]
+        for path, body in (("/predict", bad), ("/outcomes", bad), (f"/{secret}", bad), ("/predict", bad[:-1])):
+            said.append(service.ask(path, body, {"Authorization": f"Bearer {key}", "X-Secret": secret}))
+        said.append(service.ask("/metrics", headers={"Authorization": f"Bearer {key}"}))
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(20) == 0
+    assert [status for status, _ in said] == [401, 422, 422, 404, 422, 200]
+    everything = service.log.read_text() + json.dumps(said)
+    assert secret not in everything
+    assert key not in everything
 
 
 def test_a_challenger_answers_the_canarys_share_and_else_decides_in_the_shadow(

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -254,7 +255,14 @@ def test_the_example_in_the_api_description_works_as_it_stands(service: TestClie
     schema = offered["schema"]["$ref"].rpartition("/")[2]
     assert schema in description["components"]["schemas"]
     assert set(description["components"]["schemas"]["Record"]["properties"]) == set(RECORD)
-    assert service.get("/docs").status_code == 200
+
+
+def test_the_page_for_people_names_every_column_and_needs_no_other_machine(service: TestClient) -> None:
+    answer = service.get("/docs")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert all(f"<code>{name}</code>" in answer.text for name in RECORD)
+    assert all(path in answer.text for path in service.get("/openapi.json").json()["paths"])
+    assert not re.search(r"(src|href|url)\W+(https?:)?//", answer.text)
 
 
 def test_with_a_champion_it_is_ready(service: TestClient, served: Settings) -> None:

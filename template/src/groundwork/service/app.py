@@ -19,6 +19,7 @@ from groundwork.service.champion import ModelLoader
 from groundwork.service.front import Front
 from groundwork.service.logs import LOGGING
 from groundwork.service.metrics import Metrics
+from groundwork.service.page import page
 from groundwork.service.problems import FORESEEN, MEDIA_TYPE, Problem, as_problem, described
 from groundwork.service.requests import BadRequest, RequestReader
 from groundwork.settings import Settings
@@ -73,7 +74,12 @@ def create_app(settings: Settings | None = None) -> Front:
 
     app = _routes(settings, store, loader, batcher, metrics, reader, lifespan)
     app.state.loader = loader
-    return Front(app, settings, keys, reader, batcher, metrics)
+    front: type[Front] = Front
+    if settings.otlp_endpoint:
+        from groundwork.service.tracing import TracedFront
+
+        front = TracedFront
+    return front(app, settings, keys, reader, batcher, metrics)
 
 
 def _routes(
@@ -92,6 +98,8 @@ def _routes(
         description=charter.decision.statement,
         version=settings.contract.version,
         lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
     )
     outcomes_decoder = msgspec.json.Decoder(OutcomesRequest)
 
@@ -118,6 +126,10 @@ def _routes(
     @app.get("/metrics", include_in_schema=False)
     def prometheus() -> Response:
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return Response(page(app.openapi()), media_type="text/html")
 
     @app.post("/outcomes", summary="Tell what turned out to be true", response_model=None)
     async def outcomes(request: Request) -> dict[str, Any]:

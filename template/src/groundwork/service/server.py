@@ -49,7 +49,7 @@ def run(settings: Settings) -> None:
     if settings.workers > 1:
         _supervise(settings, uvicorn.Config("groundwork.service.server:worker", **options))
         return
-    os.environ.pop(SHARED_METRICS, None)  # memory is faster, if nobody shares
+    os.environ.pop(SHARED_METRICS, None)  # memory is faster, if nobody shares; before prometheus_client is imported
     # Uvicorn raises the signal again once it has drained; an orderly end is no failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run("groundwork.service.app:create_app", **options)
@@ -84,6 +84,8 @@ def _supervise(settings: Settings, config: uvicorn.Config) -> None:
     keys_for(settings.host, settings.api_keys)
     settings.charter, settings.contract, settings.owners  # noqa: B018
     Store(settings.store).close()
+    if settings.otlp_endpoint:
+        import groundwork.service.tracing  # noqa: F401
     # Or each worker's libraries would start a thread for every core.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // settings.workers)))
     with tempfile.TemporaryDirectory(prefix="groundwork-metrics-", ignore_cleanup_errors=True) as folder:

@@ -1,0 +1,179 @@
+"""Faults that take minutes, in a pilot's environment and with its own fixtures: `tests/test_faults.py` runs them.
+
+Each is what a quick test of the pilot does a few times, done often enough to meet what happens seldom.
+"""
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from groundwork.registry import Registry
+from groundwork.settings import Settings
+from groundwork.snapshots import Snapshots
+from groundwork.windows import window_of
+from serving import Service, closed, load, serving
+from test_store import Postgres, postgres  # noqa: F401 - the fixture
+from use_case import decision
+
+
+def logged(settings: Settings) -> set[str]:
+    with closing(sqlite3.connect(settings.data_folder / "groundwork.db")) as log:
+        return {row[0] for row in log.execute("select prediction_id from predictions")}
+
+
+def acknowledged(answers: list) -> set[str]:
+    return {each["prediction_id"] for status, body in answers if status == 200 for each in body["predictions"]}
+
+
+def test_a_hundred_kills_lose_no_acknowledged_prediction(pilot_copy: Settings) -> None:
+    told: set[str] = set()
+    for kill in range(100):
+        # From the cache, with the registry down: half a second to the first answer.
+        with serving(pilot_copy, MLFLOW_TRACKING_URI=closed()) as service, load(service, clients=8) as answers:
+            while not answers:
+                time.sleep(0.01)
+            time.sleep(kill / 400)
+            service.process.send_signal(signal.SIGKILL)
+        fresh = acknowledged(answers)
+        assert fresh, service.complaints()
+        assert not fresh & told
+        told |= fresh
+    assert told <= logged(pilot_copy)
+    print(f"100 kills: {len(told):,} acknowledged predictions, all in the log")
+
+
+def test_fifty_swaps_under_load_fail_no_request(pilot_copy: Settings) -> None:
+    """Every fifth version that becomes champion is not what was registered: refused, told, and the old one stays."""
+    registry = Registry(pilot_copy)
+    client = registry._client
+    first = client.get_model_version(registry.name, "1")
+
+    def version(**tags: str) -> str:
+        return str(client.create_model_version(registry.name, first.source, first.run_id, first.tags | tags).version)
+
+    good = ["1", version(), version()]
+    bad = version(bundle_sha256="0" * 64)
+    serves, refused = "1", 0
+    with serving(pilot_copy, GROUNDWORK_REGISTRY_POLL_SECONDS="0.05") as service, load(service, clients=2) as answers:
+        service.wait("/health/ready", model_source="registry")
+        for swap in range(1, 51):
+            if swap % 5:
+                serves = good[swap % 3] if good[swap % 3] != serves else good[(swap + 1) % 3]
+                client.set_registered_model_alias(registry.name, "champion", serves)
+                service.wait("/health/ready", model_version=serves)
+            else:
+                before = failures(service)
+                client.set_registered_model_alias(registry.name, "champion", bad)
+                deadline = time.monotonic() + 60
+                while failures(service) == before:
+                    assert time.monotonic() < deadline, service.complaints()
+                    time.sleep(0.05)
+                refused += 1
+                assert service.wait("/health/ready")["model_version"] == serves
+    assert refused == 10
+    assert {status for status, _ in answers} == {200}
+    assert {body["predictions"][0]["model_version"] for _, body in answers} == set(good)
+    assert acknowledged(answers) <= logged(pilot_copy)
+    assert "models not refreshed" in service.complaints()
+    print(f"40 swaps and {refused} refusals under load: {len(answers):,} requests, none failed")
+
+
+def failures(service: Service) -> float:
+    [line] = [
+        line
+        for line in service.ask("/metrics")[1]["text"].splitlines()
+        if line.startswith("groundwork_model_refresh_failures_total")
+    ]
+    return float(line.split()[1])
+
+
+def test_a_database_that_goes_and_comes_back_costs_refusals_and_no_prediction(
+    pilot_copy: Settings,
+    postgres: Postgres,  # noqa: F811
+) -> None:
+    import psycopg
+
+    shutil.rmtree(pilot_copy.data_folder / "mlruns", ignore_errors=True)
+    with serving(pilot_copy, GROUNDWORK_STORE_URL=postgres.url) as service:
+        told = acknowledged([service.predict()])
+        for _ in range(3):
+            with load(service) as answers:
+                time.sleep(0.5)
+                postgres.stop()
+                service.wait_until(lambda: service.predict()[0] == 503)
+                assert service.ask("/health/live")[0] == 200
+                postgres.start()
+                service.wait_until(lambda: service.predict()[0] == 200)
+            assert {status for status, _ in answers} == {200, 503}
+            told |= acknowledged(answers)
+    with psycopg.connect(postgres.url) as database:
+        kept = {row[0] for row in database.execute("select prediction_id from predictions")}
+    assert told <= kept
+
+
+def test_the_service_decides_as_the_pipeline_does_on_every_row_of_the_newest_month(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the demo's whole year, as the pilot was installed."""
+    shutil.copytree(os.environ["INSTALLED_PILOT"] + "/data", tmp_path / "data")
+    monkeypatch.setenv("GROUNDWORK_HOME", os.environ["INSTALLED_PILOT"])
+    monkeypatch.setenv("GROUNDWORK_DATA", str(tmp_path / "data"))
+    settings = Settings()
+    settings.prepare_environment()
+    dataset = settings.contract.dataset
+    snapshots = Snapshots(settings.snapshots, dataset)
+    rows = snapshots.read(*window_of(snapshots.newest(), "month"))
+    times = [at.isoformat() for at in rows[dataset.event_time.name].to_pylist()]
+    records = [
+        {column.name: row[column.name] for column in dataset.requested} | {dataset.event_time.name: at}
+        for row, at in zip(rows.to_pylist(), times, strict=True)
+    ]
+    answered = []
+    with serving(settings) as service:
+        for start in range(0, len(records), 1000):
+            body = json.dumps({"records": records[start : start + 1000]}).encode()
+            status, answer = service.ask("/predict", body)
+            assert status == 200, answer
+            answered += answer["predictions"]
+    # Not through groundwork.features: what the pipeline was trained on, made by other means.
+    frame = rows.select(dataset.feature_names).to_pandas()
+    texts = [column.name for column in dataset.features if column.logical_type == "string"]
+    frame = frame.astype({name: object if name in texts else "float32" for name in frame.columns})
+    mlflow.set_tracking_uri(settings.tracking_uri)
+    pipeline = mlflow.sklearn.load_model(f"models:/{Registry(settings).name}@champion")
+    expected = pipeline.predict_proba(frame)[:, 1]
+    assert len(answered) == len(expected) > 25_000
+    np.testing.assert_allclose([each["score"] for each in answered], expected, rtol=0, atol=1e-5)
+    decisions = decision.decide(expected.astype("float32"), settings.charter.value.parameters).tolist()
+    assert [each["decision"] for each in answered] == decisions
+    assert len(set(decisions)) > 1
+    print(f"{len(expected):,} rows: every score within 1e-5, every decision the same")
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="it reads /proc, which is Linux's")
+def test_twenty_thousand_requests_leave_memory_as_it_was(pilot_copy: Settings) -> None:
+    with serving(pilot_copy) as service:
+        service.wait("/health/ready", model_source="registry")
+
+        def resident(requests: int) -> float:
+            """Megabytes after so many more requests, good and bad ones."""
+            with load(service) as answers:
+                while len(answers) < requests:
+                    service.ask("/predict", b'{"records": [{"unknown": 1}]}')
+                    time.sleep(0.02)
+            assert {status for status, _ in answers} == {200}
+            status = Path(f"/proc/{service.process.pid}/status").read_text()
+            return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+        warm = resident(4000)
+        after = resident(20_000)
+    print(f"resident: {warm:.1f} MB after 4,000 requests, {after:.1f} MB after 24,000")
+    assert after < warm + 15
