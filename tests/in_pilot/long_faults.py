@@ -15,9 +15,11 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
+from groundwork.promotion import promote, reconcile
 from groundwork.registry import Registry
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
+from groundwork.store import Store
 from groundwork.windows import window_of
 from serving import Service, closed, load, serving
 from test_store import Postgres, postgres  # noqa: F401 - the fixture
@@ -62,16 +64,16 @@ def test_fifty_swaps_under_load_fail_no_request(pilot_copy: Settings) -> None:
     good = ["1", version(), version()]
     bad = version(bundle_sha256="0" * 64)
     serves, refused = "1", 0
-    with serving(pilot_copy, GROUNDWORK_REGISTRY_POLL_SECONDS="0.05") as service, load(service, clients=2) as answers:
+    with serving(pilot_copy) as service, load(service, clients=2) as answers:
         service.wait("/health/ready", model_source="registry")
         for swap in range(1, 51):
             if swap % 5:
                 serves = good[swap % 3] if good[swap % 3] != serves else good[(swap + 1) % 3]
-                client.set_registered_model_alias(registry.name, "champion", serves)
+                make_champion(pilot_copy, serves)
                 service.wait("/health/ready", model_version=serves)
             else:
                 before = failures(service)
-                client.set_registered_model_alias(registry.name, "champion", bad)
+                make_champion(pilot_copy, bad)
                 deadline = time.monotonic() + 60
                 while failures(service) == before:
                     assert time.monotonic() < deadline, service.complaints()
@@ -84,6 +86,14 @@ def test_fifty_swaps_under_load_fail_no_request(pilot_copy: Settings) -> None:
     assert acknowledged(answers) <= logged(pilot_copy)
     assert "models not refreshed" in service.complaints()
     print(f"40 swaps and {refused} refusals under load: {len(answers):,} requests, none failed")
+
+
+def make_champion(settings: Settings, number: str) -> None:
+    registry = Registry(settings)
+    version = registry.version(number)
+    assert version is not None
+    with Store(settings.store) as store:
+        promote(store, registry, version, reconcile(store, registry), "ada", "for the test")
 
 
 def failures(service: Service) -> float:

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from groundwork.promotion import promote, reconcile
 from groundwork.registry import Registry
 from groundwork.service.auth import new_key
 from groundwork.settings import Settings
+from groundwork.store import Store
 from serving import Service, load, serving
 
 pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="they read /proc, which is Linux's")
@@ -113,7 +115,10 @@ def test_a_swap_under_load_reaches_every_worker_and_leaves_no_stale_series(pilot
     second = registry._client.create_model_version(registry.name, first.source, first.run_id, dict(first.tags))
     with serving(pilot_copy, WEB_CONCURRENCY=str(WORKERS)) as service, load(service) as answers:
         until_there_are(service, WORKERS)
-        registry._client.set_registered_model_alias(registry.name, "champion", second.version)
+        version = registry.version(str(second.version))
+        assert version is not None
+        with Store(pilot_copy.store) as store:
+            promote(store, registry, version, reconcile(store, registry), "ada", "for the test")
         deadline = time.monotonic() + 120
         while total(told(service), "groundwork_model_info", "'version', '1'"):
             assert time.monotonic() < deadline, service.complaints()
