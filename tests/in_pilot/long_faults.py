@@ -22,8 +22,9 @@ from groundwork.snapshots import Snapshots
 from groundwork.store import Store
 from groundwork.windows import window_of
 from serving import Service, closed, load, serving
-from test_store import Postgres, postgres  # noqa: F401 - the fixture
 from use_case import decision
+
+from conftest import Postgres
 
 
 def logged(settings: Settings) -> set[str]:
@@ -106,8 +107,7 @@ def failures(service: Service) -> float:
 
 
 def test_a_database_that_goes_and_comes_back_costs_refusals_and_no_prediction(
-    pilot_copy: Settings,
-    postgres: Postgres,  # noqa: F811
+    pilot_copy: Settings, postgres: Postgres
 ) -> None:
     import psycopg
 
