@@ -96,11 +96,11 @@ ODD = [
 
 @pytest.mark.parametrize("start", range(len(ODD)))
 def test_odd_texts_arrive_as_they_were_typed(render: Callable[..., Path], start: int) -> None:
-    """Seven texts at a time, each in every question in turn."""
-    odd = (ODD + ODD)[start : start + 7]
+    """Eight texts at a time, each in every question in turn."""
+    odd = (ODD + ODD)[start : start + 8]
+    people = dict(zip(("sponsor", "decision", "data", "model", "service"), odd[3:], strict=True))
     answers = dict(zip(("project_name", "decision", "without_model"), odd, strict=False)) | {
-        f"{part}_owner": f"{name} @{part}"
-        for part, name in zip(("decision", "data", "model", "service"), odd[3:], strict=True)
+        part if part == "sponsor" else f"{part}_owner": f"{name} @{part}" for part, name in people.items()
     }
     project = render(**answers)
 
@@ -111,10 +111,7 @@ def test_odd_texts_arrive_as_they_were_typed(render: Callable[..., Path], start:
     assert pyproject["project"]["description"] == odd[0]
     accountable = yaml.safe_load((project / "OWNERS").read_text(encoding="utf-8"))["accountable"]
     accountable["data"] = accountable["data"]["flights"]
-    assert accountable == {
-        part: {"name": name, "handle": part}
-        for part, name in zip(("decision", "data", "model", "service"), odd[3:], strict=True)
-    }
+    assert accountable == {part: {"name": name, "handle": part} for part, name in people.items()}
     kept = yaml.safe_load((project / ".copier-answers.yml").read_text(encoding="utf-8"))
     assert kept.items() >= answers.items()
     readme = (project / "README.md").read_text(encoding="utf-8")

@@ -1,15 +1,29 @@
 """`charter.yaml`: the decision the pilot serves, what it is worth, and the lines it is measured against."""
 
-from datetime import date
-from typing import Annotated, Any, Literal
+from datetime import date, timedelta
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, FiniteFloat, PositiveInt, WithJsonSchema
+from pydantic import BeforeValidator, Field, FiniteFloat, PositiveInt, WithJsonSchema, model_validator
 
 from groundwork.documents import UNANSWERED, Document, Part
 
 Text = Annotated[str, Field(min_length=3)]
 Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,62}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
+Open = Literal["TBD"]  # not answered yet
+
+
+def _day_or_open(value: Any) -> Any:
+    if isinstance(value, date) or value == UNANSWERED:
+        return value
+    raise ValueError(f"must be a day as YYYY-MM-DD, or {UNANSWERED}")
+
+
+DayOrOpen = Annotated[
+    date | str,
+    BeforeValidator(_day_or_open),
+    WithJsonSchema({"anyOf": [{"type": "string", "format": "date"}, {"const": UNANSWERED}]}),
+]
 
 
 class Metadata(Part):
@@ -17,9 +31,20 @@ class Metadata(Part):
     title: Text = Field(description="The pilot's name as the team says it.")
 
 
+class Override(Part):
+    how: Text = Field(default="TBD", description="How a person decides otherwise than the model.")
+    who: Text = Field(default="TBD", description="Who may.")
+
+
 class Decision(Part):
     statement: Text = Field(description="The operating decision, as the question somebody answers.")
     without_model: Text = Field(description="What is done today, without the model.")
+    decider: Text = Field(default="TBD", description="Whose decision it is, by job.")
+    cadence: Text = Field(default="TBD", description="How often it is taken.")
+    volume_per_month: PositiveInt | Open = Field(default="TBD", description="How many such decisions in a month.")
+    actions: tuple[str, ...] = Field(default=(), strict=False, description="What can be decided.")
+    override: Override = Override()
+    changed_work: Text = Field(default="TBD", description="Whose work changes, and how.")
 
 
 class Value(Part):
@@ -46,33 +71,142 @@ class Monitoring(Part):
     min_rows: PositiveInt = Field(description="With fewer predictions in the window, drift is unknown.")
 
 
+class Range(Part):
+    """A figure that nobody knows exactly: the lowest and highest believable, the best guess, and where it is from."""
+
+    low: FiniteFloat | Open = "TBD"
+    base: FiniteFloat | Open = "TBD"
+    high: FiniteFloat | Open = "TBD"
+    source: Text = "TBD"
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        figures = [each for each in (self.low, self.base, self.high) if not isinstance(each, str)]
+        if figures != sorted(figures):
+            raise ValueError(f"low, base and high must not fall, found {', '.join(map(str, figures))}")
+        return self
+
+
+class Baseline(Part):
+    value: FiniteFloat | Open = "TBD"
+    source: Text = "TBD"
+    measured_on: DayOrOpen = "TBD"
+
+
+class Target(Part):
+    value: FiniteFloat | Open = "TBD"
+    smallest_worthwhile: FiniteFloat | Open = "TBD"
+
+
+class Costs(Part):
+    build: Range = Range()
+    run_per_month: Range = Range()
+    people_per_month: Range = Range()
+
+
+class Attribution(Part):
+    design: Literal["randomised", "stepped-rollout", "matched", "before-after", "none", "TBD"] = Field(
+        default="TBD", description="How it will be shown that the effect is the model's."
+    )
+    how: Text = "TBD"
+
+
+class BusinessCase(Part):
+    """What it is worth and costs. Return and break-even are computed from it, see returns.py."""
+
+    metric: Text = Field(default="TBD", description="What is counted per 1,000 decisions, such as calls that sold.")
+    baseline: Baseline = Field(default=Baseline(), description="The metric without the model, as measured.")
+    target: Target = Field(default=Target(), description="The metric with it.")
+    value_per_unit: Range = Field(default=Range(), description="Money that one more of the metric brings.")
+    costs: Costs = Costs()
+    horizon_months: PositiveInt = 12
+    attribution: Attribution = Attribution()
+
+
+class PromQL(Part):
+    promql: Text = Field(description="An expression that gives one number.")
+
+
+class SQL(Part):
+    sql: Text = Field(description="A query over the prediction log and outcomes: value, and the number of samples.")
+
+
+class Check(Part):
+    check: Text = Field(description="The id of one of the scorecard's checks.")
+
+
+class Attestation(Part):
+    attestation: Text = Field(description="What a person states, in attestations.yaml, with date and name.")
+
+
 class Criterion(Part):
+    """One line: `measure op threshold`. With fewer samples than `min_samples` nobody knows."""
+
     id: Slug
     question: Text
-    measure: Literal["gain_per_1000"]
-    op: Literal[">=", "<="]
+    measure: Literal["gain_per_1000"] | PromQL | SQL | Check | Attestation
+    op: Literal[">=", "<=", ">", "<"]
     threshold: FiniteFloat
+    window: str = Field(default="30d", pattern=r"^[1-9]\d*d$", description="The days it looks back on.")
+    min_samples: PositiveInt = 1
+    level: Literal["must", "should"] = "must"
+    owner: Text = Field(default="TBD", description="The handle of who answers for it.")
+
+    def met_by(self, value: float) -> bool:
+        """Whether the value lies on the right side of the line; NaN never does."""
+        return {
+            ">=": value >= self.threshold,
+            "<=": value <= self.threshold,
+            ">": value > self.threshold,
+            "<": value < self.threshold,
+        }[self.op]
 
 
 class ReadyToScale(Part):
     criteria: tuple[Criterion, ...] = Field(min_length=1, strict=False)
 
+    @model_validator(mode="after")
+    def _can_block(self) -> Self:
+        if not any(criterion.level == "must" for criterion in self.criteria):
+            raise ValueError("at least one criterion must have the level must, or nothing keeps the pilot from scaling")
+        return self
 
-def _day_or_open(value: Any) -> Any:
-    if isinstance(value, date) or value == UNANSWERED:
-        return value
-    raise ValueError(f"must be a day as YYYY-MM-DD, or {UNANSWERED}")
 
-
-DayOrOpen = Annotated[
-    date | str,
-    BeforeValidator(_day_or_open),
-    WithJsonSchema({"anyOf": [{"type": "string", "format": "date"}, {"const": UNANSWERED}]}),
-]
+class Milestone(Part):
+    outcome: Text
+    owner: Text
+    evidence: Text
 
 
 class Plan(Part):
     day0: DayOrOpen = Field(description="The day the pilot starts.")
+    day30: tuple[Milestone, ...] = Field(default=(), strict=False)
+    day60: tuple[Milestone, ...] = Field(default=(), strict=False)
+    day90: tuple[Milestone, ...] = Field(default=(), strict=False)
+    deciders: tuple[str, ...] = Field(default=(), strict=False, description="Handles of those who decide on day 90.")
+    extension_days: PositiveInt = Field(default=30, description="By how much day 90 moves if it is extended, once.")
+
+    def day(self, number: int) -> date | None:
+        """The date of day `number`; None while day 0 is open."""
+        return self.day0 + timedelta(days=number) if isinstance(self.day0, date) else None
+
+
+class Seal(Part):
+    """The criteria as they stood on a day. The first one locks them; each later one is an amendment."""
+
+    on: date
+    by: Text
+    approved_by: Text | None = Field(default=None, description="The second person, of an amendment.")
+    reason: Text
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Of both lists of criteria.")
+
+
+class Roadmap(Part):
+    """What comes after day 90: a product, not a project."""
+
+    retraining: Text = Field(default="TBD", description="How often it is trained anew.")
+    next_improvement: Text = "TBD"
+    retirement: Text = Field(default="TBD", description="When it is taken out of service for good.")
 
 
 class Charter(Document):
@@ -83,7 +217,20 @@ class Charter(Document):
     metadata: Metadata
     decision: Decision
     value: Value
+    business_case: BusinessCase = BusinessCase()
     gate: Gate
     monitoring: Monitoring
     ready_to_scale: ReadyToScale
+    stop_criteria: tuple[Criterion, ...] = Field(default=(), strict=False)
     plan: Plan
+    roadmap: Roadmap = Roadmap()
+    seals: tuple[Seal, ...] = Field(
+        default=(), strict=False, description="Written by `groundwork charter`, at the end of the file; never edited."
+    )
+
+    @model_validator(mode="after")
+    def _names_each_line_once(self) -> Self:
+        ids = [criterion.id for criterion in (*self.ready_to_scale.criteria, *self.stop_criteria)]
+        if repeated := sorted({each for each in ids if ids.count(each) > 1}):
+            raise ValueError(f"the criterion {', '.join(repeated)} stands twice")
+        return self

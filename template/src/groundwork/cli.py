@@ -17,7 +17,7 @@ import time
 import urllib.request
 import warnings
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from groundwork.pipeline.train import Trained
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+charter_app = typer.Typer(help="Seal the line at which the pilot is scaled or stopped.", no_args_is_help=True)
+app.add_typer(charter_app, name="charter")
 console = Console(highlight=False)
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])]
 
@@ -100,7 +102,12 @@ def step(name: str) -> Iterator[list[str]]:
 
 @app.command()
 def check(as_json: Json = False) -> None:
-    """Validate charter.yaml, contract.yaml and OWNERS, and list what is still to be answered."""
+    """Validate charter.yaml, contract.yaml and OWNERS, and list what is still to be answered.
+
+    Exit 1 if one is not valid, or criteria were changed behind their seal.
+    """
+    from groundwork import sealing
+
     with pilot() as settings:
         documents = {"charter.yaml": settings.charter, "contract.yaml": settings.contract, "OWNERS": settings.owners}
         still_open = {name: list(unanswered(document)) for name, document in documents.items()}
@@ -108,7 +115,33 @@ def check(as_json: Json = False) -> None:
             console.print(f"[green]✓[/] {name} is valid")
             for path in paths:
                 console.print(f"  [yellow]{path} is still TBD[/]")
+        if broken := sealing.findings(settings.home):
+            raise sealing.SealError("charter.yaml: " + "\n".join(broken))
         _print_json({"valid": True, "tbd": still_open})
+
+
+@charter_app.command("lock")
+def charter_lock(by: Annotated[str, typer.Option(help="Your handle in OWNERS.")]) -> None:
+    """Seal the criteria, before the first model goes live: from now on they are changed by amendment only."""
+    from groundwork import sealing
+
+    with pilot() as settings:
+        seal = sealing.lock(settings.home, settings.owners, by, date.today())
+        console.print(f"[green]✓[/] the criteria are sealed as of {seal.on}; commit charter.yaml", soft_wrap=True)
+
+
+@charter_app.command("amend")
+def charter_amend(
+    by: Annotated[str, typer.Option(help="Your handle in OWNERS.")],
+    approved_by: Annotated[str, typer.Option(help="The handle of a second person.")],
+    why: Annotated[str, typer.Option(help="The reason, kept in the file.")],
+) -> None:
+    """Seal the criteria as they stand in charter.yaml now, after the lock: with a reason and a second person."""
+    from groundwork import sealing
+
+    with pilot() as settings:
+        seal = sealing.amend(settings.home, settings.owners, by, approved_by, why, date.today())
+        console.print(f"[green]✓[/] the criteria are amended as of {seal.on}; commit charter.yaml", soft_wrap=True)
 
 
 @app.command()
@@ -446,6 +479,7 @@ def _scale_line(settings: Settings, gain_per_1000: float) -> list[str]:
         f"ready to scale ({criterion.id}): {criterion.op} {criterion.threshold:,.0f} {currency} per 1,000 decisions "
         f"more than without the model; on past data it is {gain_per_1000:,.0f}"
         for criterion in settings.charter.ready_to_scale.criteria
+        if criterion.measure == "gain_per_1000"
     ]
 
 

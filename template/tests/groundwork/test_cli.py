@@ -51,6 +51,19 @@ def test_an_invalid_document_ends_a_command_with_its_message(
     assert "Traceback" not in done.stdout + done.stderr
 
 
+def test_a_line_moved_behind_its_seal_fails_the_check(new_pilot: Settings, set_in: Callable) -> None:
+    assert groundwork("charter", "lock", "--by", "ada").returncode == 0
+    assert groundwork("check").returncode == 0
+    set_in(new_pilot.home / "charter.yaml", "readyToScale.criteria.0.threshold", 1)
+    done = groundwork("check")
+    assert done.returncode == 1
+    assert "the criteria differ from those sealed on" in done.stderr
+    amend = ("charter", "amend", "--by", "ada", "--why", "Measured anew.")
+    assert "takes a second person" in groundwork(*amend, "--approved-by", "ada").stderr
+    assert groundwork(*amend, "--approved-by", "grace").returncode == 0
+    assert groundwork("check").returncode == 0
+
+
 def test_it_works_in_a_folder_of_the_pilot_and_nowhere_else(new_pilot: Settings, tmp_path: Path) -> None:
     inside = new_pilot.home / "docs"
     inside.mkdir()

@@ -1,0 +1,127 @@
+"""The criteria are sealed, amended by two, and found out when somebody moves them in silence, on a real git history."""
+
+import subprocess
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from groundwork import sealing
+from groundwork.sealing import SealError
+from groundwork.settings import Settings
+
+DAY = date(2026, 11, 23)
+THRESHOLD = "readyToScale.criteria.0.threshold"
+
+
+@pytest.fixture
+def home(new_pilot: Settings) -> Path:
+    _git(new_pilot.home, "init", "--quiet")
+    _commit(new_pilot.home)
+    return new_pilot.home
+
+
+def _git(home: Path, *arguments: str) -> None:
+    subprocess.run(["git", "-c", "user.name=Ada", "-c", "user.email=ada@example.com", *arguments], cwd=home, check=True)
+
+
+def _commit(home: Path) -> None:
+    _git(home, "add", "charter.yaml")
+    _git(home, "commit", "--quiet", "--message", "A change")
+
+
+def _lock(home: Path) -> None:
+    sealing.lock(home, Settings().owners, "ada", DAY)
+    _commit(home)
+
+
+def test_criteria_may_change_as_long_as_nobody_locked_them(home: Path, set_in: Callable) -> None:
+    set_in(home / "charter.yaml", THRESHOLD, 1)
+    _commit(home)
+    _lock(home)
+    assert sealing.findings(home) == []
+
+
+def test_a_lock_keeps_the_document_and_its_comments(home: Path) -> None:
+    file = home / "charter.yaml"
+    file.write_text("# Agreed in the kick-off.\n" + file.read_text(encoding="utf-8"), encoding="utf-8")
+    before = file.read_text(encoding="utf-8")
+    _lock(home)
+    assert file.read_text(encoding="utf-8").startswith(before)
+    assert sealing.findings(home) == []
+    [seal] = Settings().charter.seals
+    assert (seal.by, seal.on) == ("ada", DAY)
+
+
+def test_it_is_locked_once_and_by_somebody_known(home: Path) -> None:
+    with pytest.raises(SealError, match="mallory: not in OWNERS"):
+        sealing.lock(home, Settings().owners, "mallory", DAY)
+    _lock(home)
+    with pytest.raises(SealError, match="locked on 2026-11-23 by ada: a change is an amendment"):
+        sealing.lock(home, Settings().owners, "ada", DAY)
+
+
+def test_a_change_after_the_lock_is_found_until_it_is_amended(home: Path, set_in: Callable) -> None:
+    _lock(home)
+    set_in(home / "charter.yaml", THRESHOLD, 1)
+    assert any("the criteria differ from those sealed on 2026-11-23 by ada" in each for each in sealing.findings(home))
+    sealing.amend(home, Settings().owners, "ada", "grace", "The baseline was measured anew.", DAY)
+    _commit(home)
+    assert sealing.findings(home) == []
+    assert [seal.approved_by for seal in Settings().charter.seals] == [None, "grace"]
+    set_in(home / "charter.yaml", THRESHOLD, 2)
+    sealing.amend(home, Settings().owners, "grace", "emmy", "Once more.", DAY)
+    assert sealing.findings(home) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "approved_by", "why_not"),
+    [
+        (False, "grace", "are as they were sealed"),
+        (True, "ada", "takes a second person"),
+        (True, "eve", "not in OWNERS"),
+    ],
+)
+def test_an_amendment_needs_a_change_and_a_second_person(
+    changed: bool, approved_by: str, why_not: str, home: Path, set_in: Callable
+) -> None:
+    _lock(home)
+    if changed:
+        set_in(home / "charter.yaml", THRESHOLD, 1)
+    before = (home / "charter.yaml").read_bytes()
+    with pytest.raises(SealError, match=why_not):
+        sealing.amend(home, Settings().owners, "ada", approved_by, "Because.", DAY)
+    assert (home / "charter.yaml").read_bytes() == before
+
+
+def test_a_change_that_was_committed_and_taken_back_is_found(home: Path, set_in: Callable) -> None:
+    _lock(home)
+    sealed = (home / "charter.yaml").read_bytes()
+    set_in(home / "charter.yaml", THRESHOLD, 1)
+    _commit(home)
+    (home / "charter.yaml").write_bytes(sealed)
+    _commit(home)
+    [finding] = sealing.findings(home)
+    assert finding.endswith("changed the criteria without an amendment")
+
+
+def test_a_forged_seal_is_found(home: Path, set_in: Callable) -> None:
+    """Somebody moves the line and writes the digest that fits it into the seal."""
+    _lock(home)
+    set_in(home / "charter.yaml", THRESHOLD, 1)
+    _, digest = sealing._read(home)
+    set_in(home / "charter.yaml", "seals.0.sha256", digest)
+    [finding] = sealing.findings(home)
+    assert "holds a seal that charter.yaml no longer has" in finding
+
+
+def test_seals_that_are_not_last_in_the_file_are_left_alone(home: Path, set_in: Callable) -> None:
+    _lock(home)
+    set_in(home / "charter.yaml", THRESHOLD, 1)
+    file = home / "charter.yaml"
+    file.write_text(file.read_text(encoding="utf-8") + "roadmap: {retraining: monthly}\n", encoding="utf-8")
+    before = file.read_bytes()
+    with pytest.raises(SealError, match="move `seals:` to the end of the file"):
+        sealing.amend(home, Settings().owners, "ada", "grace", "Because.", DAY)
+    assert file.read_bytes() == before
