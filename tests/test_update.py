@@ -25,6 +25,7 @@ YOURS = [
     "charter.yaml",
     "contract.yaml",
     "OWNERS",
+    "docs/data-dictionary.md",
     "src/use_case/source.py",
     "src/use_case/model.py",
     "tests/use_case/test_model.py",

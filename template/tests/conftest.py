@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from groundwork import dictionary
+from groundwork.contract import Contract
 from groundwork.settings import QUIET, Settings
 
 PROJECT = Path(__file__).parents[1]
@@ -93,6 +95,7 @@ def write_pilot(home: Path, flights: Path) -> None:
     (home / "charter.yaml").write_text(yaml.safe_dump(charter | CHARTER, sort_keys=False), encoding="utf-8")
     shutil.copy(PROJECT / "contract.yaml", home)
     (home / "OWNERS").write_text(OWNERS, encoding="utf-8")
+    dictionary.write(home, Contract.load(home / "contract.yaml"))
 
 
 def enter(home: Path, patch: pytest.MonkeyPatch) -> Settings:

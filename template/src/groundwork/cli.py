@@ -27,6 +27,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from groundwork import dictionary
+from groundwork.compatibility import check_version
 from groundwork.documents import unanswered
 from groundwork.errors import GroundworkError
 from groundwork.settings import Settings
@@ -104,7 +106,8 @@ def step(name: str) -> Iterator[list[str]]:
 def check(as_json: Json = False) -> None:
     """Validate charter.yaml, contract.yaml and OWNERS, and list what is still to be answered.
 
-    Exit 1 if one is not valid, or criteria were changed behind their seal.
+    Exit 1 if one is not valid, criteria were changed behind their seal, the contract breaks the one released last, or
+    the data dictionary says something else than the contract.
     """
     from groundwork import sealing
 
@@ -117,6 +120,9 @@ def check(as_json: Json = False) -> None:
                 console.print(f"  [yellow]{path} is still TBD[/]")
         if broken := sealing.findings(settings.home):
             raise sealing.SealError("charter.yaml: " + "\n".join(broken))
+        console.print(f"[green]✓[/] {escape(check_version(settings.home, settings.contract))}", soft_wrap=True)
+        dictionary.check(settings.home, settings.contract)
+        console.print(f"[green]✓[/] {dictionary.PAGE} says what contract.yaml says")
         _print_json({"valid": True, "tbd": still_open})
 
 
@@ -142,6 +148,13 @@ def charter_amend(
     with pilot() as settings:
         seal = sealing.amend(settings.home, settings.owners, by, approved_by, why, date.today())
         console.print(f"[green]✓[/] the criteria are amended as of {seal.on}; commit charter.yaml", soft_wrap=True)
+
+
+@app.command("dictionary")
+def write_dictionary() -> None:
+    """Write docs/data-dictionary.md anew from contract.yaml."""
+    with pilot() as settings:
+        console.print(f"[green]✓[/] {dictionary.write(settings.home, settings.contract)}", soft_wrap=True)
 
 
 @app.command()

@@ -21,6 +21,9 @@ LogicalType = Literal["string", "integer", "number", "boolean", "timestamp"]
 
 ROLES = ("event_time", "outcome", "feature")
 
+SENSITIVE = frozenset({"confidential", "restricted", "sensitive", "pii"})
+PLACES = ("features", "log", "reports")  # where a sensitive column may go only if the contract allows it
+
 
 class StandardPart(Part):
     """A part of the standard's document; the keys in `unread` are the standard's, and carry no rule."""
@@ -176,19 +179,21 @@ class ServiceLevel(StandardPart):
         return timedelta(**{units[self.unit]: self.value})
 
 
-class CustomProperty(Part):
+class CustomProperty(StandardPart):
+    unread = frozenset({"id"})
+
     property: str
     value: Any
+    description: str = ""
 
 
 class Column(StandardPart):
     """One column: its type, its limits, and the part it plays."""
 
-    unread = (StandardPart.unread - {"tags"}) | {
+    unread = (StandardPart.unread - {"tags", "customProperties"}) | {
         "physicalName",
         "physicalType",
         "primaryKeyPosition",
-        "classification",
         "criticalDataElement",
         "encryptedName",
         "transformSourceObjects",
@@ -197,6 +202,7 @@ class Column(StandardPart):
     }
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    business_name: str | None = None
     description: str
     logical_type: LogicalType
     logical_type_options: Options = Options()
@@ -206,6 +212,36 @@ class Column(StandardPart):
     tags: tuple[str, ...] = Field(default=(), strict=False)
     examples: tuple[Any, ...] = Field(min_length=1, strict=False, description="One that may be sent as it is.")
     quality: tuple[ColumnQuality, ...] = Field(default=(), strict=False)
+    classification: str | None = None
+    custom_properties: tuple[CustomProperty, ...] = Field(default=(), strict=False)
+
+    @model_validator(mode="after")
+    def _is_allowed_with_a_reason(self) -> Self:
+        for custom in self.custom_properties:
+            if custom.property != "allowedIn":
+                continue
+            if not self.sensitive:
+                raise ValueError(f"allowedIn is for a column whose classification is {_one_of(sorted(SENSITIVE))}")
+            if not isinstance(custom.value, list) or not set(custom.value) <= set(PLACES):
+                raise ValueError(f"allowedIn must be a list of {', '.join(PLACES)}, found {custom.value!r}")
+            if len(custom.description) < 3:
+                raise ValueError("allowedIn needs the reason as its description")
+        for role, place in (("feature", "features"), ("event_time", "log")):
+            if self.plays(role) and not self.may_be_in(place):
+                raise ValueError(self._refused(f"have the tag {role}", place))
+        if self.primary_key and not self.may_be_in("log"):
+            raise ValueError(self._refused("be the primaryKey, which stands in the prediction log", "log"))
+        if self.plays("subject") and not self.may_be_in("log"):
+            raise ValueError(
+                self._refused("have the tag subject: erasing would not find it in the prediction log", "log")
+            )
+        return self
+
+    def _refused(self, what: str, place: str) -> str:
+        return (
+            f"{self.name} is {self.classification}, so it cannot {what}, unless its customProperties have allowedIn "
+            f"with {place}, and the reason as its description"
+        )
 
     @model_validator(mode="after")
     def _limits_fit_the_type(self) -> Self:
@@ -237,12 +273,27 @@ class Column(StandardPart):
         return next((rule.arguments.valid_values for rule in self.quality if rule.arguments), ())
 
     @property
+    def numeric(self) -> bool:
+        """Whether its drift is that of numbers; the tag `categorical` is for numbers that only tell things apart."""
+        return self.kind == "number" and "categorical" not in self.tags
+
+    @property
     def kind(self) -> str:
         """The type as SQL and statistics see it: an integer is a number."""
         return "number" if self.logical_type == "integer" else self.logical_type
 
+    @property
+    def sensitive(self) -> bool:
+        """Whether its classification keeps it out of what it is not explicitly allowed in."""
+        return (self.classification or "").lower() in SENSITIVE
+
+    def may_be_in(self, place: str) -> bool:
+        """Whether its values may go there: features, log or reports."""
+        allowed = [custom.value for custom in self.custom_properties if custom.property == "allowedIn"]
+        return not self.sensitive or any(place in places for places in allowed)
+
     def plays(self, role: str) -> bool:
-        """Whether the column plays this role: event_time, outcome or feature."""
+        """Whether the column plays this role: event_time, outcome, feature or subject."""
         return role in self.tags
 
 
@@ -256,6 +307,7 @@ class Dataset(StandardPart):
     }
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    description: str | None = None
     logical_type: Literal["object"] = "object"
     columns: tuple[Column, ...] = Field(alias="properties", min_length=1, strict=False)
     custom_properties: tuple[CustomProperty, ...] = Field(default=(), strict=False)
@@ -283,6 +335,10 @@ class Dataset(StandardPart):
                 raise ValueError(f"the {name} must be a {wanted}, {column.name} is a {column.logical_type}")
         if mixed := [column.name for column in self.columns if sum(map(column.plays, ROLES)) > 1]:
             raise ValueError(f"{', '.join(mixed)} can play one part only: {', '.join(ROLES)}")
+        if len(self.playing("subject")) > 1:
+            raise ValueError("one property at most may have the tag subject")
+        if self.subject.logical_type not in ("string", "integer") or self.subject == self.outcome:
+            raise ValueError(f"the subject must be a string or an integer, and not the outcome: {self.subject.name}")
         if self.key.logical_type != "string":
             raise ValueError(f"the primaryKey must be a string, {self.key.name} is a {self.key.logical_type}")
         if any(column.logical_type == "timestamp" for column in self.features):
@@ -325,6 +381,21 @@ class Dataset(StandardPart):
     def requested(self) -> list[Column]:
         """What a request carries: everything but the outcome."""
         return [column for column in self.columns if not column.plays("outcome")]
+
+    @property
+    def logged(self) -> list[Column]:
+        """What of a request the prediction log keeps."""
+        return [column for column in self.requested if column.may_be_in("log")]
+
+    @property
+    def reported(self) -> list[Column]:
+        """The features whose drift is measured: what may be logged, and shown in a report."""
+        return [column for column in self.features if column.may_be_in("log") and column.may_be_in("reports")]
+
+    @property
+    def subject(self) -> Column:
+        """Whose row it is: what can be erased on request. The key, unless a column has the tag subject."""
+        return next(iter(self.playing("subject")), self.key)
 
     @property
     def row_rules(self) -> list[Rule]:
@@ -379,6 +450,7 @@ class Contract(StandardPart, Document):
     kind: Literal["DataContract"]
     id: str
     name: str | None = None
+    description: dict[str, Any] | str = ""
     version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
     status: Literal["proposed", "draft", "active", "deprecated", "retired"]
     datasets: tuple[Dataset, ...] = Field(alias="schema", min_length=1, max_length=1, strict=False)
@@ -407,3 +479,7 @@ class Contract(StandardPart, Document):
     def dataset(self) -> Dataset:
         """The data set that the pilot reads."""
         return self.datasets[0]
+
+
+def _one_of(names: list[str]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"

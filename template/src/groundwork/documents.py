@@ -25,17 +25,26 @@ class Document(Part):
     def load(cls, path: Path) -> Self:
         """Read and validate the file. Raises DocumentError with one line per mistake."""
         try:
-            content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+            text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
             raise DocumentError(f"{path.name}: there is no such file in {path.parent}") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
             raise DocumentError(f"{path.name}: not valid YAML: {' '.join(str(error).split())}") from None
+        return cls.parse(text, path.name)
+
+    @classmethod
+    def parse(cls, text: str, name: str) -> Self:
+        """Validate the text of a document. Raises DocumentError with one line per mistake, each with the name."""
+        try:
+            content = yaml.load(text, Loader=_UniqueKeys)
+        except yaml.YAMLError as error:
+            raise DocumentError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from None
         try:
             return cls.model_validate(content)
         except ValidationError as error:
             mistakes = error.errors()
             lines = [
-                f"{path.name}: {_dotted(mistake['loc'])}: {_expectation(mistake)}"
+                f"{name}: {_dotted(mistake['loc'])}: {_expectation(mistake)}"
                 for mistake in mistakes
                 # A list is called too short when its items were refused: those are the mistakes.
                 if not (mistake["type"] == "too_short" and any(_inside(other, mistake) for other in mistakes))

@@ -121,13 +121,13 @@ def _kind(node: exp.Expression, kinds: Mapping[str, Kind], in_figure: bool) -> K
         return "number"
     if kind in _COMPARISONS or isinstance(node, exp.Between | exp.In):
         operands = [node.this, *(node.args.get(name) for name in ("expression", "low", "high")), *node.expressions]
-        found = {of(operand) for operand in operands if operand is not None}
+        compared = {of(operand) for operand in operands if operand is not None}
         if node.args.get("query") or (
             isinstance(node, exp.In) and any(each.find(exp.Column) for each in node.expressions)
         ):
             raise ValueError(f"{node.sql()} is not understood: IN takes a list of values")
-        if len(found) > 1:
-            raise ValueError(f"{node.sql()} compares what cannot be compared: {', '.join(sorted(found))}")
+        if len(compared) > 1:
+            raise ValueError(f"{node.sql()} compares what cannot be compared: {', '.join(sorted(compared))}")
         return "boolean"
     if isinstance(node, exp.And | exp.Or):
         of(node.this, "boolean")

@@ -40,6 +40,33 @@ def test_check_accepts_the_documents_and_lists_what_is_open(new_pilot: Settings,
     assert not any(path.startswith(("approvers", "accountable.data", "value")) for path in still_open)
 
 
+def test_check_fails_where_the_dictionary_says_something_else(new_pilot: Settings, set_in: Callable) -> None:
+    set_in(new_pilot.home / "contract.yaml", "schema.0.properties.2.description", "The airline | its code.")
+    done = groundwork("check")
+    assert done.returncode == 1
+    assert "docs/data-dictionary.md: does not say what contract.yaml says: run `groundwork dictionary`" in done.stderr
+    assert groundwork("dictionary").returncode == 0
+    page = (new_pilot.home / "docs/data-dictionary.md").read_text(encoding="utf-8")
+    assert "| `carrier` | The airline \\| its code. | text; written as `^[0-9A-Z]{2}$`; always there | B6 |" in page
+    assert "docs/data-dictionary.md says what contract.yaml says" in groundwork("check").stdout
+    (new_pilot.home / "docs/data-dictionary.md").unlink()
+    assert groundwork("check").returncode == 1
+
+
+def test_check_fails_where_the_contract_breaks_the_last_one(new_pilot: Settings, set_in: Callable) -> None:
+    git = ["git", "-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
+    for arguments in (["init", "-q"], ["add", "contract.yaml"], ["commit", "-qm", "The contract."]):
+        subprocess.run([*git, *arguments], cwd=new_pilot.home, check=True)
+    set_in(new_pilot.home / "contract.yaml", "schema.0.properties.5.logicalTypeOptions.maximum", 600)
+    done = groundwork("check")
+    assert done.returncode == 1
+    assert "✗ contract.yaml: version 1.0.0 breaks what version 1.0.0 at the last commit promised:\n" in done.stderr
+    assert "  distance_miles: maximum 6000 is now 600\n" in done.stderr
+    set_in(new_pilot.home / "contract.yaml", "version", "2.0.0")
+    assert groundwork("dictionary").returncode == 0
+    assert "contract.yaml begins a new series" in groundwork("check").stdout
+
+
 @pytest.mark.parametrize("command", ["check", "serve", "status"])
 def test_an_invalid_document_ends_a_command_with_its_message(
     command: str, new_pilot: Settings, set_in: Callable
@@ -66,7 +93,6 @@ def test_a_line_moved_behind_its_seal_fails_the_check(new_pilot: Settings, set_i
 
 def test_it_works_in_a_folder_of_the_pilot_and_nowhere_else(new_pilot: Settings, tmp_path: Path) -> None:
     inside = new_pilot.home / "docs"
-    inside.mkdir()
     environment = {name: value for name, value in os.environ.items() if name != "GROUNDWORK_HOME"}
     command = [sys.executable, "-m", "groundwork.cli", "check"]
     for folder, code in ((inside, 0), (tmp_path, 1)):

@@ -227,7 +227,7 @@ def test_keys_of_the_standard_that_carry_no_rule_are_left_alone(tmp_path: Path) 
     content = yaml.safe_load(CONTRACT)
     content |= {"tenant": "us", "team": [{"username": "ada"}], "slaProperties": [], "tags": ["pilot"]}
     content["schema"][0] |= {"physicalName": "t_visits", "businessName": "Visits"}
-    content["schema"][0]["properties"][2] |= {"classification": "internal", "physicalType": "int4"}
+    content["schema"][0]["properties"][2] |= {"physicalType": "int4", "transformLogic": "now() - born"}
     assert load(tmp_path, "contract.yaml", yaml.safe_dump(content)) == load(tmp_path, "contract.yaml", CONTRACT)
 
 

@@ -5,6 +5,7 @@ Wasserstein distance in standard deviations for numbers, the Jensen-Shannon dist
 drift, so one threshold reads the same way for all.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,11 +35,13 @@ class Measured:
         return len(self.drifted) / len(self.distances)
 
 
-def measure(reference: pd.DataFrame, current: pd.DataFrame, limits: Monitoring, report: Path) -> Measured:
+def measure(
+    reference: pd.DataFrame, current: pd.DataFrame, numeric: Collection[str], limits: Monitoring, report: Path
+) -> Measured:
     """Compare two frames column by column and write the report as an HTML page.
 
-    Numeric columns are numbers, all others categories. Raises DriftUnknown when there are too few rows, or a column
-    is missing or empty on either side: Evidently would leave such a column out and report no drift.
+    The columns in `numeric` are numbers, all others categories. Raises DriftUnknown when there are too few rows, or a
+    column is missing or empty on either side: Evidently would leave such a column out and report no drift.
     """
     for side, frame in (("the training window", reference), ("the logged predictions", current)):
         if len(frame) < limits.min_rows:
@@ -49,7 +52,7 @@ def measure(reference: pd.DataFrame, current: pd.DataFrame, limits: Monitoring, 
         empty = [str(name) for name in frame if frame[name].isna().all()]
         if empty:
             raise DriftUnknown(f"{side}: the column {', '.join(empty)} holds no values")
-    numbers = [name for name in reference if pd.api.types.is_numeric_dtype(reference[name])]
+    numbers = [name for name in reference if name in numeric]
     categories = [name for name in reference if name not in numbers]
     definition = DataDefinition(numerical_columns=numbers, categorical_columns=categories)
     preset = DataDriftPreset(

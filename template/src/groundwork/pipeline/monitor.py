@@ -38,6 +38,7 @@ def check_drift(settings: Settings, store: Store, window: Window) -> Drift:
         found = measure(
             reference_frame(settings, registry, champion),
             logged_frame(logged, settings.contract.dataset),
+            [feature.name for feature in settings.contract.dataset.reported if feature.numeric] + [SCORE],
             settings.charter.monitoring,
             page,
         )
@@ -77,13 +78,14 @@ def reference_frame(settings: Settings, registry: Registry, champion: Version) -
     )
     columns = arrays({each.name: rows[each.name].to_pylist() for each in dataset.features}, dataset.features)
     predictor = registry.predictor(champion)
-    return pd.DataFrame(columns).assign(**{SCORE: predictor.scores(columns)})
+    shown = {feature.name: columns[feature.name] for feature in dataset.reported}
+    return pd.DataFrame(shown).assign(**{SCORE: predictor.scores(columns)})
 
 
 def logged_frame(logged: list[Prediction], dataset: Dataset) -> pd.DataFrame:
     """The features and scores of logged predictions, one row each."""
     records = [msgspec.json.decode(prediction.record) for prediction in logged]
-    present = [feature for feature in dataset.features if any(feature.name in record for record in records)]
+    present = [feature for feature in dataset.reported if any(feature.name in record for record in records)]
     columns = {each.name: [record.get(each.name) for record in records] for each in present}
     return pd.DataFrame(arrays(columns, present)).assign(
         **{SCORE: np.array([each.score for each in logged], dtype=np.float32)}

@@ -42,7 +42,7 @@ def score_window(settings: Settings, store: Store, window: Window) -> Scored:
     columns = {column.name: rows[column.name].to_pylist() for column in dataset.columns}
     scores = registry.predictor(champion).scores(arrays(columns, dataset.features))
     decisions = decision.decide(scores, settings.charter.value.parameters).tolist()
-    names = [column.name for column in dataset.requested]
+    names = [column.name for column in dataset.logged]
     now = utc_text(datetime.now(UTC))
     store.log_predictions(
         [

@@ -34,6 +34,8 @@ class Answerer:
         charter: Charter = settings.charter
         self._dataset: Dataset = settings.contract.dataset
         self._features = self._dataset.features
+        withheld = self._dataset.logged != self._dataset.requested
+        self._logged = [column.name for column in self._dataset.logged] if withheld else None
         self._key = self._dataset.key.name
         self._event_time = self._dataset.event_time.name
         self._model = charter.metadata.name
@@ -132,10 +134,16 @@ class Answerer:
                 version,
                 score,
                 decided,
-                _encoder.encode(record).decode(),
+                self._as_logged(record),
             )
             for row, (record, score, decided) in enumerate(zip(records, values, decisions.tolist(), strict=True))
         ]
+
+    def _as_logged(self, record: Any) -> str:
+        """The record in JSON, without the columns that the contract keeps out of the log."""
+        if self._logged is not None:
+            record = {name: getattr(record, name) for name in self._logged}
+        return _encoder.encode(record).decode()
 
     def _response(self, predictions: list[Prediction]) -> bytes:
         return _encoder.encode(

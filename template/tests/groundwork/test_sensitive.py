@@ -1,0 +1,148 @@
+"""Columns that contract.yaml calls confidential stay where they must: in requests and snapshots, nowhere else."""
+
+import json
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import mlflow
+import msgspec
+import pytest
+
+from groundwork.errors import DocumentError
+from groundwork.pipeline.ingest import ingest
+from groundwork.pipeline.monitor import check_drift
+from groundwork.pipeline.score import score
+from groundwork.pipeline.train import train
+from groundwork.registry import Registry
+from groundwork.service.requests import BadRequest, RequestReader
+from groundwork.settings import Settings
+from groundwork.snapshots import Snapshots
+from groundwork.store import Store
+from groundwork.windows import Window
+from use_case import source
+
+NAME = {
+    "name": "captain",
+    "logicalType": "string",
+    "logicalTypeOptions": {"pattern": "^[A-Z]", "maxLength": 40},
+    "classification": "Confidential",
+    "description": "Who flies.",
+    "examples": ["Amelia Earhart"],
+}
+FEBRUARY = Window(datetime(2013, 2, 1), datetime(2013, 3, 1))
+COLUMNS = "schema.0.properties"
+
+
+def allowed(*places: str, because: str = "Agreed with the works council.") -> dict[str, Any]:
+    return {
+        "classification": "restricted",
+        "customProperties": [{"property": "allowedIn", "value": list(places), "description": because}],
+    }
+
+
+@pytest.fixture
+def with_captain(new_pilot: Settings, set_in: Callable, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A pilot whose rows name a person."""
+    columns = [column.model_dump(by_alias=True, exclude_defaults=True) for column in new_pilot.contract.dataset.columns]
+    set_in(new_pilot.home / "contract.yaml", COLUMNS, json.loads(json.dumps([*columns, NAME])))
+    rows = source.rows
+    monkeypatch.setattr(
+        source, "rows", lambda *window: (found := rows(*window)).mutate(captain="Amelia " + found.flight_id)
+    )
+    return Settings()
+
+
+def test_what_is_confidential_stays_in_requests_and_snapshots(with_captain: Settings, plain_steps: None) -> None:
+    """Not in the prediction log, in the registry, in a report, nor in what is said of a broken request."""
+    ingest.fn()
+    assert train.fn().verdict.promoted
+    score.fn(*FEBRUARY)
+    snapshots = Snapshots(with_captain.snapshots, with_captain.contract.dataset)
+    assert snapshots.read()["captain"][0].as_py().startswith("Amelia ")
+    with Store(with_captain.store) as store:
+        drift = check_drift(with_captain, store, FEBRUARY)
+        records = [json.loads(prediction.record) for prediction in store.predictions(*FEBRUARY)]
+    assert drift.status != "unknown"
+    assert records
+    assert not any("captain" in record for record in records)
+    holding = {
+        path.relative_to(with_captain.data_folder).parts[0]
+        for path in with_captain.data_folder.rglob("*")
+        if path.is_file() and b"Amelia" in path.read_bytes()
+    }
+    assert holding <= {"snapshots"}
+    assert mlflow.search_runs(experiment_names=[Registry(with_captain).name], output_format="list")
+
+
+@pytest.mark.parametrize("value", ["amelia earhart", "Amelia Earhart" * 9, 1937])
+def test_a_refusal_never_repeats_a_value(value: Any, with_captain: Settings) -> None:
+    reader = RequestReader(with_captain.contract, max_records=1)
+    [record] = reader.example["records"]
+    assert record["captain"] == "Amelia Earhart"
+    with pytest.raises(BadRequest) as refused:
+        reader.read(msgspec.json.encode({"records": [record | {"captain": value}]}))
+    assert "captain" in str(refused.value)
+    assert not re.search("earhart|1937", str(refused.value), re.IGNORECASE)
+
+
+@pytest.mark.parametrize(
+    ("column", "changes", "message"),
+    [
+        (2, {"classification": "confidential"}, "carrier is confidential, so it cannot have the tag feature"),
+        (2, {"classification": "PII"}, "carrier is PII, so it cannot have the tag feature"),
+        (
+            2,
+            allowed("log"),
+            "unless its customProperties have allowedIn with features",
+        ),
+        (0, {"classification": "restricted"}, "cannot be the primaryKey, which stands in the prediction log"),
+        (0, allowed("features"), "cannot be the primaryKey"),
+        (2, allowed("features", because=""), "allowedIn needs the reason as its description"),
+        (2, allowed("everywhere"), "allowedIn must be a list of features, log, reports"),
+        (2, allowed("features") | {"classification": "internal"}, "allowedIn is for a column whose classification is"),
+        (11, {"tags": ["subject"]}, "erasing would not find it"),
+    ],
+)
+def test_what_is_confidential_needs_a_reason_to_go_elsewhere(
+    column: int, changes: dict[str, Any], message: str, with_captain: Settings, set_in: Callable
+) -> None:
+    for key, value in changes.items():
+        set_in(with_captain.home / "contract.yaml", f"{COLUMNS}.{column}.{key}", value)
+    with pytest.raises(DocumentError) as refused:
+        Settings().contract  # noqa: B018 - read for its error
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("places", "logged", "reported"),
+    [
+        (["features"], False, False),
+        (["features", "log"], True, False),
+        (["features", "reports"], False, False),
+        (["features", "log", "reports"], True, True),
+    ],
+)
+def test_what_is_allowed_goes_there_and_nowhere_else(
+    places: list[str], logged: bool, reported: bool, new_pilot: Settings, set_in: Callable
+) -> None:
+    for key, value in allowed(*places).items():
+        set_in(new_pilot.home / "contract.yaml", f"{COLUMNS}.2.{key}", value)
+    dataset = Settings().contract.dataset
+    assert "carrier" in dataset.feature_names
+    assert ("carrier" in [column.name for column in dataset.logged]) == logged
+    assert ("carrier" in [column.name for column in dataset.reported]) == reported
+
+
+def test_drift_is_measured_without_what_may_not_be_logged(
+    pilot_copy: Settings, set_in: Callable, plain_steps: None
+) -> None:
+    for key, value in allowed("features").items():
+        set_in(pilot_copy.home / "contract.yaml", f"{COLUMNS}.2.{key}", value)
+    settings = Settings()
+    score.fn(*FEBRUARY)
+    with Store(settings.store) as store:
+        drift = check_drift(settings, store, FEBRUARY)
+        assert not any("carrier" in json.loads(each.record) for each in store.predictions(*FEBRUARY))
+    assert set(drift.distances) == {*settings.contract.dataset.feature_names, "score"} - {"carrier"}
