@@ -27,7 +27,7 @@ def test_the_service_survives(fault: str, pilot: Path, tmp_path: Path) -> None:
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=900,
+        timeout=1500,
     )
     if done.returncode == 0 and "1 skipped" in done.stdout:
         pytest.skip(done.stdout[-500:])
