@@ -62,6 +62,20 @@ class Gate(Part):
     min_gain_over_champion: FiniteFloat = Field(description="Money per 1,000 decisions more than the champion.")
     max_metric_loss: Share = Field(description="How far the metric may lie below the champion's.")
     min_rows: PositiveInt = Field(description="Fewer rows with a known outcome prove nothing.")
+    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="With which a figure must reach its line.")
+    slice_minimum: Share | None = Field(default=None, description="The metric in a slice; by default `minimum`.")
+    slice_max_metric_loss: Share = Field(default=0.05, description="In a slice, how far below the champion's.")
+    slice_min_rows: PositiveInt = Field(default=200, description="With fewer rows, a slice is unknown.")
+    max_latency_ms: FiniteFloat = Field(default=100, gt=0, description="CPU time for one row, in milliseconds.")
+    max_size_mb: FiniteFloat = Field(default=500, gt=0, description="Size of the serving bundle.")
+    approval: Literal["none", "required"] = Field(
+        default="none", description="Whether an approver of OWNERS must put in service what passed."
+    )
+
+    @property
+    def least_in_a_slice(self) -> float:
+        """The least value of the metric in a slice."""
+        return self.minimum if self.slice_minimum is None else self.slice_minimum
 
 
 class Monitoring(Part):

@@ -190,6 +190,8 @@ def train(as_json: Json = False) -> None:
         _print_json({"in_service": trained.in_service} | msgspec.to_builtins(trained))
     if trained.in_service:
         _next("score", "serve")
+    elif trained.standing == "pending":
+        _next(f"approve {trained.version}")
     else:
         raise typer.Exit(1)
 
@@ -211,6 +213,26 @@ def monitor(since: Day = None, until: Day = None, as_json: Json = False) -> None
     _next("status")
     if not known:
         raise typer.Exit(EXIT_UNKNOWN)
+
+
+@app.command()
+def approve(
+    version: str,
+    by: Annotated[str, typer.Option(help="An approver of OWNERS.")],
+    why: Annotated[str, typer.Option(help="For the promotion log.")],
+    as_json: Json = False,
+) -> None:
+    """Put in service what passed the gate and waits for approval."""
+    with pilot() as settings:
+        from groundwork.promotion import approve as let_in
+        from groundwork.registry import Registry
+        from groundwork.store import Store
+
+        with step("approve") as said, Store(settings.store) as store:
+            entry = let_in(settings, store, Registry(settings), version, by, why)
+            said.append(f"version {entry.to_version} is now the champion")
+        _print_json(entry._asdict())
+    _next("status")
 
 
 @app.command()
@@ -283,6 +305,10 @@ def up(
         with step("ingest") as said:
             said += _ingest(None, None)
         trained = _train(settings)
+        if trained.standing == "pending" and trained.champion_before is None:
+            raise GroundworkError(
+                f"version {trained.version} waits for approval, and there is no champion to serve yet"
+            )
         if not trained.in_service and trained.champion_before is None:
             raise GroundworkError("there is no champion to serve: better data, a better model, or another gate")
         service, address = _start_service(settings)
@@ -466,23 +492,30 @@ def _train(settings: Settings) -> "Trained":
         console.print(
             f"  {'':<8} {name:<14} {performance.value_per_1000:>8,.0f} {currency} per 1,000 decisions{metric}"
         )
-    if trained.champion_before == trained.version:
-        console.print(f"[green]✓[/] {'gate':<8} version {trained.version} stays the champion")
-    elif trained.judged_before == "promoted":
-        console.print(
-            f"[yellow]![/] {'gate':<8} version {trained.version} was promoted before and has been taken out of service "
-            "since; it stays out",
-            soft_wrap=True,
-        )
-    elif trained.verdict.promoted and trained.judged_before is None:
-        console.print(f"[green]✓[/] {'gate':<8} version {trained.version} is now the champion")
-    else:
-        console.print(f"[red]✗[/] {'gate':<8} version {trained.version} is refused")
-        for reason in trained.verdict.reasons:
-            console.print(f"  {'':<8} {escape(reason)}", soft_wrap=True)
+    _show_verdict(trained)
     for line in _scale_line(settings, trained.gain_per_1000):
         console.print(f"  {'':<8} {line}", soft_wrap=True)
     return trained
+
+
+def _show_verdict(trained: "Trained") -> None:
+    mark, said = {
+        "champion": ("[green]✓[/]", "stays the champion"),
+        "promoted": ("[green]✓[/]", "is now the champion"),
+        "pending": (
+            "[yellow]?[/]",
+            f"passed and waits for approval: `groundwork approve {trained.version} --by … --why …`",
+        ),
+        "taken out": ("[yellow]![/]", "was promoted before and has been taken out of service since; it stays out"),
+        "refused": ("[red]✗[/]", "is refused"),
+    }[trained.standing]
+    console.print(f"{mark} {'gate':<8} version {trained.version} {said}", soft_wrap=True)
+    for check in trained.verdict.checks:
+        mark = "[green]✓[/]" if check.passed else "[red]✗[/]"
+        console.print(
+            f"  {'':<8} {mark} {escape(check.name)}: wanted {escape(check.wanted)}, seen {escape(check.seen)}",
+            soft_wrap=True,
+        )
 
 
 def _scale_line(settings: Settings, gain_per_1000: float) -> list[str]:

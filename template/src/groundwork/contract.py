@@ -293,7 +293,7 @@ class Column(StandardPart):
         return not self.sensitive or any(place in places for places in allowed)
 
     def plays(self, role: str) -> bool:
-        """Whether the column plays this role: event_time, outcome, feature or subject."""
+        """Whether the column plays this role: event_time, outcome, feature, subject or slice."""
         return role in self.tags
 
 
@@ -345,6 +345,13 @@ class Dataset(StandardPart):
             raise ValueError("a timestamp cannot be a feature; derive numbers from it in source.py")
         if self.key in self.features:
             raise ValueError(f"the primaryKey {self.key.name} cannot be a feature: it says nothing about other rows")
+        endless = [
+            each.name for each in self.slices if each.logical_type in ("number", "timestamp") or each.primary_key
+        ]
+        if endless:
+            raise ValueError(f"{', '.join(endless)} has too many values to be a slice")
+        if secret := [each.name for each in self.slices if not each.may_be_in("reports")]:
+            raise ValueError(f"{', '.join(secret)} is a slice, whose values are reported: see allowedIn")
         self.max_quarantined_share  # noqa: B018 - raises when it is not a share
         list(self._rules())  # raises for a query that cannot be enforced
         return self
@@ -372,6 +379,11 @@ class Dataset(StandardPart):
     def features(self) -> list[Column]:
         """The model's inputs, in order."""
         return self.playing("feature")
+
+    @property
+    def slices(self) -> list[Column]:
+        """The columns in each of whose values the gate looks at the model by itself."""
+        return self.playing("slice")
 
     @property
     def feature_names(self) -> list[str]:

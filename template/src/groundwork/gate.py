@@ -1,9 +1,26 @@
-"""The gate: what a candidate has to show on the newest window before it is promoted. It blocks by default."""
+"""The gate: what a candidate has to show on the newest window before it is promoted. It blocks by default.
 
-from dataclasses import asdict, dataclass
-from typing import Any
+A figure counts with its interval: it is not what was seen that must reach the charter's line, but what lies below it by
+chance only as often as the charter tolerates.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from statistics import NormalDist
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from groundwork.charter import Gate
+
+SEED = 0
+RESAMPLES = 1000  # of the money, which are cheap
+RESAMPLES_OF_METRIC = 100  # each of which computes the metric anew
+
+Metric = Callable[[NDArray, NDArray], float]  # of outcomes and scores; NaN where it cannot be computed
+Status = Literal["passed", "failed", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -12,6 +29,42 @@ class Performance:
 
     value_per_1000: float
     metric: float
+
+
+@dataclass(frozen=True)
+class Decided:
+    """One way of deciding, row by row: the money that each decision made, and its score, if it has scores."""
+
+    values: NDArray[np.float64]
+    scores: NDArray | None = None
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What serving the model costs: CPU time for one row, and the size of its bundle."""
+
+    latency_ms: float
+    size_mb: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure, and what it is at least, at the charter's confidence."""
+
+    value: float
+    lower: float
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The rows with one value of a column that has the tag `slice`."""
+
+    column: str
+    value: str
+    rows: int
+    metric: float
+    champion_metric: float | None
+    status: Status
 
 
 @dataclass(frozen=True)
@@ -29,9 +82,12 @@ class Verdict:
     """The outcome of all checks, with its evidence."""
 
     checks: list[Check]
+    slices: list[Slice] = field(default_factory=list)
+    estimates: dict[str, Estimate] = field(default_factory=dict)
+    footprint: Footprint | None = None
 
     @property
-    def promoted(self) -> bool:
+    def passed(self) -> bool:
         return bool(self.checks) and all(check.passed for check in self.checks)
 
     @property
@@ -40,40 +96,155 @@ class Verdict:
         return [f"{c.name}: wanted {c.wanted}, seen {c.seen}" for c in self.checks if not c.passed]
 
     def as_dict(self) -> dict[str, Any]:
-        return {"promoted": self.promoted, "checks": [asdict(check) for check in self.checks]}
+        return {"passed": self.passed} | asdict(self)
 
 
-def judge(gate: Gate, rows: int, candidate: Performance, rule: Performance, champion: Performance | None) -> Verdict:
+def judge(
+    gate: Gate,
+    metric: Metric,
+    outcomes: NDArray,
+    candidate: Decided,
+    rule: Decided,
+    champion: Decided | None,
+    slices: Mapping[str, NDArray],
+    footprint: Footprint,
+) -> Verdict:
     """Compare the candidate with the charter's lines, the no-model rule and the champion, all on the same rows.
 
-    A figure that is not a number fails its check.
+    `slices` holds one array of values per column with the tag `slice`. A figure that is not a number fails its check.
     """
-    gain_over_rule = candidate.value_per_1000 - rule.value_per_1000
+    over_rule = gain(candidate, rule, gate.confidence)
+    own = metric_estimate(metric, outcomes, candidate, None, gate.confidence)
     checks = [
-        Check("rows with a known outcome", f"at least {gate.min_rows:,}", f"{rows:,}", rows >= gate.min_rows),
-        Check(gate.metric, f"at least {gate.minimum:g}", f"{candidate.metric:.4f}", candidate.metric >= gate.minimum),
         Check(
-            "gain per 1,000 decisions over the no-model rule",
-            f"at least {gate.min_gain_over_rule:,.0f}",
-            f"{gain_over_rule:,.0f}",
-            gain_over_rule >= gate.min_gain_over_rule,
+            "rows with a known outcome",
+            f"at least {gate.min_rows:,}",
+            f"{len(outcomes):,}",
+            len(outcomes) >= gate.min_rows,
         ),
+        _reaches(gate.metric, own, gate.minimum, ".4f", gate),
+        _reaches("gain per 1,000 decisions over the no-model rule", over_rule, gate.min_gain_over_rule, ",.0f", gate),
     ]
+    estimates = {"metric": own, "gain_over_rule": over_rule}
     if champion:
-        gain_over_champion = candidate.value_per_1000 - champion.value_per_1000
-        least = champion.metric - gate.max_metric_loss
+        over_champion = gain(candidate, champion, gate.confidence)
+        difference = metric_estimate(metric, outcomes, candidate, champion, gate.confidence)
+        estimates |= {"gain_over_champion": over_champion, "metric_over_champion": difference}
         checks += [
-            Check(
-                "gain per 1,000 decisions over the champion",
-                f"at least {gate.min_gain_over_champion:,.0f}",
-                f"{gain_over_champion:,.0f}",
-                gain_over_champion >= gate.min_gain_over_champion,
+            _reaches(
+                "gain per 1,000 decisions over the champion", over_champion, gate.min_gain_over_champion, ",.0f", gate
             ),
-            Check(
-                f"{gate.metric} against the champion",
-                f"at least {least:.4f}",
-                f"{candidate.metric:.4f}",
-                candidate.metric >= least,
-            ),
+            _reaches(f"{gate.metric} more than the champion's", difference, -gate.max_metric_loss, ".4f", gate),
         ]
-    return Verdict(checks)
+    cut = [
+        each
+        for column, values in slices.items()
+        for each in _slices(gate, metric, outcomes, candidate, champion, column, values)
+    ]
+    checks += [_sliced(gate, column, [each for each in cut if each.column == column]) for column in slices]
+    checks += [
+        _within("CPU time for one row", footprint.latency_ms, gate.max_latency_ms, "ms"),
+        _within("size of the bundle", footprint.size_mb, gate.max_size_mb, "MB"),
+    ]
+    return Verdict(checks, cut, estimates, footprint)
+
+
+def gain(candidate: Decided, rival: Decided, confidence: float) -> Estimate:
+    """Money per 1,000 decisions that the candidate made more, by a paired bootstrap over the rows."""
+    differences = (candidate.values - rival.values) * 1000
+    if not len(differences):
+        return Estimate(math.nan, math.nan)
+    # Rows with the same difference are alike, so it is enough to draw how often each difference comes.
+    different, counts = np.unique(differences, return_counts=True)
+    generator = np.random.default_rng(SEED)
+    rows = len(differences)
+    drawn = [float(generator.multinomial(rows, counts / rows) @ different) / rows for _ in range(RESAMPLES)]
+    return _estimate(float(differences.mean()), drawn, confidence)
+
+
+def metric_estimate(
+    metric: Metric, outcomes: NDArray, candidate: Decided, rival: Decided | None, confidence: float
+) -> Estimate:
+    """The candidate's metric, or how much it lies above the rival's, by a paired bootstrap over the rows."""
+
+    def measured(rows: NDArray | slice) -> float:
+        value = metric(outcomes[rows], _scores(candidate)[rows])
+        return value - metric(outcomes[rows], _scores(rival)[rows]) if rival else value
+
+    seen = measured(slice(None)) if len(outcomes) else math.nan
+    if math.isnan(seen):
+        return Estimate(math.nan, math.nan)
+    if rival and np.array_equal(_scores(candidate), _scores(rival)):
+        return Estimate(seen, seen)
+    generator = np.random.default_rng(SEED)
+    drawn = [measured(generator.integers(len(outcomes), size=len(outcomes))) for _ in range(RESAMPLES_OF_METRIC)]
+    return _estimate(seen, drawn, confidence)
+
+
+def _estimate(seen: float, drawn: Sequence[float], confidence: float) -> Estimate:
+    return Estimate(seen, seen - NormalDist().inv_cdf(confidence) * float(np.std(drawn)))
+
+
+def _reaches(name: str, estimate: Estimate, line: float, form: str, gate: Gate) -> Check:
+    seen = f"{estimate.value:{form}}, at {gate.confidence:.0%} confidence at least {estimate.lower:{form}}"
+    return Check(name, f"at least {line:{form}}", seen, estimate.lower >= line)
+
+
+def _within(name: str, seen: float, limit: float, unit: str) -> Check:
+    return Check(name, f"at most {limit:g} {unit}", f"{seen:.3g} {unit}", seen <= limit)
+
+
+def _slices(
+    gate: Gate,
+    metric: Metric,
+    outcomes: NDArray,
+    candidate: Decided,
+    champion: Decided | None,
+    column: str,
+    values: NDArray,
+) -> list[Slice]:
+    found = []
+    for value in np.unique(values):
+        rows = values == value
+        count = int(rows.sum())
+        own = metric(outcomes[rows], _scores(candidate)[rows])
+        others = metric(outcomes[rows], _scores(champion)[rows]) if champion else None
+        status: Status = "passed"
+        if count < gate.slice_min_rows or math.isnan(own):
+            status = "unknown"
+        elif own < gate.least_in_a_slice or (others is not None and not own >= others - gate.slice_max_metric_loss):
+            status = "failed"
+        found.append(Slice(column, str(value), count, own, others, status))
+    return found
+
+
+def _sliced(gate: Gate, column: str, slices: list[Slice]) -> Check:
+    """Every value that is known must pass, and one must be known, or the check would have looked at nothing."""
+    named = {
+        status: [
+            f"{each.value} {each.metric:.4f}"
+            + ("" if each.champion_metric is None else f" (champion {each.champion_metric:.4f})")
+            for each in slices
+            if each.status == status
+        ]
+        for status in ("passed", "failed", "unknown")
+    }
+    parts = [", ".join(named["failed"])] if named["failed"] else []
+    parts += [f"{len(named['passed'])} passed"] if named["passed"] else []
+    unknown = [each.value for each in slices if each.status == "unknown"]
+    parts += (
+        [f"{len(unknown)} unknown ({', '.join(unknown[:5])}{', …' if len(unknown) > 5 else ''})"] if unknown else []
+    )
+    return Check(
+        f"{gate.metric} in each slice of {column}",
+        f"at least {gate.least_in_a_slice:g}, and at most {gate.slice_max_metric_loss:g} below the champion's, "
+        f"where there are {gate.slice_min_rows:,} rows",
+        "; ".join(parts) or "no rows",
+        bool(named["passed"]) and not named["failed"],
+    )
+
+
+def _scores(decided: Decided | None) -> NDArray:
+    assert decided is not None
+    assert decided.scores is not None
+    return decided.scores

@@ -9,6 +9,7 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from groundwork.documents import UNANSWERED
 from groundwork.errors import BundleError, PromotionError
 from groundwork.settings import Settings
 from groundwork.store import Promotion, Store, utc_text
@@ -50,6 +51,29 @@ def reconcile(store: Store, registry: "Registry") -> Promotion | None:
             )
         registry.put_in_service(version)
     return newest
+
+
+def approve(settings: Settings, store: Store, registry: "Registry", number: str, by: str, why: str) -> Promotion:
+    """Put in service what passed the gate and waits for approval.
+
+    Raises PromotionError if `by` is no approver of OWNERS, if the version does not wait, or if there has been another
+    champion since it was compared; BundleError if it could not serve.
+    """
+    if by not in settings.owners.approvers or by == UNANSWERED:
+        raise PromotionError(f"{by} is not among the approvers of OWNERS: {', '.join(settings.owners.approvers)}")
+    newest = reconcile(store, registry)
+    version = registry.version(number)
+    if version is None or version.judged != "pending":
+        state = "is unknown" if version is None else f"is {version.judged or 'not judged'}"
+        raise PromotionError(f"version {number} of {registry.name} {state}: it does not wait for approval")
+    if version.judged_against != (newest.to_version if newest else ""):
+        raise PromotionError(
+            f"version {number} was compared with {version.judged_against or 'no champion'}, and there is another "
+            "champion since: run `groundwork train`, which judges it anew"
+        )
+    registry.predictor(version)
+    system = login()
+    return promote(store, registry, version, newest, by if by == system else f"{by} (logged in as {system})", why)
 
 
 def roll_back(settings: Settings, store: Store, to: str | None, why: str) -> Promotion:

@@ -40,8 +40,13 @@ class Version:
 
     @property
     def judged(self) -> str | None:
-        """The gate's verdict, promoted or refused; None if it has not been judged."""
+        """The gate's verdict: promoted, pending (passed, and waits for approval) or refused; None if there is none."""
         return self.tags.get("gate")
+
+    @property
+    def judged_against(self) -> str:
+        """The number of the champion that it was compared with; empty if there was none."""
+        return self.tags.get("judged_against", "")
 
     @property
     def bundle_sha256(self) -> str:
@@ -126,6 +131,7 @@ class Registry:
         text = json.dumps(verdict, indent=1)
         self._client.log_text(version.run_id, text, f"gate/{version.number}.json")
         self._tag(version, "gain_per_1000", f"{verdict['gain_per_1000']:.2f}")
+        self._tag(version, "judged_against", verdict["judged_against"])
         digest = hashlib.sha256(text.encode()).hexdigest()
         self._tag(version, "evidence_sha256", digest)
         return replace(version, tags=version.tags | {"evidence_sha256": digest})
@@ -134,10 +140,18 @@ class Registry:
         """Note that it is not let into service."""
         self._tag(version, "gate", "refused")
 
+    def hold(self, version: Version) -> None:
+        """Note that it passed and waits for approval; until then it decides in the champion's shadow."""
+        self._tag(version, "gate", "pending")
+        self._client.set_registered_model_alias(self.name, CHALLENGER, version.number)
+
     def put_in_service(self, version: Version) -> None:
         """Make it the one that serves. A service that starts on this machine has it at once, from the cache."""
         self._client.set_registered_model_alias(self.name, CHAMPION, version.number)
         self._tag(version, "gate", "promoted")
+        challenger = self.aliased(CHALLENGER)
+        if challenger and challenger.number == version.number:
+            self._client.delete_registered_model_alias(self.name, CHALLENGER)
         self.cache.mkdir(parents=True, exist_ok=True)
         remember(self.cache, self.pulled(version))
 

@@ -127,7 +127,7 @@ def test_a_scikit_learn_pipeline_from_elsewhere_becomes_onnx(
     monkeypatch.setattr(use_case_model, "build", lambda: f"models:/{registry.name}/1")
     with (pilot_copy.home / "charter.yaml").open("a", encoding="utf-8") as charter:
         charter.write("# another model\n")
-    assert train.fn().verdict.promoted
+    assert train.fn().in_service
     again = registry.champion()
     assert again is not None
     assert (again.number, again.tags["bundle_format"]) == ("2", "onnx")

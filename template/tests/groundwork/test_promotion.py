@@ -13,8 +13,8 @@ import pytest
 
 from groundwork.errors import FeatureMismatch, PromotionError
 from groundwork.pipeline.train import train
-from groundwork.promotion import promote, reconcile, roll_back
-from groundwork.registry import Registry, Version
+from groundwork.promotion import approve, promote, reconcile, roll_back
+from groundwork.registry import CHALLENGER, Registry, Version
 from groundwork.settings import Settings
 from groundwork.store import Promotion, Store
 
@@ -36,7 +36,7 @@ def new_version(settings: Settings) -> Version:
     """One more version in the registry, with the first one's bundle."""
     registry = Registry(settings)
     first = registry._client.get_model_version(registry.name, "1")
-    tags = {name: value for name, value in first.tags.items() if name != "gate"}
+    tags = {name: value for name, value in first.tags.items() if name not in ("gate", "lineage")}
     made = registry._client.create_model_version(registry.name, first.source, first.run_id, tags)
     found = registry.version(str(made.version))
     assert found is not None
@@ -81,7 +81,7 @@ def test_who_has_not_seen_the_newest_entry_promotes_nothing(pilot_copy: Settings
 
 DIE_BEFORE_THE_ALIAS = """
 import os, signal, sys
-from groundwork.promotion import promote, reconcile
+from groundwork.promotion import approve, promote, reconcile
 from groundwork.registry import Registry
 from groundwork.settings import Settings
 from groundwork.store import Store
@@ -159,8 +159,67 @@ def test_a_version_that_was_rolled_back_is_not_put_back_by_training_again(
     assert train.fn().version == champion(pilot_copy) == "2"
     rolled_back(pilot_copy)
     trained = train.fn()
-    assert (trained.version, trained.judged_before, trained.in_service) == ("2", "promoted", False)
+    assert (trained.version, trained.standing, trained.in_service) == ("2", "taken out", False)
     assert champion(pilot_copy) == "1"
+
+
+@pytest.fixture
+def waiting(pilot_copy: Settings, set_in: Callable) -> Settings:
+    """A pilot whose charter asks for approval, with a version that waits for it."""
+    set_in(pilot_copy.home / "charter.yaml", "gate.approval", "required")
+    settings = Settings()
+    assert train.fn().standing == "pending"
+    return settings
+
+
+def approved(settings: Settings, number: str, by: str = "ada") -> Promotion:
+    with Store(settings.store) as store:
+        return approve(settings, store, Registry(settings), number, by, "seen, and good")
+
+
+def test_what_passed_waits_in_the_shadow_until_it_is_approved(waiting: Settings) -> None:
+    challenger = Registry(waiting).aliased(CHALLENGER)
+    assert challenger is not None
+    assert (challenger.number, challenger.judged, champion(waiting)) == ("2", "pending", "1")
+    assert train.fn().standing == "pending"  # training again does not get around it
+    assert champion(waiting) == "1"
+    entry = approved(waiting, "2")
+    assert (entry.from_version, entry.to_version, entry.why) == ("1", "2", "seen, and good")
+    assert entry.promoted_by.startswith("ada")
+    assert champion(waiting) == "2"
+    assert Registry(waiting).aliased(CHALLENGER) is None
+
+
+@pytest.mark.parametrize(
+    ("number", "by", "reason"),
+    [
+        ("2", "mallory", "mallory is not among the approvers of OWNERS: ada"),
+        ("1", "ada", "version 1 of .* is promoted: it does not wait for approval"),
+        ("7", "ada", "version 7 of .* is unknown"),
+    ],
+)
+def test_only_an_approver_approves_and_only_what_waits(waiting: Settings, number: str, by: str, reason: str) -> None:
+    with pytest.raises(PromotionError, match=reason):
+        approved(waiting, number, by)
+    assert champion(waiting) == "1"
+
+
+def test_an_approver_who_is_still_to_be_named_approves_nothing(waiting: Settings, set_in: Callable) -> None:
+    set_in(waiting.home / "OWNERS", "approvers", ["TBD"])
+    with pytest.raises(PromotionError, match="TBD is not among the approvers"):
+        approved(Settings(), "2", "TBD")
+
+
+def test_what_was_compared_with_another_champion_is_judged_anew_first(waiting: Settings) -> None:
+    promoted(waiting, new_version(waiting))
+    with pytest.raises(PromotionError, match="was compared with 1, and there is another champion since"):
+        approved(waiting, "2")
+    assert train.fn().standing == "pending"
+    assert approved(waiting, "2").from_version == champion_before(waiting) == "3"
+
+
+def champion_before(settings: Settings) -> str:
+    return log(settings)[-1].from_version
 
 
 def test_a_version_that_was_never_champion_is_no_way_back(pilot_copy: Settings) -> None:

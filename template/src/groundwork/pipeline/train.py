@@ -5,9 +5,10 @@ import hashlib
 import json
 import subprocess
 import tempfile
-from dataclasses import dataclass
+import time
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import mlflow
 import numpy as np
@@ -21,19 +22,23 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from groundwork.contract import Dataset
 from groundwork.errors import FeatureMismatch, NotEnoughData
 from groundwork.features import arrays
-from groundwork.gate import Performance, Verdict, judge
+from groundwork.gate import Check, Decided, Footprint, Metric, Performance, Verdict, judge
 from groundwork.packaging import mlflow_options, pack
+from groundwork.predictor import Predictor
 from groundwork.pretrained import Pretrained
 from groundwork.promotion import login, promote, reconcile
 from groundwork.registry import BUNDLE, Registry, Version
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
-from groundwork.store import Store
+from groundwork.store import Promotion, Store
 from groundwork.windows import Window
 from use_case import decision
 from use_case import model as use_case_model
 
 METRICS = {"roc_auc": roc_auc_score, "average_precision": average_precision_score}
+ROWS_TIMED = 50  # one by one
+
+Standing = Literal["champion", "promoted", "pending", "refused", "taken out"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class Examples:
 
     columns: dict[str, NDArray]  # one array per feature
     outcomes: NDArray[np.bool_]
+    slices: dict[str, NDArray] = field(default_factory=dict)  # one array of texts per column with the tag `slice`
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -68,7 +74,7 @@ class Trained:
 
     version: str
     new: bool  # false if the same data, code and documents had been trained before
-    judged_before: str | None  # the gate's verdict of that time, which stands: promoted or refused
+    standing: Standing  # champion: it was already; taken out: it was once, and stays out
     champion_before: str | None
     verdict: Verdict
     candidate: Performance
@@ -81,7 +87,7 @@ class Trained:
     @property
     def in_service(self) -> bool:
         """Whether it is the champion now."""
-        return self.version == self.champion_before or (self.judged_before is None and self.verdict.promoted)
+        return self.standing in ("champion", "promoted")
 
 
 def read_history(settings: Settings) -> History:
@@ -106,7 +112,11 @@ def examples(rows: pa.Table, dataset: Dataset) -> Examples:
     """The rows whose outcome is known, as the model's inputs and outcomes."""
     known = rows.filter(rows[dataset.outcome.name].is_valid())
     columns = {column.name: known[column.name].to_pylist() for column in dataset.features}
-    return Examples(arrays(columns, dataset.features), known[dataset.outcome.name].to_numpy().astype(bool))
+    slices = {
+        column.name: np.array(["missing" if value is None else str(value) for value in known[column.name].to_pylist()])
+        for column in dataset.slices
+    }
+    return Examples(arrays(columns, dataset.features), known[dataset.outcome.name].to_numpy().astype(bool), slices)
 
 
 def lineage(settings: Settings, snapshot_version: int) -> dict[str, str]:
@@ -122,18 +132,39 @@ def lineage(settings: Settings, snapshot_version: int) -> dict[str, str]:
     return made_from | {"lineage": digest, "git_commit": _git_commit(settings.home)}
 
 
-def performance(settings: Settings, scores: NDArray, evaluation: Examples) -> Performance:
-    """What deciding by these scores would have made."""
-    value = _value_per_1000(settings, decision.decide(scores, settings.charter.value.parameters), evaluation)
-    metric = float("nan")
-    if len(np.unique(evaluation.outcomes)) == 2:
-        metric = float(METRICS[settings.charter.gate.metric](evaluation.outcomes, scores))
-    return Performance(value, metric)
+def decided(settings: Settings, scores: NDArray, evaluation: Examples) -> Decided:
+    """What deciding by these scores would have made, row by row."""
+    decisions = decision.decide(scores, settings.charter.value.parameters)
+    return Decided(_values(settings, decisions, evaluation), scores)
 
 
-def rule_performance(settings: Settings, evaluation: Examples) -> Performance:
-    """What the no-model rule would have made; it has no scores, hence no metric."""
-    return Performance(_value_per_1000(settings, decision.without_model(evaluation.columns), evaluation), float("nan"))
+def decided_by_rule(settings: Settings, evaluation: Examples) -> Decided:
+    """What the no-model rule would have made; it has no scores."""
+    return Decided(_values(settings, decision.without_model(evaluation.columns), evaluation))
+
+
+def metric_of(settings: Settings) -> Metric:
+    """The charter's metric; NaN where only one outcome occurs."""
+    measure = METRICS[settings.charter.gate.metric]
+    return lambda outcomes, scores: float(measure(outcomes, scores)) if len(np.unique(outcomes)) == 2 else float("nan")
+
+
+def performance(settings: Settings, made: Decided, evaluation: Examples) -> Performance:
+    """The same in two figures. Without scores there is no metric, without rows neither."""
+    metric = float("nan") if made.scores is None else metric_of(settings)(evaluation.outcomes, made.scores)
+    return Performance(float(made.values.mean() * 1000) if len(evaluation) else float("nan"), metric)
+
+
+def footprint(predictor: Predictor, bundle: Path, evaluation: Examples) -> Footprint:
+    """What serving costs: the median CPU time of one row, which a busy machine does not change much, and the size."""
+    times = []
+    for row in range(min(ROWS_TIMED, len(evaluation))):
+        columns = {name: values[row : row + 1] for name, values in evaluation.columns.items()}
+        began = time.process_time()
+        predictor.scores(columns)
+        times.append((time.process_time() - began) * 1000)
+    size = sum(file.stat().st_size for file in bundle.rglob("*") if file.is_file())
+    return Footprint(float(np.median(times)) if times else float("nan"), size / 1e6)
 
 
 @task(name="fit-and-register", cache_policy=NO_CACHE)
@@ -169,7 +200,8 @@ def train() -> Trained:
     """Train a candidate, judge it, and promote it if the gate lets it through.
 
     Training again on the same data, code and documents takes the version that is there. It is judged once: a version
-    that was taken out of service since is not put back by training again.
+    that was taken out of service since is not put back by training again. One that waits for approval is judged anew
+    once there is another champion.
     """
     settings = Settings()
     with Store(settings.store) as store, store.recorded("train") as run:
@@ -180,36 +212,31 @@ def train() -> Trained:
         made_from = lineage(settings, history.snapshot_version)
         found = registry.find(made_from["lineage"])
         version = found or fit_and_register(settings, registry, history, made_from)
-        champion = registry.champion()
-        candidate = _judged(settings, registry, version, history.evaluation)
-        rival = champion if champion and champion.number != version.number else None
-        champion_performance = None
-        if rival:
-            with contextlib.suppress(FeatureMismatch):  # made for an earlier contract, it could not serve any more
-                champion_performance = _judged(settings, registry, rival, history.evaluation)
-        rule = rule_performance(settings, history.evaluation)
-        verdict = judge(settings.charter.gate, len(history.evaluation), candidate, rule, champion_performance)
-        gain = candidate.value_per_1000 - rule.value_per_1000
-        if version.judged is None:
-            evidence = verdict.as_dict() | {"window": str(history.newest), "gain_per_1000": gain}
-            version = registry.record_evidence(version, evidence)
-            if verdict.promoted:
-                currency = settings.charter.value.currency
-                why = f"passed the gate: {gain:,.0f} {currency} per 1,000 decisions more than the no-model rule"
-                promote(store, registry, version, newest, login(), why)
-            else:
-                registry.refuse(version)
-        run.message = "promoted" if verdict.promoted else "refused: " + "; ".join(verdict.reasons)
+        judged = _judge(settings, registry, version, history.evaluation)
+        champion = judged.champion_number
+        standing: Standing
+        if version.number == champion:
+            standing = "champion"
+        elif version.judged == "promoted":
+            standing = "taken out"
+        elif version.judged == "refused":
+            standing = "refused"
+        elif version.judged == "pending" and version.judged_against == champion:
+            standing = "pending"
+        else:
+            version = registry.record_evidence(version, judged.evidence(settings, history))
+            standing = _let_in(settings, store, registry, version, newest, judged)
+        run.message = standing if standing != "refused" else "refused: " + "; ".join(judged.verdict.reasons)
     return Trained(
         version.number,
         found is None,
-        version.judged,
-        champion.number if champion else None,
-        verdict,
-        candidate,
-        rule,
-        champion_performance,
-        gain,
+        standing,
+        champion or None,
+        judged.verdict,
+        judged.candidate,
+        judged.rule,
+        judged.champion,
+        judged.gain_per_1000,
         version.tags["bundle_reason"],
         len(history.training),
     )
@@ -224,16 +251,89 @@ def _model(training: Examples, dataset: Dataset) -> tuple[Any, str]:
     return pretrained.pipeline(dataset.features) or pretrained, built
 
 
-def _judged(settings: Settings, registry: Registry, version: Version, evaluation: Examples) -> Performance:
+@dataclass(frozen=True)
+class _Judged:
+    """The gate's verdict on a version, and what it was compared with."""
+
+    champion_number: str  # empty if there is none
+    verdict: Verdict
+    candidate: Performance
+    rule: Performance
+    champion: Performance | None
+
+    @property
+    def gain_per_1000(self) -> float:
+        return self.candidate.value_per_1000 - self.rule.value_per_1000
+
+    def evidence(self, settings: Settings, history: History) -> dict[str, Any]:
+        return self.verdict.as_dict() | {
+            "judged_against": self.champion_number,
+            "window": str(history.newest),
+            "snapshot_version": history.snapshot_version,
+            "rows": len(history.evaluation),
+            "confidence": settings.charter.gate.confidence,
+            "candidate": asdict(self.candidate),
+            "rule": asdict(self.rule),
+            "champion": asdict(self.champion) if self.champion else None,
+            "gain_per_1000": self.gain_per_1000,
+        }
+
+
+def _judge(settings: Settings, registry: Registry, version: Version, evaluation: Examples) -> _Judged:
     """Judge what would be served: the bundle, not the pipeline in memory."""
-    predictor = registry.predictor(version)
-    return performance(settings, predictor.scores(evaluation.columns), evaluation)
+    champion, rival = registry.champion(), None
+    rule = decided_by_rule(settings, evaluation)
+    wanted = "those of contract.yaml, by which the service checks requests"
+    try:
+        predictor = registry.predictor(version)
+    except FeatureMismatch as error:
+        misfit = Verdict([Check("features", wanted, str(error), False)])
+        nothing = Performance(float("nan"), float("nan"))
+        return _Judged(
+            champion.number if champion else "", misfit, nothing, performance(settings, rule, evaluation), None
+        )
+    candidate = decided(settings, predictor.scores(evaluation.columns), evaluation)
+    if champion and champion.number != version.number:
+        with contextlib.suppress(FeatureMismatch):  # made for an earlier contract, it could not serve any more
+            rival = decided(settings, registry.predictor(champion).scores(evaluation.columns), evaluation)
+    verdict = judge(
+        settings.charter.gate,
+        metric_of(settings),
+        evaluation.outcomes,
+        candidate,
+        rule,
+        rival,
+        evaluation.slices,
+        footprint(predictor, registry.pull(version), evaluation),
+    )
+    return _Judged(
+        champion.number if champion else "",
+        replace(verdict, checks=[Check("features", wanted, "the same", True), *verdict.checks]),
+        performance(settings, candidate, evaluation),
+        performance(settings, rule, evaluation),
+        performance(settings, rival, evaluation) if rival else None,
+    )
 
 
-def _value_per_1000(settings: Settings, decisions: NDArray, evaluation: Examples) -> float:
-    if not len(evaluation):
-        return float("nan")
-    return float(decision.value(decisions, evaluation.outcomes, settings.charter.value.parameters).mean() * 1000)
+def _let_in(
+    settings: Settings, store: Store, registry: Registry, version: Version, newest: Promotion | None, judged: _Judged
+) -> Standing:
+    if not judged.verdict.passed:
+        registry.refuse(version)
+        return "refused"
+    if settings.charter.gate.approval == "required":
+        registry.hold(version)
+        return "pending"
+    why = (
+        f"passed the gate: {judged.gain_per_1000:,.0f} {settings.charter.value.currency} per 1,000 decisions more than "
+    )
+    promote(store, registry, version, newest, login(), why + "the no-model rule")
+    return "promoted"
+
+
+def _values(settings: Settings, decisions: NDArray, evaluation: Examples) -> NDArray[np.float64]:
+    values: NDArray[np.float64] = decision.value(decisions, evaluation.outcomes, settings.charter.value.parameters)
+    return values
 
 
 def _digest(*files: Path) -> str:
