@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 charter_app = typer.Typer(help="Seal the line at which the pilot is scaled or stopped.", no_args_is_help=True)
 app.add_typer(charter_app, name="charter")
+quarantine_app = typer.Typer(
+    help="Rows that broke the contract: list them, or let in those that are sound now.", no_args_is_help=True
+)
+app.add_typer(quarantine_app, name="quarantine")
 console = Console(highlight=False)
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])]
 
@@ -259,6 +263,60 @@ def rollback(
                 said.append(f"the alias champion is version {entry.to_version}")
         _print_json(entry._asdict())
     _next("status")
+
+
+@quarantine_app.command("list")
+def quarantine_list(as_json: Json = False) -> None:
+    """Show what is in quarantine: window, rule, how many rows, and some of the values that break it."""
+    with pilot() as settings:
+        from groundwork.pipeline.quarantine import held
+
+        found = held(settings)
+        for entry in found:
+            values = f": {', '.join(entry.examples)}" if entry.examples else ""
+            console.print(f"{entry.window}  {entry.rows:>7,} rows  {escape(entry.rule + values)}", soft_wrap=True)
+        owner = settings.owners.accountable.data[settings.contract.dataset.name]
+        console.print(
+            f"{escape(owner.name)} (@{escape(owner.handle)}) answers for the data set {settings.contract.dataset.name}"
+            if found
+            else "there is nothing in quarantine"
+        )
+        _print_json({"held": msgspec.to_builtins(found), "owner": owner.handle})
+
+
+@quarantine_app.command("replay")
+def quarantine_replay(as_json: Json = False) -> None:
+    """Check the rows in quarantine anew, against the present contract and source, and let in those that are sound."""
+    with pilot() as settings:
+        from groundwork.pipeline.ingest import connected
+        from groundwork.pipeline.quarantine import replay
+
+        with step("replay") as said, connected(settings) as backend:
+            done = replay(backend, settings)
+            said.append(f"{done.let_in:,} rows let in, {done.remaining:,} stay, snapshot version {done.version}")
+            said += [f"{window} was not let in as a whole: run `groundwork ingest`" for window in done.not_let_in]
+        _print_json(msgspec.to_builtins(done))
+
+
+@app.command()
+def erase(
+    subject: Annotated[str, typer.Option(help="The value of the column tagged subject, or else of the primaryKey.")],
+) -> None:
+    """Remove one subject from snapshots, quarantine, prediction log and outcomes, and keep it out from now on."""
+    with pilot() as settings:
+        from groundwork.erasure import erase as remove
+        from groundwork.store import Store
+
+        with step("erase") as said, Store(settings.store) as store:
+            done = remove(settings, store, subject)
+            said.append(
+                f"by {done.column}: {done.rows:,} rows of the snapshots, {done.quarantined:,} of quarantine, "
+                f"{done.predictions:,} predictions, {done.outcomes:,} outcomes; it stays out from now on"
+            )
+            if done.rows:
+                said.append(f"the snapshots can be read from version {done.version} on")
+        console.print("not touched: the source, backups, and models that were trained on it", soft_wrap=True)
+        _next("train")
 
 
 @app.command()

@@ -17,6 +17,10 @@ class ContractBreach(GroundworkError):
     """Too many rows break the contract."""
 
 
+class ErasureError(GroundworkError):
+    """A subject cannot be erased, or not be kept out."""
+
+
 class NotEnoughData(GroundworkError):
     """There is too little data for what was asked."""
 

@@ -65,6 +65,8 @@ class Settings(BaseSettings):
     registry_poll_seconds: PositiveFloat = Field(default=15, description="Between two looks at the aliases.")
     store_url: str = Field(default="", description="sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME.")
 
+    erasure_key: str = Field(default="", description="The key of the hashes by which erased subjects are kept out.")
+
     @field_validator("home")
     @classmethod
     def _is_a_pilot(cls, home: Path) -> Path:

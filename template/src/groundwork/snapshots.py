@@ -5,9 +5,12 @@ A window is replaced as a whole, so a run that is repeated, or was killed and is
 
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+import duckdb
 import pyarrow as pa
 from deltalake import DeltaTable, QueryBuilder, write_deltalake
+from deltalake.exceptions import DeltaError
 
 from groundwork.contract import Dataset
 from groundwork.errors import NotEnoughData
@@ -62,9 +65,56 @@ class Snapshots:
             raise NotEnoughData("there are no snapshots yet: run `groundwork ingest` first")
         return window_of(newest, step)
 
+    def append(self, rows: pa.Table) -> int:
+        """Add the rows in one commit; returns the new version."""
+        write_deltalake(self.path, rows, mode="append")
+        return DeltaTable(self.path).version()
+
+    def keys_of(self, column: str, value: str | int) -> set[str]:
+        """The keys of all rows with this value, in every version that there is."""
+        return {key for (key,) in self._in_all_versions(f'"{self.key}"', column, value) if key is not None}
+
+    def erase(self, column: str, value: str | int) -> int:
+        """Remove the rows with this value, and every file and log entry that may still hold it.
+
+        Returns how many rows there were in the newest version. Earlier versions cannot be read any more, unless none
+        held the value. Nobody else may write meanwhile.
+        """
+        if not self._in_all_versions("1", column, value):
+            return 0
+        table = DeltaTable(self.path)
+        removed = table.delete(_equals(column, value))["num_deleted_rows"]
+        table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+        # The log holds the least and the greatest value of each file, also of those that are gone, and the predicate.
+        table = DeltaTable(self.path)
+        table.create_checkpoint()
+        for entry in (Path(self.path) / "_delta_log").iterdir():
+            number = entry.name.partition(".")[0]
+            if number.isdigit() and int(number) < table.version():
+                entry.unlink()
+        return int(removed)
+
+    def _in_all_versions(self, expression: str, column: str, value: str | int) -> list[tuple[Any, ...]]:
+        files = [str(file) for file in Path(self.path).rglob("*.parquet") if "_delta_log" not in file.parts]
+        if not files:
+            return []
+        with duckdb.connect() as engine:
+            rows = engine.read_parquet(files, union_by_name=True)
+            if column not in rows.columns:
+                return []
+            return rows.filter(_equals(column, value)).select(expression).distinct().fetchall()
+
     def _query(self, query: str, version: int | None = None) -> pa.Table:
         # Through deltalake's own engine: its pyarrow reader can abort the interpreter when the process ends.
-        table = DeltaTable(self.path, version=version)
+        try:
+            table = DeltaTable(self.path, version=version)
+        except DeltaError as error:
+            if version is None:
+                raise
+            raise NotEnoughData(
+                f"version {version} of the snapshots cannot be read any more, as after an erasure; `groundwork train` "
+                "makes a model of the present one"
+            ) from error
         return pa.table(QueryBuilder().register("t", table).execute(query))
 
     def _within(self, start: datetime | None, end: datetime | None) -> str:
@@ -77,3 +127,8 @@ class Snapshots:
 
 def _plain(kind: pa.DataType) -> pa.DataType:
     return pa.string() if kind == pa.string_view() else kind
+
+
+def _equals(column: str, value: str | int) -> str:
+    literal = str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"
+    return f'"{column}" = {literal}'

@@ -4,9 +4,10 @@ SQLite (WAL) on a laptop, PostgreSQL beyond it; the same statements run on both.
 """
 
 import json
+import re
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -244,6 +245,37 @@ class Store:
                 if cursor.fetchone() is None:
                     unknown.append(prediction_id)
         return unknown, contradicting
+
+    def erase(self, keys: Collection[str], column: str, value: str | int) -> tuple[int, int]:
+        """Remove the predictions with one of these keys, or with this value in their record, and their outcomes.
+
+        Returns how many predictions and outcomes.
+        """
+        part = json.dumps({column: value}, ensure_ascii=False, separators=(",", ":"))[1:-1]
+        pattern = re.sub(r"([!%_])", r"!\1", part)
+        ids = set()
+        with self._cursor() as cursor:
+            if self.url.startswith("sqlite:"):
+                cursor.execute("pragma secure_delete = on")  # not only forget where it was
+            for key in keys:
+                cursor.execute(self._sql("select prediction_id from predictions where entity_key = ?"), (key,))
+                ids |= {prediction_id for (prediction_id,) in cursor.fetchall()}
+            cursor.execute(
+                self._sql("select prediction_id, record from predictions where record like ? escape '!'"),
+                (f"%{pattern}%",),
+            )
+            ids |= {each for each, record in cursor.fetchall() if json.loads(record).get(column) == value}
+            removed = []
+            for table in ("predictions", "outcomes"):
+                removed.append(0)
+                for prediction_id in ids:
+                    cursor.execute(self._sql(f"delete from {table} where prediction_id = ?"), (prediction_id,))
+                    removed[-1] += cursor.rowcount
+        if self.url.startswith("sqlite:"):
+            with self._lock:
+                self._connection.execute("pragma wal_checkpoint(truncate)")
+        predictions, outcomes = removed
+        return predictions, outcomes
 
     @contextmanager
     def recorded(self, flow: str) -> Iterator[FlowRun]:

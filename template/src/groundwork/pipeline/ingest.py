@@ -12,7 +12,8 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from groundwork.contract import Dataset
-from groundwork.errors import ContractBreach, NotEnoughData, SourceError
+from groundwork.erasure import Erased
+from groundwork.errors import ContractBreach, ErasureError, NotEnoughData, SourceError
 from groundwork.rules import REASONS, broken_by_window, stale, with_broken_rules
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
@@ -89,9 +90,9 @@ def ingest_window(backend: ibis.BaseBackend, settings: Settings, window: Window)
     dataset = settings.contract.dataset
     try:
         checked = with_broken_rules(expression(backend, dataset, window), dataset)
-        rows = checked.to_pyarrow()
+        rows = Erased(settings).without(checked.to_pyarrow())
         broken_as_a_whole = _broken_by_window(backend, checked, dataset, window)
-    except SourceError:
+    except (SourceError, ErasureError):
         raise
     except Exception as error:
         raise SourceError(f"the source cannot be read for {window}: {error}") from error
