@@ -78,10 +78,10 @@ class Postgres:
 
     def start(self) -> None:
         options = f"-p {self.port} -k {self.data} -c listen_addresses=127.0.0.1 -c fsync=off"
-        self.run(self.control, "start", "-w", "-D", self.data, "-o", options, "-l", self.data / "log")
+        self.run(self.control, "start", "-w", "-t", "300", "-D", self.data, "-o", options, "-l", self.data / "log")
 
     def stop(self) -> None:
-        self.run(self.control, "stop", "-w", "-m", "immediate", "-D", self.data)
+        self.run(self.control, "stop", "-w", "-t", "300", "-m", "immediate", "-D", self.data)
 
     def run(self, *command: object) -> None:
         subprocess.run([*self.user, *map(str, command)], check=True, capture_output=True, cwd="/")

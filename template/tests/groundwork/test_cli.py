@@ -2,18 +2,22 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from groundwork.pipeline.ingest import connected, ingest_window
 from groundwork.registry import Registry
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
 from groundwork.store import Store
+from groundwork.windows import Window
 
 
 def groundwork(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -132,6 +136,24 @@ def test_half_a_window_is_refused(options: list[str], new_pilot: Settings) -> No
     done = groundwork("ingest", *options)
     assert done.returncode == 1
     assert "give both --since and --until, the earlier day first, or neither" in done.stderr
+
+
+def test_quarantine_and_erasure_say_what_they_did(new_pilot: Settings, sql: Callable, set_in: Callable) -> None:
+    sql(new_pilot, "update flights set origin = 'HPN' where flight < 10")
+    with connected(new_pilot) as backend:
+        ingest_window(backend, new_pilot, Window(datetime(2013, 1, 1), datetime(2013, 2, 1)))
+    said = groundwork("quarantine", "list").stdout
+    assert re.search(r"2013-01-01 to 2013-01-31 +\d+ rows  origin: is none of EWR, JFK, LGA: HPN\n", said)
+    assert "Grace Hopper (@grace) answers for the data set flights" in said
+    set_in(new_pilot.home / "contract.yaml", "schema.0.properties.3.quality", [])
+    assert re.search(
+        r"✓ replay +\d+ rows let in, 0 stay, snapshot version 1 ", groundwork("quarantine", "replay").stdout
+    )
+    assert "there is nothing in quarantine" in groundwork("quarantine", "list").stdout
+    subject = Snapshots(new_pilot.snapshots, new_pilot.contract.dataset).read()["flight_id"][0].as_py()
+    said = groundwork("erase", "--subject", subject).stdout
+    assert "by flight_id: 1 rows of the snapshots, 0 of quarantine, 0 predictions, 0 outcomes" in said
+    assert "not touched: the source, backups, and models that were trained on it" in said
 
 
 def test_what_is_no_command_is_wrong_use(new_pilot: Settings) -> None:

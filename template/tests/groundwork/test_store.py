@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from groundwork.errors import StoreError
@@ -85,6 +86,22 @@ def test_an_outcome_is_kept_once_and_a_stranger_is_kept_too(url: str) -> None:
         assert store.log_outcomes([("id-1", True), ("stranger", True)]) == (["stranger"], ["stranger"])
         store.log_predictions([prediction(2)._replace(prediction_id="stranger")])
         assert store.log_outcomes([("stranger", False)]) == ([], [])
+
+
+@pytest.mark.parametrize("value", ["c-1", "100%_!", 'say "c"', "Jürgen\\n", 7])
+def test_a_subject_is_erased_with_its_outcomes(url: str, value: str | int) -> None:
+    """By its keys and by what stands in the record; what only looks like it stays."""
+    record = msgspec.json.encode({"customer": value, "note": ""}).decode()
+    other = msgspec.json.encode({"customer": f"{value}1", "note": f'"customer":{value}', "friend": value}).decode()
+    with Store(url) as store:
+        logged = [prediction(number)._replace(record=other) for number in range(4)]
+        logged[1] = logged[1]._replace(record=record)
+        store.log_predictions(logged)
+        store.log_outcomes([("id-1", True), ("id-3", False), ("id-9", True)])
+        assert store.erase({"flight-2"}, "customer", value) == (2, 1)
+        assert [each.prediction_id for each in store.predictions(MARCH, APRIL)] == ["id-0", "id-3"]
+        assert store.erase({"flight-2"}, "customer", value) == (0, 0)
+        assert store.log_outcomes([("id-3", True)]) == ([], ["id-3"])
 
 
 def test_a_flow_is_recorded_however_it_ends(url: str) -> None:
