@@ -163,6 +163,7 @@ class Tracking(NamedTuple):
 
     uri: str  # as containers reach it
     environment: dict[str, str]  # of the pilot's commands on this machine that are to use it
+    trusted: str  # the variable that names who signed the champion
 
 
 @pytest.fixture(scope="session")
@@ -202,7 +203,10 @@ def tracking(docker: Docker, pilot: Path, tmp_path_factory: pytest.TempPathFacto
             [pilot / ".venv/bin/groundwork", "train"], env=environment, cwd=pilot, text=True, capture_output=True
         )
         assert trained.returncode == 0, trained.stdout + trained.stderr
-        yield Tracking(f"http://{IN_CONTAINER}:{port}", environment)
+        trusted = subprocess.check_output(
+            [pilot / ".venv/bin/groundwork", "signer"], env=environment, cwd=pilot, text=True
+        )
+        yield Tracking(f"http://{IN_CONTAINER}:{port}", environment, trusted.strip())
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)
@@ -241,7 +245,7 @@ def run(docker: Docker, image: str, tracking: Tracking) -> Run:
             "--read-only", "--tmpfs", "/tmp", "--volume", "/app/data",
             "--cap-drop", "ALL", "--security-opt", "no-new-privileges",
             "--add-host", f"{IN_CONTAINER}:host-gateway", "--env", f"MLFLOW_TRACKING_URI={tracking.uri}",
-            "--env", f"GROUNDWORK_API_KEYS={KEYS}",
+            "--env", f"GROUNDWORK_API_KEYS={KEYS}", "--env", tracking.trusted,
             *options, image,
         )  # fmt: skip
         try:

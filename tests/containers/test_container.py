@@ -14,7 +14,10 @@ from .conftest import Container, Docker, Run, Tracking, figures
 pytestmark = [pytest.mark.container, pytest.mark.slow]
 
 GRACE = 10  # seconds that `docker stop` gives unless told otherwise
-NOT_FOR_SERVING = {"evidently", "ibis-framework", "mlflow", "pandas", "prefect", "pyarrow", "scikit-learn", "skops"}
+NOT_FOR_SERVING = {
+    "evidently", "ibis-framework", "mlflow", "mlflow-skinny", "pandas", "prefect", "pyarrow", "scikit-learn", "skops",
+}  # fmt: skip
+MOST_MB = 380  # a third of the image that MLflow makes to serve the same model
 
 # Run in the pilot's own environment: the newest rows as requests, and what the trained pipeline itself says of them.
 IN_THE_PILOT = """
@@ -118,11 +121,22 @@ def test_carries_nothing_that_trains(service: Container) -> None:
             "print(json.dumps([found.metadata['Name'].lower() for found in distributions()]))"
         )
     )
-    assert "mlflow-skinny" in installed  # or this test sees nothing
+    assert "onnxruntime" in installed  # or this test sees nothing
     assert NOT_FOR_SERVING.isdisjoint(installed)
-    modules = "evidently", "flask", "ibis", "pandas", "prefect", "sklearn", "sqlalchemy"
+    modules = "evidently", "mlflow", "flask", "ibis", "pandas", "prefect", "sklearn", "sqlalchemy"
     code = f"from importlib.util import find_spec; print(*filter(find_spec, {modules}))"
     assert service.python(code) == ""
+
+
+def test_is_small(docker: Docker, image: str) -> None:
+    assert int(docker("inspect", "--format", "{{.Size}}", image)) / 1e6 < MOST_MB
+
+
+def test_without_a_key_to_trust_it_says_what_to_set(run: Run) -> None:
+    with run("--env", "GROUNDWORK_TRUSTED_KEYS=") as container:
+        container.wait_until_live()
+        said = "set GROUNDWORK_TRUSTED_KEYS to what `groundwork signer` prints"
+        container.wait_until(lambda: said in container.ask("/health/ready").body["detail"], "told so")
 
 
 def test_without_a_champion_lives_but_is_not_ready(run: Run, pilot: Path, tmp_path: Path) -> None:

@@ -347,6 +347,15 @@ def key(name: str, scopes: Annotated[str, typer.Argument(help="Joined by +: pred
 
 
 @app.command()
+def signer() -> None:
+    """Print the public key of whoever trains here: the service loads nothing that no trusted key has signed."""
+    from groundwork.signing import signer
+
+    with pilot() as settings:
+        print(f"GROUNDWORK_TRUSTED_KEYS={signer(settings)}")
+
+
+@app.command()
 def up(
     once: Annotated[bool, typer.Option("--once", help="End after the loop instead of serving on.")] = False,
 ) -> None:

@@ -37,6 +37,10 @@ class BundleError(GroundworkError):
     """A model's serving bundle is damaged, altered, or cannot be served here."""
 
 
+class UntrustedBundle(BundleError):
+    """Nobody who is trusted has signed the bundle."""
+
+
 class FeatureMismatch(BundleError):
     """The model takes other features than the contract has."""
 

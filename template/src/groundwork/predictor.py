@@ -1,7 +1,7 @@
 """Answers from a serving bundle: the model file, and `bundle.json` that says what is in it.
 
-A bundle is loaded only if its file has the digest that was recorded when the model was registered, and if the model
-answers the recorded sample as it did then.
+A bundle is loaded only if it has the digest that was signed when the model was registered, and if the model answers the
+recorded sample as it did then.
 """
 
 import hashlib
@@ -56,15 +56,10 @@ class Predictor:
     def __init__(self, folder: Path, sha256: str, features: Sequence[str]) -> None:
         """Load the bundle in `folder`, whose digest must be `sha256` and whose model must take these features.
 
-        Raises BundleError if anything is amiss.
+        Raises BundleError if anything is amiss. To load may be to execute: only who has just made the bundle calls this
+        with its digest, everybody else goes through `SignedBundle.predictor`.
         """
-        try:
-            self.bundle = Bundle.model_validate_json((folder / "bundle.json").read_bytes())
-            content = (folder / self.bundle.file).read_bytes()
-        except (OSError, ValidationError) as error:
-            raise BundleError(f"the bundle in {folder} cannot be read: {error}") from error
-        if bundle_digest(self.bundle, content) != sha256:
-            raise BundleError(f"the bundle in {folder} is not the one that was registered: its digest differs")
+        self.bundle, content = read_bundle(folder, sha256)
         if self.bundle.features != list(features):
             raise FeatureMismatch(
                 f"the model takes {', '.join(self.bundle.features)}, contract.yaml has {', '.join(features)}: "
@@ -87,22 +82,18 @@ class Predictor:
             raise BundleError("the model does not answer the recorded sample as it did when it was registered")
 
 
-def bundle_folder(cache: Path, version: str, sha256: str) -> Path:
-    """Where the cache keeps the serving bundle of a version."""
-    return cache / version / sha256[:16]
-
-
-def remember(cache: Path, found: Mapping[str, str]) -> None:
-    """Note the champion in the cache: its version, sha256 and folder. A service starts from it, registry or not."""
-    temporary = cache / f"last-good.{os.getpid()}.tmp"  # each of several processes its own
-    temporary.write_text(json.dumps(found), encoding="utf-8")
-    temporary.replace(cache / "last-good.json")
-
-
-def remembered(cache: Path) -> dict[str, str]:
-    """What was noted last. Raises FileNotFoundError if nothing was."""
-    found: dict[str, str] = json.loads((cache / "last-good.json").read_text(encoding="utf-8"))
-    return found
+def read_bundle(folder: Path, sha256: str) -> tuple[Bundle, bytes]:
+    """What `bundle.json` in `folder` says, and the model file. Raises BundleError unless its digest is `sha256`."""
+    try:
+        bundle = Bundle.model_validate_json((folder / "bundle.json").read_bytes())
+        if Path(bundle.file).name != bundle.file:
+            raise BundleError(f"the bundle in {folder} names a file outside of it: {bundle.file}")
+        content = (folder / bundle.file).read_bytes()
+    except (OSError, ValidationError) as error:
+        raise BundleError(f"the bundle in {folder} cannot be read: {error}") from error
+    if bundle_digest(bundle, content) != sha256:
+        raise BundleError(f"the bundle in {folder} is not the one that was registered: its digest differs")
+    return bundle, content
 
 
 def bundle_digest(bundle: Bundle, content: bytes) -> str:

@@ -123,11 +123,11 @@ def _in_turn(log: list[Promotion]) -> list[str]:
 
 
 def _check_it_serves(settings: Settings, wanted: Promotion) -> None:
-    from groundwork.predictor import Predictor, bundle_folder
+    from groundwork.bundles import BundleCache
 
-    folder = bundle_folder(settings.champion_cache, wanted.to_version, wanted.bundle_sha256)
-    if folder.is_dir():
-        Predictor(folder, wanted.bundle_sha256, settings.contract.dataset.feature_names)
+    bundle = BundleCache(settings).cached(wanted.to_version, wanted.bundle_sha256)
+    if bundle is not None:
+        bundle.predictor(settings.contract.dataset.feature_names)
         return
     from groundwork.registry import Registry
 

@@ -2,16 +2,15 @@
 
 Which one that is, the promotion log says (`promotion.py`).
 
-`python -m groundwork.registry` fetches the bundles of champion and challenger; the service runs it as a child process,
-so that the process which answers requests never imports MLflow.
+`python -m groundwork.registry` fetches the bundles of champion and challenger; where there is no MLflow server, the
+service runs it as a child process, so that the process which answers requests never imports MLflow.
 """
 
 import contextlib
 import hashlib
 import json
 import sys
-import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,10 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models.model import ModelInfo
 
+from groundwork.bundles import BUNDLE, CHALLENGER, CHAMPION, BundleCache, SignedBundle
 from groundwork.errors import BundleError, NoChampion
-from groundwork.predictor import Predictor, bundle_folder, remember
+from groundwork.predictor import Predictor
 from groundwork.settings import Settings
-
-CHAMPION = "champion"
-CHALLENGER = "challenger"  # if there is one, it is scored in the shadow of the champion
-BUNDLE = "serving"  # the folder of the run's artefacts that holds the serving bundle
 
 
 @dataclass(frozen=True)
@@ -50,7 +46,7 @@ class Version:
 
     @property
     def bundle_sha256(self) -> str:
-        return self.tags["bundle_sha256"]
+        return self.tags.get("bundle_sha256", "")
 
     @property
     def evidence_sha256(self) -> str:
@@ -64,7 +60,7 @@ class Registry:
     def __init__(self, settings: Settings) -> None:
         mlflow.set_tracking_uri(settings.tracking_uri)
         self.name = settings.charter.metadata.name
-        self.cache = settings.champion_cache
+        self._cache = BundleCache(settings)
         self._features = settings.contract.dataset.feature_names
         self._artifacts = settings.data_folder / "mlartifacts"
         self._local = settings.tracking_uri.startswith("sqlite:")
@@ -89,12 +85,16 @@ class Registry:
         )
 
     def find(self, lineage: str) -> Version | None:
-        """The version that was made from exactly this data, code and documents."""
+        """The version that was made from exactly this data, code and documents, and that may still be served."""
         try:
             found = self._client.search_model_versions(f"name = '{self.name}' and tag.lineage = '{lineage}'")
         except MlflowException:
             return None
-        return _version(found[0]) if found else None
+        for version in map(_version, found):
+            with contextlib.suppress(BundleError):
+                self.pull(version)
+                return version
+        return None
 
     def version(self, number: str) -> Version | None:
         """The version with this number; None if there is none."""
@@ -147,40 +147,30 @@ class Registry:
 
     def put_in_service(self, version: Version) -> None:
         """Make it the one that serves. A service that starts on this machine has it at once, from the cache."""
+        bundle = self.pull(version)
         self._client.set_registered_model_alias(self.name, CHAMPION, version.number)
         self._tag(version, "gate", "promoted")
         challenger = self.aliased(CHALLENGER)
         if challenger and challenger.number == version.number:
             self._client.delete_registered_model_alias(self.name, CHALLENGER)
-        self.cache.mkdir(parents=True, exist_ok=True)
-        remember(self.cache, self.pulled(version))
+        self._cache.remember(bundle)
 
     def _tag(self, version: Version, name: str, value: str) -> None:
         self._client.set_model_version_tag(self.name, version.number, name, value)
 
-    def pull(self, version: Version) -> Path:
-        """The folder with the version's serving bundle, fetched if it is not in the cache."""
-        folder = bundle_folder(self.cache, version.number, version.bundle_sha256)
-        if folder.is_dir():
-            return folder
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-            fetched = mlflow.artifacts.download_artifacts(
-                run_id=version.run_id, artifact_path=BUNDLE, dst_path=temporary
-            )
-            if not (Path(fetched) / "bundle.json").is_file():
-                raise BundleError(f"version {version.number} of {self.name} has no serving bundle")
-            if not folder.is_dir():
-                Path(fetched).rename(folder)
-        return folder
+    def pull(self, version: Version) -> SignedBundle:
+        """The version's serving bundle, fetched if it is not in the cache. Raises UntrustedBundle, BundleError."""
 
-    def pulled(self, version: Version) -> dict[str, str]:
-        """What a service needs to load the version: its number, the bundle's digest, and the folder it is in."""
-        return {"version": version.number, "sha256": version.bundle_sha256, "folder": str(self.pull(version))}
+        def download(folder: Path) -> Path:
+            return Path(
+                mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path=BUNDLE, dst_path=str(folder))
+            )
+
+        return self._cache.fetch(version.number, version.bundle_sha256, download)
 
     def predictor(self, version: Version) -> Predictor:
         """The version, loaded. Raises BundleError if it is not what was registered, or does not fit the contract."""
-        return Predictor(self.pull(version), version.bundle_sha256, self._features)
+        return self.pull(version).predictor(self._features)
 
 
 def _version(found: ModelVersion) -> Version:
@@ -188,22 +178,21 @@ def _version(found: ModelVersion) -> Version:
 
 
 def main() -> int:
-    """Print version, digest and bundle folder of champion and challenger as JSON; exit 1 if there is no champion."""
+    """Print the bundles of champion and challenger as JSON, and the latter's `trouble`; exit 1 without a champion."""
     settings = Settings()
     settings.prepare_environment()
-    try:
-        registry = Registry(settings)
-    except MlflowException as error:
-        if "sqlite" in settings.tracking_uri and "unsupported URI" in str(error):
-            # The serving image holds mlflow-skinny, which speaks to servers only.
-            print("set MLFLOW_TRACKING_URI to an MLflow server: there is no local registry here", file=sys.stderr)
-            return 1
-        raise
-    found = {alias: registry.aliased(alias) for alias in (CHAMPION, CHALLENGER)}
-    if found[CHAMPION] is None:
+    registry = Registry(settings)
+    champion, challenger = registry.aliased(CHAMPION), registry.aliased(CHALLENGER)
+    if champion is None:
         print(f"no version of {registry.name} has the alias {CHAMPION}: run `groundwork train`", file=sys.stderr)
         return 1
-    print(json.dumps({alias: registry.pulled(each) if each else None for alias, each in found.items()}))
+    said: dict[str, Any] = {CHAMPION: asdict(registry.pull(champion)), CHALLENGER: None, "trouble": None}
+    if challenger is not None:
+        try:
+            said[CHALLENGER] = asdict(registry.pull(challenger))
+        except Exception as error:  # it is none of the champion's
+            said["trouble"] = str(error)
+    print(json.dumps(said))
     return 0
 
 

@@ -34,6 +34,12 @@ class Settings(BaseSettings):
     data: Path = Field(default=Path("data"), description="Everything that is written, relative to home.")
     source_url: str = Field(default="", description="The operational system, as an Ibis connection URL.")
     mlflow_tracking_uri: str = Field(default="", validation_alias="MLFLOW_TRACKING_URI")
+    mlflow_tracking_username: str = Field(default="", validation_alias="MLFLOW_TRACKING_USERNAME")
+    mlflow_tracking_password: str = Field(default="", validation_alias="MLFLOW_TRACKING_PASSWORD", repr=False)
+    mlflow_tracking_token: str = Field(default="", validation_alias="MLFLOW_TRACKING_TOKEN", repr=False)
+    mlflow_tracking_server_cert_path: str = Field(default="", validation_alias="MLFLOW_TRACKING_SERVER_CERT_PATH")
+    signing_key: str = Field(default="", description="The PEM file of the key that signs models.")
+    trusted_keys: str = Field(default="", description="Public keys of those who sign models, separated by commas.")
     host: str = "127.0.0.1"
     port: PositiveInt = 8000
     workers: PositiveInt = Field(
@@ -118,6 +124,10 @@ class Settings(BaseSettings):
     @property
     def champion_cache(self) -> Path:
         return self.data_folder / "champion"
+
+    @property
+    def signing_key_file(self) -> Path:
+        return Path(self.signing_key) if self.signing_key else self.data_folder / "signing-key.pem"
 
     @property
     def tracking_uri(self) -> str:

@@ -49,17 +49,17 @@ def running(settings: Settings, child_process: bool = False) -> Iterator[TestCli
     loader = app.app.state.loader
     loader._stopped.wait = lambda _: loader._stopped.set()
     if not child_process:
-        loader._pull = pulled
+        loader._source._run = printed
     with TestClient(app) as client:
         loader.join()
         yield client
 
 
-def pulled() -> dict:
-    """What `python -m groundwork.registry pull` prints."""
-    with redirect_stdout(io.StringIO()) as printed:
+def printed() -> str:
+    """What `python -m groundwork.registry` prints."""
+    with redirect_stdout(io.StringIO()) as said:
         assert groundwork.registry.main() == 0
-    return json.loads(printed.getvalue())
+    return said.getvalue()
 
 
 @pytest.fixture(scope="module")

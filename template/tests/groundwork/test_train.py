@@ -4,19 +4,22 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import mlflow
 import pytest
 from sklearn.dummy import DummyClassifier
 
+from groundwork.bundles import SIGNATURE
 from groundwork.errors import NotEnoughData
 from groundwork.pipeline import train as train_module
 from groundwork.pipeline.ingest import ingest
 from groundwork.pipeline.train import read_history, train
-from groundwork.predictor import Bundle, bundle_digest, bundle_folder
+from groundwork.predictor import Bundle, bundle_digest
 from groundwork.registry import Registry, Version
 from groundwork.settings import Settings
+from groundwork.signing import sign
 from groundwork.snapshots import Snapshots
 from groundwork.store import Store
 from use_case import model
@@ -166,12 +169,13 @@ def test_a_model_of_other_features_than_the_contract_has_is_refused(
 
     def strange(*arguments: Any) -> Version:
         version: Version = fitted(*arguments)
-        folder = Registry(pilot_copy).pull(version)
+        folder = Path(Registry(pilot_copy).pull(version).folder)
         bundle = Bundle.model_validate_json((folder / "bundle.json").read_bytes())
         bundle.features.reverse()
         bundle.sha256 = bundle_digest(bundle, (folder / bundle.file).read_bytes())
-        target = bundle_folder(pilot_copy.champion_cache, version.number, bundle.sha256)
+        target = pilot_copy.champion_cache / version.number / bundle.sha256[:16]
         shutil.copytree(folder, target)
+        (target / SIGNATURE).write_text(sign(pilot_copy, bundle.sha256))
         (target / "bundle.json").write_text(bundle.model_dump_json())
         return replace(version, tags=version.tags | {"bundle_sha256": bundle.sha256})
 

@@ -19,16 +19,18 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from groundwork.bundles import BUNDLE, SIGNATURE
 from groundwork.contract import Dataset
-from groundwork.errors import FeatureMismatch, NotEnoughData
+from groundwork.errors import FeatureMismatch, NotEnoughData, UntrustedBundle
 from groundwork.features import arrays
 from groundwork.gate import Check, Decided, Footprint, Metric, Performance, Verdict, judge
 from groundwork.packaging import mlflow_options, pack
 from groundwork.predictor import Predictor
 from groundwork.pretrained import Pretrained
 from groundwork.promotion import login, promote, reconcile
-from groundwork.registry import BUNDLE, Registry, Version
+from groundwork.registry import Registry, Version
 from groundwork.settings import Settings
+from groundwork.signing import sign
 from groundwork.snapshots import Snapshots
 from groundwork.store import Promotion, Store
 from groundwork.windows import Window
@@ -177,6 +179,7 @@ def fit_and_register(settings: Settings, registry: Registry, history: History, m
         frame = evaluation.frame
         parameters = settings.charter.value.parameters
         bundle = pack(model, frame, lambda scores: decision.decide(scores, parameters), Path(folder) / BUNDLE)
+        (Path(folder) / BUNDLE / SIGNATURE).write_text(sign(settings, bundle.sha256), encoding="ascii")
         tags = made_from | {
             "bundle_sha256": bundle.sha256,
             "bundle_format": bundle.format,
@@ -294,7 +297,8 @@ def _judge(settings: Settings, registry: Registry, version: Version, evaluation:
         )
     candidate = decided(settings, predictor.scores(evaluation.columns), evaluation)
     if champion and champion.number != version.number:
-        with contextlib.suppress(FeatureMismatch):  # made for an earlier contract, it could not serve any more
+        # Made for an earlier contract, or signed by a key that is trusted no more, it could not serve.
+        with contextlib.suppress(FeatureMismatch, UntrustedBundle):
             rival = decided(settings, registry.predictor(champion).scores(evaluation.columns), evaluation)
     verdict = judge(
         settings.charter.gate,
@@ -304,7 +308,7 @@ def _judge(settings: Settings, registry: Registry, version: Version, evaluation:
         rule,
         rival,
         evaluation.slices,
-        footprint(predictor, registry.pull(version), evaluation),
+        footprint(predictor, Path(registry.pull(version).folder), evaluation),
     )
     return _Judged(
         champion.number if champion else "",

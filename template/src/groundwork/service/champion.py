@@ -1,4 +1,4 @@
-"""Keeps the models that serve: fetched by alias in a child process, verified, then swapped in whole.
+"""Keeps the models that serve: fetched by alias, verified, then swapped in whole.
 
 A dead, slow or lying registry blocks no request: the model that serves stays until a better one has been loaded and
 checked. The last good champion is remembered on disk, so that the service starts from it when the registry is down. A
@@ -7,22 +7,16 @@ that is how a rollback takes seconds.
 """
 
 import gc
-import json
 import logging
-import subprocess
-import sys
 import threading
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
+from groundwork.bundles import BundleCache, SignedBundle
 from groundwork.errors import BundleError, StoreError
-from groundwork.predictor import Predictor, bundle_folder, remember, remembered
+from groundwork.predictor import Predictor
 from groundwork.service.metrics import Metrics
+from groundwork.service.sources import source_of
 from groundwork.settings import Settings
 from groundwork.store import Promotion, Store
 
@@ -53,10 +47,11 @@ class ModelLoader(threading.Thread):
         self._metrics = metrics
         self._store = store
         self._promotion: Promotion | None = None
+        self._source = source_of(settings)
+        self._cache = BundleCache(settings)
         self._features = settings.contract.dataset.feature_names
         self._seen: object = None
         self._stopped = threading.Event()
-        self._child: subprocess.Popen[str] | None = None
 
     def run(self) -> None:
         self._load_last_good()
@@ -77,8 +72,7 @@ class ModelLoader(threading.Thread):
 
     def stop(self) -> None:
         self._stopped.set()
-        if self._child is not None and self._child.poll() is None:
-            self._child.kill()
+        self._source.stop()
 
     def _follow_promotions(self) -> None:
         """Serve what was promoted or rolled back last, if it is in the cache; the registry's alias follows later."""
@@ -89,19 +83,18 @@ class ModelLoader(threading.Thread):
         if newest is None or newest == self._promotion:
             return
         self._promotion = newest
-        folder = bundle_folder(self._settings.champion_cache, newest.to_version, newest.bundle_sha256)
-        if not folder.is_dir():
-            return
-        found = {"version": newest.to_version, "sha256": newest.bundle_sha256, "folder": str(folder)}
         try:
-            self._serve(self._loaded(found, self.champion), found)
+            signed = self._cache.cached(newest.to_version, newest.bundle_sha256)
+            if signed is not None:
+                self._serve(signed)
         except BundleError as error:
             self._failed(error)
 
-    def _serve(self, champion: Champion, found: dict[str, str]) -> None:
+    def _serve(self, signed: SignedBundle) -> None:
+        champion = self._loaded(signed, self.champion)
         if champion is not self.champion:
             log.info("champion loaded", extra={"model_version": champion.version})
-            remember(self._settings.champion_cache, found)
+            self._cache.remember(signed)
         self.champion = champion
         self._tell()
         _freeze()
@@ -114,38 +107,39 @@ class ModelLoader(threading.Thread):
     def _refresh(self) -> None:
         """Load what the aliases point to, if that changed.
 
-        A bad champion changes nothing; a bad challenger is left out.
+        A bad champion changes nothing; a bad challenger is left out, and tried again.
         """
-        seen = self._glance()
+        seen = self._source.glance()
         if seen is not None and seen == self._seen:
             return
-        found = self._pull()
+        bundles = self._source.bundles()
+        signed = next(bundles)
+        assert signed is not None  # or it would have raised
         present = self.champion
-        if present and self._promotion and present.version == self._promotion.to_version:
-            champion = present  # the alias is this one, or will be in a moment
-        else:
-            champion = self._loaded(found["champion"], present)
+        # If it is what was promoted last, the alias is this one, or will be in a moment.
+        if present is None or self._promotion is None or present.version != self._promotion.to_version:
+            self._serve(signed)
+        self.source, self.problem = "registry", ""
         challenger, trouble = None, None
-        if found["challenger"]:
-            try:
-                challenger = self._loaded(found["challenger"], self.challenger)
-            except BundleError as error:
-                trouble = error
-        self.challenger, self.source, self.problem, self._seen = challenger, "registry", "", seen
-        self._serve(champion, found["champion"])
+        try:
+            signed = next(bundles)
+            challenger = self._loaded(signed, self.challenger) if signed else None
+        except Exception as error:  # whatever it is, the champion serves
+            trouble = error
+        self.challenger, self._seen = challenger, None if trouble else seen
+        self._tell()
+        _freeze()
         if trouble:
             raise trouble
 
-    def _loaded(self, found: dict[str, str], present: Champion | None) -> Champion:
-        if present is not None and (present.version, present.sha256) == (found["version"], found["sha256"]):
+    def _loaded(self, signed: SignedBundle, present: Champion | None) -> Champion:
+        if present is not None and (present.version, present.sha256) == (signed.version, signed.sha256):
             return present
-        return Champion(
-            found["version"], found["sha256"], Predictor(Path(found["folder"]), found["sha256"], self._features)
-        )
+        return Champion(signed.version, signed.sha256, signed.predictor(self._features))
 
     def _load_last_good(self) -> None:
         try:
-            self.champion = self._loaded(remembered(self._settings.champion_cache), None)
+            self.champion = self._loaded(self._cache.remembered(), None)
         except FileNotFoundError:
             return
         except (BundleError, ValueError, KeyError, TypeError, OSError) as error:
@@ -160,45 +154,6 @@ class ModelLoader(threading.Thread):
         models = {"champion": self.champion, "challenger": self.challenger}
         loaded = {alias: (model.version, model.predictor.bundle.format) for alias, model in models.items() if model}
         self._metrics.models(self._settings.charter.metadata.name, loaded, self.source)
-
-    def _glance(self) -> object:
-        """Something cheap that changes when an alias does; None if only a full look can tell.
-
-        A server is asked for the aliases; of a SQLite registry the file's time of change is enough.
-        """
-        uri = self._settings.tracking_uri
-        if uri.startswith("sqlite:///"):
-            database = Path(uri.removeprefix("sqlite:///"))
-            files = (database, database.with_name(database.name + "-wal"))
-            return [file.stat().st_mtime_ns for file in files if file.exists()]
-        if uri.startswith(("http://", "https://")):
-            name = urllib.parse.quote(self._settings.charter.metadata.name, safe="")
-            query = f"{uri.rstrip('/')}/api/2.0/mlflow/registered-models/get?name={name}"
-            try:
-                with urllib.request.urlopen(query, timeout=self._settings.registry_timeout_seconds) as answer:
-                    return json.load(answer)["registered_model"].get("aliases", [])
-            except urllib.error.HTTPError:
-                return None  # there is no such model, or it is not for us: the full look says which
-        return None
-
-    def _pull(self) -> dict[str, Any]:
-        timeout = self._settings.registry_timeout_seconds
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", "groundwork.registry"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            said, complaint = self._child.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            self._child.kill()
-            self._child.communicate()
-            raise BundleError(f"the registry did not answer within {timeout:g} s") from None
-        if self._child.returncode != 0:
-            lines = complaint.strip().splitlines() or [f"exit code {self._child.returncode}"]
-            raise BundleError(f"the champion cannot be fetched: {lines[-1]}")
-        return json.loads(said.splitlines()[-1])
 
 
 def _freeze() -> None:

@@ -1,0 +1,210 @@
+"""The registry of an MLflow server, asked over REST: MLflow's own client takes seconds to import, for five requests."""
+
+import base64
+import http.client
+import io
+import socket
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import unquote, urlencode, urlsplit
+
+import msgspec
+
+from groundwork.bundles import BUNDLE, CHALLENGER, CHAMPION, BundleCache, SignedBundle
+from groundwork.errors import BundleError
+from groundwork.settings import Settings
+
+Answer = TypeVar("Answer")
+
+
+class TrackingServer:
+    """An MLflow server. It fetches the artefacts itself, wherever they are: the service needs no access to them."""
+
+    def __init__(self, settings: Settings) -> None:
+        parts = urlsplit(settings.tracking_uri)
+        self._address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
+        self._authorization = _authorization(settings)
+        self._model = settings.charter.metadata.name
+        self._cache = BundleCache(settings)
+        self._seconds = settings.registry_timeout_seconds
+        self._tls = ssl.create_default_context(cafile=settings.mlflow_tracking_server_cert_path or None)
+        self._deadline = 0.0
+
+    def glance(self) -> object:
+        self._deadline = time.monotonic() + self._seconds
+        return self._aliases()
+
+    def bundles(self) -> Iterator[SignedBundle | None]:
+        self._deadline = time.monotonic() + self._seconds
+        versions = self._aliases()
+        if CHAMPION not in versions:
+            raise BundleError(f"no version of {self._model} has the alias {CHAMPION}: run `groundwork train`")
+        yield self._bundle(versions[CHAMPION])
+        yield self._bundle(versions[CHALLENGER]) if CHALLENGER in versions else None
+
+    def stop(self) -> None:
+        """What is under way ends with the process."""
+
+    def _aliases(self) -> dict[str, str]:
+        """The version of each alias; none if there is no such model."""
+        found = self._ask(_ModelAnswer, "registered-models/get", name=self._model)
+        return {each.alias: each.version for each in found.registered_model.aliases} if found else {}
+
+    def _bundle(self, number: str) -> SignedBundle:
+        found = self._ask(_VersionAnswer, "model-versions/get", name=self._model, version=number)
+        if found is None:
+            raise BundleError(f"version {number} of {self._model} is not in the registry any more")
+        tags = {tag.key: tag.value for tag in found.model_version.tags}
+        download = partial(self._download, tags.get("run_id", ""))
+        return self._cache.fetch(number, tags.get("bundle_sha256", ""), download)
+
+    def _download(self, run_id: str, folder: Path) -> Path:
+        """Fetch the files of the run's serving bundle into a folder of their own."""
+        target = folder / BUNDLE
+        target.mkdir()
+        found = self._ask(_FilesAnswer, "artifacts/list", run_id=run_id, path=BUNDLE)
+        for path in [file.path for file in found.files] if found else []:
+            name = path.removeprefix(f"{BUNDLE}/")
+            if Path(name).name != name:
+                raise BundleError(f"the registry lists a file outside of the bundle: {path}")
+            content = self._get("get-artifact", run_id=run_id, path=path)
+            if content is None:
+                raise BundleError(f"the registry lists {path} and does not have it")
+            (target / name).write_bytes(content)
+        return target
+
+    def _ask(self, answer: type[Answer], what: str, **parameters: str) -> Answer | None:
+        """The answer of MLflow's REST interface; None if it knows nothing of that name."""
+        content = self._get(f"api/2.0/mlflow/{what}", **parameters)
+        try:
+            return None if content is None else msgspec.json.decode(content, type=answer)
+        except msgspec.DecodeError:
+            raise BundleError(
+                f"{self._address} does not answer as an MLflow server does: is MLFLOW_TRACKING_URI right?"
+            ) from None
+
+    def _get(self, where: str, **parameters: str) -> bytes | None:
+        """What the server has there; None if it says that there is nothing of that name."""
+        request = urllib.request.Request(f"{self._address}/{where}?{urlencode(parameters)}")
+        if self._authorization:
+            request.add_unredirected_header("Authorization", self._authorization)  # it is for this server alone
+        opener = urllib.request.build_opener(_InTime(self._deadline, self._tls))
+        try:
+            try:
+                answer = opener.open(request, timeout=max(self._deadline - time.monotonic(), 0.001))
+            except urllib.error.HTTPError as refusal:
+                answer = refusal
+            with answer:
+                status, content = answer.status, answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            if isinstance(getattr(error, "reason", error), TimeoutError):
+                raise BundleError(f"the registry did not answer within {self._seconds:g} s") from None
+            raise BundleError(f"the registry at {self._address} cannot be reached: {error}") from None
+        if status == 200:
+            return bytes(content)
+        if status == 404 and b"RESOURCE_DOES_NOT_EXIST" in content:
+            return None
+        hint = ": are MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, right?"
+        raise BundleError(f"the registry answers {status} to {where}{hint if status in (401, 403) else ''}")
+
+
+class _Alias(msgspec.Struct):
+    alias: str
+    version: str
+
+
+class _Model(msgspec.Struct):
+    aliases: list[_Alias] = []
+
+
+class _ModelAnswer(msgspec.Struct):
+    registered_model: _Model
+
+
+class _Tag(msgspec.Struct):
+    key: str
+    value: str = ""  # MLflow leaves out what is empty
+
+
+class _Version(msgspec.Struct):
+    tags: list[_Tag] = []
+
+
+class _VersionAnswer(msgspec.Struct):
+    model_version: _Version
+
+
+class _File(msgspec.Struct):
+    path: str
+
+
+class _FilesAnswer(msgspec.Struct):
+    files: list[_File] = []
+
+
+class _InTime(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
+    """Requests with a deadline. The timeouts of the standard library begin anew with every byte that arrives."""
+
+    def __init__(self, deadline: float, tls: ssl.SSLContext) -> None:
+        super().__init__()
+        self._deadline = deadline
+        self._tls = tls
+
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(partial(self._connection, http.client.HTTPConnection), req)
+
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(
+            partial(self._connection, http.client.HTTPSConnection),
+            req,
+            context=self._tls,
+        )
+
+    def _connection(self, kind: type[http.client.HTTPConnection], *args: Any, **options: Any) -> Any:
+        connection = kind(*args, **options)
+        connection.response_class = self._response  # type: ignore[assignment]
+        return connection
+
+    def _response(self, sock: socket.socket, *args: Any, **options: Any) -> http.client.HTTPResponse:
+        response = http.client.HTTPResponse(sock, *args, **options)
+        response.fp = io.BufferedReader(_UntilDeadline(response.fp, sock, self._deadline))
+        return response
+
+
+class _UntilDeadline(io.RawIOBase):
+    """What arrives at a socket until then."""
+
+    def __init__(self, arriving: io.BufferedReader, sock: socket.socket, deadline: float) -> None:
+        self._arriving = arriving
+        self._socket = sock
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._socket.settimeout(left)
+        return self._arriving.raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._arriving.close()
+        super().close()
+
+
+def _authorization(settings: Settings) -> str:
+    """The header, as MLflow's own client makes it of the same settings."""
+    in_address = urlsplit(settings.tracking_uri)
+    user = settings.mlflow_tracking_username or unquote(in_address.username or "")
+    password = settings.mlflow_tracking_password or unquote(in_address.password or "")
+    if user and password:
+        return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+    return f"Bearer {settings.mlflow_tracking_token}" if settings.mlflow_tracking_token else ""

@@ -1,0 +1,140 @@
+"""The cache of bundles: what is in it was signed, whole, and may be shared."""
+
+import json
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from groundwork.bundles import BundleCache, SignedBundle
+from groundwork.errors import BundleError, UntrustedBundle
+from groundwork.predictor import Bundle, bundle_digest
+from groundwork.registry import Registry, Version
+from groundwork.settings import Settings
+from groundwork.signing import sign
+
+
+@pytest.fixture
+def champion(pilot_copy: Settings) -> Version:
+    found = Registry(pilot_copy).champion()
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def files(pilot_copy: Settings, champion: Version, tmp_path: Path) -> Path:
+    """The champion's files. They are not in the cache any more."""
+    shutil.copytree(Registry(pilot_copy).pull(champion).folder, tmp_path / "files")
+    shutil.rmtree(pilot_copy.champion_cache)
+    return tmp_path / "files"
+
+
+def copy_of(files: Path) -> Callable[[Path], Path]:
+    return lambda folder: Path(shutil.copytree(files, folder / "copy"))
+
+
+def test_what_is_not_whole_is_not_kept(pilot_copy: Settings, champion: Version, files: Path) -> None:
+    cache = BundleCache(pilot_copy)
+    whole = (files / "model.onnx").read_bytes()
+    (files / "model.onnx").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(BundleError, match="its digest differs"):
+        cache.fetch("1", champion.tags["bundle_sha256"], copy_of(files))
+    assert list((pilot_copy.champion_cache / "1").iterdir()) == []
+    (files / "model.onnx").write_bytes(whole)
+    cache.fetch("1", champion.tags["bundle_sha256"], copy_of(files)).predictor(
+        pilot_copy.contract.dataset.feature_names
+    )
+
+
+def test_a_bundle_that_names_files_elsewhere_is_refused(pilot_copy: Settings, champion: Version, files: Path) -> None:
+    bundle = json.loads((files / "bundle.json").read_text())
+    (files / "bundle.json").write_text(json.dumps(bundle | {"file": "/dev/zero"}))
+    with pytest.raises(BundleError, match="a file outside of it"):
+        BundleCache(pilot_copy).fetch("1", champion.tags["bundle_sha256"], copy_of(files))
+
+
+def test_what_nobody_signed_is_not_kept(pilot_copy: Settings, champion: Version, files: Path) -> None:
+    (files / "bundle.sig").unlink()
+    with pytest.raises(UntrustedBundle, match=r"version 7 of .* not signed: train again"):
+        BundleCache(pilot_copy).fetch("7", champion.tags["bundle_sha256"], copy_of(files))
+    assert list((pilot_copy.champion_cache / "7").iterdir()) == []
+
+
+@pytest.mark.parametrize(("version", "digest"), [("../7", "0" * 64), ("7", "../../../7"), ("7", "")])
+def test_the_registry_chooses_no_path(version: str, digest: str, pilot_copy: Settings) -> None:
+    with pytest.raises(BundleError, match="has no serving bundle"):
+        BundleCache(pilot_copy).fetch(version, digest, lambda _: pytest.fail("fetched"))
+
+
+def test_a_note_is_not_believed_without_the_signature(pilot_copy: Settings) -> None:
+    cache = BundleCache(pilot_copy)
+    note = pilot_copy.champion_cache / "last-good.json"
+    noted = json.loads(note.read_text())
+    altered = shutil.copytree(noted["folder"], pilot_copy.champion_cache / "altered")
+    note.write_text(json.dumps(noted | {"folder": str(altered)}))
+    cache.remembered()
+    content = (altered / "model.onnx").read_bytes() + b"more"
+    bundle = Bundle.model_validate_json((altered / "bundle.json").read_bytes())
+    (altered / "model.onnx").write_bytes(content)
+    note.write_text(json.dumps(noted | {"folder": str(altered), "sha256": bundle_digest(bundle, content)}))
+    with pytest.raises(UntrustedBundle):
+        cache.remembered()
+
+
+def test_two_that_fetch_the_same_version_at_once_both_have_it(
+    pilot_copy: Settings, champion: Version, files: Path
+) -> None:
+    both_fetched = threading.Barrier(2)
+    had: list[SignedBundle] = []
+
+    def fetch() -> None:
+        def download(folder: Path) -> Path:
+            copied = copy_of(files)(folder)
+            both_fetched.wait(60)
+            return copied
+
+        bundle = BundleCache(pilot_copy).fetch("1", champion.tags["bundle_sha256"], download)
+        BundleCache(pilot_copy).remember(bundle)
+        had.append(bundle)
+
+    threads = [threading.Thread(target=fetch) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(had) == 2
+    assert had[0] == had[1] == BundleCache(pilot_copy).remembered()
+    had[0].predictor(pilot_copy.contract.dataset.feature_names)
+    assert len(list((pilot_copy.champion_cache / "1").iterdir())) == 1
+
+
+def test_a_note_is_whole_whoever_else_writes_it(pilot_copy: Settings) -> None:
+    bundle = BundleCache(pilot_copy).remembered()
+    failed: list[Exception] = []
+
+    def write() -> None:
+        try:
+            for _ in range(100):
+                BundleCache(pilot_copy).remember(bundle)
+                assert BundleCache(pilot_copy).remembered() == bundle
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+
+
+def test_a_version_that_may_not_be_served_is_trained_again(pilot_copy: Settings, champion: Version) -> None:
+    registry = Registry(pilot_copy)
+    found = registry.find(champion.tags["lineage"])
+    assert found is not None
+    assert found.number == champion.number
+    pilot_copy.signing_key_file.unlink()
+    sign(pilot_copy, "0" * 64)  # with a new key
+    assert registry.find(champion.tags["lineage"]) is None
