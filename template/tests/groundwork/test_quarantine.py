@@ -33,7 +33,8 @@ def holding(new_pilot: Settings, sql: Callable) -> Settings:
     sql(
         new_pilot,
         HELD,
-        "insert into flights from flights where month = 2 and day = 3 and carrier = 'B6' and origin = 'JFK'",
+        "insert into flights select * replace ((minute + 1) % 60 as minute) from flights"
+        " where month = 2 and day = 3 and carrier = 'B6' and origin = 'JFK'",
     )
     ingest.fn()
     return new_pilot
