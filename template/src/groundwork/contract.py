@@ -404,6 +404,12 @@ class Dataset(StandardPart):
         """The features whose drift is measured: what may be logged, and shown in a report."""
         return [column for column in self.features if column.may_be_in("log") and column.may_be_in("reports")]
 
+    def told(self, error: Exception) -> tuple[str, Exception | None]:
+        """What may be said of an error met among the rows, and its cause: an engine's words may repeat a value."""
+        if any(column.sensitive for column in self.columns):
+            return f"{type(error).__name__}, whose words are left out, as they may repeat sensitive values", None
+        return str(error), error
+
     @property
     def subject(self) -> Column:
         """Whose row it is: what can be erased on request. The key, unless a column has the tag subject."""

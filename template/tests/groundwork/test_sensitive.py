@@ -2,6 +2,7 @@
 
 import json
 import re
+import traceback
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -10,8 +11,8 @@ import mlflow
 import msgspec
 import pytest
 
-from groundwork.errors import DocumentError
-from groundwork.pipeline.ingest import ingest
+from groundwork.errors import DocumentError, SourceError
+from groundwork.pipeline.ingest import connected, ingest, ingest_window
 from groundwork.pipeline.monitor import check_drift
 from groundwork.pipeline.score import score
 from groundwork.pipeline.train import train
@@ -85,6 +86,25 @@ def test_a_refusal_never_repeats_a_value(value: Any, with_captain: Settings) -> 
         reader.read(msgspec.json.encode({"records": [record | {"captain": value}]}))
     assert "captain" in str(refused.value)
     assert not re.search("earhart|1937", str(refused.value), re.IGNORECASE)
+
+
+@pytest.mark.parametrize("lazily", [True, False])
+def test_what_an_engine_says_is_not_repeated(
+    lazily: bool, with_captain: Settings, sql: Callable, monkeypatch: pytest.MonkeyPatch, plain_steps: None
+) -> None:
+    """Neither in the message, nor in the trace that Prefect keeps of it."""
+
+    def fail(*_: object) -> None:
+        raise ValueError("Amelia is no number")
+
+    if lazily:
+        sql(with_captain, "alter table flights alter distance type varchar using 'Amelia'")
+    else:
+        monkeypatch.setattr(source, "rows", fail)
+    with connected(with_captain) as backend, pytest.raises(SourceError) as stopped:
+        ingest_window(backend, with_captain, FEBRUARY)
+    assert "whose words are left out, as they may repeat sensitive values" in str(stopped.value)
+    assert "Amelia" not in "".join(traceback.format_exception(stopped.value))
 
 
 @pytest.mark.parametrize(

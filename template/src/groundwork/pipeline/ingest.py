@@ -66,7 +66,8 @@ def expression(backend: ibis.BaseBackend, dataset: Dataset, window: Window) -> i
     try:
         rows = use_case_source.rows(backend, window.start, window.end)
     except Exception as error:
-        raise SourceError(f"use_case/source.py cannot be read from the source: {error}") from error
+        told, cause = dataset.told(error)
+        raise SourceError(f"use_case/source.py cannot be read from the source: {told}") from cause
     types = rows.schema()
     mistakes = []
     for column in dataset.columns:
@@ -95,7 +96,8 @@ def ingest_window(backend: ibis.BaseBackend, settings: Settings, window: Window)
     except (SourceError, ErasureError):
         raise
     except Exception as error:
-        raise SourceError(f"the source cannot be read for {window}: {error}") from error
+        told, cause = dataset.told(error)
+        raise SourceError(f"the source cannot be read for {window}: {told}") from cause
     snapshots = Snapshots(settings.snapshots, dataset)
     if not rows.num_rows and not broken_as_a_whole:
         return Ingested(window, 0, 0, snapshots.version)
