@@ -137,20 +137,20 @@ class BusinessCase(Part):
     attribution: Attribution = Attribution()
 
 
-class PromQL(Part):
-    promql: Text = Field(description="An expression that gives one number.")
+class Measure(Part):
+    """What to ask, and whom: exactly one of promql, sql, check and attestation."""
 
+    promql: str | None = Field(default=None, description="An expression that gives one number.")
+    samples: str | None = Field(default=None, description="PromQL that gives the number of samples behind it.")
+    sql: str | None = Field(default=None, description="A query of the store that gives the value and its samples.")
+    check: str | None = Field(default=None, description="The id of another row of the scorecard.")
+    attestation: str | None = Field(default=None, description="The id of what a person states in readiness.yaml.")
 
-class SQL(Part):
-    sql: Text = Field(description="A query over the prediction log and outcomes: value, and the number of samples.")
-
-
-class Check(Part):
-    check: Text = Field(description="The id of one of the scorecard's checks.")
-
-
-class Attestation(Part):
-    attestation: Text = Field(description="What a person states, in attestations.yaml, with date and name.")
+    @model_validator(mode="after")
+    def _asks_one(self) -> Self:
+        if sum(map(bool, (self.promql, self.sql, self.check, self.attestation))) != 1:
+            raise ValueError("must be gain_per_1000, or exactly one of promql, sql, check and attestation")
+        return self
 
 
 class Criterion(Part):
@@ -158,7 +158,7 @@ class Criterion(Part):
 
     id: Slug
     question: Text
-    measure: Literal["gain_per_1000"] | PromQL | SQL | Check | Attestation
+    measure: Literal["gain_per_1000"] | Measure
     op: Literal[">=", "<=", ">", "<"]
     threshold: FiniteFloat
     window: str = Field(default="30d", pattern=r"^[1-9]\d*d$", description="The days it looks back on.")

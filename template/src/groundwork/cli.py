@@ -29,8 +29,9 @@ from rich.table import Table
 
 from groundwork import dictionary
 from groundwork.compatibility import check_version
+from groundwork.decision_record import Outcome
 from groundwork.documents import unanswered
-from groundwork.errors import GroundworkError
+from groundwork.errors import DocumentError, GroundworkError
 from groundwork.settings import Settings
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ LAST = 12  # the example's data is one year, released month by month
 
 
 @contextlib.contextmanager
-def pilot() -> Iterator[Settings]:
+def pilot(invalid: int = 1, otherwise: int = 1) -> Iterator[Settings]:
     """The settings, with the libraries told to be quiet; an error a person can mend ends with its message alone."""
     atexit.register(_end_quietly)  # before the libraries register theirs, hence run after them
     try:
@@ -74,7 +75,7 @@ def pilot() -> Iterator[Settings]:
         if console.quiet:
             _print_json({"error": str(error)})
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]✗[/] {escape(str(error))}")
-        raise typer.Exit(1) from None
+        raise typer.Exit(invalid if isinstance(error, DocumentError) else otherwise) from None
 
 
 def _print_json(result: object) -> None:
@@ -433,6 +434,56 @@ def demo(months: Annotated[int, typer.Option(min=1, help="How many months pass."
             console.print()
         _show_months(settings)
     _next("demo")
+
+
+@app.command()
+def readiness(
+    prove: Annotated[bool, typer.Option("--prove", help="Run the tests that prove something first.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Folder for the page, Markdown, JUnit and badge.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the scorecard: is it ready to scale, what speaks against it, and who mends it?
+
+    Exit 0 if the line is met, 1 if something that must be is not, 2 if that is unknown, 3 if the charter's criteria are
+    not locked or the decision is overdue.
+    """
+    from groundwork.readiness import ml_test_score, render
+    from groundwork.readiness.assess import assess
+    from groundwork.readiness.scorecard import Exit
+    from groundwork.store import Store
+
+    with pilot(Exit.NOT_IN_FORCE, Exit.UNDETERMINED) as settings, Store(settings.store) as store:
+        if prove:
+            with step("prove") as said:
+                said.append(f"{len(ml_test_score.prove(settings, store))} of 28 tests of the rubric ran")
+        card = assess(settings, store, date.today())
+        console.print(render.terminal(card))
+        if report:
+            for name, text in render.files(card).items():
+                report.mkdir(parents=True, exist_ok=True)
+                (report / name).write_text(text, encoding="utf-8")
+            console.print(f"[dim]report:[/] {report / 'scorecard.html'}", soft_wrap=True)
+        _print_json(card.content)
+    raise typer.Exit(card.exit_code)
+
+
+@app.command()
+def decide(
+    outcome: Annotated[Outcome, typer.Argument(help="What is decided.")],
+    by: Annotated[list[str], typer.Option(help="The handle of one who decides; give it twice at least.")],
+    why: Annotated[str, typer.Option(help="The reason, kept in the record.")],
+) -> None:
+    """Write down what was decided about the pilot, with the digest of the scorecard it rests on."""
+    from groundwork import decision_record
+    from groundwork.readiness.assess import assess
+    from groundwork.store import Store
+
+    with pilot() as settings, Store(settings.store) as store:
+        today = date.today()
+        card = assess(settings, store, today)
+        evidence = decision_record.Evidence(card.met, f"{card.verdict}; next: {card.next_step}", card.sha256)
+        decision_record.decide(settings.home, settings.charter, outcome, tuple(by), why, evidence, today)
+        console.print(f"[green]✓[/] decided: {outcome}. Commit {decision_record.FILE}.", soft_wrap=True)
 
 
 @app.command()

@@ -8,7 +8,7 @@ import re
 import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,6 +71,17 @@ _TABLES = (
       drifted text not null,          -- JSON array of columns
       reason text not null,
       report text
+    )
+    """,
+    """
+    create table if not exists proofs (
+      check_id text not null,
+      proven_at text not null,        -- UTC
+      command text not null,
+      exit_code integer not null,
+      digest text not null,           -- SHA-256 of what it printed of the check
+      seconds double precision not null,
+      own_data integer not null       -- 0 if it was shown on the example's data
     )
     """,
     """
@@ -183,6 +194,18 @@ class Drift:
         return len(self.drifted) / len(self.distances) if self.distances else float("nan")
 
 
+class Proof(NamedTuple):
+    """One run of what proves a check of the scorecard, in the order of the table's columns."""
+
+    check_id: str
+    proven_at: str  # UTC
+    command: str
+    exit_code: int
+    digest: str
+    seconds: float
+    own_data: bool
+
+
 class Store:
     """One connection, shared by threads; opened again after it broke. Raises StoreError when a statement fails."""
 
@@ -223,6 +246,29 @@ class Store:
             (start.isoformat(), end.isoformat()),
         )
         return [Prediction(*row) for row in rows]
+
+    def answered_with_outcome(self, since: str, until: str) -> list[tuple[str, str, bool]]:
+        """Record, decision and outcome of what the service answered in [since, until), where the outcome is known."""
+        rows = self._all(
+            "select p.record, p.decision, o.outcome from predictions p join outcomes o using (prediction_id)"
+            " where p.role in ('champion', 'canary') and p.answered_at >= ? and p.answered_at < ?",
+            (since, until),
+        )
+        return [(record, decided, bool(outcome)) for record, decided, outcome in rows]
+
+    def ask(self, query: str) -> list[tuple[Any, ...]]:
+        """The rows that a query of somebody else's gives; nothing that it writes stays."""
+        with self._lock:
+            try:
+                with closing(_connect(self.url)) as connection:
+                    cursor = connection.cursor()
+                    cursor.execute("begin")
+                    cursor.execute(query)
+                    found = cursor.fetchall()
+                    cursor.execute("rollback")
+            except Exception as error:
+                raise StoreError(f"the store {_without_password(self.url)} refused the query: {error}") from error
+        return list(found)
 
     def log_outcomes(self, outcomes: Sequence[tuple[str, bool]]) -> tuple[list[str], list[str]]:
         """Keep what turned out to be true, by prediction id, in one transaction.
@@ -373,6 +419,27 @@ class Store:
         """Per challenger, rows compared and agreement when it was last looked at."""
         rows = self._all("select model_version, rows_compared, agreement from shadow order by measured_at")
         return {version: (compared, agreement) for version, compared, agreement in rows}
+
+    def record_proofs(self, proofs: Iterable[Proof]) -> None:
+        with self._cursor() as cursor:
+            cursor.executemany(
+                self._sql("insert into proofs values (?, ?, ?, ?, ?, ?, ?)"),
+                [(*proof[:-1], int(proof.own_data)) for proof in proofs],
+            )
+
+    def proofs(self) -> dict[str, list[Proof]]:
+        """Every run of each check's proof, oldest first."""
+        found: dict[str, list[Proof]] = {}
+        for row in self._all("select * from proofs order by proven_at"):
+            found.setdefault(row[0], []).append(Proof(*row)._replace(own_data=bool(row[-1])))
+        return found
+
+    def successes(self, flow: str) -> list[datetime]:
+        """When the flow succeeded, oldest first."""
+        rows = self._all(
+            "select started_at from flow_runs where flow = ? and succeeded = 1 order by started_at", [flow]
+        )
+        return [datetime.fromisoformat(at) for (at,) in rows]
 
     def promotions(self, model: str) -> list[Promotion]:
         """The model's promotion log, oldest first."""

@@ -95,6 +95,30 @@ def test_a_line_moved_behind_its_seal_fails_the_check(new_pilot: Settings, set_i
     assert groundwork("check").returncode == 0
 
 
+def test_readiness_ends_with_its_verdict_and_keeps_its_report(new_pilot: Settings) -> None:
+    done = groundwork("readiness", "--report", "report", cwd=new_pilot.home)
+    assert done.returncode == 3
+    assert done.stdout.startswith("Not in force: the criteria are not locked")
+    assert {file.name for file in (new_pilot.home / "report").iterdir()} == {
+        "badge.svg",
+        "scorecard.html",
+        "scorecard.md",
+        "scorecard.xml",
+    }
+    assert json.loads(groundwork("readiness", "--json").stdout)["exit_code"] == 3
+    (new_pilot.home / "charter.yaml").write_text("{}", encoding="utf-8")
+    assert groundwork("readiness").returncode == 3
+
+
+def test_a_pilot_below_its_line_is_not_scaled(new_pilot: Settings) -> None:
+    both = ("--by", "ada", "--by", "grace", "--why", "We like it.")
+    done = groundwork("decide", "scale", *both)
+    assert (done.returncode, "the line for scaling is not met" in done.stderr) == (1, True)
+    assert groundwork("decide", "continue", *both).returncode == 2
+    assert groundwork("decide", "stop", *both).returncode == 0
+    assert (new_pilot.home / "decision-record.yaml").exists()
+
+
 def test_it_works_in_a_folder_of_the_pilot_and_nowhere_else(new_pilot: Settings, tmp_path: Path) -> None:
     inside = new_pilot.home / "docs"
     environment = {name: value for name, value in os.environ.items() if name != "GROUNDWORK_HOME"}

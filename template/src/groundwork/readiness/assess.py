@@ -1,0 +1,31 @@
+"""Puts the scorecard together."""
+
+from datetime import date
+
+from groundwork.readiness import ml_test_score, organisation
+from groundwork.readiness.criteria import Evidence, scale_rows, stop_rows
+from groundwork.readiness.scorecard import Scorecard, waive
+from groundwork.readiness.statements import Statements
+from groundwork.settings import Settings
+from groundwork.store import Store
+
+
+def assess(settings: Settings, store: Store, today: date) -> Scorecard:
+    """Everything that is known about the pilot's readiness on that day."""
+    charter = settings.charter
+    statements = Statements.of(settings.home)
+    others = [*organisation.rows(settings, store, today), *ml_test_score.rows(settings, store, statements, today)]
+    evidence = Evidence(settings, store, statements, {row.id: row.state for row in others}, today)
+    criteria = [
+        *scale_rows(charter.ready_to_scale.criteria, evidence),
+        *stop_rows(charter.stop_criteria, evidence),
+    ]
+    day0 = charter.plan.day(0)
+    return Scorecard(
+        pilot=charter.metadata.title,
+        on=today,
+        day=(today - day0).days if day0 else None,
+        rows=waive([*criteria, *others], statements.waivers_on(today)),
+        not_in_force=tuple(organisation.not_in_force(settings)),
+        overdue=organisation.overdue(settings, today),
+    )

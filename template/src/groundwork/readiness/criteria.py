@@ -1,0 +1,180 @@
+"""The charter's own criteria, measured on live evidence: what was logged, what came of it, what Prometheus saw."""
+
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from groundwork.charter import Criterion
+from groundwork.errors import StoreError
+from groundwork.features import arrays
+from groundwork.readiness.scorecard import Row, State
+from groundwork.readiness.statements import Statements
+from groundwork.settings import Settings
+from groundwork.store import Store, utc_text
+from use_case import decision
+
+
+class Measured(NamedTuple):
+    """One value with the number of samples behind it; no value where nobody knows, and then why."""
+
+    value: float | None
+    samples: int
+    proof: str
+    problem: str = ""
+
+
+class Evidence(NamedTuple):
+    """Where the measures find what they need."""
+
+    settings: Settings
+    store: Store
+    statements: Statements
+    states: Mapping[str, State]  # the scorecard's other rows, for criteria that name one
+    today: date
+
+
+def scale_rows(criteria: Sequence[Criterion], evidence: Evidence) -> list[Row]:
+    """One row per criterion for scaling: passed once it is met."""
+    return [_row(each, evidence, "bring it over the line, or decide to stop") for each in criteria]
+
+
+def stop_rows(criteria: Sequence[Criterion], evidence: Evidence) -> list[Row]:
+    """One row per criterion for stopping: failed once it is met."""
+    swapped: dict[State, State] = {"passed": "failed", "failed": "passed"}
+    found = [_row(each, evidence, "") for each in criteria]
+    return [
+        replace(
+            row,
+            state=swapped.get(row.state, row.state),
+            wanted=f"not {row.wanted}",
+            fix="decide to stop: `groundwork decide stop`" if row.state == "passed" else row.fix,
+        )
+        for row in found
+    ]
+
+
+def _row(criterion: Criterion, evidence: Evidence, fix: str) -> Row:
+    measured = _measure(criterion, evidence)
+    seen = measured.problem
+    state: State = "unknown"
+    if measured.value is not None:
+        seen = f"{measured.value:,.4g} on {measured.samples:,}"
+        if measured.samples < criterion.min_samples:
+            seen += ": too few to tell"
+        else:
+            state = "passed" if criterion.met_by(measured.value) else "failed"
+    return Row(
+        id=criterion.id,
+        title=criterion.question,
+        section="scale",
+        level=criterion.level,
+        state=state,
+        wanted=f"{criterion.op} {criterion.threshold:,g} over {criterion.window}, on {criterion.min_samples:,} or more",
+        seen=seen,
+        owner=criterion.owner,
+        proof=measured.proof,
+        fix={"passed": "", "failed": fix}.get(state, seen),
+    )
+
+
+def _measure(criterion: Criterion, evidence: Evidence) -> Measured:
+    measure = criterion.measure
+    midnight = datetime.combine(evidence.today, datetime.min.time(), UTC)
+    since = midnight - timedelta(days=int(criterion.window[:-1]))
+    if isinstance(measure, str):
+        return gain_in_service(evidence.settings, evidence.store, since, midnight + timedelta(days=1))
+    if measure.promql:
+        return _ask_prometheus(measure.promql, measure.samples, evidence.settings.prometheus_url)
+    if measure.sql:
+        return _ask_store(measure.sql, evidence.store)
+    if measure.attestation:
+        return _ask_people(measure.attestation, evidence.statements, since.date(), criterion.min_samples)
+    state = evidence.states.get(measure.check or "")
+    proof = f"the scorecard's check {measure.check}"
+    if state in ("passed", "failed"):
+        return Measured(float(state == "passed"), criterion.min_samples, proof)
+    return Measured(None, 0, proof, f"{measure.check} is {state or 'no check of the scorecard'}")
+
+
+def gain_in_service(settings: Settings, store: Store, since: datetime, until: datetime) -> Measured:
+    """Money per 1,000 decisions more than today's rule would have made of the same records, where the outcome is known.
+
+    Only what the service answered counts, not what was scored in batch or in the shadow.
+    """
+    proof = "the prediction log, joined with its outcomes"
+    answered = store.answered_with_outcome(utc_text(since), utc_text(until))
+    if not answered:
+        return Measured(None, 0, proof, "no answer of the service has an outcome yet: send them to POST /outcomes")
+    dataset = settings.contract.dataset
+    records = [msgspec.json.decode(record) for record, _, _ in answered]
+    columns = arrays(
+        {each.name: [row.get(each.name) for row in records] for each in dataset.features}, dataset.features
+    )
+    outcomes = np.array([outcome for _, _, outcome in answered], dtype=bool)
+    worth = settings.charter.value.parameters
+    made = decision.value(np.array([decided for _, decided, _ in answered]), outcomes, worth)
+    without = decision.value(decision.without_model(columns), outcomes, worth)
+    return Measured(float((made - without).mean() * 1000), len(answered), proof)
+
+
+def _ask_prometheus(promql: str, samples_promql: str | None, url: str) -> Measured:
+    proof = f"Prometheus: {promql}"
+    if not url:
+        return Measured(None, 0, proof, "no Prometheus is known: set GROUNDWORK_PROMETHEUS_URL")
+    value, problem = _query(url, promql)
+    if value is None:
+        return Measured(None, 0, proof, problem)
+    samples: float | None = 1
+    if samples_promql:
+        samples, problem = _query(url, samples_promql)
+    return Measured(value, int(samples or 0), proof, problem)
+
+
+def _query(url: str, expression: str) -> tuple[float | None, str]:
+    """The one number that the expression gives, or why there is none."""
+    address = f"{url.rstrip('/')}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
+    try:
+        with urllib.request.urlopen(address, timeout=10) as response:
+            answer = json.load(response)["data"]
+    except urllib.error.HTTPError as error:
+        return None, f"Prometheus refused it: {error.read(300).decode(errors='replace')}"
+    except (OSError, ValueError, KeyError) as error:
+        return None, f"Prometheus did not answer: {error}"
+    if answer["resultType"] == "scalar":
+        value = float(answer["result"][1])
+    elif len(answer["result"]) == 1:
+        value = float(answer["result"][0]["value"][1])
+    else:
+        return None, f"it gives {len(answer['result'])} series, and one is needed"
+    return (value, "") if np.isfinite(value) else (None, "it gives no number: nothing was counted")
+
+
+def _ask_store(sql: str, store: Store) -> Measured:
+    try:
+        rows = store.ask(sql)
+    except StoreError as error:
+        return Measured(None, 0, sql, str(error))
+    if len(rows) != 1 or len(rows[0]) != 2:
+        return Measured(None, 0, sql, "the query must give one row: the value, and the number of samples")
+    value, samples = rows[0]
+    if value is None or not isinstance(samples, int):
+        return Measured(None, 0, sql, "the query found nothing")
+    return Measured(float(value), samples, sql)
+
+
+def _ask_people(name: str, statements: Statements, since: date, min_samples: int) -> Measured:
+    proof = f"readiness.yaml: {name}"
+    found = statements.attested(name)
+    if found is None:
+        return Measured(None, 0, proof, f"nobody has stated {name} in readiness.yaml")
+    if found.on < since:
+        return Measured(None, 0, proof, f"{found.by} stated it on {found.on}, too long ago")
+    return Measured(found.value, min_samples, f"{proof}, stated by {found.by} on {found.on}")

@@ -1,0 +1,134 @@
+"""What only people can settle: the decision, its worth, who answers, the line and its seal, and the day of decision."""
+
+from collections.abc import Iterator
+from datetime import date
+
+from groundwork import sealing
+from groundwork.charter import Charter
+from groundwork.decision_record import LAST_DAY, DecisionRecord
+from groundwork.documents import unanswered
+from groundwork.readiness.scorecard import Row, State
+from groundwork.returns import returns
+from groundwork.settings import Settings
+from groundwork.store import Store
+
+
+def rows(settings: Settings, store: Store, today: date) -> Iterator[Row]:
+    """One row per question."""
+    charter, owners = settings.charter, settings.owners
+    decider = owners.accountable.decision.name
+    yield _open("decision", "Which decision does it serve?", "must", decider, "decision", charter)
+    yield _open("business-case", "What is it worth, and what does it cost?", "should", decider, "businessCase", charter)
+    yield _open("roadmap", "What comes after day 90?", "should", decider, "roadmap", charter)
+    worth = returns(charter)
+    pays = worth is not None and worth.base.net > 0
+    yield _row(
+        "return",
+        "Does it pay?",
+        "should",
+        "unknown" if worth is None else "passed" if pays else "failed",
+        "more benefit than cost in the base case",
+        "a figure of the business case is open"
+        if worth is None
+        else " · ".join(f"{name} {case.net:,.0f}" for name, case in vars(worth).items()) + f" {charter.value.currency}",
+        decider,
+        "charter.yaml, businessCase; computed",
+        "" if pays else "complete the business case" if worth is None else "find a larger effect, or decide to stop",
+    )
+    findings = owners.findings(today)
+    yield _row(
+        "owners",
+        "Does one person answer for each part, with a deputy?",
+        "must",
+        "failed" if findings else "passed",
+        "nobody TBD, no group, nobody past the last day",
+        "; ".join(findings) or "everybody is named",
+        decider,
+        "OWNERS",
+        f"mend OWNERS: {findings[0]}" if findings else "",
+    )
+    yield _sealed(settings, store, decider)
+    deciders = len(set(charter.plan.deciders))
+    planned = charter.plan.day(0) is not None and deciders > 1
+    yield _row(
+        "plan",
+        "Is it fixed when it started, and who decides on day 90?",
+        "must",
+        "passed" if planned else "failed",
+        "day 0 and two deciders",
+        f"day 0 is {charter.plan.day0}, {deciders} deciders",
+        decider,
+        "charter.yaml, plan",
+        "" if planned else "write plan.day0 and plan.deciders into charter.yaml",
+    )
+
+
+def not_in_force(settings: Settings) -> list[str]:
+    """Why the criteria do not count."""
+    if not settings.charter.seals:
+        return ["the criteria are not locked: agree on them, then `groundwork charter lock --by HANDLE`"]
+    return sealing.findings(settings.home)
+
+
+def overdue(settings: Settings, today: date) -> str:
+    """What is said of a decision that should have been taken; empty while there is time."""
+    days = DecisionRecord.of(settings.home).days_overdue(settings.charter, today)
+    return f"day {LAST_DAY} was to be decided {days} day{'s' if days > 1 else ''} ago" if days else ""
+
+
+def _open(name: str, title: str, level: str, owner: str, part: str, charter: Charter) -> Row:
+    missing = [path for path in unanswered(charter) if path.startswith(f"{part}.")]
+    return _row(
+        name,
+        title,
+        level,
+        "failed" if missing else "passed",
+        "every field answered",
+        f"{len(missing)} open: {', '.join(missing[:3])}{' …' if len(missing) > 3 else ''}" if missing else "answered",
+        owner,
+        f"charter.yaml, {part}",
+        f"answer {missing[0]} in charter.yaml" if missing else "",
+    )
+
+
+def _sealed(settings: Settings, store: Store, owner: str) -> Row:
+    """The line has to be there before the first model is: afterwards it can be drawn to fit."""
+    seals = settings.charter.seals
+    first = next(iter(store.promotions(settings.charter.metadata.name)), None)
+    problems = sealing.findings(settings.home)
+    if not seals:
+        problems = ["nobody has locked the criteria"]
+    elif first and first.promoted_at[:10] < seals[0].on.isoformat():
+        problems.append(f"locked on {seals[0].on}, after the first model went live on {first.promoted_at[:10]}")
+    return _row(
+        "locked",
+        "Was the line drawn before the start, and left where it was?",
+        "must",
+        "failed" if problems else "passed",
+        "locked before the first promotion, changed by amendment only",
+        "; ".join(problems) or f"locked on {seals[0].on} by {seals[0].by}, {len(seals) - 1} amendments",
+        owner,
+        "charter.yaml, seals; git log",
+        ""
+        if not problems
+        else "`groundwork charter lock --by HANDLE`"
+        if not seals
+        else "amend it with a second person, or waive it in readiness.yaml with a reason",
+    )
+
+
+def _row(
+    name: str, title: str, level: str, state: State, wanted: str, seen: str, owner: str, proof: str, fix: str
+) -> Row:
+    return Row(
+        id=name,
+        title=title,
+        section="organisation",
+        level="must" if level == "must" else "should",
+        state=state,
+        wanted=wanted,
+        seen=seen,
+        owner=owner,
+        proof=proof,
+        fix=fix,
+    )

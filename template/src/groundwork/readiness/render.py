@@ -1,0 +1,180 @@
+"""The scorecard as people and programs read it: a terminal, Markdown, an offline page, JUnit, a badge."""
+
+import html
+import xml.etree.ElementTree as ElementTree
+
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from groundwork.readiness.scorecard import SECTIONS, Exit, Row, Scorecard, State
+
+MARKS: dict[State, str] = {
+    "passed": "✓",
+    "failed": "✗",
+    "warning": "!",
+    "unknown": "?",
+    "not applicable": "-",
+    "error": "✗",
+}
+_COLOURS: dict[State, str] = {
+    "passed": "green",
+    "failed": "red",
+    "warning": "yellow",
+    "unknown": "yellow",
+    "not applicable": "bright_black",
+    "error": "red",
+}
+_BADGES = {
+    Exit.MET: ("ready to scale", "#2e7d32"),
+    Exit.FAILED: ("not ready", "#b3261e"),
+    Exit.UNDETERMINED: ("unknown", "#8a6d00"),
+    Exit.NOT_IN_FORCE: ("not in force", "#5f6368"),
+}
+
+
+def files(card: Scorecard) -> dict[str, str]:
+    """Every form that is kept as a file, by its name."""
+    return {
+        "scorecard.html": page(card),
+        "scorecard.md": markdown(card),
+        "scorecard.xml": junit(card),
+        "badge.svg": badge(card),
+    }
+
+
+def terminal(card: Scorecard) -> Group:
+    """The verdict and the next thing to do, then one line per check."""
+    parts: list[Text | Table] = [Text(card.verdict, "bold"), Text(f"next: {card.next_step}"), Text()]
+    for section, rows in _by_section(card):
+        table = Table("", section, "wanted", "seen", "who", "to do", box=None, pad_edge=False, header_style="dim")
+        for row in rows:
+            mark = f"[{_COLOURS[row.state]}]{MARKS[row.state]}[/]"
+            table.add_row(
+                mark,
+                escape(row.title) + (" [dim](must)[/]" if row.level == "must" else ""),
+                escape(row.wanted),
+                escape(f"{row.state}: {row.seen}" if row.state not in ("passed", "failed") else row.seen),
+                escape(row.owner),
+                escape(row.waived or row.fix),
+            )
+        parts += [table, Text()]
+    parts.append(Text(_score(card)))
+    return Group(*parts)
+
+
+def markdown(card: Scorecard) -> str:
+    """For a pull request."""
+    lines = [f"# {card.verdict}", "", f"**Next:** {card.next_step}", "", f"{_when(card)}. {_score(card)}.", ""]
+    for section, rows in _by_section(card):
+        lines += [
+            f"## {section}",
+            "",
+            "| | check | wanted | seen | who | how it was proven | to do |",
+            "| --- | --- | --- | --- | --- | --- | --- |",
+        ]
+        lines += ["| " + " | ".join(_cell(text) for text in _texts(row)) + " |" for row in rows]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def page(card: Scorecard) -> str:
+    """One HTML file that needs neither a network nor scripts."""
+    tables = []
+    for section, rows in _by_section(card):
+        body = "".join(
+            f'<tr class="{row.state.replace(" ", "-")}">'
+            + "".join(f"<td>{html.escape(text)}</td>" for text in _texts(row))
+            + "</tr>"
+            for row in rows
+        )
+        tables.append(
+            f"<h2>{html.escape(section)}</h2><table><thead><tr><th></th><th>Check</th><th>Wanted</th><th>Seen</th>"
+            f"<th>Who</th><th>How it was proven</th><th>To do</th></tr></thead><tbody>{body}</tbody></table>"
+        )
+    return _PAGE.format(
+        title=html.escape(f"{card.pilot}: {card.verdict}"),
+        verdict=html.escape(card.verdict),
+        next_step=html.escape(card.next_step),
+        when=html.escape(f"{card.pilot}, {_when(card)}. {_score(card)}."),
+        colour=_BADGES[card.exit_code][1],
+        tables="".join(tables),
+    )
+
+
+def junit(card: Scorecard) -> str:
+    """For a build server: a case per check; what is unknown is an error there, never a success."""
+    suite = ElementTree.Element("testsuite", name="readiness", tests=str(len(card.rows)))
+    for row in card.rows:
+        case = ElementTree.SubElement(suite, "testcase", classname=row.section, name=row.id)
+        if row.state == "not applicable" or row.waived:
+            ElementTree.SubElement(case, "skipped", message=row.waived or row.seen)
+        elif row.state == "failed":
+            ElementTree.SubElement(case, "failure", message=row.seen).text = row.fix
+        elif row.state != "passed":
+            ElementTree.SubElement(case, "error", message=f"{row.state}: {row.seen}").text = row.fix
+    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
+
+
+def badge(card: Scorecard) -> str:
+    """A small SVG for the README."""
+    text, colour = _BADGES[card.exit_code]
+    left, right = 62, 8 * len(text) + 14
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + right}" height="20" role="img"'
+        f' aria-label="readiness: {text}"><rect width="{left}" height="20" fill="#444"/>'
+        f'<rect x="{left}" width="{right}" height="20" fill="{colour}"/>'
+        f'<g fill="#fff" text-anchor="middle" font-family="Verdana,sans-serif" font-size="11">'
+        f'<text x="{left / 2}" y="14">readiness</text><text x="{left + right / 2}" y="14">{text}</text></g></svg>\n'
+    )
+
+
+def _by_section(card: Scorecard) -> list[tuple[str, list[Row]]]:
+    found = [(title, [row for row in card.rows if row.section == section]) for section, title in SECTIONS.items()]
+    return [(title, rows) for title, rows in found if rows]
+
+
+def _texts(row: Row) -> list[str]:
+    level = " (must)" if row.level == "must" else ""
+    points = "" if row.points is None else f", {row.points:g} points"
+    when = f", {row.at:%Y-%m-%d %H:%M}" if row.at else ""
+    return [
+        f"{MARKS[row.state]} {row.state}",
+        row.title + level,
+        row.wanted,
+        row.seen,
+        row.owner,
+        f"{row.proof}{when}{points}",
+        row.waived or row.fix,
+    ]
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _when(card: Scorecard) -> str:
+    return f"{card.on}, day {card.day} of 90" if card.day is not None else f"{card.on}, day 0 is open"
+
+
+def _score(card: Scorecard) -> str:
+    return f"ML Test Score {card.ml_test_score:g} of 7, the least of its four sections"
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title><style>
+body {{ font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 76rem; padding: 1rem; color: #1a1a1a }}
+header {{ border-left: .5rem solid {colour}; padding-left: 1rem }} h1 {{ margin-bottom: 0 }} h2 {{ margin-top: 2rem }}
+table {{ border-collapse: collapse; width: 100% }}
+td, th {{ text-align: left; vertical-align: top; padding: .4rem .6rem; border-bottom: 1px solid #ddd }}
+td:first-child {{ white-space: nowrap; font-weight: 600 }}
+.passed td:first-child {{ color: #2e7d32 }} .failed td:first-child, .error td:first-child {{ color: #b3261e }}
+.unknown td:first-child, .warning td:first-child {{ color: #8a6d00 }}
+@media (max-width: 50rem) {{ thead {{ display: none }} td {{ display: block; border: 0; padding: .1rem .6rem }}
+tr {{ display: block; border-bottom: 1px solid #ddd; padding: .6rem 0 }} }}
+@media (prefers-color-scheme: dark) {{ body {{ background: #121212; color: #eee }}
+td, th, tr {{ border-color: #444 }} }}
+</style></head><body><header><h1>{verdict}</h1><p>Next: {next_step}</p><p>{when}</p></header>{tables}</body></html>
+"""

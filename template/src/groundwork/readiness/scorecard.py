@@ -1,0 +1,145 @@
+"""The scorecard's rows, and the one verdict that follows from them."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import date, datetime
+from enum import IntEnum
+from hashlib import sha256
+from typing import Literal
+
+import msgspec
+
+State = Literal["passed", "failed", "warning", "unknown", "not applicable", "error"]
+Section = Literal["scale", "organisation", "data", "model", "infrastructure", "monitoring"]
+SECTIONS: dict[Section, str] = {
+    "scale": "The line for scaling",
+    "organisation": "Decision and people",
+    "data": "ML Test Score: data",
+    "model": "ML Test Score: model",
+    "infrastructure": "ML Test Score: infrastructure",
+    "monitoring": "ML Test Score: monitoring",
+}
+
+
+class Exit(IntEnum):
+    """How `groundwork readiness` ends."""
+
+    MET = 0
+    FAILED = 1
+    UNDETERMINED = 2
+    NOT_IN_FORCE = 3
+
+
+@dataclass(frozen=True)
+class Row:
+    """One check: what was wanted, what was seen, and what to do about it."""
+
+    id: str
+    title: str
+    section: Section
+    level: Literal["must", "should"]
+    state: State
+    wanted: str
+    seen: str
+    owner: str  # who answers for it, by name or role
+    proof: str  # the command, query or person it rests on
+    fix: str  # what to do next; empty where nothing is to be done
+    at: datetime | None = None  # when it was seen; None if it was just now
+    points: float | None = None  # of the ML Test Score: 0, 0.5 or 1
+    waived: str = ""  # by whom, until when and why
+
+    @property
+    def blocks(self) -> bool:
+        """Whether it keeps the pilot from scaling. What nobody knows does, like what failed."""
+        return self.level == "must" and not self.waived and self.state in ("failed", "unknown", "error")
+
+
+@dataclass(frozen=True)
+class Scorecard:
+    """All rows at one time."""
+
+    pilot: str
+    on: date
+    day: int | None  # of the pilot, 0 on its first; None while day 0 is open
+    rows: tuple[Row, ...]
+    not_in_force: tuple[str, ...]  # why no verdict counts: the criteria are not locked, or were edited in silence
+    overdue: str  # what is said of a decision that nobody took in time
+
+    @property
+    def blocking(self) -> list[Row]:
+        """What keeps it from scaling: what failed first, then what nobody knows."""
+        return sorted((row for row in self.rows if row.blocks), key=lambda row: row.state != "failed")
+
+    @property
+    def met(self) -> bool:
+        """Whether the line for scaling is met; also when the day to decide it has passed."""
+        return not self.blocking and not self.not_in_force
+
+    @property
+    def exit_code(self) -> Exit:
+        if self.not_in_force or self.overdue:
+            return Exit.NOT_IN_FORCE
+        if any(row.state == "failed" for row in self.blocking):
+            return Exit.FAILED
+        return Exit.UNDETERMINED if self.blocking else Exit.MET
+
+    @property
+    def verdict(self) -> str:
+        """One sentence."""
+        code = self.exit_code
+        if self.overdue:
+            return f"Overdue: {self.overdue}"
+        if code is Exit.NOT_IN_FORCE:
+            return f"Not in force: {self.not_in_force[0]}"
+        failed = sum(row.state == "failed" for row in self.blocking)
+        unknown = len(self.blocking) - failed
+        if code is Exit.FAILED:
+            return f"Not ready to scale: {failed} of what must be are not" + (f", {unknown} unknown" if unknown else "")
+        if code is Exit.UNDETERMINED:
+            return f"Not known to be ready to scale: {unknown} of what must be are unknown"
+        return "Ready to scale"
+
+    @property
+    def next_step(self) -> str:
+        """The one thing to do next."""
+        if self.overdue:
+            return "decide: `groundwork decide scale`, `stop` or `extend`"
+        if self.not_in_force:
+            return self.not_in_force[0]
+        if self.blocking:
+            first = self.blocking[0]
+            return f"{first.title}: {first.fix} ({first.owner})"
+        return "decide: `groundwork decide scale`"
+
+    @property
+    def ml_test_score(self) -> float:
+        """The least of the four sections' sums, after Breck et al., The ML Test Score, 2017."""
+        return min(self.points(section) for section in ("data", "model", "infrastructure", "monitoring"))
+
+    def points(self, section: str) -> float:
+        return sum(row.points or 0 for row in self.rows if row.section == section)
+
+    @property
+    def content(self) -> dict[str, object]:
+        """Everything it says, for machines."""
+        return {
+            "pilot": self.pilot,
+            "on": self.on.isoformat(),
+            "day": self.day,
+            "verdict": self.verdict,
+            "exit_code": int(self.exit_code),
+            "next_step": self.next_step,
+            "ml_test_score": self.ml_test_score,
+            "rows": [asdict(row) | {"blocks": row.blocks} for row in self.rows],
+        }
+
+    @property
+    def sha256(self) -> str:
+        return sha256(msgspec.json.encode(self.content)).hexdigest()
+
+
+def waive(rows: Sequence[Row], waivers: dict[str, str]) -> tuple[Row, ...]:
+    """The rows, with a waiver noted on each that has one and does not pass without it."""
+    return tuple(
+        replace(row, waived=waivers[row.id]) if row.id in waivers and row.state != "passed" else row for row in rows
+    )

@@ -1,0 +1,56 @@
+"""`readiness.yaml`: what only people can say - attestations, and waivers with an end."""
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, FiniteFloat
+
+from groundwork.documents import Document, Part
+
+FILE = "readiness.yaml"
+Text = Annotated[str, Field(min_length=3)]
+
+
+class Attestation(Part):
+    """A figure that somebody states with their name; 1 for yes, 0 for no."""
+
+    id: Text
+    value: FiniteFloat
+    by: Text = Field(description="A handle in OWNERS.")
+    on: date
+    why: Text
+
+
+class Waiver(Part):
+    """A check that does not block for a while."""
+
+    check: Text = Field(description="The id of a row of the scorecard.")
+    by: Text = Field(description="A handle in OWNERS.")
+    until: date
+    why: Text
+
+
+class Statements(Document):
+    api_version: Literal["groundwork/v1"] = "groundwork/v1"
+    kind: Literal["Statements"] = "Statements"
+    attestations: tuple[Attestation, ...] = Field(default=(), strict=False)
+    waivers: tuple[Waiver, ...] = Field(default=(), strict=False)
+
+    @classmethod
+    def of(cls, home: Path) -> "Statements":
+        """Those in the pilot's folder; none if there is no such file."""
+        return cls.load(home / FILE) if (home / FILE).exists() else cls()
+
+    def attested(self, name: str) -> Attestation | None:
+        """The newest attestation of that id."""
+        found = [each for each in self.attestations if each.id == name]
+        return max(found, key=lambda each: each.on) if found else None
+
+    def waivers_on(self, today: date) -> dict[str, str]:
+        """Check to what is said of its waiver, for those that have not ended."""
+        return {
+            each.check: f"waived by {each.by} until {each.until}: {each.why}"
+            for each in self.waivers
+            if each.until >= today
+        }
