@@ -221,6 +221,35 @@ def monitor(since: Day = None, until: Day = None, as_json: Json = False) -> None
 
 
 @app.command()
+def evaluate(
+    version: Annotated[str | None, typer.Argument(show_default="the champion")] = None, as_json: Json = False
+) -> None:
+    """Find out at length what a version leans on, and how it ages; write its model card."""
+    with pilot() as settings:
+        from groundwork.pipeline.evaluate import evaluate as look_at
+
+        with step("evaluate") as said:
+            found = look_at(settings, version)
+            said += [f"version {found.version}: {found.page}", *found.summary]
+        _print_json(found)
+
+
+@app.command()
+def reproduce(version: str, as_json: Json = False) -> None:
+    """Train a version again from exactly what it was made from. Exit 1 if it comes out otherwise, 2 if unknown."""
+    with pilot() as settings:
+        from groundwork.pipeline.reproduce import reproduce as again
+
+        with console.status("reproduce …"):
+            found = again(settings, version)
+        mark = {"equal": "[green]✓[/]", "different": "[red]✗[/]", "unknown": "[yellow]?[/]"}[found.status]
+        console.print(f"{mark} {'reproduce':<8} {found.status}: {escape(found.reason)}", soft_wrap=True)
+        _print_json(found)
+    if found.status != "equal":
+        raise typer.Exit(1 if found.status == "different" else EXIT_UNKNOWN)
+
+
+@app.command()
 def approve(
     version: str,
     by: Annotated[str, typer.Option(help="An approver of OWNERS.")],

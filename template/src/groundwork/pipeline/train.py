@@ -2,10 +2,15 @@
 
 import contextlib
 import hashlib
+import importlib.metadata
 import json
+import platform
+import random
 import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,12 +23,14 @@ from numpy.typing import NDArray
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.model_selection import TimeSeriesSplit
 
 from groundwork.bundles import BUNDLE, SIGNATURE
 from groundwork.contract import Dataset
+from groundwork.diagnostics import Judge, calibration, importance, picture
 from groundwork.errors import FeatureMismatch, NotEnoughData, UntrustedBundle
 from groundwork.features import arrays
-from groundwork.gate import Check, Decided, Footprint, Metric, Performance, Verdict, judge
+from groundwork.gate import SEED, Check, Decided, Footprint, Metric, Performance, Verdict, judge
 from groundwork.packaging import mlflow_options, pack
 from groundwork.predictor import Predictor
 from groundwork.pretrained import Pretrained
@@ -39,6 +46,8 @@ from use_case import model as use_case_model
 
 METRICS = {"roc_auc": roc_auc_score, "average_precision": average_precision_score}
 ROWS_TIMED = 50  # one by one
+SPLITS = 3  # of the past, by time, to choose parameters on
+PACKAGES = "packages.txt"
 
 Standing = Literal["champion", "promoted", "pending", "refused", "taken out"]
 
@@ -57,6 +66,14 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.outcomes)
+
+    def part(self, rows: NDArray) -> "Examples":
+        """Some of the rows."""
+        return Examples(
+            {name: values[rows] for name, values in self.columns.items()},
+            self.outcomes[rows],
+            {name: values[rows] for name, values in self.slices.items()},
+        )
 
 
 @dataclass(frozen=True)
@@ -131,7 +148,69 @@ def lineage(settings: Settings, snapshot_version: int) -> dict[str, str]:
         "use_case_sha256": _digest(*sorted(use_case.glob("*.py"))),
     }
     digest = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
-    return made_from | {"lineage": digest, "git_commit": _git_commit(settings.home)}
+    # An update of the template alone makes no new version; to reproduce one, its code must be the same all the same.
+    system = Path(__file__).parents[1]
+    return made_from | {
+        "lineage": digest,
+        "groundwork_sha256": _digest(*sorted(system.rglob("*.py"))),
+        "git_commit": _git_commit(settings.home),
+    }
+
+
+def environment() -> list[str]:
+    """What is installed, Python first, as name==version."""
+    installed = {f"{each.name.lower()}=={each.version}" for each in importlib.metadata.distributions()}
+    return [f"python=={platform.python_version()}", *sorted(installed)]
+
+
+def sha256_of(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def fit(training: Examples, dataset: Dataset, parameters: Mapping[str, Any]) -> tuple[Any, str]:
+    """What `use_case/model.py` builds, fitted, or what it names by an MLflow address; and what to call it.
+
+    The same rows and parameters give the same model: everything that draws at random is seeded.
+    """
+    random.seed(SEED)
+    np.random.seed(SEED)  # what scikit-learn draws from where the use case names no random_state
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(SEED)
+    built = use_case_model.build()
+    if isinstance(built, str):
+        pretrained = Pretrained(built, dataset.features)
+        return pretrained.pipeline(dataset.features) or pretrained, built
+    if parameters:
+        built.set_params(**parameters)
+    return built.fit(training.frame, training.outcomes.astype(np.int64)), type(built).__name__
+
+
+def search(settings: Settings, training: Examples) -> dict[str, Any]:
+    """The parameters of `search()` in use_case/model.py that make most money on later rows; without it, none.
+
+    Each trial is a nested run in MLflow: fitted on the past and judged on what came after it, three times over.
+    """
+    candidates = getattr(use_case_model, "search", None)
+    if candidates is None:
+        return {}
+    trials: list[tuple[Performance, dict[str, Any]]] = []
+    for parameters in candidates():
+        with mlflow.start_run(run_name="trial", nested=True):
+            found = []
+            for past, later in TimeSeriesSplit(SPLITS).split(training.outcomes):
+                judged_on = training.part(later)
+                model, _ = fit(training.part(past), settings.contract.dataset, parameters)
+                scores = model.predict_proba(judged_on.frame)[:, 1].astype(np.float32)
+                found.append(performance(settings, decided(settings, scores, judged_on), judged_on))
+            mean = Performance(
+                float(np.mean([each.value_per_1000 for each in found])), float(np.mean([each.metric for each in found]))
+            )
+            mlflow.log_params(parameters)
+            mlflow.log_metrics({"value_per_1000": mean.value_per_1000, "metric": mean.metric})
+        trials.append((mean, dict(parameters)))
+    if not trials:
+        raise NotEnoughData("search() in use_case/model.py gives no parameters to try")
+    return max(trials, key=lambda trial: trial[0].value_per_1000)[1]
 
 
 def decided(settings: Settings, scores: NDArray, evaluation: Examples) -> Decided:
@@ -175,7 +254,8 @@ def fit_and_register(settings: Settings, registry: Registry, history: History, m
     registry.use_experiment()
     evaluation = history.evaluation if len(history.evaluation) else history.training
     with mlflow.start_run(run_name="train") as run, tempfile.TemporaryDirectory() as folder:
-        model, name = _model(history.training, settings.contract.dataset)
+        chosen = search(settings, history.training)
+        model, name = fit(history.training, settings.contract.dataset, chosen)
         frame = evaluation.frame
         parameters = settings.charter.value.parameters
         bundle = pack(model, frame, lambda scores: decision.decide(scores, parameters), Path(folder) / BUNDLE)
@@ -186,9 +266,18 @@ def fit_and_register(settings: Settings, registry: Registry, history: History, m
             "bundle_reason": bundle.reason,
             "train_start": history.past.start.isoformat(),
             "train_end": history.past.end.isoformat(),
+            "evaluation_end": history.newest.end.isoformat(),
+            "parameters": json.dumps(chosen, sort_keys=True),
+            "seed": str(SEED),
+            "packages_sha256": sha256_of("\n".join(environment()).encode()),
         }
+        predictor = Predictor(Path(folder) / BUNDLE, bundle.sha256, bundle.features)
+        scores = predictor.scores(evaluation.columns)
+        tags["predictions_sha256"] = sha256_of(scores.tobytes())
+        _log_diagnostics(settings, predictor, scores, evaluation)
         mlflow.set_tags(tags)
-        mlflow.log_params({"rows": len(history.training), "model": name})
+        mlflow.log_text("\n".join(environment()), PACKAGES)
+        mlflow.log_params({"rows": len(history.training), "model": name} | chosen)
         mlflow.log_artifact(str(Path(folder) / BUNDLE))
         logged = (
             model.info
@@ -196,6 +285,30 @@ def fit_and_register(settings: Settings, registry: Registry, history: History, m
             else mlflow.sklearn.log_model(model, name="model", **mlflow_options(model, frame))
         )
     return registry.register(logged, run.info.run_id, tags)
+
+
+def judge_on(settings: Settings, predictor: Predictor) -> Judge:
+    """The predictor's performance as a function of features and outcomes."""
+
+    def performed(columns: dict[str, NDArray], outcomes: NDArray) -> Performance:
+        rows = Examples(columns, outcomes)
+        return performance(settings, decided(settings, predictor.scores(columns), rows), rows)
+
+    return performed
+
+
+def _log_diagnostics(settings: Settings, predictor: Predictor, scores: NDArray, evaluation: Examples) -> None:
+    """Keep what is cheap to know of every candidate with its run; `groundwork evaluate` finds out more."""
+    leaning = importance(evaluation.columns, evaluation.outcomes, judge_on(settings, predictor))
+    calibrated = calibration(evaluation.outcomes, scores)
+    mlflow.log_dict({"features": [asdict(each) for each in leaning]}, "evaluation/importance.json")
+    mlflow.log_dict(asdict(calibrated), "evaluation/calibration.json")
+    mlflow.log_metrics({f"importance.{each.feature}": each.value_per_1000 for each in leaning})
+    mlflow.log_metric("calibration_error", calibrated.error)
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "calibration.png"
+        page.write_bytes(picture(calibrated))
+        mlflow.log_artifact(str(page), "evaluation")
 
 
 @flow(name="train")
@@ -243,15 +356,6 @@ def train() -> Trained:
         version.tags["bundle_reason"],
         len(history.training),
     )
-
-
-def _model(training: Examples, dataset: Dataset) -> tuple[Any, str]:
-    """What `use_case/model.py` builds, fitted, or what it names by an MLflow address; and what to call it."""
-    built = use_case_model.build()
-    if not isinstance(built, str):
-        return built.fit(training.frame, training.outcomes.astype(np.int64)), type(built).__name__
-    pretrained = Pretrained(built, dataset.features)
-    return pretrained.pipeline(dataset.features) or pretrained, built
 
 
 @dataclass(frozen=True)
