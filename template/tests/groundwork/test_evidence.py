@@ -139,8 +139,6 @@ def test_every_training_keeps_what_is_cheap_to_know(pilot: Settings) -> None:
     assert 0 <= evidence(pilot, "calibration")["error"] < 0.5
     run = mlflow.get_run(champion(pilot).run_id)
     assert "calibration_error" in run.data.metrics
-    names = {each.path for each in mlflow.MlflowClient().list_artifacts(run.info.run_id, "evaluation")}
-    assert "evaluation/calibration.png" in names
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +176,7 @@ def test_the_evaluation_names_what_it_could_do_without_and_how_it_ages(
     kept = Registry(months).version(version)
     assert kept is not None
     names = {each.path for each in mlflow.MlflowClient().list_artifacts(kept.run_id, "evaluation")}
-    assert f"evaluation/model-{version}.md" in names
+    assert {f"evaluation/model-{version}.md", f"evaluation/model-{version}.png"} <= names
     assert reproduce(months, version).status == "equal"
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from groundwork.diagnostics import Calibration, Importance, calibration, importance, picture
 from groundwork.errors import GroundworkError
-from groundwork.gate import Decided, Estimate, Footprint, Performance, gain
+from groundwork.gate import SEED, Decided, Estimate, Footprint, Performance, gain
 from groundwork.pipeline.train import (
     Examples,
     decided,
@@ -170,15 +170,19 @@ def back_test(settings: Settings, version: Version) -> Ageing:
 
 
 def _drop_one(settings: Settings, version: Version, training: Examples, evaluation: Examples) -> Iterator[Dropped]:
-    """Train without one feature after the other: each of its values is the same, which says nothing about any row."""
+    """Train without one feature after the other.
+
+    Its values are shuffled among the rows before the model is fitted, so that they say nothing about any row: a column
+    that is missing, or is the same everywhere, is more than many a pipeline can take.
+    """
     parameters = _parameters(version)
 
     def made(without: str | None) -> Decided:
         def blind(rows: Examples) -> Examples:
             if without is None:
                 return rows
-            constant = np.full(len(rows), training.columns[without][0], dtype=training.columns[without].dtype)
-            return Examples(rows.columns | {without: constant}, rows.outcomes)
+            shuffled = np.random.default_rng(SEED).permutation(rows.columns[without])
+            return Examples(rows.columns | {without: shuffled}, rows.outcomes)
 
         model, _ = fit(blind(training), settings.contract.dataset, parameters)
         scores = model.predict_proba(blind(evaluation).frame)[:, 1].astype(np.float32)

@@ -27,7 +27,7 @@ from sklearn.model_selection import TimeSeriesSplit
 
 from groundwork.bundles import BUNDLE, SIGNATURE
 from groundwork.contract import Dataset
-from groundwork.diagnostics import Judge, calibration, importance, picture
+from groundwork.diagnostics import Judge, calibration, importance
 from groundwork.errors import FeatureMismatch, NotEnoughData, UntrustedBundle
 from groundwork.features import arrays
 from groundwork.gate import SEED, Check, Decided, Footprint, Metric, Performance, Verdict, judge
@@ -305,10 +305,6 @@ def _log_diagnostics(settings: Settings, predictor: Predictor, scores: NDArray, 
     mlflow.log_dict(asdict(calibrated), "evaluation/calibration.json")
     mlflow.log_metrics({f"importance.{each.feature}": each.value_per_1000 for each in leaning})
     mlflow.log_metric("calibration_error", calibrated.error)
-    with tempfile.TemporaryDirectory() as folder:
-        page = Path(folder) / "calibration.png"
-        page.write_bytes(picture(calibrated))
-        mlflow.log_artifact(str(page), "evaluation")
 
 
 @flow(name="train")
