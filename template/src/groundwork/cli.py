@@ -12,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 import warnings
@@ -32,6 +31,7 @@ from groundwork.compatibility import check_version
 from groundwork.decision_record import Outcome
 from groundwork.documents import unanswered
 from groundwork.errors import DocumentError, GroundworkError
+from groundwork.pipeline.server import announced, connect, wait
 from groundwork.settings import Settings
 
 if TYPE_CHECKING:
@@ -92,6 +92,14 @@ def _end_quietly() -> None:
     """DuckDB complains, a page long and past all that was said, of what Prefect still holds of a run that failed."""
     sys.stderr.flush()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+@contextlib.contextmanager
+def prefect() -> Iterator[None]:
+    """Prefect's server, unless there is one, starts while the block imports what the flows need."""
+    connect(Settings())
+    yield
+    wait()
 
 
 @contextlib.contextmanager
@@ -350,6 +358,52 @@ def erase(
 
 
 @app.command()
+def retrain(as_json: Json = False) -> None:
+    """Ingest what is due, and train if drift or age calls for it. Exit 1 if the candidate is refused."""
+    with pilot(), step("retrain") as said:
+        with prefect():
+            from groundwork.pipeline.retrain import retrain as flow
+        retrained = flow()
+        said += retrained.reasons or ["nothing calls for a new model"]
+        if retrained.trained:
+            said.append(f"version {retrained.trained.version}: {retrained.trained.standing}")
+            said += retrained.trained.verdict.reasons
+        _print_json(retrained)
+    if retrained.trained and not retrained.trained.in_service:
+        raise typer.Exit(1)
+    _next("score", "status")
+
+
+@app.command()
+def worker() -> None:
+    """Run the flows on their schedules until it is stopped."""
+    for name in ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"):
+        os.environ.setdefault(name, "INFO")  # nobody else says how the runs go
+    with pilot() as settings:
+        sole = "PREFECT_API_URL" not in os.environ
+        with announced(settings) as api:
+            from groundwork.pipeline.worker import work
+
+            console.print(f"Prefect at {api.removesuffix('/api')}", soft_wrap=True)
+            work(settings, sole, lambda line: console.print(escape(line), soft_wrap=True))
+    sys.stdout.flush()
+    os._exit(0)  # to clear away what the flows imported takes seconds, and whoever told it to end waits
+
+
+@app.command()
+def deploy(
+    pool: Annotated[str, typer.Option(help="A work pool on the server that PREFECT_API_URL names.")],
+    image: Annotated[str, typer.Option(help="The pipeline's image, for pools that start containers.")] = "",
+) -> None:
+    """Register the flows and their schedules with a work pool."""
+    with pilot() as settings:
+        from groundwork.pipeline.pool import register
+
+        for line in register(settings, pool, image):
+            console.print(f"[green]✓[/] {escape(line)}", soft_wrap=True)
+
+
+@app.command()
 def serve() -> None:
     """Serve the champion over HTTP until it is stopped."""
     with pilot() as settings:
@@ -394,6 +448,7 @@ def up(
         console.print(
             f"[bold]{escape(settings.charter.metadata.title)}[/]: {escape(settings.charter.decision.statement)}"
         )
+        connect(settings)  # it starts while the data is being made
         if not settings.source_url:
             with step("seed") as said:
                 said.append(_release(settings, LAST))
@@ -589,26 +644,16 @@ def _show_months(settings: Settings) -> None:
 
 
 def _start_orchestration() -> str:
-    """Start Prefect's embedded server, unless there is one, while this process imports what the flows need."""
-    from prefect import get_client
-
-    def connect() -> None:
-        with get_client(sync_client=True) as client:
-            client.hello()
-
-    connecting = threading.Thread(target=connect)
-    connecting.start()
-    import groundwork.pipeline.train  # noqa: F401
-
-    connecting.join()
-    return f"Prefect at {os.environ.get('PREFECT_API_URL', 'an embedded server')}"
+    with prefect():
+        import groundwork.pipeline.train  # noqa: F401
+    return f"Prefect at {os.environ['PREFECT_API_URL'].removesuffix('/api')}"
 
 
 def _ingest(since: datetime | None, until: datetime | None) -> list[str]:
     if (since is None) != (until is None) or (since and until and since >= until):
         raise GroundworkError("give both --since and --until, the earlier day first, or neither")
-    from groundwork.pipeline.ingest import ingest as flow
-
+    with prefect():
+        from groundwork.pipeline.ingest import ingest as flow
     done = flow(since, until)
     _print_json({"windows": done})
     rows, quarantined = sum(each.rows_in for each in done), sum(each.rows_quarantined for each in done)
@@ -619,8 +664,8 @@ def _ingest(since: datetime | None, until: datetime | None) -> list[str]:
 
 
 def _train(settings: Settings) -> "Trained":
-    from groundwork.pipeline.train import train as flow
-
+    with prefect():
+        from groundwork.pipeline.train import train as flow
     currency = settings.charter.value.currency
     with step("train") as said:
         trained = flow()
@@ -677,8 +722,8 @@ def _scale_line(settings: Settings, gain_per_1000: float) -> list[str]:
 
 
 def _score(since: datetime | None, until: datetime | None) -> str:
-    from groundwork.pipeline.score import score as flow
-
+    with prefect():
+        from groundwork.pipeline.score import score as flow
     scored = flow(since, until)
     _print_json(scored)
     counts = ", ".join(f"{count:,} {decided}" for decided, count in scored.decisions.items())
@@ -687,8 +732,9 @@ def _score(since: datetime | None, until: datetime | None) -> str:
 
 def _monitor(since: datetime | None, until: datetime | None) -> bool:
     from groundwork.monitoring.drift import DriftUnknown
-    from groundwork.pipeline.monitor import monitor as flow
 
+    with prefect():
+        from groundwork.pipeline.monitor import monitor as flow
     started = time.monotonic()
     try:
         with console.status("monitor …"):

@@ -13,6 +13,10 @@ class SourceError(GroundworkError):
     """The operational system cannot be read, or does not give what the contract promises."""
 
 
+class SourceUnavailable(SourceError):
+    """The operational system does not answer; it may in a moment."""
+
+
 class ContractBreach(GroundworkError):
     """Too many rows break the contract."""
 
@@ -47,6 +51,10 @@ class FeatureMismatch(BundleError):
 
 class ModelMismatch(GroundworkError):
     """The model that use_case/model.py names cannot be had, or does not fit the contract."""
+
+
+class Busy(GroundworkError):
+    """Another run of the same is under way."""
 
 
 class StoreError(GroundworkError):

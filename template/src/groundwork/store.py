@@ -335,19 +335,22 @@ class Store:
             raise
         finally:
             run.seconds = (datetime.now(UTC) - run.started_at).total_seconds()
-            with self._cursor() as cursor:
-                cursor.execute(
-                    self._sql("insert into flow_runs values (?, ?, ?, ?, ?, ?, ?)"),
-                    (
-                        run.flow,
-                        utc_text(run.started_at),
-                        run.seconds,
-                        int(run.succeeded),
-                        run.rows_in,
-                        run.rows_quarantined,
-                        run.message,
-                    ),
-                )
+            self.record_run(run)
+
+    def record_run(self, run: FlowRun) -> None:
+        with self._cursor() as cursor:
+            cursor.execute(
+                self._sql("insert into flow_runs values (?, ?, ?, ?, ?, ?, ?)"),
+                (
+                    run.flow,
+                    utc_text(run.started_at),
+                    run.seconds,
+                    int(run.succeeded),
+                    run.rows_in,
+                    run.rows_quarantined,
+                    run.message,
+                ),
+            )
 
     def latest_runs(self, succeeded: bool) -> list[FlowRun]:
         """Per flow, its latest run that succeeded, or failed."""

@@ -8,12 +8,14 @@ from datetime import UTC, datetime
 import ibis
 import pyarrow as pa
 import pyarrow.compute as pc
-from prefect import flow, task
+from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from groundwork.contract import Dataset
 from groundwork.erasure import Erased
-from groundwork.errors import ContractBreach, ErasureError, NotEnoughData, SourceError
+from groundwork.errors import ContractBreach, ErasureError, NotEnoughData, SourceError, SourceUnavailable
+from groundwork.pipeline import artifacts
+from groundwork.pipeline.flows import pipeline_flow
 from groundwork.rules import REASONS, broken_by_window, stale, with_broken_rules
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
@@ -51,7 +53,7 @@ def connected(settings: Settings) -> Iterator[ibis.BaseBackend]:
     try:
         backend = ibis.connect(url)
     except Exception as error:
-        raise SourceError(
+        raise SourceUnavailable(
             f"the source {settings.source} cannot be opened: {error}\n"
             "Check GROUNDWORK_SOURCE_URL; for the example data, run `groundwork seed` first."
         ) from error
@@ -97,7 +99,7 @@ def ingest_window(backend: ibis.BaseBackend, settings: Settings, window: Window)
         raise
     except Exception as error:
         told, cause = dataset.told(error)
-        raise SourceError(f"the source cannot be read for {window}: {told}") from cause
+        raise SourceUnavailable(f"the source cannot be read for {window}: {told}") from cause
     snapshots = Snapshots(settings.snapshots, dataset)
     if not rows.num_rows and not broken_as_a_whole:
         return Ingested(window, 0, 0, snapshots.version)
@@ -149,7 +151,7 @@ def _ingest_window(backend: ibis.BaseBackend, settings: Settings, window: Window
     return ingest_window(backend, settings, window)
 
 
-@flow(name="ingest", log_prints=True)
+@pipeline_flow(artifacts.of_ingest)
 def ingest(start: datetime | None = None, end: datetime | None = None) -> list[Ingested]:
     """Bring in what is due, or everything in [start, end), window by window."""
     settings = Settings()

@@ -7,13 +7,14 @@ import mlflow
 import msgspec
 import numpy as np
 import pandas as pd
-from prefect import flow
 
 from groundwork.contract import Dataset
 from groundwork.errors import GroundworkError
 from groundwork.features import arrays
 from groundwork.monitoring.drift import SCORE, DriftUnknown, Measured, measure
 from groundwork.monitoring.shadow import compare
+from groundwork.pipeline import artifacts
+from groundwork.pipeline.flows import pipeline_flow
 from groundwork.promotion import reconcile
 from groundwork.registry import Registry, Version
 from groundwork.settings import Settings
@@ -92,7 +93,7 @@ def logged_frame(logged: list[Prediction], dataset: Dataset) -> pd.DataFrame:
     )
 
 
-@flow(name="monitor")
+@pipeline_flow(artifacts.of_monitor)
 def monitor(start: datetime | None = None, end: datetime | None = None) -> Drift:
     """Check drift in [start, end), by default in the newest window. Raises DriftUnknown if nobody can tell."""
     settings = Settings()

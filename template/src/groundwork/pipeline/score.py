@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import msgspec
-from prefect import flow
 
 from groundwork.errors import NotEnoughData
 from groundwork.features import arrays
+from groundwork.pipeline import artifacts
+from groundwork.pipeline.flows import pipeline_flow
 from groundwork.promotion import reconcile
 from groundwork.registry import Registry
 from groundwork.settings import Settings
@@ -71,7 +72,7 @@ def score_window(settings: Settings, store: Store, window: Window) -> Scored:
     return Scored(window, rows.num_rows, champion.number, counts)
 
 
-@flow(name="score")
+@pipeline_flow(artifacts.of_score)
 def score(start: datetime | None = None, end: datetime | None = None) -> Scored:
     """Score [start, end), by default the newest window."""
     settings = Settings()

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
-from prefect import flow, task
+from prefect import task
 from prefect.cache_policies import NO_CACHE
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.model_selection import TimeSeriesSplit
@@ -32,6 +32,8 @@ from groundwork.errors import FeatureMismatch, NotEnoughData, UntrustedBundle
 from groundwork.features import arrays
 from groundwork.gate import SEED, Check, Decided, Footprint, Metric, Performance, Verdict, judge
 from groundwork.packaging import mlflow_options, pack
+from groundwork.pipeline import artifacts
+from groundwork.pipeline.flows import pipeline_flow
 from groundwork.predictor import Predictor
 from groundwork.pretrained import Pretrained
 from groundwork.promotion import login, promote, reconcile
@@ -307,7 +309,7 @@ def _log_diagnostics(settings: Settings, predictor: Predictor, scores: NDArray, 
     mlflow.log_metric("calibration_error", calibrated.error)
 
 
-@flow(name="train")
+@pipeline_flow(artifacts.of_train)
 def train() -> Trained:
     """Train a candidate, judge it, and promote it if the gate lets it through.
 

@@ -1,0 +1,70 @@
+"""What a person reads in Prefect about a run that has ended: tables, and where to read on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+
+from groundwork.settings import Settings
+
+if TYPE_CHECKING:
+    from groundwork.pipeline.ingest import Ingested
+    from groundwork.pipeline.retrain import Retrained
+    from groundwork.pipeline.score import Scored
+    from groundwork.pipeline.train import Trained
+    from groundwork.store import Drift
+
+
+def of_ingest(done: list[Ingested]) -> None:
+    rows: list[dict[str, Any]] = [
+        {
+            "window": str(each.window),
+            "rows in": each.rows_in,
+            "quarantined": each.rows_quarantined,
+            "snapshot version": each.version,
+        }
+        for each in done
+    ]
+    create_table_artifact(rows, key="ingest", description="What came in, and what broke the contract.")
+
+
+def of_train(trained: Trained) -> None:
+    checks = [
+        {"check": each.name, "wanted": each.wanted, "seen": each.seen, "passed": "yes" if each.passed else "no"}
+        for each in trained.verdict.checks
+    ]
+    create_table_artifact(checks, key="gate", description=f"The gate on version {trained.version}: {trained.standing}.")
+    settings = Settings()
+    name = settings.charter.metadata.name
+    if settings.tracking_uri.startswith("http"):
+        link = f"{settings.tracking_uri.rstrip('/')}/#/models/{name}/versions/{trained.version}"
+        create_link_artifact(link, f"{name} version {trained.version}", key="model", description="In MLflow.")
+    else:
+        create_markdown_artifact(
+            f"Version {trained.version} of `{name}`, in MLflow: `uv run mlflow ui --backend-store-uri"
+            f" {settings.tracking_uri}`",
+            key="model",
+        )
+
+
+def of_score(scored: Scored) -> None:
+    rows = [{"decision": decided, "rows": count} for decided, count in scored.decisions.items()]
+    description = f"{scored.rows:,} rows of {scored.window} by version {scored.model_version}."
+    create_table_artifact(rows, key="score", description=description)
+
+
+def of_monitor(drift: Drift) -> None:
+    rows = [
+        {"column": name, "distance": round(distance, 4), "drifted": "yes" if name in drift.drifted else "no"}
+        for name, distance in sorted(drift.distances.items(), key=lambda item: -item[1])
+    ]
+    create_table_artifact(rows, key="drift", description=f"{drift.status}: {drift.reason}.")
+    if drift.report:
+        create_link_artifact(Path(drift.report).as_uri(), drift.report, key="drift-report", description="The page.")
+
+
+def of_retrain(retrained: Retrained) -> None:
+    lines = retrained.reasons or ["Nothing calls for a new model."]
+    create_markdown_artifact("\n".join(f"- {line}" for line in lines), key="retrain", description="Why, or why not.")

@@ -1,0 +1,211 @@
+"""What the flows share: one at a time, tried again where that may help, and never running for ever once killed.
+
+A lock of the operating system marks each run for as long as its process lives. However the process ends, the lock goes
+with it, and that is how a run that was killed is told from one that works on.
+"""
+
+import fcntl
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
+
+from prefect import Flow, flow, get_client, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.context import FlowRunContext
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Crashed
+from prefect.tasks import exponential_backoff
+from typing_extensions import ParamSpec
+
+from groundwork.errors import Busy, GroundworkError, SourceUnavailable, StoreError
+from groundwork.settings import Settings
+from groundwork.store import FlowRun as Recorded
+from groundwork.store import Store
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+RETRIES = 4
+FIRST_DELAY_SECONDS = 30  # doubled each time, and stretched by up to a half so that not all come back at once
+TIMEOUT_SECONDS = 4 * 3600
+LOST = "its process was killed, or the machine went down, before it could say how it ended"
+
+_held: list[int] = []  # the locks of this process's runs; only its end lets go of them
+_log = logging.getLogger(__name__)
+
+
+def pipeline_flow(
+    show: Callable[[R], None], retries: int = RETRIES, timeout_seconds: float = TIMEOUT_SECONDS
+) -> Callable[[Callable[P, R]], Flow[P, R]]:
+    """A Prefect flow around a plain function of the same name; `show` makes its artifacts from the result.
+
+    Outside of Prefect, `flow.fn()` is the plain function.
+    """
+
+    def decorate(function: Callable[P, R]) -> Flow[P, R]:
+        name = function.__name__
+
+        @task(
+            name=f"{name}-attempt",
+            cache_policy=NO_CACHE,
+            retries=retries,
+            retry_delay_seconds=exponential_backoff(FIRST_DELAY_SECONDS),
+            retry_jitter_factor=0.5,
+            retry_condition_fn=_try_again,
+        )
+        @wraps(function)
+        def attempt(*args: P.args, **kwargs: P.kwargs) -> R:
+            with _alone(Settings(), name):
+                return function(*args, **kwargs)
+
+        @flow(name=name, timeout_seconds=timeout_seconds, log_prints=True)
+        @wraps(function)
+        def run(*args: P.args, **kwargs: P.kwargs) -> R:
+            context = FlowRunContext.get()
+            if context is None or context.flow_run is None:
+                return function(*args, **kwargs)
+            settings = Settings()
+            settings.prepare_environment()  # a work pool starts it without the command line
+            mend_lost_runs(settings)
+            with _marked(settings, name, context.flow_run.id):
+                result = attempt(*args, **kwargs)
+            try:
+                show(result)
+            except Exception:  # the work is done
+                _log.warning("the artifacts of %s could not be made", name, exc_info=True)
+            return result
+
+        return run
+
+    return decorate
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether what failed may work in a moment: something could not be reached, or another run is at it."""
+    if isinstance(error, Busy | SourceUnavailable | StoreError):
+        return True
+    if isinstance(error, GroundworkError):
+        return False
+    causes: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in causes:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return any(isinstance(each, ConnectionError | TimeoutError) or _is_of_requests(each) for each in causes)
+
+
+def _is_of_requests(error: BaseException) -> bool:
+    """MLflow's client is built on requests, whose errors are none of Python's own."""
+    from requests import exceptions
+
+    return isinstance(error, exceptions.ConnectionError | exceptions.Timeout)
+
+
+def _try_again(_task: Any, _run: Any, state: State) -> bool:
+    """On a schedule. By hand, whoever waits at the terminal is told at once."""
+    if "PREFECT__FLOW_RUN_ID" not in os.environ:  # how Prefect tells a process which run it is there for
+        return False
+    try:
+        state.result()
+    except Exception as error:
+        return may_pass(error)
+    return False
+
+
+@contextmanager
+def _alone(settings: Settings, name: str) -> Iterator[None]:
+    """One run of a flow at a time in one data folder, whoever started it. Raises Busy."""
+    lock = _open(_folder(settings) / f"{name}.lock")
+    try:
+        if not _taken(lock):
+            raise Busy(f"another run of {name} is under way in {settings.data_folder}: wait until it has ended")
+        yield
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def _marked(settings: Settings, name: str, identifier: UUID) -> Iterator[None]:
+    """Hold the run's lock until this process ends, and say in its file whether the run came to its end."""
+    path = _folder(settings) / f"{identifier}.run"
+    mark = _open(path.with_suffix(".new"))
+    _taken(mark)
+    _held.append(mark)
+    os.write(mark, json.dumps({"flow": name, "started_at": datetime.now(UTC).isoformat()}).encode())
+    path.with_suffix(".new").rename(path)  # it is locked before anybody else can see it
+    try:
+        yield
+    finally:
+        os.ftruncate(mark, 0)  # the store knows how it ended; Prefect is told after this
+
+
+def mend_lost_runs(settings: Settings, sole: bool = False) -> list[str]:
+    """Tell Prefect, and the store, of runs that were under way in this data folder and whose process is gone.
+
+    `sole`: nobody but this process uses Prefect's server, so that a run without a mark is lost as well. Returns the
+    names of the flows.
+    """
+    folder = _folder(settings)
+    found = []
+    with get_client(sync_client=True) as client:
+        for path in folder.glob("*.run"):
+            mark = os.open(path, os.O_RDWR)
+            try:
+                if not _taken(mark):
+                    continue  # its process lives
+                said = os.read(mark, 10_000)
+                path.unlink(missing_ok=True)
+                with suppress(ObjectNotFound):
+                    run = client.read_flow_run(UUID(path.stem))
+                    if _is_open(run):
+                        client.set_flow_run_state(run.id, Crashed(message=LOST), force=True)
+                if said:
+                    lost = json.loads(said)
+                    found.append(lost["flow"])
+                    with Store(settings.store) as store:
+                        started = datetime.fromisoformat(lost["started_at"])
+                        store.record_run(Recorded(lost["flow"], started, message=LOST))
+            finally:
+                os.close(mark)
+        if sole:
+            alive = {path.stem for path in folder.glob("*.run")}
+            for run in client.read_flow_runs(flow_run_filter=_OPEN):
+                if str(run.id) not in alive:
+                    client.set_flow_run_state(run.id, Crashed(message=LOST), force=True)
+    return found
+
+
+_OPEN_STATES = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+_OPEN = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_OPEN_STATES)))
+
+
+def _is_open(run: FlowRun) -> bool:
+    return run.state is not None and run.state.type in _OPEN_STATES
+
+
+def _folder(settings: Settings) -> Path:
+    folder = settings.data_folder / "runs"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+
+
+def _taken(lock: int) -> bool:
+    """Whether the lock could be had."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

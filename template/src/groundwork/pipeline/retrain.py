@@ -1,0 +1,55 @@
+"""Retrain: bring in what is due, and train where drift or age calls for it, or nobody can tell."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from groundwork.pipeline import artifacts
+from groundwork.pipeline.flows import pipeline_flow
+from groundwork.pipeline.ingest import ingest
+from groundwork.pipeline.train import Trained, train
+from groundwork.promotion import reconcile
+from groundwork.registry import Registry
+from groundwork.settings import Settings
+from groundwork.snapshots import Snapshots
+from groundwork.store import Store
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """Why it was trained, and what came of it; no reasons, no training."""
+
+    reasons: list[str]
+    trained: Trained | None
+
+
+def reasons_to_train(settings: Settings, store: Store) -> list[str]:
+    """What calls for a new model. Drift that nobody knows of does: the gate still stands between it and service."""
+    registry = Registry(settings)
+    reconcile(store, registry)
+    champion = registry.champion()
+    if champion is None:
+        return ["no version has been promoted yet"]
+    reasons = []
+    drift = store.latest_drift()
+    if drift is None or drift.model_version != champion.number:
+        reasons.append(f"drift since version {champion.number} was trained has not been measured")
+    elif drift.status != "ok":
+        reasons.append(f"drift: {drift.reason}" if drift.status == "drift" else f"drift is unknown: {drift.reason}")
+    snapshots = Snapshots(settings.snapshots, settings.contract.dataset)
+    newest = snapshots.newest_window(settings.charter.monitoring.window)
+    learned_until = datetime.fromisoformat(champion.tags["train_end"])
+    if newest.start > learned_until:
+        reasons.append(f"version {champion.number} learned from rows before {learned_until:%Y-%m-%d} only")
+    return reasons
+
+
+@pipeline_flow(artifacts.of_retrain, retries=0)  # the flows in it are tried again by themselves
+def retrain() -> Retrained:
+    """Ingest what is due, then train if anything calls for it; the gate decides as ever."""
+    settings = Settings()
+    with Store(settings.store) as store, store.recorded("retrain") as run:
+        ingest()
+        reasons = reasons_to_train(settings, store)
+        trained = train() if reasons else None
+        run.message = "; ".join(reasons) or "nothing calls for a new model"
+    return Retrained(reasons, trained)

@@ -1,0 +1,148 @@
+"""The flows run on their schedules, one at a time; what may pass is tried again, and what was killed is told."""
+
+import fcntl
+import json
+import os
+from collections.abc import Callable
+from importlib import import_module
+from uuid import uuid4
+
+import pytest
+from mlflow.exceptions import MlflowException
+from requests import exceptions
+
+from groundwork.errors import Busy, ContractBreach, NotEnoughData, SourceError, SourceUnavailable, StoreError
+from groundwork.monitoring.drift import DriftUnknown
+from groundwork.pipeline import flows, retrain, server
+from groundwork.pipeline.deployments import SCHEDULES, deployments
+from groundwork.pipeline.ingest import connected, ingest
+from groundwork.pipeline.monitor import monitor
+from groundwork.pipeline.train import train
+from groundwork.settings import Settings
+from groundwork.store import Store
+
+
+def chained(error: Exception, cause: Exception) -> Exception:
+    error.__context__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SourceUnavailable("it does not answer"),
+        StoreError("it is down"),
+        Busy("another one"),
+        ConnectionRefusedError(),
+        chained(MlflowException("API request failed"), exceptions.ConnectionError()),
+        chained(MlflowException("API request failed"), exceptions.ReadTimeout()),
+    ],
+)
+def test_what_cannot_be_reached_is_tried_again(error: Exception) -> None:
+    assert flows.may_pass(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ContractBreach("too many rows"),
+        chained(ContractBreach("too many rows"), ConnectionRefusedError()),
+        SourceError("the source does not fit contract.yaml"),
+        NotEnoughData("nothing to learn from"),
+        DriftUnknown("nobody can tell"),
+        MlflowException("no such model"),
+        FileNotFoundError("model.py"),
+        ValueError("a slip of the pen"),
+    ],
+)
+def test_what_will_fail_again_is_not(error: Exception) -> None:
+    assert not flows.may_pass(error)
+
+
+def test_a_source_that_is_away_may_come_back(new_pilot: Settings) -> None:
+    (new_pilot.data_folder / "operational.duckdb").unlink()
+    with pytest.raises(SourceUnavailable) as away, connected(new_pilot):
+        pass
+    assert flows.may_pass(away.value)
+
+
+def test_a_flow_runs_once_at_a_time_in_one_pilot(pilot_copy: Settings, new_pilot: Settings) -> None:
+    with flows._alone(pilot_copy, "ingest"):
+        with pytest.raises(Busy, match="another run of ingest is under way"), flows._alone(pilot_copy, "ingest"):
+            pass
+        with flows._alone(pilot_copy, "train"), flows._alone(new_pilot, "ingest"):
+            pass
+    with flows._alone(pilot_copy, "ingest"):
+        pass
+
+
+def test_a_run_is_marked_while_its_process_lives(new_pilot: Settings) -> None:
+    identifier = uuid4()
+    path = new_pilot.data_folder / "runs" / f"{identifier}.run"
+    with flows._marked(new_pilot, "ingest", identifier), path.open() as mark:
+        assert json.loads(mark.read())["flow"] == "ingest"
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(mark, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    with path.open() as mark, pytest.raises(BlockingIOError):  # Prefect has not been told yet
+        fcntl.flock(mark, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    assert path.read_text() == ""  # but the store knows
+
+
+def test_every_flow_has_a_schedule_and_can_be_found(new_pilot: Settings) -> None:
+    made = {each.flow_name: each for each in deployments(new_pilot)}
+    assert set(made) == {"ingest", "train", "score", "monitor", "retrain"} == {flow.name for flow in SCHEDULES}
+    for name, deployment in made.items():
+        module, _, flow = str(deployment.entrypoint).rpartition(".")
+        assert getattr(import_module(module), flow).name == name
+        assert deployment.concurrency_limit == 1
+        assert deployment.tags == ["groundwork", new_pilot.charter.metadata.name]
+        assert deployment.work_pool_name is None
+
+
+def test_only_the_note_of_a_living_worker_counts(new_pilot: Settings) -> None:
+    assert server._of_worker(new_pilot) is None
+    note = server._note(new_pilot)
+    note.write_text("http://127.0.0.1:1/api")
+    assert server._of_worker(new_pilot) is None  # left behind by one that was killed
+    with note.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert server._of_worker(new_pilot) == "http://127.0.0.1:1/api"
+        with pytest.raises(Busy, match="a worker runs already"), server.announced(new_pilot):
+            pass
+    assert "PREFECT_API_URL" not in os.environ
+
+
+def test_a_new_model_is_trained_unless_it_is_known_to_be_needless(
+    pilot_copy: Settings, plain_steps: None, monkeypatch: pytest.MonkeyPatch, sql: Callable, set_in: Callable
+) -> None:
+    monkeypatch.setattr(retrain, "ingest", ingest.fn)
+    monkeypatch.setattr(retrain, "train", train.fn)
+    with Store(pilot_copy.store) as store:
+        [reason] = retrain.reasons_to_train(pilot_copy, store)
+        assert reason == "drift since version 1 was trained has not been measured"
+        with pytest.raises(DriftUnknown):
+            monitor.fn()
+        [reason] = retrain.reasons_to_train(pilot_copy, store)
+        assert reason.startswith("drift is unknown: ")
+        from groundwork.pipeline.score import score
+
+        score.fn()
+        set_in(pilot_copy.home / "charter.yaml", "monitoring.maxDriftedShare", 1)
+        assert monitor.fn().status == "ok"
+        assert retrain.retrain.fn() == retrain.Retrained([], None)
+        set_in(pilot_copy.home / "charter.yaml", "monitoring.maxDriftedShare", 0)
+        set_in(pilot_copy.home / "charter.yaml", "monitoring.driftDistance", 0.000001)
+        assert monitor.fn().status == "drift"
+        [reason] = retrain.reasons_to_train(pilot_copy, store)
+        assert reason.startswith("drift: ")
+        sql(pilot_copy, "insert into flights select * replace (3 as month) from flights where month = 2")
+        done = retrain.retrain.fn()
+        assert done.reasons[-1] == "version 1 learned from rows before 2013-02-01 only"
+        assert done.trained is not None
+        assert done.trained.version == "2"
+        assert "learned from rows" in {run.flow: run for run in store.latest_runs(True)}["retrain"].message
+
+
+def test_a_pilot_without_a_champion_trains(new_pilot: Settings) -> None:
+    with Store(new_pilot.store) as store:
+        assert retrain.reasons_to_train(new_pilot, store) == ["no version has been promoted yet"]
