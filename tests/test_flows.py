@@ -100,7 +100,11 @@ class Pilot:
     def ask(self, *words: str) -> Any:
         command = self.command("python", "-c", ASK, *words)
         asked = subprocess.run(
-            command, env=self.environment | {"PREFECT_API_URL": self.api}, text=True, stdout=subprocess.PIPE, check=True
+            command,
+            env=self.environment | {"PREFECT_API_URL": self.api},
+            text=True,
+            capture_output=True,
+            check=True,
         )
         return json.loads(asked.stdout)
 
@@ -229,11 +233,16 @@ def test_the_worker_keeps_the_schedules(own: Pilot) -> None:
         assert {each["flow"]: each["paused"] for each in own.ask("deployments")} == dict.fromkeys(
             ["ingest", "monitor", "retrain", "score", "train"], False
         )
-        in_a_pool(own, server)
 
 
-def in_a_pool(own: Pilot, server: "subprocess.Popen[bytes]") -> None:
-    """On the same server: a pool whose workers are processes runs a flow; a pool of containers knows what to run."""
+def test_a_work_pool_runs_the_flows(own: Pilot) -> None:
+    """A pool whose workers are processes runs one; of pools that start containers, what they are told is looked at."""
+    with own.running("prefect", "server", "start", "--port", own.api.rsplit(":", 1)[1].removesuffix("/api")) as server:
+        own.wait(lambda: answers(own), server)
+        in_pools(own)
+
+
+def in_pools(own: Pilot) -> None:
     there = {"PREFECT_API_URL": own.api}
     for kind in ("process", "docker", "kubernetes"):
         with own.running("prefect", "work-pool", "create", "--type", kind, kind, **there) as creating:

@@ -4,7 +4,7 @@ from typing import Any
 
 from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 
 from groundwork.errors import GroundworkError
@@ -29,10 +29,12 @@ def register(settings: Settings, pool: str, image: str) -> list[str]:
 def _type_of(client: SyncPrefectClient, pool: str) -> str:
     try:
         response = client.request("GET", "/work_pools/{name}", path_params={"name": pool})
-    except ObjectNotFound:
-        response = None
-    if response is None:
-        raise GroundworkError(f"there is no work pool {pool}: `prefect work-pool create --type process {pool}`")
+    except PrefectHTTPStatusError as error:
+        if error.response.status_code != 404:
+            raise
+        raise GroundworkError(
+            f"there is no work pool {pool}: `prefect work-pool create --type process {pool}`"
+        ) from None
     return str(response.json()["type"])
 
 
