@@ -328,8 +328,14 @@ def quarantine_replay(as_json: Json = False) -> None:
     with pilot() as settings:
         from groundwork.pipeline.ingest import connected
         from groundwork.pipeline.quarantine import replay
+        from groundwork.store import Store
 
-        with step("replay") as said, connected(settings) as backend:
+        with (
+            step("replay") as said,
+            Store(settings.store) as store,
+            store.alone("ingest"),  # which writes the same tables
+            connected(settings) as backend,
+        ):
             done = replay(backend, settings)
             said.append(f"{done.let_in:,} rows let in, {done.remaining:,} stay, snapshot version {done.version}")
             said += [f"{window} was not let in as a whole: run `groundwork ingest`" for window in done.not_let_in]
@@ -345,7 +351,7 @@ def erase(
         from groundwork.erasure import erase as remove
         from groundwork.store import Store
 
-        with step("erase") as said, Store(settings.store) as store:
+        with step("erase") as said, Store(settings.store) as store, store.alone("ingest"):
             done = remove(settings, store, subject)
             said.append(
                 f"by {done.column}: {done.rows:,} rows of the snapshots, {done.quarantined:,} of quarantine, "

@@ -25,6 +25,10 @@ class ErasureError(GroundworkError):
     """A subject cannot be erased, or not be kept out."""
 
 
+class Busy(GroundworkError):
+    """Somebody else does the same at this moment; nothing was changed."""
+
+
 class NotEnoughData(GroundworkError):
     """There is too little data for what was asked."""
 
@@ -51,10 +55,6 @@ class FeatureMismatch(BundleError):
 
 class ModelMismatch(GroundworkError):
     """The model that use_case/model.py names cannot be had, or does not fit the contract."""
-
-
-class Busy(GroundworkError):
-    """Another run of the same is under way."""
 
 
 class StoreError(GroundworkError):

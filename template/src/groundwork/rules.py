@@ -10,14 +10,15 @@ from groundwork.contract import Column, Contract, Dataset
 REASONS = "broken_rules"
 
 
-def with_broken_rules(rows: ibis.Table, dataset: Dataset) -> ibis.Table:
+def with_broken_rules(rows: ibis.Table, dataset: Dataset, repeated: bool = True) -> ibis.Table:
     """Add a column that names every rule a row breaks, joined by semicolons; empty for a sound row.
 
-    The rules run inside the source's engine, in the one scan that reads the rows.
+    The rules run inside the source's engine, in the one scan that reads the rows. Where `repeated` is false, nobody
+    looks for values that are there already: that is by far the dearest rule.
     """
     broken = [
         ibis.cases((broken.fill_null(False), reason), else_=ibis.null("string"))
-        for broken, reason in _row_rules(rows, dataset)
+        for broken, reason in _row_rules(rows, dataset, repeated)
     ]
     reasons = ibis.literal("; ").join(broken) if broken else ibis.literal("")
     return rows.mutate(**{REASONS: reasons})
@@ -32,7 +33,11 @@ def broken_by_window(sound: ibis.Table, dataset: Dataset, growing: bool) -> list
     rules = dataset.window_rules
     if not rules:
         return []
-    figures = {f"figure_{number}": rule.query.evaluated(sound) for number, rule in enumerate(rules)}
+    # By way of a text, or PostgreSQL's mean of whole numbers arrives as a decimal where Ibis expects a float.
+    figures = {
+        f"figure_{number}": rule.query.evaluated(sound).cast("string").cast("float64")
+        for number, rule in enumerate(rules)
+    }
     [found] = sound.aggregate(rows=sound.count(), **figures).to_pyarrow().to_pylist()
     broken = []
     for rule, figure in zip(rules, (found[name] for name in figures), strict=True):
@@ -60,17 +65,19 @@ def stale(rows: ibis.Table, contract: Contract, now: datetime) -> list[str]:
     return broken
 
 
-def _row_rules(rows: ibis.Table, dataset: Dataset) -> Iterator[tuple[ibis.expr.types.BooleanValue, str]]:
+def _row_rules(
+    rows: ibis.Table, dataset: Dataset, repeated: bool
+) -> Iterator[tuple[ibis.expr.types.BooleanValue, str]]:
     for column in dataset.columns:
-        for broken, reason in _column_rules(rows, column, dataset):
+        for broken, reason in _column_rules(rows, column):
             yield broken, f"{column.name}: {reason}"
+        if repeated and (column.unique or column.primary_key):
+            yield _is_there_already(rows, column, dataset), f"{column.name}: is there already"
     for rule in dataset.row_rules:
         yield rule.query.met_by(rows), f"{rule.place}: breaks the rule: {rule.name}"
 
 
-def _column_rules(
-    rows: ibis.Table, column: Column, dataset: Dataset
-) -> Iterator[tuple[ibis.expr.types.BooleanValue, str]]:
+def _column_rules(rows: ibis.Table, column: Column) -> Iterator[tuple[ibis.expr.types.BooleanValue, str]]:
     value = rows[column.name]
     limits = column.logical_type_options
     if column.needed:
@@ -89,6 +96,11 @@ def _column_rules(
         yield value.notin(column.valid_values), f"is none of {', '.join(column.valid_values)}"
     if column.logical_type == "number":
         yield value.isnan() | value.isinf(), "is not a finite number"
-    if column.unique or column.primary_key:
-        copies = ibis.row_number().over(group_by=value, order_by=rows[dataset.event_time.name])
-        yield (copies > 0) & value.notnull(), "is there already"
+
+
+def _is_there_already(rows: ibis.Table, column: Column, dataset: Dataset) -> ibis.expr.types.BooleanValue:
+    value = rows[column.name]
+    # By all that tells two rows apart: the earliest stays, and of those the one whose outcome is known.
+    parts = dict.fromkeys(each.name for each in (dataset.event_time, dataset.outcome, *dataset.columns))
+    copies = ibis.row_number().over(group_by=value, order_by=[rows[name].asc(nulls_first=False) for name in parts])
+    return (copies > 0) & value.notnull()

@@ -1,20 +1,31 @@
 """Versioned tables in Delta Lake: every write is one commit, and every version can be read again.
 
 A window is replaced as a whole, so a run that is repeated, or was killed and is run again, ends in the same table.
+Rows go in as a stream of batches: what is written need not fit into memory.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import duckdb
 import pyarrow as pa
 from deltalake import DeltaTable, QueryBuilder, write_deltalake
-from deltalake.exceptions import DeltaError
+from deltalake.exceptions import CommitFailedError, DeltaError
 
 from groundwork.contract import Dataset
-from groundwork.errors import NotEnoughData
+from groundwork.errors import Busy, NotEnoughData
 from groundwork.windows import Step, Window, window_of
+
+
+class Rows(Protocol):
+    """Rows that can be read more than once: a pyarrow.Table, or what is kept in a file."""
+
+    @property
+    def num_rows(self) -> int: ...
+
+    def to_reader(self) -> pa.RecordBatchReader: ...
 
 
 class Snapshots:
@@ -34,20 +45,42 @@ class Snapshots:
         """The newest version; None before the first write."""
         return DeltaTable(self.path).version() if self.exists else None
 
-    def replace(self, rows: pa.Table, start: datetime, end: datetime) -> int:
+    @property
+    def table_id(self) -> str | None:
+        """Tells this table from one that is made anew in its place; None before the first write."""
+        return str(DeltaTable(self.path).metadata().id) if self.exists else None
+
+    def replace(self, rows: Rows, start: datetime, end: datetime) -> int:
         """Put `rows` in the place of everything in [start, end), in one commit.
 
-        Returns the new version, or the present one where these rows are there already.
+        Returns the new version, or the present one where these rows are there already, in whatever order. Raises
+        Busy where somebody else wrote the same window meanwhile.
         """
-        rows = rows.sort_by([(self.event_time, "ascending"), (self.key, "ascending")])
-        if self.exists and self.read(start, end).equals(rows):
-            return DeltaTable(self.path).version()
-        write_deltalake(self.path, rows, mode="overwrite", predicate=self._within(start, end) if self.exists else None)
+        predicate = None
+        if self.exists:
+            predicate = self._within(start, end)
+            there = digest(self._stream(f"select * from t where {predicate}"))
+            if there.rows == rows.num_rows and (not there.rows or there == digest(rows.to_reader())):
+                return DeltaTable(self.path).version()
+        try:
+            write_deltalake(self.path, rows.to_reader(), mode="overwrite", predicate=predicate)
+        except CommitFailedError as error:
+            raise Busy(f"{self.path} was written by somebody else meanwhile; nothing was changed: {error}") from error
         return DeltaTable(self.path).version()
 
-    def read(self, start: datetime | None = None, end: datetime | None = None, version: int | None = None) -> pa.Table:
-        """The rows in [start, end) of the newest or the given version, ordered by event time and key."""
-        query = f'select * from t where {self._within(start, end)} order by "{self.event_time}", "{self.key}"'
+    def read(
+        self,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        version: int | None = None,
+        columns: Sequence[str] = (),
+    ) -> pa.Table:
+        """The rows in [start, end) of the newest or the given version, ordered by event time and key.
+
+        Only these columns, if any are named.
+        """
+        names = ", ".join(f'"{name}"' for name in columns) or "*"
+        query = f'select {names} from t where {self._within(start, end)} order by "{self.event_time}", "{self.key}"'
         rows = self._query(query, version)
         # DataFusion answers with string views, which few other libraries read.
         return rows.cast(pa.schema([(field.name, _plain(field.type)) for field in rows.schema]))
@@ -105,6 +138,9 @@ class Snapshots:
             return rows.filter(_equals(column, value)).select(expression).distinct().fetchall()
 
     def _query(self, query: str, version: int | None = None) -> pa.Table:
+        return self._stream(query, version).read_all()
+
+    def _stream(self, query: str, version: int | None = None) -> pa.RecordBatchReader:
         # Through deltalake's own engine: its pyarrow reader can abort the interpreter when the process ends.
         try:
             table = DeltaTable(self.path, version=version)
@@ -115,7 +151,7 @@ class Snapshots:
                 f"version {version} of the snapshots cannot be read any more, as after an erasure; `groundwork train` "
                 "makes a model of the present one"
             ) from error
-        return pa.table(QueryBuilder().register("t", table).execute(query))
+        return pa.RecordBatchReader.from_stream(QueryBuilder().register("t", table).execute(query))
 
     def _within(self, start: datetime | None, end: datetime | None) -> str:
         bounds = ((">=", start), ("<", end))
@@ -123,6 +159,27 @@ class Snapshots:
             " and ".join(f"\"{self.event_time}\" {sign} '{bound.isoformat()}'" for sign, bound in bounds if bound)
             or "true"
         )
+
+
+class Digest(NamedTuple):
+    """Tells whether rows are the same, in whatever order."""
+
+    columns: tuple[str, ...]
+    rows: int
+    hashes: int
+
+
+def digest(rows: pa.RecordBatchReader) -> Digest:
+    """Read all rows, batch by batch, and add up their hashes."""
+    # DuckDB's hash of a long text has equal values for texts that differ in two places; MD5 has not.
+    values = ", ".join(
+        f'md5_number("{field.name}")' if pa.types.is_string(_plain(field.type)) else f'"{field.name}"'
+        for field in rows.schema
+    )
+    with duckdb.connect() as engine:
+        engine.register("batches", rows)
+        [(count, total)] = engine.execute(f"select count(*), coalesce(sum(hash({values})), 0) from batches").fetchall()
+    return Digest(tuple(rows.schema.names), int(count), int(total))
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:

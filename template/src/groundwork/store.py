@@ -3,18 +3,20 @@
 SQLite (WAL) on a laptop, PostgreSQL beyond it; the same statements run on both.
 """
 
+import fcntl
 import json
 import re
 import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
-from groundwork.errors import StoreError
+from groundwork.errors import Busy, StoreError
+from groundwork.windows import Window
 
 DriftStatus = Literal["ok", "drift", "unknown"]
 Role = Literal["champion", "canary", "shadow", "batch", "no-model"]
@@ -58,6 +60,15 @@ _TABLES = (
       rows_in integer,
       rows_quarantined integer,
       message text not null
+    )
+    """,
+    """
+    create table if not exists windows_read (
+      window_start text primary key,
+      window_end text not null,
+      fingerprint text not null,      -- of the source's rows, as they were read
+      table_id text not null,         -- the snapshots that they went into
+      table_version integer not null  -- the version from which on they are in there
     )
     """,
     """
@@ -365,6 +376,44 @@ class Store:
         ]
         return list({run.flow: run for run in runs}.values())
 
+    @contextmanager
+    def alone(self, flow: str) -> Iterator[None]:
+        """Let no other process run the flow until this block ends. Raises Busy where one does already.
+
+        The lock is the operating system's or the server's own, so that a process that dies leaves none behind.
+        """
+        with ExitStack() as held:
+            try:
+                free = _lock(self.url, flow, held)
+            except Exception as error:
+                raise StoreError(f"the store {_without_password(self.url)} cannot be locked: {error}") from error
+            if not free:
+                raise Busy(f"another {flow} is under way; this one changed nothing. Run it again once that ended.")
+            yield
+
+    def windows_read(self, table_id: str | None, table_version: int | None) -> dict[Window, str]:
+        """The fingerprint of each window as it was last read into this table, at this version or an earlier one."""
+        rows = self._all(
+            "select window_start, window_end, fingerprint from windows_read where table_id = ? and table_version <= ?",
+            (table_id, table_version),
+        )
+        return {
+            Window(datetime.fromisoformat(start), datetime.fromisoformat(end)): fingerprint
+            for start, end, fingerprint in rows
+        }
+
+    def record_window(self, window: Window, fingerprint: str, table_id: str, table_version: int) -> None:
+        """Keep what was read for the window; what was known of others that overlap it is forgotten."""
+        start, end = window.start.isoformat(), window.end.isoformat()
+        with self._cursor() as cursor:
+            cursor.execute(
+                self._sql("delete from windows_read where window_start < ? and window_end > ?"), (end, start)
+            )
+            cursor.execute(
+                self._sql("insert into windows_read values (?, ?, ?, ?, ?)"),
+                (start, end, fingerprint, table_id, table_version),
+            )
+
     def record_drift(self, drift: Drift) -> None:
         with self._cursor() as cursor:
             cursor.execute(
@@ -517,6 +566,22 @@ def _connect(url: str) -> Any:
 
         return psycopg.connect(url, autocommit=True, connect_timeout=5)
     raise ValueError("its address must begin with sqlite:/// or postgresql://")
+
+
+def _lock(url: str, name: str, held: ExitStack) -> bool:
+    """Take the lock of this name, until `held` is closed; false if somebody else has it."""
+    if url.startswith("sqlite:///"):
+        path = Path(url.removeprefix("sqlite:///"))
+        file = held.enter_context(path.with_name(f"{path.name}.{name}.lock").open("a"))
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+    connection = _connect(url)
+    held.callback(connection.close)
+    row = connection.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", (f"groundwork {name}",)).fetchone()
+    return bool(row[0])
 
 
 def _without_password(url: str) -> str:

@@ -1,6 +1,7 @@
 """Raw values become the model's inputs in one way, whoever asks."""
 
 import numpy as np
+import pyarrow as pa
 
 from groundwork.contract import Column
 from groundwork.features import arrays
@@ -29,3 +30,24 @@ def test_columns_without_any_value_keep_their_type() -> None:
     assert made["city"].tolist() == ["", ""]
     assert made["age"].dtype == np.float32
     assert np.isnan(made["age"]).all()
+
+
+def test_arrow_columns_become_the_same_arrays_as_lists() -> None:
+    features = [column("city", "string"), column("age", "integer"), column("share", "number"), column("new", "boolean")]
+    raw = {
+        "city": ["Rome", None, "Oslo", "Rome"],
+        "age": [7, None, 2**24 + 1, 2**53 + 1],
+        "share": [0.1, None, float("nan"), 1e300],
+        "new": [True, None, False, True],
+    }
+    types = {"city": pa.string(), "age": pa.int64(), "share": pa.float64(), "new": pa.bool_()}
+    table = pa.table({name: pa.chunked_array([values[:1], values[1:]], types[name]) for name, values in raw.items()})
+    for rows in (table, table.slice(1), table.slice(0, 0)):
+        with np.errstate(over="ignore"):
+            expected, made = (
+                arrays({name: of(rows[name]) for name in raw}, features)
+                for of in (pa.ChunkedArray.to_pylist, lambda x: x)
+            )
+        for name, values in expected.items():
+            assert made[name].dtype == values.dtype
+            np.testing.assert_array_equal(made[name], values)

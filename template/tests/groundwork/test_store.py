@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from groundwork.errors import StoreError
+from groundwork.errors import Busy, StoreError
 from groundwork.store import Drift, Prediction, Promotion, Store
+from groundwork.windows import Window
 
 MARCH, APRIL = datetime(2013, 3, 1), datetime(2013, 4, 1)
 
@@ -21,7 +22,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'store.db'}"
     url = request.getfixturevalue("postgres").url
     with Store(url) as store, store._cursor() as cursor:
-        for table in ("predictions", "outcomes", "shadow", "flow_runs", "drift"):
+        for table in ("predictions", "outcomes", "shadow", "flow_runs", "drift", "windows_read"):
             cursor.execute(f"delete from {table}")
     return str(url)
 
@@ -113,6 +114,29 @@ def test_a_flow_is_recorded_however_it_ends(url: str) -> None:
         [good], [bad] = store.latest_runs(succeeded=True), store.latest_runs(succeeded=False)
     assert (good.flow, good.rows_in, good.rows_quarantined, good.message) == ("ingest", 10, 1, "")
     assert (bad.flow, bad.succeeded, bad.message) == ("train", False, "ValueError: too few rows")
+
+
+def test_one_flow_of_a_name_runs_at_a_time(url: str) -> None:
+    with Store(url) as store, Store(url) as another:
+        with store.alone("ingest"):
+            with pytest.raises(Busy, match="another ingest is under way"), another.alone("ingest"):
+                pass
+            with another.alone("train"):
+                pass
+        with another.alone("ingest"):
+            pass
+
+
+def test_what_was_read_is_known_of_this_table_in_this_version_or_a_later_one(url: str) -> None:
+    march, week = Window(MARCH, APRIL), Window(datetime(2013, 3, 4), datetime(2013, 3, 11))
+    with Store(url) as store:
+        store.record_window(march, "old", "table", 3)
+        store.record_window(march, "new", "table", 5)
+        assert store.windows_read("table", 5) == store.windows_read("table", 6) == {march: "new"}
+        for known in (("table", 4), ("another", 5), (None, None)):
+            assert store.windows_read(*known) == {}
+        store.record_window(week, "part", "table", 6)
+        assert store.windows_read("table", 6) == {week: "part"}
 
 
 def test_the_latest_drift_is_the_one_measured_last(url: str) -> None:

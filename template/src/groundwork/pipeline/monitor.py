@@ -76,8 +76,9 @@ def reference_frame(settings: Settings, registry: Registry, champion: Version) -
         datetime.fromisoformat(champion.tags["train_start"]),
         datetime.fromisoformat(champion.tags["train_end"]),
         int(champion.tags["snapshot_version"]),
+        dataset.feature_names,
     )
-    columns = arrays({each.name: rows[each.name].to_pylist() for each in dataset.features}, dataset.features)
+    columns = arrays({each.name: rows[each.name] for each in dataset.features}, dataset.features)
     predictor = registry.predictor(champion)
     shown = {feature.name: columns[feature.name] for feature in dataset.reported}
     return pd.DataFrame(shown).assign(**{SCORE: predictor.scores(columns)})

@@ -118,7 +118,9 @@ def read_history(settings: Settings) -> History:
     newest = snapshots.newest_window(settings.charter.monitoring.window)
     version = snapshots.version
     assert version is not None  # there is a newest window, hence a table
-    rows = snapshots.read(end=newest.start, version=version)
+    needed = (dataset.event_time, dataset.outcome, *dataset.features, *dataset.slices)
+    columns = list(dict.fromkeys(column.name for column in needed))
+    rows = snapshots.read(end=newest.start, version=version, columns=columns)
     training = examples(rows, dataset)
     if len(np.unique(training.outcomes)) < 2:
         raise NotEnoughData(
@@ -126,13 +128,15 @@ def read_history(settings: Settings) -> History:
             "outcomes among them; ingest at least one window more"
         )
     past = Window(rows[dataset.event_time.name][0].as_py(), newest.start)
-    return History(version, past, newest, training, examples(snapshots.read(*newest, version=version), dataset))
+    return History(
+        version, past, newest, training, examples(snapshots.read(*newest, version=version, columns=columns), dataset)
+    )
 
 
 def examples(rows: pa.Table, dataset: Dataset) -> Examples:
     """The rows whose outcome is known, as the model's inputs and outcomes."""
     known = rows.filter(rows[dataset.outcome.name].is_valid())
-    columns = {column.name: known[column.name].to_pylist() for column in dataset.features}
+    columns = {column.name: known[column.name] for column in dataset.features}
     slices = {
         column.name: np.array(["missing" if value is None else str(value) for value in known[column.name].to_pylist()])
         for column in dataset.slices

@@ -1,0 +1,155 @@
+"""Measures ingest against DuckDB's own scan-and-write of the same rows: `python benchmarks/ingest/run.py PILOT`.
+
+PILOT is the folder of a pilot on the example, installed, with its operational system filled. Nothing is written there.
+Every flight is taken many times, with other flight numbers, so that the windows grow and not their number. Linux only.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+TARGET_TIMES, TARGET_MB = 2.0, 1500
+GROW = """
+import sys, duckdb
+database, year, copies = sys.argv[1:]
+with duckdb.connect(database) as connection:
+    connection.execute(f"attach '{year}' as year (read_only)")
+    connection.execute(
+        "create table flights as select flights.* replace (flight + 10000 * copy as flight)"
+        f" from range({copies}) copies (copy), year.flights order by month, copy")
+"""
+LATE = """
+import sys, duckdb
+with duckdb.connect(sys.argv[1]) as connection:
+    connection.execute("insert into flights select * replace (90000 as flight) from flights where month = 1 limit 1")
+"""
+
+
+class Benchmark:
+    """One pilot's documents and code, on a source that has each flight so many times."""
+
+    def __init__(self, pilot: Path, folder: Path, copies: int) -> None:
+        self.pilot, self.folder = pilot, folder
+        folder.mkdir()
+        for document in ("charter.yaml", "contract.yaml", "OWNERS"):
+            shutil.copy(pilot / document, folder)
+        self.database = folder / "source.duckdb"
+        self.python("-c", GROW, str(self.database), str(pilot / "data/operational.duckdb"), str(copies))
+
+    def python(self, *arguments: str) -> str:
+        environment = os.environ | {
+            "GROUNDWORK_HOME": str(self.folder),
+            "GROUNDWORK_SOURCE_URL": f"duckdb://{self.database}",
+            "PREFECT_LOGGING_LEVEL": "ERROR",
+        }
+        done = subprocess.run(
+            [str(self.pilot / ".venv/bin/python"), *arguments], env=environment, text=True, capture_output=True
+        )
+        if done.returncode:
+            sys.exit(done.stdout[-2000:] + done.stderr[-3000:])
+        return done.stdout
+
+    def measure(self, what: str) -> dict[str, Any]:
+        said = json.loads(self.python(str(HERE / "work.py"), what, str(self.folder)).splitlines()[-1])
+        assert isinstance(said, dict)
+        return said
+
+    def late_row(self) -> None:
+        """One row more in the oldest window."""
+        self.python("-c", LATE, str(self.database))
+
+
+def measured(pilot: Path, copies: list[int]) -> dict[str, Any]:
+    """All figures, the floor and the ingest of each size in turn; of the largest, what a second run costs too."""
+    results: dict[str, Any] = {"sizes": []}
+    with tempfile.TemporaryDirectory(prefix="ingest-benchmark-") as folder:
+        for number in copies:
+            print(f"every flight {number} times", file=sys.stderr, flush=True)
+            benchmark = Benchmark(pilot, Path(folder) / str(number), number)
+            size = {"copies": number, "floor": benchmark.measure("floor"), "ingest": benchmark.measure("ingest")}
+            if size["floor"]["rows"] != size["ingest"]["rows"]:
+                sys.exit(f"the floor wrote {size['floor']['rows']} rows, the ingest {size['ingest']['rows']}")
+            results["sizes"].append(size)
+        results["unchanged"] = benchmark.measure("ingest")
+        benchmark.late_row()
+        results["late"] = benchmark.measure("ingest")
+    before, late = results["sizes"][-1]["ingest"], results["late"]
+    if not before["snapshot_version"] == results["unchanged"]["snapshot_version"] < late["snapshot_version"]:
+        sys.exit("a run without a change made a version, or one with a change made none")
+    return results
+
+
+def text(results: dict[str, Any]) -> str:
+    largest = results["sizes"][-1]
+    versions = ", ".join(f"{name} {version}" for name, version in largest["ingest"]["versions"].items())
+    times = largest["ingest"]["seconds"] / largest["floor"]["seconds"]
+    cpu = largest["ingest"]["cpu_seconds"] / largest["floor"]["cpu_seconds"]
+    peak = max(size["ingest"]["peak_mb"] for size in results["sizes"])
+    lines = [
+        f"One run on {os.cpu_count()} shared cores, {platform.system()} {platform.machine()}; {versions}.",
+        "",
+        "| rows | in a window | work | wall, s | CPU, s | times the floor, wall | CPU | peak RSS, MB |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for size in results["sizes"]:
+        floor = size["floor"]
+        for name, work in (("*floor*: DuckDB scans, writes Parquet", floor), ("first ingest", size["ingest"])):
+            lines.append(_line(name, work, floor, size["ingest"]["rows"]))
+    lines += [
+        _line("ingest again, nothing changed", results["unchanged"], largest["floor"], largest["ingest"]["rows"]),
+        _line("ingest again, one late row", results["late"], largest["floor"], largest["ingest"]["rows"]),
+        "",
+        "| target, at the largest size | wanted | found | |",
+        "| --- | --- | --- | --- |",
+        *(
+            f"| first ingest, {what} | ≤ {TARGET_TIMES:g} times the floor | {found:.2f} times | "
+            f"{_met(found <= TARGET_TIMES)} |"
+            for what, found in (("wall", times), ("CPU", cpu))
+        ),
+        f"| peak memory | ≤ {TARGET_MB:,} MB | {peak:,.0f} MB | {_met(peak <= TARGET_MB)} |",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pilot", type=Path, help="folder of a pilot on the example, its source filled")
+    parser.add_argument("--quick", action="store_true", help="a smoke run, on each flight once and twice")
+    parser.add_argument("--copies", type=int, nargs="+", default=[3, 30], help="how often to take each flight")
+    parser.add_argument("--json", type=Path, help="write all that was measured to this file")
+    parser.add_argument("--publish", type=Path, metavar="PAGE", help="put the tables into this page")
+    options = parser.parse_args()
+    results = measured(options.pilot.resolve(), [1, 2] if options.quick else options.copies)
+    print(text(results))
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1), encoding="utf-8")
+    if options.publish:
+        page = options.publish.read_text(encoding="utf-8")
+        before, after = page.partition(BEGIN)[0], page.partition(END)[2]
+        options.publish.write_text(f"{before}{BEGIN}\n\n{text(results)}\n\n{END}{after}", encoding="utf-8")
+    return 0
+
+
+def _line(name: str, work: dict[str, Any], floor: dict[str, Any], rows: int) -> str:
+    times, cpu = work["seconds"] / floor["seconds"], work["cpu_seconds"] / floor["cpu_seconds"]
+    return (
+        f"| {rows:,} | {rows // 12:,} | {name} | {work['seconds']:.1f} | {work['cpu_seconds']:.1f} | {times:.2f} | "
+        f"{cpu:.2f} | {work['peak_mb']:,.0f} |"
+    )
+
+
+def _met(met: bool) -> str:
+    return "met" if met else "**missed**"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

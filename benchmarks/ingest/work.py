@@ -1,0 +1,57 @@
+"""One piece of work, in the pilot's environment and in a process of its own; prints what it cost as JSON.
+
+`python work.py WHAT FOLDER`, with GROUNDWORK_HOME and GROUNDWORK_SOURCE_URL set. FOLDER takes what the baseline writes.
+"""
+
+import importlib.metadata
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+import deltalake  # noqa: F401 - so that what is measured is work, not imports
+from groundwork.pipeline import ingest as module
+from groundwork.settings import Settings
+from groundwork.snapshots import Snapshots
+from groundwork.windows import Window
+
+
+def copied(settings: Settings, folder: Path) -> int:
+    """The floor: DuckDB scans the same rows and writes them to one Parquet file."""
+    with module.connected(settings) as backend:
+        rows = module.expression(backend, settings.contract.dataset, Window(module.BEGINNING, module.END))
+        target = folder / "floor.parquet"
+        backend.con.execute(f"copy ({backend.compile(rows)}) to '{target}' (format parquet)")
+        [(count,)] = backend.con.execute(f"select count(*) from '{target}'").fetchall()
+        target.unlink()
+    return int(count)
+
+
+def ingested(settings: Settings, folder: Path) -> int:
+    """What `groundwork ingest` does, without Prefect around it."""
+    module._ingest_window = module.ingest_window
+    return sum(each.rows_in for each in module.ingest.fn())
+
+
+def main() -> None:
+    settings, folder = Settings(), Path(sys.argv[2])
+    before, began = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+    rows = {"floor": copied, "ingest": ingested}[sys.argv[1]](settings, folder)
+    seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF)
+    snapshots = Snapshots(settings.snapshots, settings.contract.dataset)
+    said = {
+        "rows": rows,
+        "seconds": seconds,
+        "cpu_seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+        "peak_mb": after.ru_maxrss / 1024,
+        "snapshot_version": snapshots.version,
+        "versions": {
+            name: importlib.metadata.version(name) for name in ("duckdb", "ibis-framework", "deltalake", "pyarrow")
+        },
+    }
+    print(json.dumps(said))
+
+
+if __name__ == "__main__":
+    main()

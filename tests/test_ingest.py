@@ -1,0 +1,36 @@
+"""Ingest, where it takes long: killed a hundred times, and measured."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from support import PYTHON, ROOT, execute
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_hundred_kills_leave_no_trace(pilot: Path) -> None:
+    killed = subprocess.run(
+        [pilot / ".venv/bin/pytest", "-q", "tests/groundwork/test_exactly_once.py", "-k", "killed_run"],
+        cwd=pilot,
+        env=os.environ | {"KILLS": "100"},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert killed.returncode == 0, killed.stdout[-5000:]
+    assert "1 passed" in killed.stdout
+
+
+def test_a_quick_benchmark_of_ingest_loses_no_row_and_stays_small(pilot: Path, tmp_path: Path) -> None:
+    run = str(ROOT / "benchmarks/ingest/run.py")
+    said = execute(ROOT, PYTHON, run, str(pilot), "--quick", "--json", str(tmp_path / "results.json"))
+    results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert [size["ingest"]["rows"] for size in results["sizes"]] == [336_776, 673_552]
+    assert results["late"]["snapshot_version"] == results["unchanged"]["snapshot_version"] + 1
+    # The whole year twice would take 1.5 GB as Python sees it; a busy machine changes nothing about memory.
+    assert all(size["ingest"]["peak_mb"] < 1000 for size in results["sizes"])
+    assert "peak memory" in said
