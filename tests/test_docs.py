@@ -16,7 +16,18 @@ PAGES = [
     TEMPLATE / "docs/runbook.md",
 ]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
-MADE_BY_RUNNING = ("data/", "demo/", "late-flights/", "/home/ada/", "uv.lock", "champion", "groundwork.db", "mlflow.db")
+MADE_BY_RUNNING = (
+    "data/",
+    "demo/",
+    "late-flights/",
+    "/home/ada/",
+    "uv.lock",
+    "champion",
+    "groundwork.db",
+    "mlflow.db",
+    "readiness.yaml",
+    "decision-record.yaml",
+)
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=NAMES)
 

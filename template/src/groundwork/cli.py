@@ -540,6 +540,7 @@ def readiness(
     from groundwork.readiness import ml_test_score, render
     from groundwork.readiness.assess import assess
     from groundwork.readiness.scorecard import Exit
+    from groundwork.readiness.terminal import terminal
     from groundwork.store import Store
 
     with pilot(Exit.NOT_IN_FORCE, Exit.UNDETERMINED) as settings, Store(settings.store) as store:
@@ -547,7 +548,7 @@ def readiness(
             with step("prove") as said:
                 said.append(f"{len(ml_test_score.prove(settings, store))} of 28 tests of the rubric ran")
         card = assess(settings, store, date.today())
-        console.print(render.terminal(card))
+        console.print(terminal(card))
         if report:
             for name, text in render.files(card).items():
                 report.mkdir(parents=True, exist_ok=True)

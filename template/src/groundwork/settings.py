@@ -69,6 +69,10 @@ class Settings(BaseSettings):
     registry_timeout_seconds: PositiveFloat = Field(default=60, description="For fetching a model.")
     registry_retry_seconds: PositiveFloat = Field(default=10, description="Between two attempts.")
     registry_poll_seconds: PositiveFloat = Field(default=15, description="Between two looks at the aliases.")
+    prefect_api_url: str = Field(
+        default="", validation_alias="PREFECT_API_URL", description="Linked from the page at /."
+    )
+    dashboards_url: str = Field(default="", description="Linked from the page at /, such as Grafana.")
     prometheus_url: str = Field(default="", description="Where criteria that are PromQL are asked.")
     store_url: str = Field(default="", description="sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME.")
 

@@ -1,3 +1,4 @@
+import base64
 import hashlib
 
 import pytest
@@ -21,7 +22,7 @@ def test_everything_but_health_needs_a_key(keys: tuple[ApiKeys, str, str], path:
     with pytest.raises(Problem) as refusal:
         keys[0].check(path, sent)
     assert refusal.value.status == 401
-    assert refusal.value.headers == {"WWW-Authenticate": "Bearer"}
+    assert refusal.value.headers["WWW-Authenticate"].startswith("Bearer, Basic ")
 
 
 def test_health_is_open(keys: tuple[ApiKeys, str, str]) -> None:
@@ -38,6 +39,15 @@ def test_a_key_opens_what_its_scopes_name(keys: tuple[ApiKeys, str, str]) -> Non
         with pytest.raises(Problem) as refusal:
             allowed.check(path, f"Bearer {key}".encode())
         assert refusal.value.status == 403
+
+
+def test_a_browser_sends_the_key_as_a_password(keys: tuple[ApiKeys, str, str]) -> None:
+    allowed, _, keeper = keys
+    allowed.check("/", b"Basic " + base64.b64encode(f"ada:{keeper}".encode()))
+    for wrong in (base64.b64encode(b"ada:guess"), base64.b64encode(keeper.encode()), b"not base64"):
+        with pytest.raises(Problem) as refusal:
+            allowed.check("/", b"Basic " + wrong)
+        assert refusal.value.status == 401
 
 
 def test_without_keys_only_this_machine_is_listened_to() -> None:

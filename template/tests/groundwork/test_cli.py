@@ -98,7 +98,7 @@ def test_a_line_moved_behind_its_seal_fails_the_check(new_pilot: Settings, set_i
 def test_readiness_ends_with_its_verdict_and_keeps_its_report(new_pilot: Settings) -> None:
     done = groundwork("readiness", "--report", "report", cwd=new_pilot.home)
     assert done.returncode == 3
-    assert done.stdout.startswith("Not in force: the criteria are not locked")
+    assert done.stdout.startswith("Not in force yet\nnext: the criteria are not locked")
     assert {file.name for file in (new_pilot.home / "report").iterdir()} == {
         "badge.svg",
         "scorecard.html",

@@ -265,6 +265,15 @@ def test_the_page_for_people_names_every_column_and_needs_no_other_machine(servi
     assert not re.search(r"(src|href|url)\W+(https?:)?//", answer.text)
 
 
+def test_the_first_page_shows_the_pilot_at_a_glance(service: TestClient, served: Settings) -> None:
+    answer = service.get("/")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert served.charter.decision.statement in answer.text
+    assert "<b>version 1</b>" in answer.text
+    assert "The line for scaling" in service.get("/scorecard").text
+    assert service.get("/report").status_code == 404
+
+
 def test_with_a_champion_it_is_ready(service: TestClient, served: Settings) -> None:
     assert service.get("/health/live").json() == {"status": "live"}
     assert service.get("/health/ready").json() == {

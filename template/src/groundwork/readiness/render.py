@@ -1,12 +1,7 @@
-"""The scorecard as people and programs read it: a terminal, Markdown, an offline page, JUnit, a badge."""
+"""The scorecard as people and programs read it: Markdown, an offline page, JUnit, a badge."""
 
 import html
 import xml.etree.ElementTree as ElementTree
-
-from rich.console import Group
-from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
 
 from groundwork.readiness.scorecard import SECTIONS, Exit, Row, Scorecard, State
 
@@ -17,14 +12,6 @@ MARKS: dict[State, str] = {
     "unknown": "?",
     "not applicable": "-",
     "error": "✗",
-}
-_COLOURS: dict[State, str] = {
-    "passed": "green",
-    "failed": "red",
-    "warning": "yellow",
-    "unknown": "yellow",
-    "not applicable": "bright_black",
-    "error": "red",
 }
 _BADGES = {
     Exit.MET: ("ready to scale", "#2e7d32"),
@@ -44,30 +31,10 @@ def files(card: Scorecard) -> dict[str, str]:
     }
 
 
-def terminal(card: Scorecard) -> Group:
-    """The verdict and the next thing to do, then one line per check."""
-    parts: list[Text | Table] = [Text(card.verdict, "bold"), Text(f"next: {card.next_step}"), Text()]
-    for section, rows in _by_section(card):
-        table = Table("", section, "wanted", "seen", "who", "to do", box=None, pad_edge=False, header_style="dim")
-        for row in rows:
-            mark = f"[{_COLOURS[row.state]}]{MARKS[row.state]}[/]"
-            table.add_row(
-                mark,
-                escape(row.title) + (" [dim](must)[/]" if row.level == "must" else ""),
-                escape(row.wanted),
-                escape(f"{row.state}: {row.seen}" if row.state not in ("passed", "failed") else row.seen),
-                escape(row.owner),
-                escape(row.waived or row.fix),
-            )
-        parts += [table, Text()]
-    parts.append(Text(_score(card)))
-    return Group(*parts)
-
-
 def markdown(card: Scorecard) -> str:
     """For a pull request."""
-    lines = [f"# {card.verdict}", "", f"**Next:** {card.next_step}", "", f"{_when(card)}. {_score(card)}.", ""]
-    for section, rows in _by_section(card):
+    lines = [f"# {card.verdict}", "", f"**Next:** {card.next_step}", "", f"{_when(card)}. {score(card)}.", ""]
+    for section, rows in by_section(card):
         lines += [
             f"## {section}",
             "",
@@ -82,7 +49,7 @@ def markdown(card: Scorecard) -> str:
 def page(card: Scorecard) -> str:
     """One HTML file that needs neither a network nor scripts."""
     tables = []
-    for section, rows in _by_section(card):
+    for section, rows in by_section(card):
         body = "".join(
             f'<tr class="{row.state.replace(" ", "-")}">'
             + "".join(f"<td>{html.escape(text)}</td>" for text in _texts(row))
@@ -97,7 +64,7 @@ def page(card: Scorecard) -> str:
         title=html.escape(f"{card.pilot}: {card.verdict}"),
         verdict=html.escape(card.verdict),
         next_step=html.escape(card.next_step),
-        when=html.escape(f"{card.pilot}, {_when(card)}. {_score(card)}."),
+        when=html.escape(f"{card.pilot}, {_when(card)}. {score(card)}."),
         colour=_BADGES[card.exit_code][1],
         tables="".join(tables),
     )
@@ -130,7 +97,7 @@ def badge(card: Scorecard) -> str:
     )
 
 
-def _by_section(card: Scorecard) -> list[tuple[str, list[Row]]]:
+def by_section(card: Scorecard) -> list[tuple[str, list[Row]]]:
     found = [(title, [row for row in card.rows if row.section == section]) for section, title in SECTIONS.items()]
     return [(title, rows) for title, rows in found if rows]
 
@@ -155,10 +122,12 @@ def _cell(text: str) -> str:
 
 
 def _when(card: Scorecard) -> str:
-    return f"{card.on}, day {card.day} of 90" if card.day is not None else f"{card.on}, day 0 is open"
+    if card.day is None:
+        return f"{card.on}, day 0 is open"
+    return f"{card.on}, day {card.day} of 90" if card.day >= 0 else f"{card.on}, before day 0"
 
 
-def _score(card: Scorecard) -> str:
+def score(card: Scorecard) -> str:
     return f"ML Test Score {card.ml_test_score:g} of 7, the least of its four sections"
 
 

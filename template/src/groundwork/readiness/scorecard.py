@@ -90,7 +90,7 @@ class Scorecard:
         if self.overdue:
             return f"Overdue: {self.overdue}"
         if code is Exit.NOT_IN_FORCE:
-            return f"Not in force: {self.not_in_force[0]}"
+            return "Not in force yet" if "not locked" in self.not_in_force[0] else "No longer in force"
         failed = sum(row.state == "failed" for row in self.blocking)
         unknown = len(self.blocking) - failed
         if code is Exit.FAILED:

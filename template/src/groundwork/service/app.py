@@ -4,6 +4,8 @@ import asyncio
 import logging.config
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import date
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -11,12 +13,16 @@ from fastapi import FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse
 
+from groundwork.readiness.assess import assess
+from groundwork.readiness.render import page as scorecard_page
 from groundwork.service.answering import Answerer, Records
 from groundwork.service.auth import keys_for
 from groundwork.service.batcher import Batcher
 from groundwork.service.champion import ModelLoader
 from groundwork.service.front import Front
+from groundwork.service.home import page as home_page
 from groundwork.service.logs import LOGGING
 from groundwork.service.metrics import Metrics
 from groundwork.service.page import page
@@ -126,6 +132,23 @@ def _routes(
     @app.get("/metrics", include_in_schema=False)
     def prometheus() -> Response:
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/", include_in_schema=False)
+    def home() -> Response:
+        return Response(home_page(settings, store, loader, date.today()), media_type="text/html")
+
+    @app.get("/scorecard", include_in_schema=False)
+    def scorecard() -> Response:
+        return Response(scorecard_page(assess(settings, store, date.today())), media_type="text/html")
+
+    @app.get("/report", include_in_schema=False)
+    def report() -> Response:
+        """The newest drift report, out of the folder of reports and nowhere else."""
+        drift = store.latest_drift()
+        file = settings.reports / Path(drift.report).name if drift and drift.report else None
+        if file is None or not file.is_file():
+            raise HTTPException(404, "there is no drift report here: `groundwork monitor` writes one")
+        return FileResponse(file, media_type="text/html")
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:

@@ -1,5 +1,6 @@
 """API keys: only their digests are known here, several at once so that one can be replaced without a pause."""
 
+import base64
 import hashlib
 import ipaddress
 import secrets
@@ -56,12 +57,27 @@ class ApiKeys:
         if path in OPEN:
             return
         scheme, _, key = (authorization or b"").partition(b" ")
-        granted = self.scopes.get(hashlib.sha256(key.strip()).hexdigest()) if scheme.lower() == b"bearer" else None
+        if scheme.lower() == b"basic":  # what a browser sends once it has asked for a password
+            key = _password(key)
+        elif scheme.lower() != b"bearer":
+            key = b""
+        granted = self.scopes.get(hashlib.sha256(key.strip()).hexdigest())
         if granted is None:
-            raise Problem(401, "send an API key: Authorization: Bearer KEY", {"WWW-Authenticate": "Bearer"})
+            raise Problem(
+                401,
+                "send an API key: Authorization: Bearer KEY; a browser asks for it as the password, the name is free",
+                {"WWW-Authenticate": 'Bearer, Basic realm="groundwork", charset="UTF-8"'},
+            )
         needed = SCOPES.get(path, "admin")
         if needed not in granted:
             raise Problem(403, f"this needs a key with the scope {needed}")
+
+
+def _password(credentials: bytes) -> bytes:
+    try:
+        return base64.b64decode(credentials, validate=True).partition(b":")[2]
+    except ValueError:
+        return b""
 
 
 def new_key(name: str, scopes: str) -> tuple[str, str]:
