@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from conftest import enter
+from groundwork.errors import BundleError
 from groundwork.promotion import promote, reconcile
 from groundwork.registry import CHALLENGER, Registry
 from groundwork.service.auth import new_key
@@ -131,7 +132,8 @@ def test_a_bad_version_is_refused_and_the_old_one_stays(pilot_copy: Settings, se
         fetched = pilot_copy.champion_cache / second_version / folder.name  # as if it had been fetched like this
         shutil.copytree(folder, fetched)
         (fetched / "model.onnx").write_bytes(altered)
-        point(pilot_copy, "champion", second_version)
+        with pytest.raises(BundleError, match="its digest differs"):  # once it stands in the promotion log
+            point(pilot_copy, "champion", second_version)
         deadline = time.monotonic() + 120
         while "groundwork_model_refresh_failures_total 0.0" in service.ask("/metrics")[1]["text"]:
             assert time.monotonic() < deadline, service.complaints()

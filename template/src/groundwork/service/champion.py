@@ -86,16 +86,16 @@ class ModelLoader(threading.Thread):
         try:
             signed = self._cache.cached(newest.to_version, newest.bundle_sha256)
             if signed is not None:
-                self._serve(signed)
+                self._serve(signed, self.source if self.champion else "cache")
         except BundleError as error:
             self._failed(error)
 
-    def _serve(self, signed: SignedBundle) -> None:
+    def _serve(self, signed: SignedBundle, source: str) -> None:
         champion = self._loaded(signed, self.champion)
         if champion is not self.champion:
             log.info("champion loaded", extra={"model_version": champion.version})
             self._cache.remember(signed)
-        self.champion = champion
+        self.source, self.champion = source, champion
         self._tell()
         _freeze()
 
@@ -118,7 +118,7 @@ class ModelLoader(threading.Thread):
         present = self.champion
         # If it is what was promoted last, the alias is this one, or will be in a moment.
         if present is None or self._promotion is None or present.version != self._promotion.to_version:
-            self._serve(signed)
+            self._serve(signed, "registry")
         self.source, self.problem = "registry", ""
         challenger, trouble = None, None
         try:
@@ -139,16 +139,16 @@ class ModelLoader(threading.Thread):
 
     def _load_last_good(self) -> None:
         try:
-            self.champion = self._loaded(self._cache.remembered(), None)
+            champion = self._loaded(self._cache.remembered(), None)
         except FileNotFoundError:
             return
         except (BundleError, ValueError, KeyError, TypeError, OSError) as error:
             log.error("last good champion not loaded", extra={"problem": str(error)})
             return
-        self.source = "cache"
+        self.source, self.champion = "cache", champion
         _freeze()
         self._tell()
-        log.info("last good champion loaded", extra={"model_version": self.champion.version})
+        log.info("last good champion loaded", extra={"model_version": champion.version})
 
     def _tell(self) -> None:
         models = {"champion": self.champion, "challenger": self.challenger}
