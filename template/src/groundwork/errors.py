@@ -59,3 +59,7 @@ class ModelMismatch(GroundworkError):
 
 class StoreError(GroundworkError):
     """The store cannot be written or read."""
+
+
+class ClusterError(GroundworkError):
+    """The distributed engine cannot do the work, or cannot be trusted with it."""

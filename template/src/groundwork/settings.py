@@ -32,7 +32,8 @@ class Settings(BaseSettings):
 
     home: Path = Field(default_factory=_find_home, description="The pilot's folder.")
     data: Path = Field(default=Path("data"), description="Everything that is written, relative to home.")
-    source_url: str = Field(default="", description="The operational system, as an Ibis connection URL.")
+    source_url: str = Field(default="", description="The operational system, as an Ibis URL; Spark: SPARK_CONF_DIR.")
+    dask_scheduler: str = Field(default="", description="tcp://HOST:PORT, for batch scoring; without one, in process.")
     mlflow_tracking_uri: str = Field(default="", validation_alias="MLFLOW_TRACKING_URI")
     mlflow_tracking_username: str = Field(default="", validation_alias="MLFLOW_TRACKING_USERNAME")
     mlflow_tracking_password: str = Field(default="", validation_alias="MLFLOW_TRACKING_PASSWORD", repr=False)

@@ -4,7 +4,7 @@ A window is replaced as a whole, so a run that is repeated, or was killed and is
 Rows go in as a stream of batches: what is written need not fit into memory.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -82,8 +82,28 @@ class Snapshots:
         names = ", ".join(f'"{name}"' for name in columns) or "*"
         query = f'select {names} from t where {self._within(start, end)} order by "{self.event_time}", "{self.key}"'
         rows = self._query(query, version)
-        # DataFusion answers with string views, which few other libraries read.
-        return rows.cast(pa.schema([(field.name, _plain(field.type)) for field in rows.schema]))
+        return rows.cast(_plain_schema(rows.schema))
+
+    def batches(self, start: datetime, end: datetime, version: int) -> Iterator[pa.RecordBatch]:
+        """The rows in [start, end) of a version, some thousands at a time, in no order."""
+        for rows in self._stream(f"select * from t where {self._within(start, end)}", version):
+            yield rows.cast(_plain_schema(rows.schema))
+
+    def pieces(self, window: Window, rows: int, version: int) -> list[tuple[Window, int]]:
+        """Cut the window at full hours into pieces of about so many rows, each with the number that it has.
+
+        There are none where the window holds no rows.
+        """
+        hour = f"date_trunc('hour', \"{self.event_time}\")"
+        query = f"select {hour} as hour, count(*) as rows from t where {self._within(*window)} group by 1 order by 1"
+        pieces: list[tuple[Window, int]] = []
+        start, held = window.start, 0
+        for moment, count in zip(*self._query(query, version).to_pydict().values(), strict=True):
+            if held >= rows:
+                pieces.append((Window(start, moment), held))
+                start, held = moment, 0
+            held += count
+        return [*pieces, (Window(start, window.end), held)] if held else []
 
     def newest(self) -> datetime | None:
         """The newest event time; None where there is none."""
@@ -180,6 +200,11 @@ def digest(rows: pa.RecordBatchReader) -> Digest:
         engine.register("batches", rows)
         [(count, total)] = engine.execute(f"select count(*), coalesce(sum(hash({values})), 0) from batches").fetchall()
     return Digest(tuple(rows.schema.names), int(count), int(total))
+
+
+def _plain_schema(schema: pa.Schema) -> pa.Schema:
+    """DataFusion answers with string views, which few other libraries read."""
+    return pa.schema([(field.name, _plain(field.type)) for field in schema])
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:

@@ -195,7 +195,8 @@ def _in_engine(node: Any, rows: Any) -> Any:
             return of(node.this.expressions[0]).nunique()
         return of(node.this).count()
     if kind in _AGGREGATES:
-        return getattr(of(node.this), _AGGREGATES[kind])()
+        # PostgreSQL answers sums and means of integers with decimals, which Ibis does not expect.
+        return getattr(of(node.this).cast("float64"), _AGGREGATES[kind])()
     return (_COMPARISONS | _ARITHMETIC)[kind](of(node.this), of(node.expression))
 
 

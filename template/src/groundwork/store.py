@@ -278,7 +278,7 @@ class Store:
                     found = cursor.fetchall()
                     cursor.execute("rollback")
             except Exception as error:
-                raise StoreError(f"the store {_without_password(self.url)} refused the query: {error}") from error
+                raise StoreError(f"the store {without_password(self.url)} refused the query: {error}") from error
         return list(found)
 
     def log_outcomes(self, outcomes: Sequence[tuple[str, bool]]) -> tuple[list[str], list[str]]:
@@ -386,7 +386,7 @@ class Store:
             try:
                 free = _lock(self.url, flow, held)
             except Exception as error:
-                raise StoreError(f"the store {_without_password(self.url)} cannot be locked: {error}") from error
+                raise StoreError(f"the store {without_password(self.url)} cannot be locked: {error}") from error
             if not free:
                 raise Busy(f"another {flow} is under way; this one changed nothing. Run it again once that ended.")
             yield
@@ -533,7 +533,7 @@ class Store:
                 cursor.execute("commit")
             except Exception as error:
                 self._drop_connection()
-                raise StoreError(f"the store {_without_password(self.url)} failed: {error}") from error
+                raise StoreError(f"the store {without_password(self.url)} failed: {error}") from error
             except BaseException:
                 self._drop_connection()
                 raise
@@ -584,6 +584,6 @@ def _lock(url: str, name: str, held: ExitStack) -> bool:
     return bool(row[0])
 
 
-def _without_password(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
+def without_password(url: str) -> str:
+    """The URL as it may be shown and logged: without user and password."""
+    return re.sub("://[^/]*@", "://", url)

@@ -25,7 +25,7 @@ from groundwork.pipeline.spool import Spool, forget_spools, spool_folder
 from groundwork.rules import REASONS, broken_by_window, stale, with_broken_rules
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
-from groundwork.store import Store
+from groundwork.store import Store, without_password
 from groundwork.windows import Window, window_of, windows
 from use_case import source as use_case_source
 
@@ -61,9 +61,15 @@ def connected(settings: Settings) -> Iterator[ibis.BaseBackend]:
         url += "?read_only=True"
     try:
         backend = ibis.connect(url)
+    except ImportError as error:
+        raise SourceError(
+            f"the source {without_password(url)} needs a driver that is not installed: {str(error).splitlines()[0]}\n"
+            "Run `uv sync --group postgres` or `uv sync --group spark`; for other engines, "
+            "`uv add --group pipeline 'ibis-framework[NAME]'`."
+        ) from error
     except Exception as error:
         raise SourceUnavailable(
-            f"the source {settings.source} cannot be opened: {error}\n"
+            f"the source {without_password(settings.source)} cannot be opened: {error}\n"
             "Check GROUNDWORK_SOURCE_URL; for the example data, run `groundwork seed` first."
         ) from error
     try:
@@ -177,7 +183,7 @@ def due_windows(backend: ibis.BaseBackend, settings: Settings, known: Mapping[Wi
         told, cause = dataset.told(error)
         raise SourceUnavailable(f"the source cannot be read: {told}") from cause
     if not found:
-        raise NotEnoughData(f"the source {settings.source} holds no rows yet")
+        raise NotEnoughData(f"the source {without_password(settings.source)} holds no rows yet")
     newest = max(found)
     return [window for window, now in found.items() if now is None or now != known.get(window) or window == newest]
 
@@ -220,7 +226,7 @@ def ingest(start: datetime | None = None, end: datetime | None = None) -> list[I
                 f"{number} of {len(due)}, {window}: {result.rows_in:,} rows in, {result.rows_quarantined:,} quarantined"
             )
         if not run.rows_in:
-            raise NotEnoughData(f"the source {settings.source} holds no rows from {start} to {end}")
+            raise NotEnoughData(f"the source {without_password(settings.source)} holds no rows from {start} to {end}")
         if not (start and end):  # whoever asks for certain days may ask for old ones
             check_freshness(backend, settings, datetime.now(UTC).replace(tzinfo=None))
     return ingested

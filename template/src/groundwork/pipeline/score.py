@@ -1,24 +1,25 @@
 """Score: the champion's predictions for a whole window, into the prediction log."""
 
-import uuid
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from urllib.parse import urlsplit
 
-import msgspec
-
-from groundwork.errors import NotEnoughData
-from groundwork.features import arrays
+from groundwork.batch import Job, made_of, score_on_worker, score_rows
+from groundwork.cluster import spread
+from groundwork.errors import ClusterError, NotEnoughData
 from groundwork.pipeline import artifacts
 from groundwork.pipeline.flows import pipeline_flow
 from groundwork.promotion import reconcile
 from groundwork.registry import Registry
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
-from groundwork.store import Prediction, Store, utc_text
+from groundwork.store import Store, utc_text
 from groundwork.windows import Window
-from use_case import decision
 
-NAMESPACE = uuid.UUID("5f2b5c1e-6a53-4c8b-9a0e-0b9a4c0f1d3a")
+PIECE_ROWS = 100_000  # for one worker at a time
 
 
 @dataclass(frozen=True)
@@ -32,44 +33,42 @@ class Scored:
 
 
 def score_window(settings: Settings, store: Store, window: Window) -> Scored:
-    """Score every row of the window. The same rows scored again by the same version are not logged twice."""
-    dataset = settings.contract.dataset
+    """Score every row of the window. The same rows scored again by the same version are not logged twice.
+
+    It is done in this process, or by the workers of a Dask scheduler: GROUNDWORK_DASK_SCHEDULER decides.
+    """
     registry = Registry(settings)
     reconcile(store, registry)
     champion = registry.required_champion()
-    rows = Snapshots(settings.snapshots, dataset).read(*window)
-    if not rows.num_rows:
+    snapshots = Snapshots(settings.snapshots, settings.contract.dataset)
+    version = snapshots.version
+    pieces = snapshots.pieces(window, PIECE_ROWS, version) if version is not None else []
+    if version is None or not pieces:
         raise NotEnoughData(f"the snapshots hold no rows from {window}")
-    columns = {column.name: rows[column.name].to_pylist() for column in dataset.columns}
-    scores = registry.predictor(champion).scores(arrays(columns, dataset.features))
-    decisions = decision.decide(scores, settings.charter.value.parameters).tolist()
-    names = [column.name for column in dataset.logged]
-    now = utc_text(datetime.now(UTC))
-    store.log_predictions(
-        [
-            Prediction(
-                prediction_id=uuid.uuid5(NAMESPACE, f"{champion.number}|{key}|{at.isoformat()}").hex,
-                answered_at=now,
-                role="batch",
-                entity_key=key,
-                event_time=at.isoformat(),
-                model_version=champion.number,
-                score=score,
-                decision=decided,
-                record=msgspec.json.encode(dict(zip(names, record, strict=True))).decode(),
-            )
-            for key, at, score, decided, record in zip(
-                columns[dataset.key.name],
-                columns[dataset.event_time.name],
-                scores.tolist(),
-                decisions,
-                zip(*(columns[name] for name in names), strict=True),
-                strict=True,
-            )
-        ]
-    )
-    counts = {action: decisions.count(action) for action in sorted(set(decisions))}
-    return Scored(window, rows.num_rows, champion.number, counts)
+    job = Job(champion.number, champion.bundle_sha256, version, utc_text(datetime.now(UTC)), made_of(settings))
+    decisions: Counter[str] = Counter()
+    if settings.dask_scheduler:
+        for counted in _on_workers(settings, job, [piece for piece, _ in pieces]):
+            decisions += counted
+    else:
+        decisions = score_rows(settings, store, registry.predictor(champion), job, window)
+    expected = sum(rows for _, rows in pieces)
+    if decisions.total() != expected:
+        raise ClusterError(
+            f"{decisions.total():,} rows were scored, and the snapshots hold {expected:,} from {window}: "
+            "the workers read another table; give them the same GROUNDWORK_DATA"
+        )
+    return Scored(window, expected, champion.number, dict(sorted(decisions.items())))
+
+
+def _on_workers(settings: Settings, job: Job, pieces: list[Window]) -> Iterator[Counter[str]]:
+    on_this_machine = urlsplit(settings.dask_scheduler).hostname in ("127.0.0.1", "::1", "localhost")
+    if settings.store.startswith("sqlite:") and not on_this_machine:
+        raise ClusterError(
+            "workers on other machines cannot write into the prediction log in SQLite: "
+            "set GROUNDWORK_STORE_URL=postgresql://… here and for the workers"
+        )
+    return spread(settings.dask_scheduler, partial(score_on_worker, job), pieces)
 
 
 @pipeline_flow(artifacts.of_score)

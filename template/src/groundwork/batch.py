@@ -1,0 +1,118 @@
+"""The rows of a window, scored and logged, batch by batch: what is held in memory does not grow with the window.
+
+A worker imports this module before anything has told the libraries to be quiet, hence MLflow within a function.
+"""
+
+import hashlib
+import uuid
+from collections import Counter
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import msgspec
+
+from groundwork.contract import Dataset
+from groundwork.errors import ClusterError
+from groundwork.features import arrays
+from groundwork.predictor import Predictor
+from groundwork.settings import Settings
+from groundwork.snapshots import Snapshots
+from groundwork.store import Prediction, Store
+from groundwork.windows import Window
+from use_case import decision
+
+NAMESPACE = uuid.UUID("5f2b5c1e-6a53-4c8b-9a0e-0b9a4c0f1d3a")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all pieces of a run have in common. No address and no password is in it: each worker knows its own."""
+
+    model_version: str
+    bundle_sha256: str
+    snapshot_version: int
+    answered_at: str  # UTC
+    made_of: str  # a digest of the documents and the code that decide what comes out
+
+
+def score_rows(settings: Settings, store: Store, predictor: Predictor, job: Job, piece: Window) -> Counter[str]:
+    """Log the model's answer to every row of the piece; returns how often each decision was taken.
+
+    The same row scored again by the same version is not logged twice.
+    """
+    dataset = settings.contract.dataset
+    worth = settings.charter.value.parameters
+    decisions: Counter[str] = Counter()
+    for rows in Snapshots(settings.snapshots, dataset).batches(*piece, job.snapshot_version):
+        columns = {column.name: rows[column.name].to_pylist() for column in dataset.requested}
+        scores = predictor.scores(arrays(columns, dataset.features))
+        decided = decision.decide(scores, worth).tolist()
+        store.log_predictions(_predictions(dataset, job, columns, scores.tolist(), decided))
+        decisions.update(decided)
+    return decisions
+
+
+def score_on_worker(job: Job, piece: Window) -> Counter[str]:
+    """The same on a worker, which has the pilot's code, documents and settings itself."""
+    settings = Settings()
+    settings.prepare_environment()
+    if made_of(settings) != job.made_of:
+        raise ClusterError(
+            "a worker has other documents, or another src/use_case, than the process that asks it: "
+            "start the workers from the same commit"
+        )
+    with Store(settings.store) as store:
+        return score_rows(settings, store, _loaded(settings.home, job.model_version, job.bundle_sha256), job, piece)
+
+
+def made_of(settings: Settings) -> str:
+    """A digest of what decides about a row beside the model: contract, charter, and the use case's code."""
+    digest = hashlib.sha256()
+    use_case = Path(decision.__file__).parent
+    for file in (settings.home / "contract.yaml", settings.home / "charter.yaml", *sorted(use_case.glob("*.py"))):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=1)  # one for all pieces that this process is given
+def _loaded(home: Path, model_version: str, bundle_sha256: str) -> Predictor:
+    from groundwork.registry import Registry
+
+    settings = Settings(home=home)
+    registry = Registry(settings)
+    version = registry.version(model_version)
+    if version is None or version.bundle_sha256 != bundle_sha256:
+        raise ClusterError(
+            f"a worker does not find version {model_version} of {registry.name} in its registry: "
+            "give it the same MLFLOW_TRACKING_URI"
+        )
+    return registry.predictor(version)
+
+
+def _predictions(
+    dataset: Dataset, job: Job, columns: dict[str, list], scores: list[float], decisions: list[str]
+) -> list[Prediction]:
+    encode = msgspec.json.Encoder().encode
+    names = [column.name for column in dataset.logged]
+    return [
+        Prediction(
+            prediction_id=uuid.uuid5(NAMESPACE, f"{job.model_version}|{key}|{at.isoformat()}").hex,
+            answered_at=job.answered_at,
+            role="batch",
+            entity_key=key,
+            event_time=at.isoformat(),
+            model_version=job.model_version,
+            score=score,
+            decision=decided,
+            record=encode(dict(zip(names, record, strict=True))).decode(),
+        )
+        for key, at, score, decided, record in zip(
+            columns[dataset.key.name],
+            columns[dataset.event_time.name],
+            scores,
+            decisions,
+            zip(*(columns[name] for name in names), strict=True),
+            strict=True,
+        )
+    ]
