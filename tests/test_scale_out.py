@@ -1,5 +1,6 @@
 """A pilot beyond one machine: its own tests of other engines, in an environment that holds them."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -26,3 +27,12 @@ def test_scoring_on_dask_ends_in_the_same_log(pilot: Path, python: str) -> None:
     said = execute(pilot, python, "-m", "pytest", "tests/groundwork/test_score.py")
     assert " passed" in said
     assert "skipped" not in said
+
+
+def test_snapshots_in_an_object_store_are_those_of_a_folder(pilot: Path, tmp_path: Path) -> None:
+    """In moto, which imitates S3: a real store is in no registry that the tests may use."""
+    execute(tmp_path, "uv", "venv", "--quiet", "moto")
+    execute(tmp_path, "uv", "pip", "install", "--quiet", "--python", "moto", "moto[server]==5.2.5")
+    path = f"PATH={tmp_path / 'moto/bin'}:{os.environ['PATH']}"
+    python = str(pilot / ".venv/bin/python")
+    assert "3 passed" in execute(pilot, "env", path, python, "-m", "pytest", "tests/groundwork/test_object_store.py")

@@ -33,6 +33,11 @@ class Settings(BaseSettings):
     home: Path = Field(default_factory=_find_home, description="The pilot's folder.")
     data: Path = Field(default=Path("data"), description="Everything that is written, relative to home.")
     source_url: str = Field(default="", description="The operational system, as an Ibis URL; Spark: SPARK_CONF_DIR.")
+    snapshots_url: str = Field(
+        default="",
+        description="s3://BUCKET/PREFIX, or another address that deltalake speaks to, with the variables that it "
+        "reads: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL, AWS_ALLOW_HTTP.",
+    )
     dask_scheduler: str = Field(default="", description="tcp://HOST:PORT, for batch scoring; without one, in process.")
     mlflow_tracking_uri: str = Field(default="", validation_alias="MLFLOW_TRACKING_URI")
     mlflow_tracking_username: str = Field(default="", validation_alias="MLFLOW_TRACKING_USERNAME")
@@ -112,12 +117,12 @@ class Settings(BaseSettings):
         return self.source_url or f"duckdb://{self.data_folder / 'operational.duckdb'}"
 
     @property
-    def snapshots(self) -> Path:
-        return self.data_folder / "snapshots" / self.contract.dataset.name
+    def snapshots(self) -> str:
+        return f"{self.snapshots_url.rstrip('/') or self.data_folder}/snapshots/{self.contract.dataset.name}"
 
     @property
-    def quarantine(self) -> Path:
-        return self.data_folder / "quarantine" / self.contract.dataset.name
+    def quarantine(self) -> str:
+        return f"{self.snapshots_url.rstrip('/') or self.data_folder}/quarantine/{self.contract.dataset.name}"
 
     @property
     def store(self) -> str:

@@ -15,7 +15,7 @@ from deltalake import DeltaTable, QueryBuilder, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from groundwork.contract import Dataset
-from groundwork.errors import Busy, NotEnoughData
+from groundwork.errors import Busy, ErasureError, NotEnoughData
 from groundwork.windows import Step, Window, window_of
 
 
@@ -31,7 +31,8 @@ class Rows(Protocol):
 class Snapshots:
     """One Delta table that holds rows of the contract's data set."""
 
-    def __init__(self, path: Path, dataset: Dataset) -> None:
+    def __init__(self, path: Path | str, dataset: Dataset) -> None:
+        """`path` is a folder, or an address in an object store."""
         self.path = str(path)
         self.event_time = dataset.event_time.name
         self.key = dataset.key.name
@@ -148,6 +149,11 @@ class Snapshots:
         return int(removed)
 
     def _in_all_versions(self, expression: str, column: str, value: str | int) -> list[tuple[Any, ...]]:
+        if "://" in self.path:
+            raise ErasureError(
+                f"{self.path} is no folder, and erasing from an object store is not possible yet: delete the rows "
+                "there, with every earlier version and log entry that holds them"
+            )
         files = [str(file) for file in Path(self.path).rglob("*.parquet") if "_delta_log" not in file.parts]
         if not files:
             return []

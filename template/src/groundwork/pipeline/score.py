@@ -56,7 +56,7 @@ def score_window(settings: Settings, store: Store, window: Window) -> Scored:
     if decisions.total() != expected:
         raise ClusterError(
             f"{decisions.total():,} rows were scored, and the snapshots hold {expected:,} from {window}: "
-            "the workers read another table; give them the same GROUNDWORK_DATA"
+            "the workers read another table; give them the same GROUNDWORK_DATA or GROUNDWORK_SNAPSHOTS_URL"
         )
     return Scored(window, expected, champion.number, dict(sorted(decisions.items())))
 
