@@ -268,7 +268,7 @@ CHANGES = {
     ),
     "kilometres instead of miles": (
         ["alter table flights alter distance type double", "update flights set distance = distance * 1.609"],
-        "flights: mean distance is 1,5",
+        "flights: mean distance is 1,",
     ),
     "hours instead of minutes": (
         ["update flights set sched_dep_time = hour", "update flights set minute = 0"],
