@@ -37,13 +37,14 @@ from groundwork.settings import Settings
 if TYPE_CHECKING:
     from groundwork.pipeline.train import Trained
 
+LOOP, DECISION, DATA, MODEL, RUNNING = "The loop", "The decision", "The data", "The model", "Running it"
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 charter_app = typer.Typer(help="Seal the line at which the pilot is scaled or stopped.", no_args_is_help=True)
-app.add_typer(charter_app, name="charter")
+app.add_typer(charter_app, name="charter", rich_help_panel=DECISION)
 quarantine_app = typer.Typer(
     help="Rows that broke the contract: list them, or let in those that are sound now.", no_args_is_help=True
 )
-app.add_typer(quarantine_app, name="quarantine")
+app.add_typer(quarantine_app, name="quarantine", rich_help_panel=DATA)
 console = Console(highlight=False)
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])]
 
@@ -115,7 +116,7 @@ def step(name: str) -> Iterator[list[str]]:
         console.print(f"  {'':<8} {escape(text)}", soft_wrap=True)
 
 
-@app.command()
+@app.command(rich_help_panel=DECISION)
 def check(as_json: Json = False) -> None:
     """Validate charter.yaml, contract.yaml and OWNERS, and list what is still to be answered.
 
@@ -163,14 +164,14 @@ def charter_amend(
         console.print(f"[green]✓[/] the criteria are amended as of {seal.on}; commit charter.yaml", soft_wrap=True)
 
 
-@app.command("dictionary")
+@app.command("dictionary", rich_help_panel=DATA)
 def write_dictionary() -> None:
     """Write docs/data-dictionary.md anew from contract.yaml."""
     with pilot() as settings:
         console.print(f"[green]✓[/] {dictionary.write(settings.home, settings.contract)}", soft_wrap=True)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOP)
 def seed() -> None:
     """Fill the example's operational system with all that there is."""
     with pilot() as settings, step("seed") as said:
@@ -178,7 +179,7 @@ def seed() -> None:
     _next("ingest")
 
 
-@app.command()
+@app.command(rich_help_panel=LOOP)
 def release() -> None:
     """Let time pass in the example's operational system: release the next month into it."""
     with pilot() as settings, step("release") as said:
@@ -186,7 +187,7 @@ def release() -> None:
     _next("ingest")
 
 
-@app.command()
+@app.command(rich_help_panel=LOOP)
 def ingest(since: Day = None, until: Day = None, as_json: Json = False) -> None:
     """Bring in what is due, or the days from --since up to, not including, --until."""
     with pilot():
@@ -195,7 +196,7 @@ def ingest(since: Day = None, until: Day = None, as_json: Json = False) -> None:
         _next("train", "score")
 
 
-@app.command()
+@app.command(rich_help_panel=LOOP)
 def train(as_json: Json = False) -> None:
     """Train a candidate and let the gate judge it. Exit 1 if it is refused."""
     with pilot() as settings:
@@ -209,7 +210,7 @@ def train(as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOP)
 def score(since: Day = None, until: Day = None, as_json: Json = False) -> None:
     """Let the champion decide for a whole window, by default the newest."""
     with pilot():
@@ -218,7 +219,7 @@ def score(since: Day = None, until: Day = None, as_json: Json = False) -> None:
         _next("monitor")
 
 
-@app.command()
+@app.command(rich_help_panel=LOOP)
 def monitor(since: Day = None, until: Day = None, as_json: Json = False) -> None:
     """Measure drift in a window, by default the newest. Exit 2 if it is unknown."""
     with pilot():
@@ -228,7 +229,7 @@ def monitor(since: Day = None, until: Day = None, as_json: Json = False) -> None
         raise typer.Exit(EXIT_UNKNOWN)
 
 
-@app.command()
+@app.command(rich_help_panel=MODEL)
 def evaluate(
     version: Annotated[str | None, typer.Argument(show_default="the champion")] = None, as_json: Json = False
 ) -> None:
@@ -242,7 +243,7 @@ def evaluate(
         _print_json(found)
 
 
-@app.command()
+@app.command(rich_help_panel=MODEL)
 def reproduce(version: str, as_json: Json = False) -> None:
     """Train a version again from exactly what it was made from. Exit 1 if it comes out otherwise, 2 if unknown."""
     with pilot() as settings:
@@ -257,7 +258,7 @@ def reproduce(version: str, as_json: Json = False) -> None:
         raise typer.Exit(1 if found.status == "different" else EXIT_UNKNOWN)
 
 
-@app.command()
+@app.command(rich_help_panel=MODEL)
 def approve(
     version: str,
     by: Annotated[str, typer.Option(help="An approver of OWNERS.")],
@@ -277,7 +278,7 @@ def approve(
     _next("status")
 
 
-@app.command()
+@app.command(rich_help_panel=MODEL)
 def rollback(
     to: Annotated[
         str | None, typer.Option(help="The version to go back to.", show_default="the champion before")
@@ -342,7 +343,7 @@ def quarantine_replay(as_json: Json = False) -> None:
         _print_json(msgspec.to_builtins(done))
 
 
-@app.command()
+@app.command(rich_help_panel=DATA)
 def erase(
     subject: Annotated[str, typer.Option(help="The value of the column tagged subject, or else of the primaryKey.")],
 ) -> None:
@@ -363,7 +364,7 @@ def erase(
         _next("train")
 
 
-@app.command()
+@app.command(rich_help_panel=RUNNING)
 def retrain(as_json: Json = False) -> None:
     """Ingest what is due, and train if drift or age calls for it. Exit 1 if the candidate is refused."""
     with pilot(), step("retrain") as said:
@@ -380,7 +381,7 @@ def retrain(as_json: Json = False) -> None:
     _next("score", "status")
 
 
-@app.command()
+@app.command(rich_help_panel=RUNNING)
 def worker() -> None:
     """Run the flows on their schedules until it is stopped."""
     for name in ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"):
@@ -396,7 +397,7 @@ def worker() -> None:
     os._exit(0)  # to clear away what the flows imported takes seconds, and whoever told it to end waits
 
 
-@app.command()
+@app.command(rich_help_panel=RUNNING)
 def deploy(
     pool: Annotated[str, typer.Option(help="A work pool on the server that PREFECT_API_URL names.")],
     image: Annotated[str, typer.Option(help="The pipeline's image, for pools that start containers.")] = "",
@@ -409,7 +410,7 @@ def deploy(
             console.print(f"[green]✓[/] {escape(line)}", soft_wrap=True)
 
 
-@app.command()
+@app.command(rich_help_panel=RUNNING)
 def serve() -> None:
     """Serve the champion over HTTP until it is stopped."""
     with pilot() as settings:
@@ -424,7 +425,7 @@ def serve() -> None:
         run(settings)
 
 
-@app.command()
+@app.command(rich_help_panel=RUNNING)
 def key(name: str, scopes: Annotated[str, typer.Argument(help="Joined by +: predict, outcomes, admin.")]) -> None:
     """Make an API key: the key itself, to be kept secret, and its entry for GROUNDWORK_API_KEYS."""
     from groundwork.service.auth import ApiKeys, new_key
@@ -436,7 +437,7 @@ def key(name: str, scopes: Annotated[str, typer.Argument(help="Joined by +: pred
         print(f"GROUNDWORK_API_KEYS={entry}")
 
 
-@app.command()
+@app.command(rich_help_panel=RUNNING)
 def signer() -> None:
     """Print the public key of whoever trains here: the service loads nothing that no trusted key has signed."""
     from groundwork.signing import signer
@@ -445,7 +446,7 @@ def signer() -> None:
         print(f"GROUNDWORK_TRUSTED_KEYS={signer(settings)}")
 
 
-@app.command()
+@app.command(rich_help_panel=LOOP)
 def up(
     once: Annotated[bool, typer.Option("--once", help="End after the loop instead of serving on.")] = False,
 ) -> None:
@@ -489,7 +490,7 @@ def up(
         raise typer.Exit(EXIT_UNKNOWN)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOP)
 def demo(months: Annotated[int, typer.Option(min=1, help="How many months pass.")] = 1) -> None:
     """Watch drift appear: let months pass in the example, and run the loop on each.
 
@@ -526,7 +527,7 @@ def demo(months: Annotated[int, typer.Option(min=1, help="How many months pass."
     _next("demo")
 
 
-@app.command()
+@app.command(rich_help_panel=DECISION)
 def readiness(
     prove: Annotated[bool, typer.Option("--prove", help="Run the tests that prove something first.")] = False,
     report: Annotated[Path | None, typer.Option(help="Folder for the page, Markdown, JUnit and badge.")] = None,
@@ -558,7 +559,7 @@ def readiness(
     raise typer.Exit(card.exit_code)
 
 
-@app.command()
+@app.command(rich_help_panel=DECISION)
 def decide(
     outcome: Annotated[Outcome, typer.Argument(help="What is decided.")],
     by: Annotated[list[str], typer.Option(help="The handle of one who decides; give it twice at least.")],
@@ -577,7 +578,7 @@ def decide(
         console.print(f"[green]✓[/] decided: {outcome}. Commit {decision_record.FILE}.", soft_wrap=True)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOP)
 def status(as_json: Json = False) -> None:
     """Show the champion and how it came about, how the flows ended, and the drift."""
     with pilot() as settings:
