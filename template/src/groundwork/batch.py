@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import msgspec
+from numpy.typing import NDArray
 
 from groundwork.contract import Dataset
 from groundwork.errors import ClusterError
@@ -48,7 +49,7 @@ def score_rows(settings: Settings, store: Store, predictor: Predictor, job: Job,
         columns = {column.name: rows[column.name].to_pylist() for column in dataset.requested}
         scores = predictor.scores(arrays(columns, dataset.features))
         decided = decision.decide(scores, worth).tolist()
-        store.log_predictions(_predictions(dataset, job, columns, scores.tolist(), decided))
+        store.log_predictions(_predictions(dataset, job, columns, scores, decided))
         decisions.update(decided)
     return decisions
 
@@ -91,10 +92,11 @@ def _loaded(home: Path, model_version: str, bundle_sha256: str) -> Predictor:
 
 
 def _predictions(
-    dataset: Dataset, job: Job, columns: dict[str, list], scores: list[float], decisions: list[str]
+    dataset: Dataset, job: Job, columns: dict[str, list], scores: NDArray, decisions: list[str]
 ) -> list[Prediction]:
     encode = msgspec.json.Encoder().encode
     names = [column.name for column in dataset.logged]
+    single, by_class = dataset.task.logged(scores)
     return [
         Prediction(
             prediction_id=uuid.uuid5(NAMESPACE, f"{job.model_version}|{key}|{at.isoformat()}").hex,
@@ -106,11 +108,13 @@ def _predictions(
             score=score,
             decision=decided,
             record=encode(dict(zip(names, record, strict=True))).decode(),
+            class_scores=class_scores,
         )
-        for key, at, score, decided, record in zip(
+        for key, at, score, class_scores, decided, record in zip(
             columns[dataset.key.name],
             columns[dataset.event_time.name],
-            scores,
+            single,
+            by_class,
             decisions,
             zip(*(columns[name] for name in names), strict=True),
             strict=True,

@@ -3,10 +3,11 @@
 import json
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from groundwork.contract import Dataset
 from groundwork.errors import BundleError
 from groundwork.predictor import Predictor, read_bundle
 from groundwork.settings import Settings
@@ -26,9 +27,9 @@ class SignedBundle:
     sha256: str
     folder: str
 
-    def predictor(self, features: Sequence[str]) -> Predictor:
+    def predictor(self, dataset: Dataset) -> Predictor:
         """The bundle, loaded. Raises BundleError if it does not fit the contract, or has been altered since."""
-        return Predictor(Path(self.folder), self.sha256, features)
+        return Predictor(Path(self.folder), self.sha256, dataset.feature_names, dataset.task)
 
 
 class BundleCache:

@@ -6,10 +6,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, FiniteFloat, PositiveInt, WithJsonSchema, model_validator
 
 from groundwork.documents import UNANSWERED, Document, Part
+from groundwork.task import LOWER_IS_BETTER
 
 Text = Annotated[str, Field(min_length=3)]
 Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,62}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
+MetricValue = Annotated[FiniteFloat, Field(ge=0)]  # in whatever a metric is measured in
 Open = Literal["TBD"]  # not answered yet
 
 
@@ -56,15 +58,21 @@ class Value(Part):
 class Gate(Part):
     """What a candidate has to show on the newest window before it is promoted."""
 
-    metric: Literal["roc_auc", "average_precision"] = Field(description="The model's own metric.")
-    minimum: Share = Field(description="The least value of the metric.")
+    metric: Literal["roc_auc", "average_precision", "accuracy", "macro_f1", "log_loss", "mae", "rmse"] = Field(
+        description="The model's own metric; which ones there are depends on what is predicted."
+    )
+    minimum: Share | None = Field(default=None, description="The least value of a metric of which more is better.")
+    maximum: MetricValue | None = Field(default=None, description="The largest value of one of which less is better.")
     min_gain_over_rule: FiniteFloat = Field(description="Money per 1,000 decisions more than without the model.")
     min_gain_over_champion: FiniteFloat = Field(description="Money per 1,000 decisions more than the champion.")
-    max_metric_loss: Share = Field(description="How far the metric may lie below the champion's.")
+    max_metric_loss: MetricValue = Field(description="How much worse than the champion's the metric may be.")
     min_rows: PositiveInt = Field(description="Fewer rows with a known outcome prove nothing.")
     confidence: float = Field(default=0.95, gt=0.5, lt=1, description="With which a figure must reach its line.")
-    slice_minimum: Share | None = Field(default=None, description="The metric in a slice; by default `minimum`.")
-    slice_max_metric_loss: Share = Field(default=0.05, description="In a slice, how far below the champion's.")
+    slice_minimum: Share | None = Field(default=None, description="The same in a slice; by default `minimum`.")
+    slice_maximum: MetricValue | None = Field(default=None, description="The same in a slice; by default `maximum`.")
+    slice_max_metric_loss: MetricValue | None = Field(
+        default=None, description="The same in a slice; by default five times `maxMetricLoss`."
+    )
     slice_min_rows: PositiveInt = Field(default=200, description="With fewer rows, a slice is unknown.")
     max_latency_ms: FiniteFloat = Field(default=100, gt=0, description="CPU time for one row, in milliseconds.")
     max_size_mb: FiniteFloat = Field(default=500, gt=0, description="Size of the serving bundle.")
@@ -72,10 +80,39 @@ class Gate(Part):
         default="none", description="Whether an approver of OWNERS must put in service what passed."
     )
 
+    @model_validator(mode="after")
+    def _has_the_line_of_its_metric(self) -> Self:
+        wanted, other = ("maximum", "minimum") if self.lower_is_better else ("minimum", "maximum")
+        lines = (getattr(self, other), getattr(self, f"slice_{other}"))
+        if getattr(self, wanted) is None or lines != (None, None):
+            raise ValueError(f"{self.metric} wants a {wanted}, and no {other}")
+        return self
+
     @property
-    def least_in_a_slice(self) -> float:
-        """The least value of the metric in a slice."""
-        return self.minimum if self.slice_minimum is None else self.slice_minimum
+    def lower_is_better(self) -> bool:
+        return self.metric in LOWER_IS_BETTER
+
+    def loss(self, less: float) -> float:
+        """What it costs that the metric is by so much less: nothing but a gain, where less is better."""
+        return -less if self.lower_is_better else less
+
+    @property
+    def line(self) -> float:
+        """The value that the metric must reach: the minimum, or the maximum."""
+        line = self.maximum if self.lower_is_better else self.minimum
+        assert line is not None  # or it would not be valid
+        return line
+
+    @property
+    def line_in_a_slice(self) -> float:
+        """The value that it must reach in a slice."""
+        line = self.slice_maximum if self.lower_is_better else self.slice_minimum
+        return self.line if line is None else line
+
+    @property
+    def loss_in_a_slice(self) -> float:
+        """How much worse than the champion's it may be in a slice."""
+        return 5 * self.max_metric_loss if self.slice_max_metric_loss is None else self.slice_max_metric_loss
 
 
 class Monitoring(Part):

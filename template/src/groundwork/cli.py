@@ -776,9 +776,16 @@ def _ask(settings: Settings, address: str) -> list[str]:
     answer = _http(f"{address}/predict", body.encode())
     [prediction] = answer["predictions"]
     return [
-        f"{record[dataset.key.name]}: {prediction['decision']}, score {prediction['score']:.3f}, "
+        f"{record[dataset.key.name]}: {prediction['decision']}, {_said(prediction['score'])}, "
         f"by version {prediction['model_version']}, logged as {prediction['prediction_id']}"
     ]
+
+
+def _said(score: float | dict[str, float]) -> str:
+    if not isinstance(score, dict):
+        return f"score {score:.3f}"
+    likeliest = max(score, key=lambda name: score[name])
+    return f"{likeliest} {score[likeliest]:.0%}"
 
 
 def _start_service(settings: Settings) -> tuple["subprocess.Popen[bytes]", str]:

@@ -16,6 +16,7 @@ from pydantic_core import CoreSchema
 
 from groundwork import sql
 from groundwork.documents import Document, Part
+from groundwork.task import BINARY, Task
 
 LogicalType = Literal["string", "integer", "number", "boolean", "timestamp"]
 
@@ -327,12 +328,10 @@ class Dataset(StandardPart):
                 raise ValueError(f"exactly one property must have {what}, found {len(found)}")
         if not self.features:
             raise ValueError("at least one property must have the tag feature")
-        for name, wanted, column in (
-            ("event_time", "timestamp", self.event_time),
-            ("outcome", "boolean", self.outcome),
-        ):
-            if column.logical_type != wanted:
-                raise ValueError(f"the {name} must be a {wanted}, {column.name} is a {column.logical_type}")
+        if self.event_time.logical_type != "timestamp":
+            event_time = self.event_time
+            raise ValueError(f"the event_time must be a timestamp, {event_time.name} is a {event_time.logical_type}")
+        self.task  # noqa: B018 - raises when nobody could learn to predict it
         if mixed := [column.name for column in self.columns if sum(map(column.plays, ROLES)) > 1]:
             raise ValueError(f"{', '.join(mixed)} can play one part only: {', '.join(ROLES)}")
         if len(self.playing("subject")) > 1:
@@ -374,6 +373,20 @@ class Dataset(StandardPart):
     def outcome(self) -> Column:
         """What turned out to be true; null as long as nobody knows."""
         return self.playing("outcome")[0]
+
+    @property
+    def task(self) -> Task:
+        """What is predicted: yes or no for a boolean, a class for a text with valid values, else a quantity."""
+        outcome = self.outcome
+        if outcome.logical_type == "timestamp":
+            raise ValueError(f"the outcome cannot be a timestamp, as {outcome.name} is; derive a number in source.py")
+        if outcome.logical_type == "boolean":
+            return BINARY
+        if outcome.logical_type != "string":
+            return Task(kind="regression")
+        if len(outcome.valid_values) < 2:
+            raise ValueError(f"the outcome {outcome.name} is a string: say by invalidValues which classes there are")
+        return Task(kind="multiclass", classes=outcome.valid_values)
 
     @property
     def features(self) -> list[Column]:

@@ -6,9 +6,8 @@ import sys
 from typing import Any
 
 from skl2onnx import update_registered_converter
-from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes as _output_shapes
-
-_OPTIONS = {"nocl": [True, False], "zipmap": [True, False, "columns"]}
+from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes as _shapes_of_classifier
+from skl2onnx.common.shape_calculator import calculate_linear_regressor_output_shapes as _shapes_of_regressor
 
 
 def register() -> None:
@@ -22,31 +21,38 @@ def register() -> None:
 
 
 def _register_lightgbm() -> None:
-    from lightgbm import LGBMClassifier
+    from lightgbm import LGBMClassifier, LGBMRegressor
     from onnxmltools.convert.lightgbm.operator_converters.LightGbm import convert_lightgbm
 
-    update_registered_converter(
-        LGBMClassifier, "LightGbmLGBMClassifier", _output_shapes, convert_lightgbm, options=_OPTIONS
-    )
+    _register_classifier(LGBMClassifier, "LightGbmLGBMClassifier", convert_lightgbm)
+    _register_regressor(LGBMRegressor, "LightGbmLGBMRegressor", convert_lightgbm)
 
 
 def _register_xgboost() -> None:
     from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost
-    from xgboost import XGBClassifier
+    from xgboost import XGBClassifier, XGBRegressor
 
-    update_registered_converter(
-        XGBClassifier, "XGBoostXGBClassifier", _output_shapes, convert_xgboost, options=_OPTIONS
-    )
+    _register_classifier(XGBClassifier, "XGBoostXGBClassifier", convert_xgboost)
+    _register_regressor(XGBRegressor, "XGBoostXGBRegressor", convert_xgboost)
 
 
 def _register_skorch() -> None:
     """skl2onnx knows models by their exact class, and a team may have made its own of skorch's."""
-    from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
+    from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
 
     for kind in (*_with_subclasses(NeuralNetClassifier), *_with_subclasses(NeuralNetBinaryClassifier)):
-        update_registered_converter(
-            kind, f"Skorch{kind.__name__}{id(kind)}", _output_shapes, _convert_skorch, options=_OPTIONS
-        )
+        _register_classifier(kind, f"Skorch{kind.__name__}{id(kind)}", _convert_skorch)
+    for kind in _with_subclasses(NeuralNetRegressor):
+        _register_regressor(kind, f"Skorch{kind.__name__}{id(kind)}", _convert_skorch)
+
+
+def _register_classifier(kind: Any, name: str, convert: Any) -> None:
+    options = {"nocl": [True, False], "zipmap": [True, False, "columns"]}
+    update_registered_converter(kind, name, _shapes_of_classifier, convert, options=options)
+
+
+def _register_regressor(kind: Any, name: str, convert: Any) -> None:
+    update_registered_converter(kind, name, _shapes_of_regressor, convert)
 
 
 def _with_subclasses(kind: Any) -> list[Any]:
@@ -57,21 +63,23 @@ def _convert_skorch(scope: Any, operator: Any, container: Any) -> None:
     """Export the PyTorch module, and what skorch does to its answer, into the graph of the pipeline."""
     import torch
     from skl2onnx.helpers import add_onnx_graph
-    from skorch import NeuralNetBinaryClassifier
+    from skorch import NeuralNetBinaryClassifier, NeuralNetRegressor
 
     net = operator.raw_operator
 
     class Answer(torch.nn.Module):
-        """The class and the probabilities, as `predict` and `predict_proba` give them."""
+        """The class and the probabilities, as `predict` and `predict_proba` give them; or the quantity."""
 
         def __init__(self) -> None:
             super().__init__()
             self.module = copy.deepcopy(net.module_).cpu()
             self.to_probabilities = net._get_predict_nonlinearity()
 
-        def forward(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        def forward(self, rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
             answer = self.module(rows)
             answer = answer[0] if isinstance(answer, tuple) else answer
+            if isinstance(net, NeuralNetRegressor):
+                return (answer.reshape(-1, 1),)
             if isinstance(net, NeuralNetBinaryClassifier):
                 answer = answer.reshape(-1)
             probabilities = self.to_probabilities(answer)

@@ -19,7 +19,7 @@ SEED = 0
 RESAMPLES = 1000  # of the money, which are cheap
 RESAMPLES_OF_METRIC = 100  # each of which computes the metric anew
 
-Metric = Callable[[NDArray, NDArray], float]  # of outcomes and scores; NaN where it cannot be computed
+Metric = Callable[[NDArray, NDArray], float]  # of targets and scores; NaN where it cannot be computed
 Status = Literal["passed", "failed", "unknown"]
 
 
@@ -53,6 +53,11 @@ class Estimate:
 
     value: float
     lower: float
+
+    @property
+    def upper(self) -> float:
+        """What it is at most."""
+        return 2 * self.value - self.lower
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,7 @@ def judge(
             f"{len(outcomes):,}",
             len(outcomes) >= gate.min_rows,
         ),
-        _reaches(gate.metric, own, gate.minimum, ".4f", gate),
+        _reaches(gate.metric, own, gate.line, ".4f", gate, gate.lower_is_better),
         _reaches("gain per 1,000 decisions over the no-model rule", over_rule, gate.min_gain_over_rule, ",.0f", gate),
     ]
     estimates = {"metric": own, "gain_over_rule": over_rule}
@@ -134,7 +139,14 @@ def judge(
             _reaches(
                 "gain per 1,000 decisions over the champion", over_champion, gate.min_gain_over_champion, ",.0f", gate
             ),
-            _reaches(f"{gate.metric} more than the champion's", difference, -gate.max_metric_loss, ".4f", gate),
+            _reaches(
+                f"{gate.metric} more than the champion's",
+                difference,
+                gate.max_metric_loss if gate.lower_is_better else -gate.max_metric_loss,
+                ".4f",
+                gate,
+                gate.lower_is_better,
+            ),
         ]
     cut = [
         each
@@ -185,9 +197,10 @@ def _estimate(seen: float, drawn: Sequence[float], confidence: float) -> Estimat
     return Estimate(seen, seen - NormalDist().inv_cdf(confidence) * float(np.std(drawn)))
 
 
-def _reaches(name: str, estimate: Estimate, line: float, form: str, gate: Gate) -> Check:
-    seen = f"{estimate.value:{form}}, at {gate.confidence:.0%} confidence at least {estimate.lower:{form}}"
-    return Check(name, f"at least {line:{form}}", seen, estimate.lower >= line)
+def _reaches(name: str, estimate: Estimate, line: float, form: str, gate: Gate, lower_is_better: bool = False) -> Check:
+    side, bound = ("at most", estimate.upper) if lower_is_better else ("at least", estimate.lower)
+    seen = f"{estimate.value:{form}}, at {gate.confidence:.0%} confidence {side} {bound:{form}}"
+    return Check(name, f"{side} {line:{form}}", seen, bound <= line if lower_is_better else bound >= line)
 
 
 def _within(name: str, seen: float, limit: float, unit: str) -> Check:
@@ -212,10 +225,16 @@ def _slices(
         status: Status = "passed"
         if count < gate.slice_min_rows or math.isnan(own):
             status = "unknown"
-        elif own < gate.least_in_a_slice or (others is not None and not own >= others - gate.slice_max_metric_loss):
+        elif _worse(gate, own, gate.line_in_a_slice) or (
+            others is not None and _worse(gate, own, others, gate.loss_in_a_slice)
+        ):
             status = "failed"
         found.append(Slice(column, str(value), count, own, others, status))
     return found
+
+
+def _worse(gate: Gate, own: float, line: float, tolerated: float = 0) -> bool:
+    return not (own <= line + tolerated if gate.lower_is_better else own >= line - tolerated)
 
 
 def _sliced(gate: Gate, column: str, slices: list[Slice]) -> Check:
@@ -237,7 +256,8 @@ def _sliced(gate: Gate, column: str, slices: list[Slice]) -> Check:
     )
     return Check(
         f"{gate.metric} in each slice of {column}",
-        f"at least {gate.least_in_a_slice:g}, and at most {gate.slice_max_metric_loss:g} below the champion's, "
+        f"{'at most' if gate.lower_is_better else 'at least'} {gate.line_in_a_slice:g}, and at most "
+        f"{gate.loss_in_a_slice:g} worse than the champion's, "
         f"where there are {gate.slice_min_rows:,} rows",
         "; ".join(parts) or "no rows",
         bool(named["passed"]) and not named["failed"],

@@ -16,18 +16,20 @@ from numpy.typing import NDArray
 from pandas.api.types import is_numeric_dtype
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+from sklearn.base import is_regressor
 
 from groundwork import converters
 from groundwork.errors import ModelMismatch
-from groundwork.predictor import TOLERANCE, Bundle, Predictor, Sample, bundle_digest
+from groundwork.predictor import TOLERANCE, Bundle, Predictor, Sample, bundle_digest, pipeline_scores
 from groundwork.pretrained import Pretrained
+from groundwork.task import BINARY, Task
 
 SAMPLE_ROWS = 20
 
 Decide = Callable[[NDArray[np.float32]], NDArray[np.str_]]
 
 
-def pack(model: Any, frame: pd.DataFrame, decide: Decide, folder: Path) -> Bundle:
+def pack(model: Any, frame: pd.DataFrame, decide: Decide, folder: Path, task: Task = BINARY) -> Bundle:
     """Write the serving bundle of `model`, a fitted pipeline or a Pretrained, into `folder`.
 
     The ONNX model is taken only if it answers every row of `frame` (the evaluation window) within TOLERANCE of the
@@ -35,19 +37,30 @@ def pack(model: Any, frame: pd.DataFrame, decide: Decide, folder: Path) -> Bundl
     every type in it, or as an MLflow model, which runs code of its own when it is loaded. The bundle says why.
     """
     names = [str(name) for name in frame]
-    scores = _scores(model, frame)
+    scores = _scores(model, frame, task)
     sample = Sample(
         features={name: _plain(frame[name].head(SAMPLE_ROWS)) for name in names},
-        scores=[float(score) for score in scores[:SAMPLE_ROWS]],
+        scores=scores[:SAMPLE_ROWS].astype(float).tolist(),
     )
+    # float32 holds seven digits, of however large a quantity.
+    tolerance = TOLERANCE * max(1.0, float(np.abs(scores).max())) if task.kind == "regression" else TOLERANCE
 
     def write(form: Any, content: bytes, reason: str) -> Predictor:
-        bundle = Bundle(format=form, reason=reason, file=f"model.{form}", sha256="", features=names, sample=sample)
+        bundle = Bundle(
+            format=form,
+            reason=reason,
+            file=f"model.{form}",
+            sha256="",
+            features=names,
+            sample=sample,
+            task=task,
+            tolerance=tolerance,
+        )
         bundle.sha256 = bundle_digest(bundle, content)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / bundle.file).write_bytes(content)
         (folder / "bundle.json").write_text(bundle.model_dump_json(indent=1), encoding="utf-8")
-        return Predictor(folder, bundle.sha256, names)
+        return Predictor(folder, bundle.sha256, names, task)
 
     if isinstance(model, Pretrained):
         reason = f"served through MLflow: {model.address} holds no scikit-learn pipeline of these features"
@@ -55,7 +68,8 @@ def pack(model: Any, frame: pd.DataFrame, decide: Decide, folder: Path) -> Bundl
     # Whatever the converter or the proof stumbles over, the pipeline itself can be served; and so on.
     try:
         content = _to_onnx(model, frame)
-        reason = _proof(write("onnx", content, "to be proven").scores(_arrays(frame)), scores, decide)
+        converted = write("onnx", content, "to be proven").scores(_arrays(frame))
+        reason = _proof(converted, scores, decide, tolerance)
         return write("onnx", content, reason).bundle
     except Exception as error:
         (folder / "model.onnx").unlink(missing_ok=True)
@@ -67,15 +81,16 @@ def pack(model: Any, frame: pd.DataFrame, decide: Decide, folder: Path) -> Bundl
         reason += f"; nor as skops, but through MLflow, which runs code when it is loaded: {_summary(error)}"
     with tempfile.TemporaryDirectory() as temporary:
         saved = Path(temporary) / "model"
-        mlflow.sklearn.save_model(model, str(saved), **mlflow_options(model, frame))
+        mlflow.sklearn.save_model(model, str(saved), **mlflow_options(model, frame, task))
         return write("pyfunc", _archive(saved), reason).bundle
 
 
-def mlflow_options(model: Any, frame: pd.DataFrame) -> dict[str, Any]:
+def mlflow_options(model: Any, frame: pd.DataFrame, task: Task) -> dict[str, Any]:
     """How MLflow keeps a pipeline, as arguments of `mlflow.sklearn.log_model`."""
+    answer = "predict" if task.kind == "regression" else "predict_proba"
     options = {
-        "pyfunc_predict_fn": "predict_proba",
-        "signature": mlflow.models.infer_signature(frame.head(), model.predict_proba(frame.head())),
+        "pyfunc_predict_fn": answer,
+        "signature": mlflow.models.infer_signature(frame.head(), getattr(model, answer)(frame.head())),
         "pip_requirements": [f"scikit-learn=={sklearn.__version__}", f"skops=={skops.__version__}", "pandas"],
     }
     try:
@@ -92,9 +107,11 @@ class NotEqual(Exception):
     """The converted model answers otherwise than the pipeline."""
 
 
-def _scores(model: Any, frame: pd.DataFrame) -> NDArray:
-    scores = model.scores(frame) if isinstance(model, Pretrained) else model.predict_proba(frame)[:, 1]
-    if not ((scores >= 0) & (scores <= 1)).all():
+def _scores(model: Any, frame: pd.DataFrame, task: Task) -> NDArray:
+    scores = model.scores(frame) if isinstance(model, Pretrained) else pipeline_scores(model, frame, task)
+    if not np.isfinite(scores).all():
+        raise ModelMismatch("the model's scores are not all numbers")
+    if task.kind != "regression" and not ((scores >= 0) & (scores <= 1)).all():
         raise ModelMismatch("the model's scores are no probabilities: they are not all between 0 and 1")
     return scores
 
@@ -107,17 +124,17 @@ def _to_onnx(model: Any, frame: pd.DataFrame) -> bytes:
     converted = to_onnx(
         model,
         initial_types=inputs,
-        options={id(model): {"zipmap": False}},
+        options=None if is_regressor(model) else {id(model): {"zipmap": False}},
         target_opset={"": 19, "ai.onnx.ml": 3},  # the newest that the converters of all libraries agree on
     )
     return converted.SerializeToString()
 
 
-def _proof(converted: NDArray, original: NDArray, decide: Decide) -> str:
+def _proof(converted: NDArray, original: NDArray, decide: Decide, tolerance: float = TOLERANCE) -> str:
     difference = float(np.abs(converted - original).max())
     changed = int((decide(converted) != decide(original)).sum())
     said = f"largest difference {difference:.1e}, {changed} decisions differ, on {len(original):,} rows"
-    if changed or not difference <= TOLERANCE:
+    if changed or not difference <= tolerance:
         raise NotEqual(said)
     return f"proven equal to the pipeline: {said}"
 

@@ -10,8 +10,9 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models.model import ModelInfo
 from numpy.typing import NDArray
+from sklearn.base import is_regressor
 
-from groundwork.contract import Column
+from groundwork.contract import Column, Dataset
 from groundwork.errors import ModelMismatch
 from groundwork.predictor import pyfunc_scores
 
@@ -31,17 +32,18 @@ _NEVER_MISSING = ("long", "integer", "boolean")
 class Pretrained:
     """An MLflow model whose signature fits the contract."""
 
-    def __init__(self, address: str, features: Sequence[Column]) -> None:
+    def __init__(self, address: str, dataset: Dataset) -> None:
         """Fetch the model at `models:/NAME/VERSION`. Raises ModelMismatch if there is none, or it does not fit."""
         if not _ADDRESS.fullmatch(address):
             raise ModelMismatch(f"use_case/model.py: {address!r} is no model: name a version, as models:/NAME/3")
         self.address = address
+        self._dataset = dataset
         try:
             self.info: ModelInfo = mlflow.models.get_model_info(address)
             self.folder = Path(mlflow.artifacts.download_artifacts(address))
         except MlflowException as error:
             raise ModelMismatch(f"use_case/model.py: {address} cannot be fetched from the registry: {error}") from error
-        mistakes = _mistakes(self.info.signature, features)
+        mistakes = _mistakes(self.info.signature, dataset.features)
         if mistakes:
             raise ModelMismatch(f"{address} does not fit contract.yaml:\n" + "\n".join(mistakes))
         try:
@@ -50,17 +52,28 @@ class Pretrained:
             raise ModelMismatch(f"{address} cannot be loaded: {error}; install what it needs") from error
 
     def scores(self, frame: pd.DataFrame) -> NDArray:
-        """One score per row."""
-        return pyfunc_scores(self._model, {str(name): frame[name].to_numpy() for name in frame})
+        """One score per row, or one per class."""
+        return pyfunc_scores(self._model, {str(name): frame[name].to_numpy() for name in frame}, self._dataset.task)
 
-    def pipeline(self, features: Sequence[Column]) -> Any:
-        """The scikit-learn compatible classifier inside, which may become ONNX; None if there is none that fits."""
+    def pipeline(self) -> Any:
+        """The scikit-learn compatible model inside, which may become ONNX; None if there is none that fits."""
         try:
             inside = self._model.get_raw_model()
         except NotImplementedError:
             return None
-        same_order = self.info.signature.inputs.input_names() == [feature.name for feature in features]
-        return inside if same_order and hasattr(inside, "predict_proba") else None
+        if self.info.signature.inputs.input_names() != self._dataset.feature_names:
+            return None
+        task = self._dataset.task
+        if task.kind == "regression":
+            return inside if is_regressor(inside) else None
+        if not hasattr(inside, "predict_proba"):
+            return None
+        classes = list(task.classes or (False, True))
+        if list(inside.classes_) not in (classes, list(range(len(classes)))):
+            raise ModelMismatch(
+                f"{self.address} knows the classes {list(inside.classes_)}, contract.yaml has {classes}"
+            )
+        return inside
 
 
 def _mistakes(signature: Any, features: Sequence[Column]) -> list[str]:

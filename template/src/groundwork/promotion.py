@@ -127,7 +127,7 @@ def _check_it_serves(settings: Settings, wanted: Promotion) -> None:
 
     bundle = BundleCache(settings).cached(wanted.to_version, wanted.bundle_sha256)
     if bundle is not None:
-        bundle.predictor(settings.contract.dataset.feature_names)
+        bundle.predictor(settings.contract.dataset)
         return
     from groundwork.registry import Registry
 

@@ -61,7 +61,7 @@ class Registry:
         mlflow.set_tracking_uri(settings.tracking_uri)
         self.name = settings.charter.metadata.name
         self._cache = BundleCache(settings)
-        self._features = settings.contract.dataset.feature_names
+        self._dataset = settings.contract.dataset
         self._artifacts = settings.data_folder / "mlartifacts"
         self._local = settings.tracking_uri.startswith("sqlite:")
         self._client = MlflowClient()
@@ -170,7 +170,7 @@ class Registry:
 
     def predictor(self, version: Version) -> Predictor:
         """The version, loaded. Raises BundleError if it is not what was registered, or does not fit the contract."""
-        return self.pull(version).predictor(self._features)
+        return self.pull(version).predictor(self._dataset)
 
 
 def _version(found: ModelVersion) -> Version:

@@ -12,6 +12,7 @@ from groundwork.charter import Charter
 from groundwork.contract import Contract
 from groundwork.errors import DocumentError
 from groundwork.owners import Owners
+from groundwork.task import METRICS
 
 
 def _find_home() -> Path:
@@ -97,7 +98,15 @@ class Settings(BaseSettings):
 
     @cached_property
     def contract(self) -> Contract:
-        return Contract.load(self.home / "contract.yaml")
+        """The contract; the charter's metric must be one of what it says is predicted."""
+        contract = Contract.load(self.home / "contract.yaml")
+        outcome, metrics = contract.dataset.outcome, METRICS[contract.dataset.task.kind]
+        if self.charter.gate.metric not in metrics:
+            raise DocumentError(
+                f"charter.yaml: gate.metric: {self.charter.gate.metric} does not measure a {outcome.logical_type}, as "
+                f"{outcome.name} is in contract.yaml: take {' or '.join(metrics)}"
+            )
+        return contract
 
     @cached_property
     def owners(self) -> Owners:

@@ -30,17 +30,19 @@ _TABLES = (
       entity_key text not null,
       event_time text not null,
       model_version text not null,    -- empty for the no-model rule
-      score double precision,         -- null for the no-model rule
+      score double precision,         -- null for the no-model rule, and where there is one per class
       decision text not null,
-      record text not null            -- JSON object: the record as it was asked
+      record text not null,           -- JSON object: the record as it was asked
+      class_scores text               -- JSON object: class to score; null unless the outcome is one of several classes
     )
     """,
     "create index if not exists predictions_by_event_time on predictions (event_time)",
     """
     create table if not exists outcomes (
       prediction_id text primary key,
-      outcome integer not null,       -- 0 or 1
-      received_at text not null       -- UTC
+      outcome double precision,       -- 0 or 1 of no or yes, or the quantity; null where it is a class
+      received_at text not null,      -- UTC
+      outcome_class text              -- the class; null where it is a number
     )
     """,
     """
@@ -156,6 +158,7 @@ class Prediction(NamedTuple):
     score: float | None
     decision: str
     record: str  # JSON
+    class_scores: str | None = None  # JSON
 
 
 class Promotion(NamedTuple):
@@ -246,7 +249,7 @@ class Store:
         """Commit the predictions in one transaction; one that is there already stays as it is."""
         with self._cursor() as cursor:
             cursor.executemany(
-                self._sql("insert into predictions values (?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing"),
+                self._sql("insert into predictions values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing"),
                 list(predictions),
             )
 
@@ -258,14 +261,15 @@ class Store:
         )
         return [Prediction(*row) for row in rows]
 
-    def answered_with_outcome(self, since: str, until: str) -> list[tuple[str, str, bool]]:
+    def answered_with_outcome(self, since: str, until: str) -> list[tuple[str, str, float | str]]:
         """Record, decision and outcome of what the service answered in [since, until), where the outcome is known."""
         rows = self._all(
-            "select p.record, p.decision, o.outcome from predictions p join outcomes o using (prediction_id)"
+            "select p.record, p.decision, o.outcome, o.outcome_class"
+            " from predictions p join outcomes o using (prediction_id)"
             " where p.role in ('champion', 'canary') and p.answered_at >= ? and p.answered_at < ?",
             (since, until),
         )
-        return [(record, decided, bool(outcome)) for record, decided, outcome in rows]
+        return [(record, decided, number if name is None else name) for record, decided, number, name in rows]
 
     def ask(self, query: str) -> list[tuple[Any, ...]]:
         """The rows that a query of somebody else's gives; nothing that it writes stays."""
@@ -281,7 +285,7 @@ class Store:
                 raise StoreError(f"the store {without_password(self.url)} refused the query: {error}") from error
         return list(found)
 
-    def log_outcomes(self, outcomes: Sequence[tuple[str, bool]]) -> tuple[list[str], list[str]]:
+    def log_outcomes(self, outcomes: Sequence[tuple[str, bool | float | str]]) -> tuple[list[str], list[str]]:
         """Keep what turned out to be true, by prediction id, in one transaction.
 
         Returns the ids that no prediction has (kept all the same: it may arrive later), and those that had another
@@ -290,13 +294,16 @@ class Store:
         now = utc_text(datetime.now(UTC))
         unknown, contradicting = [], []
         with self._cursor() as cursor:
-            for prediction_id, outcome in outcomes:
+            for prediction_id, told in outcomes:
+                outcome, outcome_class = (None, told) if isinstance(told, str) else (float(told), None)
                 cursor.execute(
-                    self._sql("insert into outcomes values (?, ?, ?) on conflict do nothing"),
-                    (prediction_id, int(outcome), now),
+                    self._sql("insert into outcomes values (?, ?, ?, ?) on conflict do nothing"),
+                    (prediction_id, outcome, now, outcome_class),
                 )
-                cursor.execute(self._sql("select outcome from outcomes where prediction_id = ?"), (prediction_id,))
-                if cursor.fetchone()[0] != int(outcome):
+                cursor.execute(
+                    self._sql("select outcome, outcome_class from outcomes where prediction_id = ?"), (prediction_id,)
+                )
+                if cursor.fetchone() != (outcome, outcome_class):
                     contradicting.append(prediction_id)
                 cursor.execute(self._sql("select 1 from predictions where prediction_id = ?"), (prediction_id,))
                 if cursor.fetchone() is None:

@@ -5,11 +5,17 @@ import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
 
 from groundwork.bundles import BundleCache, SignedBundle
 from groundwork.errors import BundleError, UntrustedBundle
+from groundwork.packaging import pack
+from groundwork.pipeline.train import read_history
 from groundwork.predictor import Bundle, bundle_digest
 from groundwork.registry import Registry, Version
 from groundwork.settings import Settings
@@ -43,9 +49,7 @@ def test_what_is_not_whole_is_not_kept(pilot_copy: Settings, champion: Version, 
         cache.fetch("1", champion.tags["bundle_sha256"], copy_of(files))
     assert list((pilot_copy.champion_cache / "1").iterdir()) == []
     (files / "model.onnx").write_bytes(whole)
-    cache.fetch("1", champion.tags["bundle_sha256"], copy_of(files)).predictor(
-        pilot_copy.contract.dataset.feature_names
-    )
+    cache.fetch("1", champion.tags["bundle_sha256"], copy_of(files)).predictor(pilot_copy.contract.dataset)
 
 
 def test_a_bundle_that_names_files_elsewhere_is_refused(pilot_copy: Settings, champion: Version, files: Path) -> None:
@@ -83,6 +87,49 @@ def test_a_note_is_not_believed_without_the_signature(pilot_copy: Settings) -> N
         cache.remembered()
 
 
+class Trap(ClassifierMixin, BaseEstimator):
+    """A model that does something when it is unpickled."""
+
+    def __init__(self, sprung: Path) -> None:
+        self.sprung = sprung
+
+    def fit(self, X: Any, y: Any) -> "Trap":
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict_proba(self, X: Any) -> NDArray:
+        return np.full((len(X), 2), 0.5)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        Path(str(self.sprung)).touch()
+
+
+def test_a_model_that_runs_code_is_not_opened_unless_it_was_signed(pilot_copy: Settings, tmp_path: Path) -> None:
+    sprung, files, cache = tmp_path / "sprung", tmp_path / "files", BundleCache(pilot_copy)
+    rows = read_history(pilot_copy).evaluation
+    bundle = pack(Trap(sprung).fit(rows.frame, rows.outcomes), rows.frame, lambda scores: scores > 0.3, files)
+    assert bundle.format == "pyfunc"
+    assert sprung.exists()  # whoever has just made it may open it
+    sprung.unlink()
+    with pytest.raises(UntrustedBundle):
+        cache.fetch("7", bundle.sha256, copy_of(files))
+    (files / "bundle.sig").write_text(sign(pilot_copy, "0" * 64))
+    with pytest.raises(UntrustedBundle):
+        cache.fetch("7", bundle.sha256, copy_of(files))
+    (files / "bundle.sig").write_text(sign(pilot_copy, bundle.sha256))
+    signed = cache.fetch("7", bundle.sha256, copy_of(files))
+    kept = Path(signed.folder) / bundle.file
+    whole = kept.read_bytes()
+    kept.write_bytes(whole + b"more")
+    with pytest.raises(BundleError, match="its digest differs"):
+        signed.predictor(pilot_copy.contract.dataset)
+    assert not sprung.exists()
+    kept.write_bytes(whole)
+    signed.predictor(pilot_copy.contract.dataset)
+    assert sprung.exists()
+
+
 def test_two_that_fetch_the_same_version_at_once_both_have_it(
     pilot_copy: Settings, champion: Version, files: Path
 ) -> None:
@@ -106,7 +153,7 @@ def test_two_that_fetch_the_same_version_at_once_both_have_it(
         thread.join()
     assert len(had) == 2
     assert had[0] == had[1] == BundleCache(pilot_copy).remembered()
-    had[0].predictor(pilot_copy.contract.dataset.feature_names)
+    had[0].predictor(pilot_copy.contract.dataset)
     assert len(list((pilot_copy.champion_cache / "1").iterdir())) == 1
 
 

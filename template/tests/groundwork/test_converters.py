@@ -13,6 +13,7 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from groundwork.packaging import pack
 from groundwork.predictor import TOLERANCE, Predictor
+from groundwork.task import Task
 
 ROWS = 2000
 random = np.random.default_rng(0)
@@ -53,6 +54,27 @@ def torch_of_one_output() -> Pipeline:
     return make_pipeline(one_hot(), network(Binary, outputs=1, criterion="BCEWithLogitsLoss"))
 
 
+def lightgbm_regressor() -> Pipeline:
+    library = pytest.importorskip("lightgbm", reason="needs `uv sync --group boosting`")
+    return make_pipeline(ordinal(), library.LGBMRegressor(n_estimators=40, verbosity=-1))
+
+
+def xgboost_regressor() -> Pipeline:
+    library = pytest.importorskip("xgboost", reason="needs `uv sync --group boosting`")
+    return make_pipeline(ordinal(), library.XGBRegressor(n_estimators=40, verbosity=0))
+
+
+def torch_regressor() -> Pipeline:
+    """A network for a quantity, in a class of the team's own: skorch's wants the outcomes as a column."""
+    skorch = pytest.importorskip("skorch", reason="needs torch, skorch and onnxscript")
+
+    class Regressor(skorch.NeuralNetRegressor):
+        def fit(self, X: Any, y: Any, **parameters: Any) -> Any:
+            return super().fit(X, y.reshape(-1, 1), **parameters)
+
+    return make_pipeline(one_hot(), network(Regressor, outputs=1, criterion="MSELoss"))
+
+
 def network(kind: Any, outputs: int, criterion: str) -> Any:
     from torch import manual_seed, nn
 
@@ -85,3 +107,17 @@ def test_is_served_as_onnx_with_nulls_and_unseen_categories_proven_equal(build: 
     for rows in (1, 7, ROWS):
         scores = predictor.scores({name: ASKED[name].to_numpy()[:rows] for name in ASKED})
         np.testing.assert_allclose(scores, expected[:rows], rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("build", [lightgbm_regressor, xgboost_regressor, torch_regressor])
+def test_a_quantity_is_served_as_onnx_too(build: Any, tmp_path: Path) -> None:
+    task = Task(kind="regression")
+    trained = build().fit(FRAME, (FRAME["age"].fillna(20) / 100 + LATE).to_numpy(np.float32))
+    bundle = pack(trained, ASKED, lambda scores: np.where(scores >= 1, "act", "keep"), tmp_path, task)
+    assert bundle.format == "onnx", bundle.reason
+    expected = trained.predict(ASKED).ravel()
+    assert expected.std() > 0.05
+    scores = Predictor(tmp_path, bundle.sha256, list(ASKED), task).scores(
+        {name: ASKED[name].to_numpy() for name in ASKED}
+    )
+    np.testing.assert_allclose(scores, expected, rtol=TOLERANCE, atol=TOLERANCE)

@@ -161,6 +161,51 @@ def test_the_same_scores_are_no_loss() -> None:
     assert metric_estimate(mean_score, np.zeros(50, bool), made, made, 0.95) == Estimate(0, 0)
 
 
+LOWER = GATE.model_copy(update={"metric": "mae", "minimum": None, "maximum": 0.75, "slice_maximum": 0.8})
+
+
+def test_where_less_is_better_just_little_enough_is_good_enough() -> None:
+    change = {"champion": alike(1000, 0.695), "slices": {"origin": np.full(50, "JFK")}}
+    gate = LOWER.model_copy(update={"slice_min_rows": 20})
+    assert judge(gate, **GOOD | change).passed
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (
+            {"candidate": alike(1010, 0.751), "champion": None},
+            "mae: wanted at most 0.7500, seen 0.7510, at 95% confidence at most 0.7510",
+        ),
+        (
+            {"champion": alike(1000, 0.6899)},
+            "mae more than the champion's: wanted at most 0.0100, seen 0.0101, at 95% confidence at most 0.0101",
+        ),
+    ],
+)
+def test_where_less_is_better_more_blocks(change: dict, reason: str) -> None:
+    assert judge(LOWER, **GOOD | change).reasons == [reason]
+
+
+def test_where_less_is_better_a_slice_with_more_blocks() -> None:
+    slices = {"origin": np.repeat(["EWR", "JFK"], 25)}
+    made = Decided(np.full(50, 1.01), np.repeat([0.55, 0.81], 25))
+    gate = LOWER.model_copy(update={"slice_min_rows": 20})
+    verdict = judge(gate, **GOOD | {"candidate": made, "champion": None, "slices": slices})
+    assert [each.status for each in verdict.slices] == ["passed", "failed"]
+
+
+def test_where_less_is_better_the_interval_counts_upwards() -> None:
+    rng = np.random.default_rng(1)
+    made = Decided(np.ones(100), rng.random(100))
+    found = metric_estimate(mean_score, np.zeros(100), made, None, 0.95)
+    assert found.upper > found.value > found.lower
+    between = (found.value + found.upper) / 2
+    change = {"outcomes": np.zeros(100), "candidate": made, "rule": alike(0, rows=100), "champion": None}
+    verdict = judge(LOWER.model_copy(update={"maximum": between}), **GOOD | change)
+    assert [reason.partition(":")[0] for reason in verdict.reasons] == ["mae"]
+
+
 SLICED = GATE.model_copy(update={"slice_min_rows": 20, "slice_max_metric_loss": 0.05})
 
 
@@ -183,7 +228,7 @@ def test_every_slice_must_be_good_enough() -> None:
     assert sliced({"EWR": (500, 0.7), "JFK": (40, 0.65)}).passed
     verdict = sliced({"EWR": (500, 0.7), "JFK": (40, 0.55)})
     assert verdict.reasons == [
-        "roc_auc in each slice of origin: wanted at least 0.6, and at most 0.05 below the champion's, "
+        "roc_auc in each slice of origin: wanted at least 0.6, and at most 0.05 worse than the champion's, "
         "where there are 20 rows, seen JFK 0.5500; 1 passed"
     ]
 

@@ -1,5 +1,6 @@
 """What is served answers as the trained pipeline did, and nothing else is let in."""
 
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import skops.io
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.compose import make_column_transformer
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder
 
@@ -21,6 +22,7 @@ from groundwork import packaging
 from groundwork.errors import BundleError, FeatureMismatch, ModelMismatch
 from groundwork.packaging import pack
 from groundwork.predictor import TOLERANCE, Bundle, Predictor, bundle_digest
+from groundwork.task import Task
 
 ROWS = 600
 random = np.random.default_rng(0)
@@ -90,6 +92,52 @@ def test_onnx_answers_like_the_pipeline(model: Pipeline, tmp_path: Path) -> None
     for frame in (FRAME, UNUSUAL, UNUSUAL.head(1)):
         scores = Predictor(tmp_path, bundle.sha256, FEATURES).scores(columns(frame))
         np.testing.assert_allclose(scores, model.predict_proba(frame)[:, 1], rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("form", ["onnx", "skops", "pyfunc"])
+@pytest.mark.parametrize("kind", ["multiclass", "regression"])
+def test_other_outcomes_are_served_equal_in_every_format(kind: Any, form: str, tmp_path: Path) -> None:
+    """Three classes, or a large quantity; again for missing values and unseen categories."""
+    age = FRAME["age"].fillna(20).to_numpy()
+    task = Task(kind=kind, classes=("old", "young", "middle") if kind == "multiclass" else ())
+    learnt = np.digitize(age, [30, 60]) if kind == "multiclass" else age * 1000 + 7
+    estimator = HistGradientBoostingClassifier if kind == "multiclass" else HistGradientBoostingRegressor
+    steps = [boosted()[0], *([] if form == "onnx" else [FunctionTransformer(np.fabs)])]
+    if form == "pyfunc":
+        steps.append(FunctionTransformer(lambda rows: rows))
+    model = make_pipeline(*steps, estimator(max_iter=20)).fit(FRAME, learnt)
+
+    def act(scores: NDArray) -> NDArray:
+        return (scores[:, 0] if kind == "multiclass" else scores / 100_000) >= 0.3
+
+    bundle = pack(model, FRAME, act, tmp_path, task)
+    assert bundle.format == form, bundle.reason
+    predictor = Predictor(tmp_path, bundle.sha256, FEATURES, task)
+    answer = model.predict_proba if kind == "multiclass" else model.predict
+    for frame in (FRAME, UNUSUAL, UNUSUAL.head(1)):
+        scores = predictor.scores(columns(frame))
+        assert scores.shape == task.shape(len(frame))
+        np.testing.assert_allclose(scores, answer(frame), rtol=TOLERANCE, atol=TOLERANCE)
+
+
+def test_a_model_of_another_outcome_is_refused(folder: Path) -> None:
+    digest = Bundle.model_validate_json((folder / "bundle.json").read_text()).sha256
+    with pytest.raises(
+        FeatureMismatch, match=r"the model predicts a boolean, the outcome of contract\.yaml is a number"
+    ):
+        Predictor(folder, digest, FEATURES, Task(kind="regression"))
+
+
+def test_a_bundle_from_before_there_were_other_outcomes_keeps_its_digest(folder: Path) -> None:
+    """It says nothing of a task, and is of one of yes or no."""
+    file = folder / "bundle.json"
+    content = json.loads(file.read_text())
+    assert (content.pop("task"), content.pop("tolerance")) == ({"kind": "binary", "classes": []}, TOLERANCE)
+    file.write_text(json.dumps(content))
+    description = json.dumps({name: value for name, value in content.items() if name != "sha256"}, sort_keys=True)
+    digest = hashlib.sha256(description.encode() + (folder / "model.onnx").read_bytes()).hexdigest()
+    assert content["sha256"] == digest
+    Predictor(folder, digest, FEATURES)
 
 
 def test_a_pipeline_that_cannot_be_converted_is_served_as_it_is(tmp_path: Path) -> None:

@@ -102,8 +102,7 @@ def test_it_is_judged_served_and_traced_like_one_trained_here(
 def test_a_null_and_an_unknown_category_reach_it_as_they_are(
     pilot_copy: Settings, registry: Registry, tmp_path: Any
 ) -> None:
-    features = pilot_copy.contract.dataset.features
-    model = Pretrained(log(ByTheClock(), TYPES), features)
+    model = Pretrained(log(ByTheClock(), TYPES), pilot_copy.contract.dataset)
     rows = (
         frame(pilot_copy)
         .head(4)
@@ -152,15 +151,17 @@ def test_a_signature_that_does_not_fit_the_contract_is_refused_by_name(
 ) -> None:
     types = {name: kind for name, kind in (TYPES | change).items() if kind}
     with pytest.raises(ModelMismatch, match=r"does not fit contract\.yaml:") as refused:
-        Pretrained(log(ByTheClock(), types), pilot_copy.contract.dataset.features)
+        Pretrained(log(ByTheClock(), types), pilot_copy.contract.dataset)
     assert str(refused.value).splitlines()[1:] == [said]
 
 
 def test_a_type_that_cannot_be_missing_is_refused_for_what_may_be(pilot_copy: Settings, registry: Registry) -> None:
-    optional = [
-        feature.model_copy(update={"required": feature.name != "departure_minute"})
-        for feature in pilot_copy.contract.dataset.features
+    dataset = pilot_copy.contract.dataset
+    columns = [
+        column.model_copy(update={"required": column.name != "departure_minute"}) if column.plays("feature") else column
+        for column in dataset.columns
     ]
+    optional = dataset.model_copy(update={"columns": tuple(columns)})
     with pytest.raises(
         ModelMismatch, match=r"departure_minute: it may be missing by the contract, which .* long cannot"
     ):
@@ -171,7 +172,7 @@ def test_a_model_without_a_signature_is_refused(pilot_copy: Settings, registry: 
     with mlflow.start_run():
         logged = mlflow.pyfunc.log_model(name="model", python_model=ByTheClock(), pip_requirements=["pandas"])
     with pytest.raises(ModelMismatch, match="it has no signature with names and types"):
-        Pretrained(logged.model_uri, pilot_copy.contract.dataset.features)
+        Pretrained(logged.model_uri, pilot_copy.contract.dataset)
 
 
 @pytest.mark.parametrize(
@@ -187,10 +188,10 @@ def test_an_address_that_names_no_version_is_refused(
     address: str, said: str, pilot_copy: Settings, registry: Registry
 ) -> None:
     with pytest.raises(ModelMismatch, match=said):
-        Pretrained(address, pilot_copy.contract.dataset.features)
+        Pretrained(address, pilot_copy.contract.dataset)
 
 
 def test_labels_are_no_scores(pilot_copy: Settings, registry: Registry, tmp_path: Any) -> None:
-    model = Pretrained(log(Labels(), TYPES), pilot_copy.contract.dataset.features)
+    model = Pretrained(log(Labels(), TYPES), pilot_copy.contract.dataset)
     with pytest.raises(BundleError, match="wanted is a probability per row"):
         pack(model, frame(pilot_copy), lambda scores: scores > 0.3, tmp_path)

@@ -13,20 +13,23 @@ import mlflow
 import numpy as np
 from numpy.typing import NDArray
 
-from groundwork.diagnostics import Calibration, Importance, calibration, importance, picture
+from groundwork.diagnostics import Calibration, Importance, picture
 from groundwork.errors import GroundworkError
 from groundwork.gate import SEED, Decided, Estimate, Footprint, Performance, gain
 from groundwork.pipeline.train import (
     Examples,
+    calibration_of,
     decided,
     decided_by_rule,
     examples,
     fit,
     footprint,
-    judge_on,
+    leanings,
     lineage,
+    not_among,
     performance,
 )
+from groundwork.predictor import pipeline_scores
 from groundwork.registry import Registry, Version
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
@@ -77,7 +80,7 @@ class Evaluation:
     gain_per_1000: Estimate
     footprint: Footprint
     importance: list[Importance]
-    calibration: Calibration
+    calibration: Calibration | None  # of a quantity there is none
     dropped: list[Dropped] | None
     ageing: Ageing | None
     reason: str
@@ -85,7 +88,7 @@ class Evaluation:
 
     @property
     def summary(self) -> list[str]:
-        lines = [f"calibration error {self.calibration.error:.3f}"]
+        lines = [f"calibration error {self.calibration.error:.3f}"] if self.calibration else []
         if self.dropped is None:
             return [*lines, f"features to drop and age: unknown, {self.reason}"]
         idle = [each.feature for each in self.dropped if not each.needed]
@@ -120,8 +123,8 @@ def evaluate(settings: Settings, number: str | None = None) -> Evaluation:
         rule=performance(settings, rule, evaluation),
         gain_per_1000=gain(made, rule, confidence),
         footprint=footprint(predictor, Path(registry.pull(version).folder), evaluation),
-        importance=importance(evaluation.columns, evaluation.outcomes, judge_on(settings, predictor)),
-        calibration=calibration(evaluation.outcomes, made.scores),
+        importance=leanings(settings, predictor, evaluation),
+        calibration=calibration_of(settings, made.scores, evaluation),
         dropped=None if reason else list(_drop_one(settings, version, training, evaluation)),
         ageing=None if reason else back_test(settings, version),
         reason=reason,
@@ -145,12 +148,12 @@ def back_test(settings: Settings, version: Version) -> Ageing:
     cuts = range(1, len(steps))
     for cut in sorted({cuts[each] for each in np.linspace(0, len(cuts) - 1, min(MAX_FITS, len(cuts))).astype(int)}):
         training = _joined(steps[:cut])
-        if len(np.unique(training.outcomes)) < 2:
+        if not_among(training.outcomes, dataset.task):
             continue
         model, _ = fit(training, dataset, parameters)
         for age, later in enumerate(steps[cut:]):
             if len(later):
-                scores = model.predict_proba(later.frame)[:, 1].astype(np.float32)
+                scores = pipeline_scores(model, later.frame, dataset.task).astype(np.float32)
                 apart.setdefault(age, []).append((decided(settings, scores, later), decided_by_rule(settings, later)))
     gate = settings.charter.gate
     ages = [
@@ -175,7 +178,7 @@ def _drop_one(settings: Settings, version: Version, training: Examples, evaluati
     Its values are shuffled among the rows before the model is fitted, so that they say nothing about any row: a column
     that is missing, or is the same everywhere, is more than many a pipeline can take.
     """
-    parameters = _parameters(version)
+    parameters, dataset = _parameters(version), settings.contract.dataset
 
     def made(without: str | None) -> Decided:
         def blind(rows: Examples) -> Examples:
@@ -184,8 +187,8 @@ def _drop_one(settings: Settings, version: Version, training: Examples, evaluati
             shuffled = np.random.default_rng(SEED).permutation(rows.columns[without])
             return Examples(rows.columns | {without: shuffled}, rows.outcomes)
 
-        model, _ = fit(blind(training), settings.contract.dataset, parameters)
-        scores = model.predict_proba(blind(evaluation).frame)[:, 1].astype(np.float32)
+        model, _ = fit(blind(training), dataset, parameters)
+        scores = pipeline_scores(model, blind(evaluation).frame, dataset.task).astype(np.float32)
         return decided(settings, scores, evaluation)
 
     whole = made(None)
@@ -195,7 +198,7 @@ def _drop_one(settings: Settings, version: Version, training: Examples, evaluati
         yield Dropped(
             name,
             gain(whole, without, settings.charter.gate.confidence),
-            metric - performance(settings, without, evaluation).metric,
+            settings.charter.gate.loss(metric - performance(settings, without, evaluation).metric),
         )
 
 
@@ -250,10 +253,11 @@ def _keep(settings: Settings, registry: Registry, version: Version, found: Evalu
     page = Path(found.page)
     page.parent.mkdir(parents=True, exist_ok=True)
     chart = page.with_suffix(".png")
-    chart.write_bytes(picture(found.calibration))
+    if found.calibration:
+        chart.write_bytes(picture(found.calibration))
     page.write_text(model_card(settings, version, found, chart.name), encoding="utf-8")
     client = mlflow.MlflowClient()
-    for file in (page, chart):
+    for file in (page, chart) if found.calibration else (page,):
         client.log_artifact(version.run_id, str(file), "evaluation")
     client.log_dict(version.run_id, asdict(found), "evaluation/evaluation.json")
     if found.ageing:
@@ -325,21 +329,22 @@ def model_card(settings: Settings, version: Version, found: Evaluation, chart: s
             *(f"| {each.feature} | {money(each.value_per_1000)} | {each.metric:.4f} |" for each in found.dropped),
             "",
         ]
-    lines += [
-        "## Do its scores mean what they say?",
-        "",
-        f"Expected calibration error: {found.calibration.error:.4f}.",
-        "",
-        f"![What was said against what happened]({chart})",
-        "",
-        "| score | rows | mean score | share that came true |",
-        "| --- | ---: | ---: | ---: |",
-        *(
-            f"| {each.low:.1f} to {each.high:.1f} | {each.rows:,} | {each.mean_score:.3f} | {each.share_true:.3f} |"
-            for each in found.calibration.bins
-        ),
-        "",
-    ]
+    if found.calibration:
+        lines += [
+            "## Do its scores mean what they say?",
+            "",
+            f"Expected calibration error: {found.calibration.error:.4f}.",
+            "",
+            f"![What was said against what happened]({chart})",
+            "",
+            "| score | rows | mean score | share that came true |",
+            "| --- | ---: | ---: | ---: |",
+            *(
+                f"| {each.low:.1f} to {each.high:.1f} | {each.rows:,} | {each.mean_score:.3f} | {each.share_true:.3f} |"
+                for each in found.calibration.bins
+            ),
+            "",
+        ]
     if found.ageing is not None:
         lines += [
             "## How it ages",

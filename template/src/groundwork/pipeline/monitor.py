@@ -1,5 +1,6 @@
 """Monitor: have the predictions of a window drifted from training, and would the challenger decide the same?"""
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import mlflow
 import msgspec
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from groundwork.contract import Dataset
 from groundwork.errors import GroundworkError
@@ -20,6 +22,7 @@ from groundwork.registry import Registry, Version
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
 from groundwork.store import Drift, DriftStatus, Prediction, Store
+from groundwork.task import Task
 from groundwork.windows import Window
 
 
@@ -39,7 +42,7 @@ def check_drift(settings: Settings, store: Store, window: Window) -> Drift:
         found = measure(
             reference_frame(settings, registry, champion),
             logged_frame(logged, settings.contract.dataset),
-            [feature.name for feature in settings.contract.dataset.reported if feature.numeric] + [SCORE],
+            _numeric(settings.contract.dataset),
             settings.charter.monitoring,
             page,
         )
@@ -81,7 +84,7 @@ def reference_frame(settings: Settings, registry: Registry, champion: Version) -
     columns = arrays({each.name: rows[each.name] for each in dataset.features}, dataset.features)
     predictor = registry.predictor(champion)
     shown = {feature.name: columns[feature.name] for feature in dataset.reported}
-    return pd.DataFrame(shown).assign(**{SCORE: predictor.scores(columns)})
+    return pd.DataFrame(shown).assign(**{SCORE: dataset.task.predicted(predictor.scores(columns))})
 
 
 def logged_frame(logged: list[Prediction], dataset: Dataset) -> pd.DataFrame:
@@ -89,9 +92,7 @@ def logged_frame(logged: list[Prediction], dataset: Dataset) -> pd.DataFrame:
     records = [msgspec.json.decode(prediction.record) for prediction in logged]
     present = [feature for feature in dataset.reported if any(feature.name in record for record in records)]
     columns = {each.name: [record.get(each.name) for record in records] for each in present}
-    return pd.DataFrame(arrays(columns, present)).assign(
-        **{SCORE: np.array([each.score for each in logged], dtype=np.float32)}
-    )
+    return pd.DataFrame(arrays(columns, present)).assign(**{SCORE: _predicted(logged, dataset.task)})
 
 
 @pipeline_flow(artifacts.of_monitor)
@@ -108,6 +109,20 @@ def monitor(start: datetime | None = None, end: datetime | None = None) -> Drift
         if drift.status == "unknown":
             raise DriftUnknown(f"drift in {window} is unknown: {drift.reason}")
     return drift
+
+
+def _numeric(dataset: Dataset) -> list[str]:
+    """The columns whose drift is that of numbers; that of a predicted class is that of a category."""
+    features = [feature.name for feature in dataset.reported if feature.numeric]
+    return features if dataset.task.kind == "multiclass" else [*features, SCORE]
+
+
+def _predicted(logged: list[Prediction], task: Task) -> NDArray:
+    """What was predicted: the likeliest class, else the score; missing where there was no model."""
+    if task.kind != "multiclass":
+        return np.array([each.score for each in logged], dtype=np.float32)
+    by_class = [json.loads(each.class_scores or "{}") for each in logged]
+    return np.array([max(scores, key=scores.get) if scores else None for scores in by_class], dtype=object)
 
 
 def _keep_in_mlflow(registry: Registry, champion: Version, window: Window, measured: Measured, page: Path) -> None:

@@ -56,10 +56,10 @@ def reproduce(settings: Settings, number: str) -> Reproduced:
         return Reproduced(number, "unknown", f"version {snapshot} of the snapshots cannot be read: {summary}")
     proving = evaluation if len(evaluation) else training
     model, _ = fit(training, settings.contract.dataset, json.loads(version.tags["parameters"]))
-    parameters = settings.charter.value.parameters
+    parameters, task = settings.charter.value.parameters, settings.contract.dataset.task
     with tempfile.TemporaryDirectory() as folder:
-        bundle = pack(model, proving.frame, lambda scores: decision.decide(scores, parameters), Path(folder))
-        scores = Predictor(Path(folder), bundle.sha256, bundle.features).scores(proving.columns)
+        bundle = pack(model, proving.frame, lambda scores: decision.decide(scores, parameters), Path(folder), task)
+        scores = Predictor(Path(folder), bundle.sha256, bundle.features, task).scores(proving.columns)
     if sha256_of(scores.tobytes()) == version.tags["predictions_sha256"]:
         return Reproduced(number, "equal", f"{len(proving):,} predictions are the same, bit by bit")
     before = registry.predictor(version).scores(proving.columns)

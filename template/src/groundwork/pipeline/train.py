@@ -22,19 +22,27 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    f1_score,
+    log_loss,
+    mean_absolute_error,
+    roc_auc_score,
+    root_mean_squared_error,
+)
 from sklearn.model_selection import TimeSeriesSplit
 
 from groundwork.bundles import BUNDLE, SIGNATURE
 from groundwork.contract import Dataset
-from groundwork.diagnostics import Judge, calibration, importance
+from groundwork.diagnostics import Calibration, Importance, Judge, calibration, importance
 from groundwork.errors import FeatureMismatch, NotEnoughData, UntrustedBundle
 from groundwork.features import arrays
 from groundwork.gate import SEED, Check, Decided, Footprint, Metric, Performance, Verdict, judge
 from groundwork.packaging import mlflow_options, pack
 from groundwork.pipeline import artifacts
 from groundwork.pipeline.flows import pipeline_flow
-from groundwork.predictor import Predictor
+from groundwork.predictor import Predictor, pipeline_scores
 from groundwork.pretrained import Pretrained
 from groundwork.promotion import login, promote, reconcile
 from groundwork.registry import Registry, Version
@@ -42,11 +50,21 @@ from groundwork.settings import Settings
 from groundwork.signing import sign
 from groundwork.snapshots import Snapshots
 from groundwork.store import Promotion, Store
+from groundwork.task import Task
 from groundwork.windows import Window
 from use_case import decision
 from use_case import model as use_case_model
 
-METRICS = {"roc_auc": roc_auc_score, "average_precision": average_precision_score}
+# Of targets, as `Task.targets` gives them, and scores.
+METRICS: dict[str, Metric] = {
+    "roc_auc": roc_auc_score,
+    "average_precision": average_precision_score,
+    "accuracy": lambda targets, scores: accuracy_score(targets, scores.argmax(1)),
+    "macro_f1": lambda targets, scores: f1_score(targets, scores.argmax(1), average="macro"),
+    "log_loss": lambda targets, scores: log_loss(targets, scores, labels=range(scores.shape[1])),
+    "mae": mean_absolute_error,
+    "rmse": root_mean_squared_error,
+}
 ROWS_TIMED = 50  # one by one
 SPLITS = 3  # of the past, by time, to choose parameters on
 PACKAGES = "packages.txt"
@@ -59,7 +77,7 @@ class Examples:
     """Rows whose outcome is known."""
 
     columns: dict[str, NDArray]  # one array per feature
-    outcomes: NDArray[np.bool_]
+    outcomes: NDArray  # as `Task.outcomes` gives them
     slices: dict[str, NDArray] = field(default_factory=dict)  # one array of texts per column with the tag `slice`
 
     @property
@@ -122,10 +140,11 @@ def read_history(settings: Settings) -> History:
     columns = list(dict.fromkeys(column.name for column in needed))
     rows = snapshots.read(end=newest.start, version=version, columns=columns)
     training = examples(rows, dataset)
-    if len(np.unique(training.outcomes)) < 2:
+    missing = not_among(training.outcomes, dataset.task)
+    if missing:
         raise NotEnoughData(
-            f"before the newest window ({newest}) there are {len(training):,} rows with a known outcome, and not both "
-            "outcomes among them; ingest at least one window more"
+            f"before the newest window ({newest}) there are {len(training):,} rows with a known outcome, and not "
+            f"{missing} among them; ingest at least one window more"
         )
     past = Window(rows[dataset.event_time.name][0].as_py(), newest.start)
     return History(
@@ -141,7 +160,17 @@ def examples(rows: pa.Table, dataset: Dataset) -> Examples:
         column.name: np.array(["missing" if value is None else str(value) for value in known[column.name].to_pylist()])
         for column in dataset.slices
     }
-    return Examples(arrays(columns, dataset.features), known[dataset.outcome.name].to_numpy().astype(bool), slices)
+    outcomes = dataset.task.outcomes(known[dataset.outcome.name].to_pylist())
+    return Examples(arrays(columns, dataset.features), outcomes, slices)
+
+
+def not_among(outcomes: NDArray, task: Task) -> str:
+    """What is missing to learn from; empty if nothing is."""
+    if task.kind == "multiclass":
+        return ", ".join(sorted(set(task.classes) - set(outcomes.tolist())))
+    if len(np.unique(outcomes)) < 2:
+        return "both outcomes" if task.kind == "binary" else "two that differ"
+    return ""
 
 
 def lineage(settings: Settings, snapshot_version: int) -> dict[str, str]:
@@ -184,11 +213,11 @@ def fit(training: Examples, dataset: Dataset, parameters: Mapping[str, Any]) -> 
         sys.modules["torch"].manual_seed(SEED)
     built = use_case_model.build()
     if isinstance(built, str):
-        pretrained = Pretrained(built, dataset.features)
-        return pretrained.pipeline(dataset.features) or pretrained, built
+        pretrained = Pretrained(built, dataset)
+        return pretrained.pipeline() or pretrained, built
     if parameters:
         built.set_params(**parameters)
-    return built.fit(training.frame, training.outcomes.astype(np.int64)), type(built).__name__
+    return built.fit(training.frame, dataset.task.targets(training.outcomes)), type(built).__name__
 
 
 def search(settings: Settings, training: Examples) -> dict[str, Any]:
@@ -206,7 +235,7 @@ def search(settings: Settings, training: Examples) -> dict[str, Any]:
             for past, later in TimeSeriesSplit(SPLITS).split(training.outcomes):
                 judged_on = training.part(later)
                 model, _ = fit(training.part(past), settings.contract.dataset, parameters)
-                scores = model.predict_proba(judged_on.frame)[:, 1].astype(np.float32)
+                scores = pipeline_scores(model, judged_on.frame, settings.contract.dataset.task).astype(np.float32)
                 found.append(performance(settings, decided(settings, scores, judged_on), judged_on))
             mean = Performance(
                 float(np.mean([each.value_per_1000 for each in found])), float(np.mean([each.metric for each in found]))
@@ -230,15 +259,25 @@ def decided_by_rule(settings: Settings, evaluation: Examples) -> Decided:
     return Decided(_values(settings, decision.without_model(evaluation.columns), evaluation))
 
 
+def targets_of(settings: Settings, evaluation: Examples) -> NDArray:
+    """The outcomes as metrics take them."""
+    return settings.contract.dataset.task.targets(evaluation.outcomes)
+
+
 def metric_of(settings: Settings) -> Metric:
-    """The charter's metric; NaN where only one outcome occurs."""
+    """The charter's metric, of targets and scores; NaN without rows, and where of yes and no only one occurs."""
     measure = METRICS[settings.charter.gate.metric]
-    return lambda outcomes, scores: float(measure(outcomes, scores)) if len(np.unique(outcomes)) == 2 else float("nan")
+    least = 2 if settings.contract.dataset.task.kind == "binary" else 1
+
+    def metric(targets: NDArray, scores: NDArray) -> float:
+        return float(measure(targets, scores)) if len(np.unique(targets)) >= least else float("nan")
+
+    return metric
 
 
 def performance(settings: Settings, made: Decided, evaluation: Examples) -> Performance:
     """The same in two figures. Without scores there is no metric, without rows neither."""
-    metric = float("nan") if made.scores is None else metric_of(settings)(evaluation.outcomes, made.scores)
+    metric = float("nan") if made.scores is None else metric_of(settings)(targets_of(settings, evaluation), made.scores)
     return Performance(float(made.values.mean() * 1000) if len(evaluation) else float("nan"), metric)
 
 
@@ -262,9 +301,9 @@ def fit_and_register(settings: Settings, registry: Registry, history: History, m
     with mlflow.start_run(run_name="train") as run, tempfile.TemporaryDirectory() as folder:
         chosen = search(settings, history.training)
         model, name = fit(history.training, settings.contract.dataset, chosen)
-        frame = evaluation.frame
+        frame, task = evaluation.frame, settings.contract.dataset.task
         parameters = settings.charter.value.parameters
-        bundle = pack(model, frame, lambda scores: decision.decide(scores, parameters), Path(folder) / BUNDLE)
+        bundle = pack(model, frame, lambda scores: decision.decide(scores, parameters), Path(folder) / BUNDLE, task)
         (Path(folder) / BUNDLE / SIGNATURE).write_text(sign(settings, bundle.sha256), encoding="ascii")
         tags = made_from | {
             "bundle_sha256": bundle.sha256,
@@ -277,7 +316,7 @@ def fit_and_register(settings: Settings, registry: Registry, history: History, m
             "seed": str(SEED),
             "packages_sha256": sha256_of("\n".join(environment()).encode()),
         }
-        predictor = Predictor(Path(folder) / BUNDLE, bundle.sha256, bundle.features)
+        predictor = Predictor(Path(folder) / BUNDLE, bundle.sha256, bundle.features, task)
         scores = predictor.scores(evaluation.columns)
         tags["predictions_sha256"] = sha256_of(scores.tobytes())
         _log_diagnostics(settings, predictor, scores, evaluation)
@@ -288,7 +327,7 @@ def fit_and_register(settings: Settings, registry: Registry, history: History, m
         logged = (
             model.info
             if isinstance(model, Pretrained)
-            else mlflow.sklearn.log_model(model, name="model", **mlflow_options(model, frame))
+            else mlflow.sklearn.log_model(model, name="model", **mlflow_options(model, frame, task))
         )
     return registry.register(logged, run.info.run_id, tags)
 
@@ -303,14 +342,31 @@ def judge_on(settings: Settings, predictor: Predictor) -> Judge:
     return performed
 
 
+def leanings(settings: Settings, predictor: Predictor, evaluation: Examples) -> list[Importance]:
+    """What the predictor leans on. To lose is always positive, be more of the metric better or less."""
+    found = importance(evaluation.columns, evaluation.outcomes, judge_on(settings, predictor))
+    return [replace(each, metric=settings.charter.gate.loss(each.metric)) for each in found]
+
+
+def calibration_of(settings: Settings, scores: NDArray, evaluation: Examples) -> Calibration | None:
+    """Whether probabilities mean what they say; of several classes, that of the likeliest. A quantity has none."""
+    task = settings.contract.dataset.task
+    if task.kind == "regression":
+        return None
+    if task.kind == "multiclass":
+        return calibration(task.predicted(scores) == evaluation.outcomes, scores.max(1))
+    return calibration(evaluation.outcomes, scores)
+
+
 def _log_diagnostics(settings: Settings, predictor: Predictor, scores: NDArray, evaluation: Examples) -> None:
     """Keep what is cheap to know of every candidate with its run; `groundwork evaluate` finds out more."""
-    leaning = importance(evaluation.columns, evaluation.outcomes, judge_on(settings, predictor))
-    calibrated = calibration(evaluation.outcomes, scores)
+    leaning = leanings(settings, predictor, evaluation)
+    calibrated = calibration_of(settings, scores, evaluation)
     mlflow.log_dict({"features": [asdict(each) for each in leaning]}, "evaluation/importance.json")
-    mlflow.log_dict(asdict(calibrated), "evaluation/calibration.json")
     mlflow.log_metrics({f"importance.{each.feature}": each.value_per_1000 for each in leaning})
-    mlflow.log_metric("calibration_error", calibrated.error)
+    if calibrated:
+        mlflow.log_dict(asdict(calibrated), "evaluation/calibration.json")
+        mlflow.log_metric("calibration_error", calibrated.error)
 
 
 @pipeline_flow(artifacts.of_train)
@@ -409,7 +465,7 @@ def _judge(settings: Settings, registry: Registry, version: Version, evaluation:
     verdict = judge(
         settings.charter.gate,
         metric_of(settings),
-        evaluation.outcomes,
+        targets_of(settings, evaluation),
         candidate,
         rule,
         rival,

@@ -118,7 +118,7 @@ def gain_in_service(settings: Settings, store: Store, since: datetime, until: da
     columns = arrays(
         {each.name: [row.get(each.name) for row in records] for each in dataset.features}, dataset.features
     )
-    outcomes = np.array([outcome for _, _, outcome in answered], dtype=bool)
+    outcomes = dataset.task.outcomes([outcome for _, _, outcome in answered])
     worth = settings.charter.value.parameters
     made = decision.value(np.array([decided for _, decided, _ in answered]), outcomes, worth)
     without = decision.value(decision.without_model(columns), outcomes, worth)

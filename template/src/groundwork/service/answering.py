@@ -36,6 +36,7 @@ class Answerer:
         self._features = self._dataset.features
         withheld = self._dataset.logged != self._dataset.requested
         self._logged = [column.name for column in self._dataset.logged] if withheld else None
+        self._task = self._dataset.task
         self._key = self._dataset.key.name
         self._event_time = self._dataset.event_time.name
         self._model = charter.metadata.name
@@ -122,7 +123,8 @@ class Answerer:
         # three times as much. 48 bits of milliseconds, 48 random ones for the batch, and the row.
         batch_id = f"{int(now.timestamp() * 1000):012x}{os.urandom(6).hex()}"
         answered_at = utc_text(now)
-        values = [None] * len(records) if scores is None else scores.tolist()
+        nothing: list[None] = [None] * len(records)
+        single, by_class = (nothing, nothing) if scores is None else self._task.logged(scores)
         key, event_time = self._key, self._event_time
         return [
             Prediction(
@@ -135,8 +137,11 @@ class Answerer:
                 score,
                 decided,
                 self._as_logged(record),
+                class_scores,
             )
-            for row, (record, score, decided) in enumerate(zip(records, values, decisions.tolist(), strict=True))
+            for row, (record, score, class_scores, decided) in enumerate(
+                zip(records, single, by_class, decisions.tolist(), strict=True)
+            )
         ]
 
     def _as_logged(self, record: Any) -> str:
@@ -152,7 +157,7 @@ class Answerer:
                 "predictions": [
                     {
                         "prediction_id": p.prediction_id,
-                        "score": p.score,
+                        "score": p.score if p.class_scores is None else msgspec.Raw(p.class_scores.encode()),
                         "decision": p.decision,
                         "model_version": p.model_version,
                         "role": p.role,

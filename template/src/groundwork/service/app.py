@@ -6,9 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import msgspec
 from fastapi import FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
@@ -27,22 +26,12 @@ from groundwork.service.logs import LOGGING
 from groundwork.service.metrics import Metrics
 from groundwork.service.page import page
 from groundwork.service.problems import FORESEEN, MEDIA_TYPE, Problem, as_problem, described
-from groundwork.service.requests import BadRequest, RequestReader
+from groundwork.service.requests import OutcomesReader, RequestReader
 from groundwork.settings import Settings
 from groundwork.store import Store
+from groundwork.task import Task
 
 AFTER_DRAINING = 2.0  # seconds for what is left once no request is in flight any more
-
-
-class Outcome(msgspec.Struct, forbid_unknown_fields=True):
-    """What turned out to be true of one prediction."""
-
-    prediction_id: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-    outcome: bool
-
-
-class OutcomesRequest(msgspec.Struct, forbid_unknown_fields=True):
-    outcomes: Annotated[list[Outcome], msgspec.Meta(min_length=1, max_length=1000)]
 
 
 def create_app(settings: Settings | None = None) -> Front:
@@ -107,7 +96,7 @@ def _routes(
         docs_url=None,
         redoc_url=None,
     )
-    outcomes_decoder = msgspec.json.Decoder(OutcomesRequest)
+    outcomes_reader = OutcomesReader(settings.contract.dataset.outcome)
 
     @app.get("/health/live", summary="Is the process up?", responses=described(503))
     async def live() -> dict[str, str]:
@@ -157,15 +146,8 @@ def _routes(
     @app.post("/outcomes", summary="Tell what turned out to be true", response_model=None)
     async def outcomes(request: Request) -> dict[str, Any]:
         """Keep late ground truth by prediction id. Sending one again changes nothing; the first one stays."""
-        try:
-            told = outcomes_decoder.decode(await request.body()).outcomes
-        except msgspec.ValidationError as error:
-            raise BadRequest(str(error)) from None
-        except msgspec.DecodeError as error:
-            raise BadRequest(f"the body is not valid JSON: {error}") from None
-        unknown, contradicting = await run_in_threadpool(
-            store.log_outcomes, [(each.prediction_id, each.outcome) for each in told]
-        )
+        told = outcomes_reader.read(await request.body())
+        unknown, contradicting = await run_in_threadpool(store.log_outcomes, told)
         return {"received": len(told), "unknown": unknown, "contradicting": contradicting}
 
     @app.exception_handler(HTTPException)
@@ -182,19 +164,19 @@ def _routes(
 
     def openapi() -> dict[str, Any]:
         if not app.openapi_schema:
-            _describe_requests(describe(), reader)
+            _describe_requests(describe(), reader, outcomes_reader, settings.contract.dataset.task)
         return describe()
 
     app.openapi = openapi  # type: ignore[method-assign]
     return app
 
 
-def _describe_requests(description: dict[str, Any], reader: RequestReader) -> None:
+def _describe_requests(
+    description: dict[str, Any], reader: RequestReader, outcomes_reader: OutcomesReader, task: Task
+) -> None:
     """Add what FastAPI cannot see: the bodies that are read outside of it."""
     predict_schema, components = reader.json_schema()
-    (outcomes_schema,), more = msgspec.json.schema_components(
-        [OutcomesRequest], ref_template="#/components/schemas/{name}"
-    )
+    outcomes_schema, more = outcomes_reader.json_schema()
     description.setdefault("components", {}).setdefault("schemas", {}).update(components | more)
     description["paths"]["/predict"] = {
         "post": {
@@ -203,13 +185,11 @@ def _describe_requests(description: dict[str, Any], reader: RequestReader) -> No
             "What is answered is in the prediction log.",
             "operationId": "predict",
             "requestBody": _json_body(predict_schema, reader.example),
-            "responses": {"200": _PREDICTED, **described(408, 413, 422, 503)},
+            "responses": {"200": _predicted(task), **described(408, 413, 422, 503)},
         }
     }
     tell = description["paths"]["/outcomes"]["post"]
-    tell["requestBody"] = _json_body(
-        outcomes_schema, {"outcomes": [{"prediction_id": "0f3c1f0e4f52", "outcome": True}]}
-    )
+    tell["requestBody"] = _json_body(outcomes_schema, outcomes_reader.example)
     tell["responses"] |= described(413, 422, 503)
 
 
@@ -221,43 +201,52 @@ def _respond(problem: Problem) -> Response:
     return Response(problem.body, problem.status, problem.headers, MEDIA_TYPE)
 
 
-_PREDICTED = {
-    "description": "One prediction per record",
-    "content": {
-        "application/json": {
-            "schema": {
-                "type": "object",
-                "required": ["model", "predictions"],
-                "properties": {
-                    "model": {"type": "string"},
-                    "predictions": {
-                        "type": "array",
-                        "items": {
-                            "type": "object",
-                            "required": ["prediction_id", "score", "decision", "model_version", "role"],
-                            "properties": {
-                                "prediction_id": {"type": "string"},
-                                "score": {"type": ["number", "null"], "description": "Null without a model."},
-                                "decision": {"type": "string"},
-                                "model_version": {"type": "string", "description": "Empty without a model."},
-                                "role": {"enum": ["champion", "canary", "no-model"]},
-                            },
-                        },
-                    },
-                },
+def _predicted(task: Task) -> dict[str, Any]:
+    """The answer to POST /predict."""
+    score: dict[str, Any] = {"type": ["number", "null"], "description": _SCORES[task.kind]}
+    example: Any = 0.41
+    if task.kind == "multiclass":
+        by_class = {name: {"type": "number"} for name in task.classes}
+        score |= {"type": ["object", "null"], "properties": by_class, "required": list(by_class)}
+        example = {name: round(1 / len(task.classes), 2) for name in task.classes}
+    prediction = {
+        "prediction_id": {"type": "string"},
+        "score": score,
+        "decision": {"type": "string"},
+        "model_version": {"type": "string", "description": "Empty without a model."},
+        "role": {"enum": ["champion", "canary", "no-model"]},
+    }
+    schema = {
+        "type": "object",
+        "required": ["model", "predictions"],
+        "properties": {
+            "model": {"type": "string"},
+            "predictions": {
+                "type": "array",
+                "items": {"type": "object", "required": list(prediction), "properties": prediction},
             },
-            "example": {
-                "model": "late-flights",
-                "predictions": [
-                    {
-                        "prediction_id": "0f3c1f0e4f524f5e9d0b3d2f6a1b8c77",
-                        "score": 0.41,
-                        "decision": "replan",
-                        "model_version": "3",
-                        "role": "champion",
-                    }
-                ],
-            },
-        }
-    },
+        },
+    }
+    answer = {
+        "model": "late-flights",
+        "predictions": [
+            {
+                "prediction_id": "0f3c1f0e4f524f5e9d0b3d2f6a1b8c77",
+                "score": example,
+                "decision": "replan",
+                "model_version": "3",
+                "role": "champion",
+            }
+        ],
+    }
+    return {
+        "description": "One prediction per record",
+        "content": {"application/json": {"schema": schema, "example": answer}},
+    }
+
+
+_SCORES = {
+    "binary": "The probability of yes. Null without a model.",
+    "multiclass": "The probability of each class. Null without a model.",
+    "regression": "The predicted quantity. Null without a model.",
 }

@@ -49,7 +49,7 @@ class ModelLoader(threading.Thread):
         self._promotion: Promotion | None = None
         self._source = source_of(settings)
         self._cache = BundleCache(settings)
-        self._features = settings.contract.dataset.feature_names
+        self._dataset = settings.contract.dataset
         self._seen: object = None
         self._stopped = threading.Event()
 
@@ -135,7 +135,7 @@ class ModelLoader(threading.Thread):
     def _loaded(self, signed: SignedBundle, present: Champion | None) -> Champion:
         if present is not None and (present.version, present.sha256) == (signed.version, signed.sha256):
             return present
-        return Champion(signed.version, signed.sha256, signed.predictor(self._features))
+        return Champion(signed.version, signed.sha256, signed.predictor(self._dataset))
 
     def _load_last_good(self) -> None:
         try:

@@ -9,8 +9,6 @@ from msgspec import Meta
 
 from groundwork.contract import Column, Contract
 
-_TYPES: dict[str, Any] = {"string": str, "boolean": bool, "timestamp": datetime}
-
 _LOCAL_TIME = (
     r"^[12]\d{3}-((0[13578]|1[02])-(0[1-9]|[12]\d|3[01])|(0[469]|11)-(0[1-9]|[12]\d|30)|02-(0[1-9]|1\d|2[0-8]))"
     r"T([01]\d|2[0-3]):[0-5]\d:[0-5]\d$"
@@ -105,6 +103,43 @@ class RequestReader:
         json.loads(body, object_pairs_hook=_without_repetition)
 
 
+class OutcomesReader:
+    """Reads the body of POST /outcomes: what turned out to be true, in the type of the contract's outcome."""
+
+    MAX_OUTCOMES = 1000
+
+    def __init__(self, outcome: Column) -> None:
+        told = msgspec.defstruct(
+            "Outcome",
+            [
+                ("prediction_id", Annotated[str, Meta(min_length=1, max_length=64)]),
+                ("outcome", Annotated[_kind(outcome), Meta(description=outcome.description)]),
+            ],
+            forbid_unknown_fields=True,
+        )
+        self._type = msgspec.defstruct(
+            "OutcomesRequest",
+            [("outcomes", Annotated[list[told], Meta(min_length=1, max_length=self.MAX_OUTCOMES)])],  # type: ignore[valid-type]
+            forbid_unknown_fields=True,
+        )
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(self._type)
+        self.example = {"outcomes": [{"prediction_id": "0f3c1f0e4f52", "outcome": outcome.examples[0]}]}
+
+    def read(self, body: bytes) -> list[tuple[str, bool | float | str]]:
+        """Prediction ids with their outcomes. Raises BadRequest."""
+        try:
+            return [(each.prediction_id, each.outcome) for each in self._decoder.decode(body).outcomes]
+        except msgspec.ValidationError as error:
+            raise BadRequest(str(error)) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise BadRequest(f"the body is not valid JSON: {error}") from None
+
+    def json_schema(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The request's JSON Schema for OpenAPI: a reference, and the components it refers to."""
+        (schema,), components = msgspec.json.schema_components([self._type], ref_template="#/components/schemas/{name}")
+        return schema, components
+
+
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
@@ -113,21 +148,23 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _field(column: Column) -> tuple[str, Any] | tuple[str, Any, Any]:
+    kind = _kind(column)
+    return (column.name, kind) if column.needed else (column.name, kind | None, None)
+
+
+def _kind(column: Column) -> Any:
+    """The type of the column's values, with the limits on them."""
     limits = column.logical_type_options
-    kind: Any = _TYPES.get(column.logical_type)
     if column.valid_values:
-        kind = Literal[column.valid_values]
-    elif column.logical_type == "string":
-        kind = _limited(
-            kind, min_length=limits.min_length, max_length=limits.max_length, pattern=_to_the_end(limits.pattern)
-        )
-    elif column.logical_type in ("integer", "number"):
+        return Literal[column.valid_values]
+    if column.logical_type == "string":
+        pattern = _to_the_end(limits.pattern)
+        return _limited(str, min_length=limits.min_length, max_length=limits.max_length, pattern=pattern)
+    if column.logical_type in ("integer", "number"):
         # 3.0 is an integer in JSON, and what is sent by whoever keeps integers in a column of floats.
         whole = 1 if column.logical_type == "integer" else None
-        kind = _limited(float, ge=limits.minimum, le=limits.maximum, multiple_of=whole)
-    elif column.logical_type == "timestamp":
-        kind = Annotated[datetime, Meta(tz=False)]
-    return (column.name, kind) if column.needed else (column.name, kind | None, None)
+        return _limited(float, ge=limits.minimum, le=limits.maximum, multiple_of=whole)
+    return bool if column.logical_type == "boolean" else Annotated[datetime, Meta(tz=False)]
 
 
 def _to_the_end(pattern: str | None) -> str | None:

@@ -1,0 +1,52 @@
+"""Where the data comes from: one Ibis expression over the operational system.
+
+Ibis runs it inside DuckDB on a laptop and inside a warehouse or Spark elsewhere; only `GROUNDWORK_SOURCE_URL` changes.
+"""
+
+from datetime import datetime, timedelta
+
+import ibis
+
+ONE_DAY = ibis.interval(days=1)
+
+
+def rows(source: ibis.BaseBackend, start: datetime, end: datetime) -> ibis.Table:
+    """Every row of the contract whose event time lies in [start, end).
+
+    A prediction is made the evening before departure. So a feature may read the schedule of its own day, and what
+    happened on earlier days; nothing that is only known once the flight has left.
+    """
+    flights = source.table("flights")
+    flights = flights.mutate(
+        day=ibis.date(flights.year, flights.month, flights.day),
+        scheduled_departure=ibis.timestamp(flights.year, flights.month, flights.day, flights.hour, flights.minute, 0),
+        late=flights.arr_delay >= 15,
+    ).filter(lambda t: (t.scheduled_departure >= start - timedelta(days=1)) & (t.scheduled_departure < end))
+    day_before = flights.group_by("origin", day=flights.day + ONE_DAY).aggregate(
+        origin_late_share_yesterday=flights.late.cast("int64").mean()
+    )
+    window = flights.filter(flights.scheduled_departure >= start)
+    return window.left_join(day_before, ["origin", "day"]).select(
+        flight_id=window.day.strftime("%Y%m%d")
+        + "-"
+        + window.carrier
+        + "-"
+        + window.flight.cast("string")
+        + "-"
+        + window.origin,
+        scheduled_departure=window.scheduled_departure,
+        carrier=window.carrier,
+        origin=window.origin,
+        destination=window.dest,
+        distance_miles=window.distance.cast("float64"),
+        departure_minute=_minutes_after_midnight(window.sched_dep_time),
+        arrival_minute=_minutes_after_midnight(window.sched_arr_time),
+        weekday=window.day.day_of_week.index().cast("int64") + 1,
+        origin_late_share_yesterday=day_before.origin_late_share_yesterday,
+        minutes_late=window.arr_delay.clip(lower=0).cast("float64"),
+    )
+
+
+def _minutes_after_midnight(clock: ibis.expr.types.IntegerColumn) -> ibis.expr.types.IntegerColumn:
+    """The schedule writes 18:25 as the number 1825."""
+    return clock // 100 * 60 + clock % 100
