@@ -58,7 +58,7 @@ def with_captain(new_pilot: Settings, set_in: Callable, monkeypatch: pytest.Monk
 def test_what_is_confidential_stays_in_requests_and_snapshots(with_captain: Settings, plain_steps: None) -> None:
     """Not in the prediction log, in the registry, in a report, nor in what is said of a broken request."""
     ingest.fn()
-    assert train.fn().verdict.promoted
+    assert train.fn().verdict.passed
     score.fn(*FEBRUARY)
     snapshots = Snapshots(with_captain.snapshots, with_captain.contract.dataset)
     assert snapshots.read()["captain"][0].as_py().startswith("Amelia ")

@@ -1,5 +1,6 @@
 """The service answers every sound request as the trained pipeline would, logs it, and refuses all others in words."""
 
+import html
 import io
 import json
 import re
@@ -268,7 +269,7 @@ def test_the_page_for_people_names_every_column_and_needs_no_other_machine(servi
 def test_the_first_page_shows_the_pilot_at_a_glance(service: TestClient, served: Settings) -> None:
     answer = service.get("/")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
-    assert served.charter.decision.statement in answer.text
+    assert served.charter.decision.statement in html.unescape(answer.text)
     assert "<b>version 1</b>" in answer.text
     assert "The line for scaling" in service.get("/scorecard").text
     assert service.get("/report").status_code == 404
