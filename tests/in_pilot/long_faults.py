@@ -15,13 +15,13 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
-from groundwork.promotion import promote, reconcile
+from groundwork.promotion import promote
 from groundwork.registry import Registry
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
 from groundwork.store import Store
 from groundwork.windows import window_of
-from serving import Service, closed, load, serving
+from serving import Service, closed, load, promote_altered, serving
 from use_case import decision
 
 from conftest import Postgres
@@ -63,7 +63,7 @@ def test_fifty_swaps_under_load_fail_no_request(pilot_copy: Settings) -> None:
         return str(client.create_model_version(registry.name, first.source, first.run_id, first.tags | tags).version)
 
     good = ["1", version(), version()]
-    bad = version(bundle_sha256="0" * 64)
+    bad = version()
     serves, refused = "1", 0
     # By the promotion log within a second; the slow look at the registry comes in between now and then.
     with serving(pilot_copy, GROUNDWORK_REGISTRY_POLL_SECONDS="30") as service, load(service, clients=2) as answers:
@@ -75,7 +75,7 @@ def test_fifty_swaps_under_load_fail_no_request(pilot_copy: Settings) -> None:
                 service.wait("/health/ready", model_version=serves)
             else:
                 before = failures(service)
-                make_champion(pilot_copy, bad)
+                promote_altered(pilot_copy, bad)
                 deadline = time.monotonic() + 60
                 while failures(service) == before:
                     assert time.monotonic() < deadline, service.complaints()
@@ -95,7 +95,7 @@ def make_champion(settings: Settings, number: str) -> None:
     version = registry.version(number)
     assert version is not None
     with Store(settings.store) as store:
-        promote(store, registry, version, reconcile(store, registry), "ada", "for the test")
+        promote(store, registry, version, store.latest_promotion(registry.name), "ada", "for the test")
 
 
 def failures(service: Service) -> float:

@@ -24,7 +24,9 @@ def promote(
     """Make `version` the champion, if `seen` is still the newest entry of the log.
 
     Raises PromotionError if it is not: what was compared with the champion of then may be no better than this one.
+    Raises BundleError, before anything is written, if no service would load it.
     """
+    registry.pull(version)
     entry = _append(store, registry.name, seen, version.number, by, why, version.evidence_sha256, version.bundle_sha256)
     registry.put_in_service(version)
     return entry

@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
 import pytest
 
-from groundwork.errors import FeatureMismatch, PromotionError
+from groundwork.errors import BundleError, FeatureMismatch, PromotionError
 from groundwork.pipeline.train import train
 from groundwork.promotion import approve, promote, reconcile, roll_back
 from groundwork.registry import CHALLENGER, Registry, Version
@@ -77,6 +78,15 @@ def test_who_has_not_seen_the_newest_entry_promotes_nothing(pilot_copy: Settings
         promote(store, Registry(pilot_copy), third, seen, "ada", "better than version 1")
     assert champion(pilot_copy) == "2"
     assert [entry.to_version for entry in log(pilot_copy)] == ["1", "2"]
+
+
+def test_a_bundle_that_no_service_would_load_is_not_written_down(pilot_copy: Settings) -> None:
+    sound = new_version(pilot_copy)
+    altered = replace(sound, tags=sound.tags | {"bundle_sha256": "0" * 64})
+    with Store(pilot_copy.store) as store, pytest.raises(BundleError):
+        promote(store, Registry(pilot_copy), altered, store.latest_promotion(Registry(pilot_copy).name), "ada", "x")
+    assert [entry.to_version for entry in log(pilot_copy)] == ["1"]
+    assert champion(pilot_copy) == "1"
 
 
 DIE_BEFORE_THE_ALIAS = """

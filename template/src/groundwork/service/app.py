@@ -31,6 +31,7 @@ from groundwork.settings import Settings
 from groundwork.store import Store
 from groundwork.task import Task
 
+CACHE_SECONDS = 5.0  # for loading the last good champion before the first request; a slow one goes on loading
 AFTER_DRAINING = 2.0  # seconds for what is left once no request is in flight any more
 
 
@@ -59,6 +60,8 @@ def create_app(settings: Settings | None = None) -> Front:
         answerer.start()
         batcher.start()
         loader.start()
+        # One of several workers, started again, must not refuse what the others answer.
+        await run_in_threadpool(loader.looked_in_cache.wait, CACHE_SECONDS)
         following = asyncio.create_task(metrics.keep_following())
         yield
         following.cancel()

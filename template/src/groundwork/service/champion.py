@@ -52,9 +52,13 @@ class ModelLoader(threading.Thread):
         self._dataset = settings.contract.dataset
         self._seen: object = None
         self._stopped = threading.Event()
+        self.looked_in_cache = threading.Event()
 
     def run(self) -> None:
-        self._load_last_good()
+        try:
+            self._load_last_good()
+        finally:
+            self.looked_in_cache.set()
         refresh_at = 0.0
         while not self._stopped.is_set():
             self._follow_promotions()
