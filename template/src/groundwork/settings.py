@@ -83,7 +83,9 @@ class Settings(BaseSettings):
     prometheus_url: str = Field(default="", description="Where criteria that are PromQL are asked.")
     store_url: str = Field(default="", description="sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME.")
 
-    erasure_key: str = Field(default="", description="The key of the hashes by which erased subjects are kept out.")
+    erasure_key: str = Field(
+        default="", repr=False, description="The key of the hashes by which erased subjects are kept out."
+    )
 
     @field_validator("home")
     @classmethod
