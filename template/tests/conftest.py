@@ -67,9 +67,6 @@ class Postgres:
         self.user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
         if self.user:
             shutil.chown(folder, "postgres", "postgres")
-            for parent in (folder, *folder.parents):
-                if parent.stat().st_uid == 0 and parent.stat().st_mode & 0o001 == 0:
-                    parent.chmod(parent.stat().st_mode | 0o001)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -204,13 +201,15 @@ def set_in() -> Callable[[Path, str, Any], None]:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     found = shutil.which("initdb") or next(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), None)
     if found is None:
         if os.environ.get("CI") == "true":
             pytest.fail("PostgreSQL is not installed")
         pytest.skip("PostgreSQL is not installed")
-    server = Postgres(tmp_path_factory.mktemp("postgres"), Path(found).parent)
-    server.start()
-    yield server
-    server.stop()
+    # Not among pytest's own folders, which each run of pytest on the machine closes to all but its user.
+    with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
+        server = Postgres(Path(folder), Path(found).parent)
+        server.start()
+        yield server
+        server.stop()
