@@ -149,7 +149,9 @@ def test_a_network_is_trained_as_the_guide_says_and_served_without_pytorch(
     [model] = re.findall(r"### PyTorch\n.*?```python\n(.*?)```", guide, re.DOTALL)
     folder = tmp_path / "pilot"
     shutil.copytree(
-        pilot, folder, ignore=shutil.ignore_patterns(".venv", ".git", "mlflow.db*", "mlartifacts", "champion")
+        pilot,
+        folder,
+        ignore=shutil.ignore_patterns(".venv", ".git", "mlflow.db*", "mlartifacts", "champion", "groundwork.db*"),
     )
     (folder / "src/use_case/model.py").write_text(model, encoding="utf-8")
     its_code = ("env", f"PYTHONPATH={folder / 'src'}")

@@ -44,9 +44,15 @@ _log = logging.getLogger(__name__)
 
 
 def pipeline_flow(
-    show: Callable[[R], None], retries: int = RETRIES, timeout_seconds: float = TIMEOUT_SECONDS
+    show: Callable[[R], None],
+    retries: int = RETRIES,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+    log_prints: bool = False,
 ) -> Callable[[Callable[P, R]], Flow[P, R]]:
     """A Prefect flow around a plain function of the same name; `show` makes its artifacts from the result.
+
+    With `log_prints`, what the function prints goes to Prefect's log. Prefect puts another `print` in the place of
+    Python's for that, and a model that refers to `print`, as skorch's do, can then not be pickled.
 
     Outside of Prefect, `flow.fn()` is the plain function.
     """
@@ -67,7 +73,7 @@ def pipeline_flow(
             with _alone(Settings(), name):
                 return function(*args, **kwargs)
 
-        @flow(name=name, timeout_seconds=timeout_seconds, log_prints=True)
+        @flow(name=name, timeout_seconds=timeout_seconds, log_prints=log_prints)
         @wraps(function)
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
             context = FlowRunContext.get()

@@ -193,7 +193,7 @@ def _ingest_window(backend: ibis.BaseBackend, settings: Settings, window: Window
     return ingest_window(backend, settings, window)
 
 
-@pipeline_flow(artifacts.of_ingest)
+@pipeline_flow(artifacts.of_ingest, log_prints=True)
 def ingest(start: datetime | None = None, end: datetime | None = None) -> list[Ingested]:
     """Bring in what has changed in the source, or every window that [start, end) touches, window by window.
 
