@@ -154,7 +154,7 @@ def test_the_command_line_knows_the_commands(pilot: Path) -> None:
     def offered(*command: str) -> str:
         return execute(pilot, "uv", "run", "groundwork", *command, "--help")
 
-    commands = set(re.findall(r"^│ ([a-z]+) ", offered().partition("Commands")[2], re.MULTILINE))
+    commands = set(re.findall(r"^│ ([a-z]+) ", offered(), re.MULTILINE))
     options = {command: set(re.findall(r"--[a-z]+", offered(command))) for command in commands}
     named = {
         match.groups()
