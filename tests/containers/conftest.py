@@ -170,7 +170,9 @@ class Tracking(NamedTuple):
 def tracking(docker: Docker, pilot: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracking]:
     """The pilot moved from its laptop files to a server: its data as it was, a champion trained and promoted there."""
     folder = tmp_path_factory.mktemp("tracking")
-    shutil.copytree(pilot / "data", folder / "data", ignore=shutil.ignore_patterns("ml*", "prefect", "champion"))
+    shutil.copytree(
+        pilot / "data", folder / "data", ignore=shutil.ignore_patterns("ml*", "prefect", "champion", "groundwork.db*")
+    )
     address = gateway(docker)
     with socket.socket() as free:
         free.bind((address, 0))
