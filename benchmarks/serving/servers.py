@@ -36,6 +36,7 @@ class Case:
         # A copy, so that nothing is written into the pilot.
         with sqlite3.connect(pilot / "data/mlflow.db") as source, sqlite3.connect(self.data / "mlflow.db") as copy:
             source.backup(copy)
+        shutil.copy(pilot / "data/signing-key.pem", self.data)  # whose models the service trusts
         tracking = {"MLFLOW_TRACKING_URI": f"sqlite:///{self.data / 'mlflow.db'}"}
         self.in_pilot(["prepare.py", str(folder), str(rows)], tracking)
         said = json.loads((folder / "case.json").read_text(encoding="utf-8"))
