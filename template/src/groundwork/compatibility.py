@@ -1,13 +1,13 @@
 """Compares the contract with the one that was released last: what would break for those who keep to that one?"""
 
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from groundwork.contract import ROLES, Column, Contract, Dataset
 from groundwork.errors import DocumentError
+from groundwork.git import git
 
 CONTRACT = "contract.yaml"
 MAIN = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
@@ -104,48 +104,39 @@ def last_released(home: Path) -> Released | None:
     """
     if not any((folder / ".git").exists() for folder in (home, *home.parents)):
         return None
-    if _git(home, "rev-parse", "--verify", "--quiet", "HEAD") is None:
-        if _git(home, "rev-parse", "--git-dir") is None:
+    if git(home, "rev-parse", "--verify", "--quiet", "HEAD") is None:
+        if git(home, "rev-parse", "--git-dir") is None:
             raise DocumentError(f"{CONTRACT}: git cannot say what was released: run `git status` here to see why")
         return None
     found = _base(home)
     if found is None:
-        if _git(home, "rev-parse", "--is-shallow-repository") == "true":
+        if git(home, "rev-parse", "--is-shallow-repository") == "true":
             raise DocumentError(
                 f"{CONTRACT}: the history is cut short, so nobody can tell what was released: fetch all of it, tags "
                 "included (`git fetch --unshallow --tags`; in CI `fetch-depth: 0` or `GIT_DEPTH: 0`)"
             )
         return None
     at, commit = found
-    text = _git(home, "show", f"{commit}:./{CONTRACT}")
+    text = git(home, "show", f"{commit}:./{CONTRACT}")
     return Released(at, text) if text is not None else None
 
 
 def _base(home: Path) -> tuple[str, str] | None:
     """What to call the commit, and its name."""
-    if tag := _git(home, "describe", "--tags", "--abbrev=0", "--match=v[0-9]*", "--match=[0-9]*"):
+    if tag := git(home, "describe", "--tags", "--abbrev=0", "--match=v[0-9]*", "--match=[0-9]*"):
         return f"the tag {tag}", f"refs/tags/{tag}"
-    head = _git(home, "rev-parse", "HEAD")
-    main = next((name for name in MAIN if _git(home, "rev-parse", "--verify", "--quiet", name)), None)
-    left_at = _git(home, "merge-base", "HEAD", main) if main else head
+    head = git(home, "rev-parse", "HEAD")
+    main = next((name for name in MAIN if git(home, "rev-parse", "--verify", "--quiet", name)), None)
+    left_at = git(home, "merge-base", "HEAD", main) if main else head
     if left_at is None:
         return None
     if left_at != head:
         return f"the commit {left_at[:10]} of {main}", left_at
-    if _git(home, "diff", "--name-only", "HEAD", "--", CONTRACT):
+    if git(home, "diff", "--name-only", "HEAD", "--", CONTRACT):
         return "the last commit", "HEAD"
-    changed = _git(home, "log", "--first-parent", "-1", "--format=%H", "--", CONTRACT)
-    before = _git(home, "rev-parse", "--verify", "--quiet", f"{changed}^") if changed else None
+    changed = git(home, "log", "--first-parent", "-1", "--format=%H", "--", CONTRACT)
+    before = git(home, "rev-parse", "--verify", "--quiet", f"{changed}^") if changed else None
     return (f"the commit {before[:10]}", before) if before else None
-
-
-def _git(home: Path, *arguments: str) -> str | None:
-    """What git answers; None where it fails."""
-    try:
-        done = subprocess.run(["git", *arguments], cwd=home, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
 
 
 def _version(text: str) -> str:

@@ -7,7 +7,6 @@ with a reason and a second person. Whoever edits criteria or seals by hand is fo
 import hashlib
 import json
 import re
-import subprocess
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -17,6 +16,7 @@ import yaml
 
 from groundwork.charter import Charter, Seal
 from groundwork.errors import GroundworkError
+from groundwork.git import git
 from groundwork.owners import Owners
 
 
@@ -77,9 +77,9 @@ def findings(home: Path) -> list[str]:
 def _silent_edits(home: Path, present: tuple[Seal, ...]) -> list[str]:
     """Seals only ever grow at the end, and no committed criteria go without theirs."""
     found = []
-    for commit in _git(home, "log", "--reverse", "--format=%H", "--", "charter.yaml").split():
+    for commit in (git(home, "log", "--reverse", "--format=%H", "--", "charter.yaml") or "").split():
         try:
-            charter = yaml.safe_load(_git(home, "show", f"{commit}:./charter.yaml"))
+            charter = yaml.safe_load(git(home, "show", f"{commit}:./charter.yaml") or "")
             seals = tuple(Seal.model_validate(each) for each in charter.get("seals", ()))
             digest = criteria_digest(charter)
         except (ValueError, KeyError, AttributeError, TypeError, yaml.YAMLError):
@@ -126,11 +126,3 @@ def _known(owners: Owners, *handles: str) -> None:
     known = {*owners.approvers, *owners.reviewers} | {person.handle for _, person in owners.roles()}
     if strangers := [handle for handle in handles if handle not in known]:
         raise SealError(f"{', '.join(strangers)}: not in OWNERS, which names {', '.join(sorted(known))}")
-
-
-def _git(home: Path, *arguments: str) -> str:
-    """What git says; nothing outside of a repository."""
-    try:
-        return subprocess.run(["git", *arguments], cwd=home, capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return ""

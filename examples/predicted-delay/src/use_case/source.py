@@ -17,13 +17,15 @@ def rows(source: ibis.BaseBackend, start: datetime, end: datetime) -> ibis.Table
     happened on earlier days; nothing that is only known once the flight has left.
     """
     flights = source.table("flights")
+    day = ibis.date(flights.year, flights.month, flights.day)
     flights = flights.mutate(
-        day=ibis.date(flights.year, flights.month, flights.day),
-        scheduled_departure=ibis.timestamp(flights.year, flights.month, flights.day, flights.hour, flights.minute, 0),
+        day=day,
+        scheduled_departure=day.cast("timestamp") + flights.hour.as_interval("h") + flights.minute.as_interval("m"),
         late=flights.arr_delay >= 15,
     ).filter(lambda t: (t.scheduled_departure >= start - timedelta(days=1)) & (t.scheduled_departure < end))
+    # By way of an integer and a float: PostgreSQL has no mean of booleans, and answers that of integers with decimals.
     day_before = flights.group_by("origin", day=flights.day + ONE_DAY).aggregate(
-        origin_late_share_yesterday=flights.late.cast("int64").mean()
+        origin_late_share_yesterday=flights.late.cast("int32").cast("float64").mean()
     )
     window = flights.filter(flights.scheduled_departure >= start)
     return window.left_join(day_before, ["origin", "day"]).select(

@@ -6,7 +6,6 @@ import importlib.metadata
 import json
 import platform
 import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -39,6 +38,7 @@ from groundwork.diagnostics import Calibration, Importance, Judge, calibration, 
 from groundwork.errors import FeatureMismatch, NotEnoughData, UntrustedBundle
 from groundwork.features import arrays
 from groundwork.gate import SEED, Check, Decided, Footprint, Metric, Performance, Verdict, judge
+from groundwork.git import git
 from groundwork.packaging import mlflow_options, pack
 from groundwork.pipeline import artifacts
 from groundwork.pipeline.flows import pipeline_flow
@@ -511,14 +511,4 @@ def _digest(*files: Path) -> str:
 
 def _git_commit(home: Path) -> str:
     """The commit, marked where files differ from it; `none` outside of git."""
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=home,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "none"
-    return described.stdout.strip()
+    return git(home, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*") or "none"

@@ -2,6 +2,7 @@
 
 from datetime import date
 
+from groundwork import sealing
 from groundwork.readiness import ml_test_score, organisation
 from groundwork.readiness.criteria import Evidence, scale_rows, stop_rows
 from groundwork.readiness.scorecard import Scorecard, waive
@@ -13,8 +14,12 @@ from groundwork.store import Store
 def assess(settings: Settings, store: Store, today: date) -> Scorecard:
     """Everything that is known about the pilot's readiness on that day."""
     charter = settings.charter
+    broken_seals = sealing.findings(settings.home)  # asks git of every commit of the charter, hence once
     statements = Statements.of(settings.home)
-    others = [*organisation.rows(settings, store, today), *ml_test_score.rows(settings, store, statements, today)]
+    others = [
+        *organisation.rows(settings, store, broken_seals, today),
+        *ml_test_score.rows(settings, store, statements, today),
+    ]
     evidence = Evidence(settings, store, statements, {row.id: row.state for row in others}, today)
     criteria = [
         *scale_rows(charter.ready_to_scale.criteria, evidence),
@@ -26,6 +31,6 @@ def assess(settings: Settings, store: Store, today: date) -> Scorecard:
         on=today,
         day=(today - day0).days if day0 else None,
         rows=waive([*criteria, *others], statements.waivers_on(today)),
-        not_in_force=tuple(organisation.not_in_force(settings)),
+        not_in_force=tuple(organisation.not_in_force(settings, broken_seals)),
         overdue=organisation.overdue(settings, today),
     )

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from datetime import date
 
-from groundwork import sealing
 from groundwork.charter import Charter
 from groundwork.decision_record import LAST_DAY, DecisionRecord
 from groundwork.documents import unanswered
@@ -13,8 +12,8 @@ from groundwork.settings import Settings
 from groundwork.store import Store
 
 
-def rows(settings: Settings, store: Store, today: date) -> Iterator[Row]:
-    """One row per question."""
+def rows(settings: Settings, store: Store, broken_seals: list[str], today: date) -> Iterator[Row]:
+    """One row per question. `broken_seals` is what `sealing.findings` found."""
     charter, owners = settings.charter, settings.owners
     decider = owners.accountable.decision.name
     yield _open("decision", "Which decision does it serve?", "must", decider, "decision", charter)
@@ -47,7 +46,7 @@ def rows(settings: Settings, store: Store, today: date) -> Iterator[Row]:
         "OWNERS",
         f"mend OWNERS: {findings[0]}" if findings else "",
     )
-    yield _sealed(settings, store, decider)
+    yield _sealed(settings, store, broken_seals, decider)
     deciders = len(set(charter.plan.deciders))
     planned = charter.plan.day(0) is not None and deciders > 1
     yield _row(
@@ -63,11 +62,11 @@ def rows(settings: Settings, store: Store, today: date) -> Iterator[Row]:
     )
 
 
-def not_in_force(settings: Settings) -> list[str]:
+def not_in_force(settings: Settings, broken_seals: list[str]) -> list[str]:
     """Why the criteria do not count."""
     if not settings.charter.seals:
         return ["the criteria are not locked: agree on them, then `groundwork charter lock --by HANDLE`"]
-    return sealing.findings(settings.home)
+    return broken_seals
 
 
 def overdue(settings: Settings, today: date) -> str:
@@ -91,11 +90,11 @@ def _open(name: str, title: str, level: str, owner: str, part: str, charter: Cha
     )
 
 
-def _sealed(settings: Settings, store: Store, owner: str) -> Row:
+def _sealed(settings: Settings, store: Store, broken_seals: list[str], owner: str) -> Row:
     """The line has to be there before the first model is: afterwards it can be drawn to fit."""
     seals = settings.charter.seals
     first = next(iter(store.promotions(settings.charter.metadata.name)), None)
-    problems = sealing.findings(settings.home)
+    problems = [*broken_seals]
     if not seals:
         problems = ["nobody has locked the criteria"]
     elif first and first.promoted_at[:10] < seals[0].on.isoformat():

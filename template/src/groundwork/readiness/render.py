@@ -13,7 +13,7 @@ MARKS: dict[State, str] = {
     "not applicable": "-",
     "error": "✗",
 }
-_BADGES = {
+VERDICTS = {  # in a word, and its colour
     Exit.MET: ("ready to scale", "#2e7d32"),
     Exit.FAILED: ("not ready", "#b3261e"),
     Exit.UNDETERMINED: ("unknown", "#8a6d00"),
@@ -65,7 +65,7 @@ def page(card: Scorecard) -> str:
         verdict=html.escape(card.verdict),
         next_step=html.escape(card.next_step),
         when=html.escape(f"{card.pilot}, {_when(card)}. {score(card)}."),
-        colour=_BADGES[card.exit_code][1],
+        colour=VERDICTS[card.exit_code][1],
         tables="".join(tables),
     )
 
@@ -86,7 +86,7 @@ def junit(card: Scorecard) -> str:
 
 def badge(card: Scorecard) -> str:
     """A small SVG for the README."""
-    text, colour = _BADGES[card.exit_code]
+    text, colour = VERDICTS[card.exit_code]
     left, right = 62, 8 * len(text) + 14
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + right}" height="20" role="img"'

@@ -9,19 +9,13 @@ from groundwork.decision_record import LAST_DAY, DecisionRecord
 from groundwork.owners import Accountable
 from groundwork.readiness.assess import assess
 from groundwork.readiness.criteria import gain_in_service
-from groundwork.readiness.scorecard import Exit, Scorecard
+from groundwork.readiness.render import VERDICTS
+from groundwork.readiness.scorecard import Scorecard
 from groundwork.service.champion import ModelLoader
 from groundwork.settings import Settings
-from groundwork.store import Store
+from groundwork.store import Drift, Store
 
 WINDOW = timedelta(days=30)  # over which the live value is told
-
-_COLOURS = {
-    Exit.MET: "#2e7d32",
-    Exit.FAILED: "#b3261e",
-    Exit.UNDETERMINED: "#8a6d00",
-    Exit.NOT_IN_FORCE: "#5f6368",
-}
 
 PAGE = Template("""\
 <!doctype html>
@@ -54,12 +48,13 @@ def page(settings: Settings, store: Store, loader: ModelLoader, today: date) -> 
     """The page as HTML. Raises StoreError if the store cannot be read."""
     charter = settings.charter
     card = assess(settings, store, today)
+    drift = store.latest_drift()
     facts = {
         "Day": _day(settings, card, today),
         "Answers for the decision": _person(settings.owners.accountable.decision),
         "Decides now": _champion(settings, store, loader),
         "Worth, so far": _worth(settings, store, today),
-        "Has the data drifted?": _drift(store),
+        "Has the data drifted?": _drift(drift),
         "Without the model": f"{escape(charter.decision.without_model)}",
     }
     return PAGE.substitute(
@@ -67,9 +62,9 @@ def page(settings: Settings, store: Store, loader: ModelLoader, today: date) -> 
         decision=escape(charter.decision.statement),
         verdict=escape(card.verdict),
         next_step=re.sub("`(.+?)`", r"<code>\1</code>", escape(card.next_step)),
-        colour=_COLOURS[card.exit_code],
+        colour=VERDICTS[card.exit_code][1],
         facts="".join(f"<div><dt>{escape(name)}</dt><dd>{said}</dd></div>" for name, said in facts.items()),
-        links="".join(f'<a href="{escape(to)}">{escape(name)}</a>' for name, to in _links(settings, store).items()),
+        links="".join(f'<a href="{escape(to)}">{escape(name)}</a>' for name, to in _links(settings, drift).items()),
     )
 
 
@@ -126,18 +121,16 @@ def _worth(settings: Settings, store: Store, today: date) -> str:
     )
 
 
-def _drift(store: Store) -> str:
-    drift = store.latest_drift()
+def _drift(drift: Drift | None) -> str:
     if drift is None:
         return "<b>unknown</b><br>nobody has looked yet"
     said = {"ok": "no", "drift": "yes", "unknown": "unknown"}[drift.status]
     return f"<b>{said}</b><br>{escape(drift.reason)}<br>measured on {drift.measured_at:%Y-%m-%d}"
 
 
-def _links(settings: Settings, store: Store) -> dict[str, str]:
+def _links(settings: Settings, drift: Drift | None) -> dict[str, str]:
     """Where to look further; what is not there is not linked."""
     links = {"Scorecard": "scorecard", "How to ask it": "docs", "Metrics": "metrics"}
-    drift = store.latest_drift()
     if drift and drift.report and (settings.reports / drift.report.rpartition("/")[2]).exists():
         links["Drift report"] = "report"
     if settings.tracking_uri.startswith("http"):
