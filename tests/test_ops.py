@@ -67,6 +67,12 @@ def test_each_alert_says_how_urgent_it_is_and_where_to_read_on() -> None:
         assert rule["labels"]["severity"] in ("page", "ticket")
 
 
+def test_each_alert_is_for_the_role_whose_person_it_names() -> None:
+    for name, rule in ALERTS.items():
+        [named] = set(re.findall(r'groundwork:owner_info\{role=~?"(\w+)', rule["expr"]))
+        assert rule["labels"]["owner"] == named, name
+
+
 def test_prometheus_looks_where_the_service_listens() -> None:
     configuration = yaml.safe_load((FOLDER / "prometheus.yml").read_text(encoding="utf-8"))
     [job] = configuration["scrape_configs"]

@@ -28,7 +28,7 @@ from rich.table import Table
 
 from groundwork import dictionary
 from groundwork.compatibility import check_version
-from groundwork.decision_record import Outcome
+from groundwork.decision_record import DecisionRecord, Outcome
 from groundwork.documents import unanswered
 from groundwork.errors import DocumentError, GroundworkError
 from groundwork.pipeline.server import announced, connect, wait
@@ -67,6 +67,8 @@ def pilot(invalid: int = 1, otherwise: int = 1) -> Iterator[Settings]:
     try:
         settings = Settings()
         settings.charter, settings.contract, settings.owners  # noqa: B018 - what is wrong in them is said at once
+        if overdue := DecisionRecord.of(settings.home).overdue(settings.charter, date.today()):
+            _complaints().print(f"[yellow]![/] {overdue}: `groundwork decide scale`, `stop` or `extend`")
         settings.prepare_environment()
         warnings.simplefilter("ignore")
         for library in ("mlflow", "alembic", "prefect"):
@@ -75,8 +77,12 @@ def pilot(invalid: int = 1, otherwise: int = 1) -> Iterator[Settings]:
     except (GroundworkError, ValueError) as error:
         if console.quiet:
             _print_json({"error": str(error)})
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]✗[/] {escape(str(error))}")
+        _complaints().print(f"[red]✗[/] {escape(str(error))}")
         raise typer.Exit(invalid if isinstance(error, DocumentError) else otherwise) from None
+
+
+def _complaints() -> Console:
+    return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def _print_json(result: object) -> None:

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from groundwork.charter import Charter
 from groundwork.documents import Document, Part
-from groundwork.errors import GroundworkError
+from groundwork.errors import DocumentError, GroundworkError
 
 FILE = "decision-record.yaml"
 LAST_DAY = 90
@@ -68,6 +68,23 @@ class DecisionRecord(Document):
         """For how many days a decision has been missing; 0 while there is time."""
         due = self.due(charter)
         return max(0, (today - due).days) if due else 0
+
+    def overdue(self, charter: Charter, today: date) -> str:
+        """What is said of a decision that should have been taken; empty while there is time."""
+        days = self.days_overdue(charter, today)
+        return f"day {LAST_DAY} was to be decided {days} day{'s' if days > 1 else ''} ago" if days else ""
+
+
+def due(home: Path, charter: Charter) -> date | None:
+    """The day by which the pilot in that folder must be decided on; None while day 0 is open, or once it has been.
+
+    A record that cannot be read decides nothing: every command says what is wrong with it.
+    """
+    try:
+        record = DecisionRecord.of(home)
+    except DocumentError:
+        record = DecisionRecord()
+    return record.due(charter)
 
 
 def decide(

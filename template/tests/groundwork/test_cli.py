@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -108,6 +108,23 @@ def test_readiness_ends_with_its_verdict_and_keeps_its_report(new_pilot: Setting
     assert json.loads(groundwork("readiness", "--json").stdout)["exit_code"] == 3
     (new_pilot.home / "charter.yaml").write_text("{}", encoding="utf-8")
     assert groundwork("readiness").returncode == 3
+
+
+def test_every_command_begins_with_an_overdue_decision(new_pilot: Settings, set_in: Callable) -> None:
+    set_in(new_pilot.home / "charter.yaml", "plan.day0", date.today() - timedelta(93))
+    line = "! day 90 was to be decided 3 days ago: `groundwork decide scale`, `stop` or `extend`\n"
+    for command in (("check",), ("signer",), ("score",), ("quarantine", "list"), ("charter", "lock", "--by", "ada")):
+        assert groundwork(*command).stderr.startswith(line), command
+    told = groundwork("check", "--json")
+    assert (told.stderr, json.loads(told.stdout)["valid"]) == (line, True)
+    assert groundwork("decide", "stop", "--by", "ada", "--by", "grace", "--why", "Nobody uses it.").stderr == line
+    assert groundwork("check").stderr == ""
+
+
+def test_a_decision_that_is_not_due_yet_is_not_spoken_of(new_pilot: Settings, set_in: Callable) -> None:
+    for day0 in (date.today() - timedelta(90), "TBD"):
+        set_in(new_pilot.home / "charter.yaml", "plan.day0", day0)
+        assert groundwork("check").stderr == ""
 
 
 def test_a_pilot_below_its_line_is_not_scaled(new_pilot: Settings) -> None:

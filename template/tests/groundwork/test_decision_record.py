@@ -5,7 +5,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from groundwork.decision_record import DecisionError, DecisionRecord, Evidence, decide
+from groundwork.decision_record import DecisionError, DecisionRecord, Evidence, decide, due
 from groundwork.errors import DocumentError
 from groundwork.settings import Settings
 
@@ -36,6 +36,14 @@ def test_it_is_overdue_from_day_91_on(pilot_since_august: Settings) -> None:
 def test_without_day_0_nothing_is_due(new_pilot: Settings, set_in: Callable) -> None:
     set_in(new_pilot.home / "charter.yaml", "plan.day0", "TBD")
     assert DecisionRecord.of(new_pilot.home).due(Settings().charter) is None
+
+
+def test_a_record_that_cannot_be_read_decides_nothing(pilot_since_august: Settings) -> None:
+    """What watches goes on watching."""
+    decided(pilot_since_august, "stop")
+    assert due(pilot_since_august.home, pilot_since_august.charter) is None
+    (pilot_since_august.home / "decision-record.yaml").write_text("decisions: [scale]", encoding="utf-8")
+    assert due(pilot_since_august.home, pilot_since_august.charter) == DAY0 + timedelta(90)
 
 
 @pytest.mark.parametrize("outcome", ["scale", "stop"])

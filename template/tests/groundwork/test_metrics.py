@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield store
 
 
-def exposed(store: Store) -> str:
-    return generate_latest(Metrics(OWNERS, store).registry).decode()
+def exposed(store: Store, due: date | None = None) -> str:
+    return generate_latest(Metrics(OWNERS, store, lambda: due).registry).decode()
 
 
 def drift(**changes: Any) -> Drift:
@@ -63,6 +63,12 @@ def test_everybody_who_answers_is_named(store: Store) -> None:
     assert 'groundwork_owner_info{handle="emmy",name="Emmy Noether",role="model"} 1.0' in text
     assert r'groundwork_owner_info{handle="grace",name="Grace \"Amazing\" Hopper",role="data:flights"} 1.0' in text
     assert text.count("groundwork_owner_info{") == 4
+
+
+def test_when_the_decision_becomes_overdue_is_told_until_it_is_taken(store: Store) -> None:
+    text = exposed(store, date(2014, 1, 1))
+    assert "groundwork_decision_due_timestamp_seconds 1.3886208e+09" in text  # midnight after it
+    assert "groundwork_decision_due" not in exposed(store)
 
 
 def test_drift_is_unknown_before_anything_was_measured(store: Store) -> None:
@@ -112,6 +118,10 @@ def test_prometheus_finds_nothing_to_complain_about(store: Store) -> None:
         run.rows_in, run.rows_quarantined = 100, 3
     store.record_drift(drift())
     checked = subprocess.run(
-        ["promtool", "check", "metrics"], input=exposed(store), capture_output=True, text=True, check=False
+        ["promtool", "check", "metrics"],
+        input=exposed(store, date(2014, 1, 1)),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")

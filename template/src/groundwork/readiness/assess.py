@@ -3,6 +3,7 @@
 from datetime import date
 
 from groundwork import sealing
+from groundwork.decision_record import DecisionRecord
 from groundwork.readiness import ml_test_score, organisation
 from groundwork.readiness.criteria import Evidence, scale_rows, stop_rows
 from groundwork.readiness.scorecard import Scorecard, waive
@@ -32,5 +33,5 @@ def assess(settings: Settings, store: Store, today: date) -> Scorecard:
         day=(today - day0).days if day0 else None,
         rows=waive([*criteria, *others], statements.waivers_on(today)),
         not_in_force=tuple(organisation.not_in_force(settings, broken_seals)),
-        overdue=organisation.overdue(settings, today),
+        overdue=DecisionRecord.of(settings.home).overdue(charter, today),
     )

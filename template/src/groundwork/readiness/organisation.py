@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from datetime import date
 
 from groundwork.charter import Charter
-from groundwork.decision_record import LAST_DAY, DecisionRecord
 from groundwork.documents import unanswered
 from groundwork.readiness.scorecard import Row, State
 from groundwork.returns import returns
@@ -67,12 +66,6 @@ def not_in_force(settings: Settings, broken_seals: list[str]) -> list[str]:
     if not settings.charter.seals:
         return ["the criteria are not locked: agree on them, then `groundwork charter lock --by HANDLE`"]
     return broken_seals
-
-
-def overdue(settings: Settings, today: date) -> str:
-    """What is said of a decision that should have been taken; empty while there is time."""
-    days = DecisionRecord.of(settings.home).days_overdue(settings.charter, today)
-    return f"day {LAST_DAY} was to be decided {days} day{'s' if days > 1 else ''} ago" if days else ""
 
 
 def _open(name: str, title: str, level: str, owner: str, part: str, charter: Charter) -> Row:

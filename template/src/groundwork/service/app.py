@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse
 
+from groundwork.decision_record import due
 from groundwork.readiness.assess import assess
 from groundwork.readiness.render import page as scorecard_page
 from groundwork.service.answering import Answerer, Records
@@ -41,7 +42,7 @@ def create_app(settings: Settings | None = None) -> Front:
     keys = keys_for(settings.host, settings.api_keys)
     logging.config.dictConfig(LOGGING)
     store = Store(settings.store)
-    metrics = Metrics(settings.owners, store)
+    metrics = Metrics(settings.owners, store, lambda: due(settings.home, settings.charter))
     reader = RequestReader(settings.contract, settings.max_records)
     loader = ModelLoader(settings, metrics, store)
     answerer = Answerer(settings, store, loader, metrics)

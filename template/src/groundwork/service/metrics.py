@@ -8,6 +8,7 @@ import asyncio
 import os
 from collections import Counter as Counts
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
 
 from prometheus_client import (
     CollectorRegistry,
@@ -34,14 +35,15 @@ disable_created_metrics()  # type: ignore[no-untyped-call] # one more series per
 class Metrics:
     """The metrics of one service process; `registry` tells those of all that share its files."""
 
-    def __init__(self, owners: Owners, store: Store) -> None:
+    def __init__(self, owners: Owners, store: Store, due: Callable[[], date | None]) -> None:
+        """`due` says by the end of which day, of UTC, the pilot must be decided on; None if by none."""
         self.registry = CollectorRegistry()
         self._shared = "PROMETHEUS_MULTIPROC_DIR" in os.environ
         self._followed: list[tuple[Gauge, Callable[[], float]]] = []
         self._models: set[tuple[str, str, str, str, str]] = set()
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         PlatformCollector(registry=self.registry)
-        self.registry.register(_Recorded(owners, store))
+        self.registry.register(_Recorded(owners, store, due))
         if self._shared:
             self.registry.register(_Workers())
             own = CollectorRegistry()
@@ -179,17 +181,24 @@ class _Workers(Collector):
 
 
 class _Recorded(Collector):
-    """What the store holds about flows and drift, and who owns what, read at each scrape."""
+    """What the store holds about flows and drift, who owns what, and when it must be decided, read at each scrape."""
 
-    def __init__(self, owners: Owners, store: Store) -> None:
+    def __init__(self, owners: Owners, store: Store, due: Callable[[], date | None]) -> None:
         self._owners = owners
         self._store = store
+        self._due = due
 
     def collect(self) -> Iterable[Metric]:
         owner = GaugeMetricFamily("groundwork_owner_info", "Who answers for it.", labels=["role", "name", "handle"])
         for role, person in self._owners.roles():
             owner.add_metric([role, person.name, person.handle], 1)
         yield owner
+        if due := self._due():
+            yield GaugeMetricFamily(
+                "groundwork_decision_due_timestamp_seconds",
+                "When the decision about the pilot becomes overdue.",
+                value=datetime.combine(due + timedelta(days=1), time(), UTC).timestamp(),
+            )
         yield from self._flows()
         yield from self._drift()
         yield from self._shadows()
