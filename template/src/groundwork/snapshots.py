@@ -7,15 +7,19 @@ Rows go in as a stream of batches: what is written need not fit into memory.
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import DeltaTable, QueryBuilder, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.fs import DeltaStorageHandler
+from pyarrow.fs import FileSelector, PyFileSystem
+from pyarrow.parquet import ParquetFile
 
 from groundwork.contract import Dataset
-from groundwork.errors import Busy, ErasureError, NotEnoughData
+from groundwork.errors import Busy, NotEnoughData
 from groundwork.windows import Step, Window, window_of
 
 
@@ -126,42 +130,66 @@ class Snapshots:
 
     def keys_of(self, column: str, value: str | int) -> set[str]:
         """The keys of all rows with this value, in every version that there is."""
-        return {key for (key,) in self._in_all_versions(f'"{self.key}"', column, value) if key is not None}
+        return {key for keys in self._keys_by_file(column, value).values() for key in keys if key is not None}
 
     def erase(self, column: str, value: str | int) -> int:
         """Remove the rows with this value, and every file and log entry that may still hold it.
 
         Returns how many rows there were in the newest version. Earlier versions cannot be read any more, unless none
-        held the value. Nobody else may write meanwhile.
+        held the value. Nobody else may write meanwhile. One that was killed is brought to its end by the next.
         """
-        if not self._in_all_versions("1", column, value):
+        holding = self._keys_by_file(column, value)
+        if not self.exists:
+            for file in holding:  # what a first write left that was killed
+                self._files().delete_file(file)
+            return 0
+        if not holding and not self._half_erased():
             return 0
         table = DeltaTable(self.path)
         removed = table.delete(_equals(column, value))["num_deleted_rows"]
-        table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+        # In full: what a killed write left is in no version.
+        table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True)
         # The log holds the least and the greatest value of each file, also of those that are gone, and the predicate.
         table = DeltaTable(self.path)
         table.create_checkpoint()
-        for entry in (Path(self.path) / "_delta_log").iterdir():
-            number = entry.name.partition(".")[0]
+        files = self._files()
+        for entry in sorted(found.path for found in files.get_file_info(FileSelector("_delta_log"))):
+            number = Path(entry).name.partition(".")[0]
             if number.isdigit() and int(number) < table.version():
-                entry.unlink()
+                files.delete_file(entry)
         return int(removed)
 
-    def _in_all_versions(self, expression: str, column: str, value: str | int) -> list[tuple[Any, ...]]:
-        if "://" in self.path:
-            raise ErasureError(
-                f"{self.path} is no folder, and erasing from an object store is not possible yet: delete the rows "
-                "there, with every earlier version and log entry that holds them"
-            )
-        files = [str(file) for file in Path(self.path).rglob("*.parquet") if "_delta_log" not in file.parts]
-        if not files:
-            return []
-        with duckdb.connect() as engine:
-            rows = engine.read_parquet(files, union_by_name=True)
-            if column not in rows.columns:
-                return []
-            return rows.filter(_equals(column, value)).select(expression).distinct().fetchall()
+    def _half_erased(self) -> bool:
+        """Whether an erasure was killed: of one that came to its end, the log holds no such entry any more.
+
+        The entries go oldest first, so these two are the last to go.
+        """
+        return any(each["operation"] in ("DELETE", "VACUUM START") for each in DeltaTable(self.path).history())
+
+    def _keys_by_file(self, column: str, value: str | int) -> dict[str, list[str | None]]:
+        """The keys of the rows with this value, in each file that has some: of whatever version, or of none."""
+        try:
+            files = self._files()
+        except TableNotFoundError:  # not even a folder
+            return {}
+        found: dict[str, list[str | None]] = {}
+        for info in files.get_file_info(FileSelector("", recursive=True)):
+            if not info.path.endswith(".parquet") or info.path.startswith("_delta_log/"):
+                continue
+            with files.open_input_file(info.path) as content, ParquetFile(content) as file:
+                names = [name for name in {column, self.key} if name in file.schema_arrow.names]
+                if column not in names:
+                    continue
+                for rows in file.iter_batches(columns=names, use_threads=False):
+                    keys = rows[self.key].cast(pa.string()) if self.key in names else pa.nulls(len(rows), pa.string())
+                    same = keys.filter(pc.equal(rows[column].cast(pa.string()), str(value)))
+                    if len(same):
+                        found.setdefault(info.path, []).extend(same.to_pylist())
+        return found
+
+    def _files(self) -> PyFileSystem:
+        """The table's files, in a folder or an object store, reached by the variables that deltalake reads."""
+        return PyFileSystem(DeltaStorageHandler(self.path))
 
     def _query(self, query: str, version: int | None = None) -> pa.Table:
         return self._stream(query, version).read_all()

