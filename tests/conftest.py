@@ -68,6 +68,7 @@ def pilot(render: Callable[..., Path], late_flights: dict[str, Any]) -> Path:
     """The demo's project, installed and committed, its whole loop run once. Slow, and shared: do not change it."""
     project = render("late-flights", **late_flights)
     execute(project, "uv", "sync")
+    execute(project, "uv", "run", "groundwork", "owners")
     commit(project)
     execute(project, "uv", "run", "groundwork", "up", "--once")
     return project

@@ -22,6 +22,8 @@ MADE_BY_RUNNING = (
     "late-flights/",
     "/home/ada/",
     "uv.lock",
+    "catalog-info.yaml",
+    "ops/prometheus/alertmanager.yml",
     "champion",
     "groundwork.db",
     "mlflow.db",

@@ -9,7 +9,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +27,26 @@ RULES: list[dict[str, Any]] = [
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 
 
-@pytest.fixture(scope="session")
-def promtool() -> str:
-    """Prometheus's own checker."""
-    found = shutil.which("promtool")
+def tool(name: str, package: str) -> str:
+    found = shutil.which(name)
     if found is None:
-        reason = "promtool is missing: on Debian and Ubuntu it comes with the package prometheus"
+        reason = f"{name} is missing: on Debian and Ubuntu it comes with the package {package}"
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
     return found
+
+
+@pytest.fixture(scope="session")
+def promtool() -> str:
+    """Prometheus's own checker."""
+    return tool("promtool", "prometheus")
+
+
+@pytest.fixture(scope="session")
+def amtool() -> str:
+    """Alertmanager's own checker."""
+    return tool("amtool", "prometheus-alertmanager")
 
 
 def test_prometheus_accepts_the_configuration(promtool: str) -> None:
@@ -80,6 +90,43 @@ def test_prometheus_looks_where_the_service_listens() -> None:
     host, port = job["static_configs"][0]["targets"][0].split(":")
     assert f'host: str = "{host}"' in settings
     assert f"port: PositiveInt = {port}" in settings
+
+
+# ---- where they are sent ---------------------------------------------------------------------------------------------
+
+
+def receivers(amtool: str, pilot: Path) -> dict[str, str]:
+    """Whom Alertmanager would send each alert to, with the labels that it has when it fires."""
+    scenarios = yaml.safe_load((FOLDER / "alerts.test.yml").read_text(encoding="utf-8"))["tests"]
+    fired = {
+        expected["alertname"]: alert["exp_labels"]
+        for scenario in scenarios
+        for expected in scenario["alert_rule_test"]
+        for alert in expected.get("exp_alerts", [])
+        if "weather" not in alert["exp_labels"].get("role", "")  # the pilot has one data set
+    }
+    routes = ("config", "routes", "test", "--config.file", "ops/prometheus/alertmanager.yml")
+    said = {
+        name: execute(pilot, amtool, *routes, f"alertname={name}", *(f"{key}={value}" for key, value in labels.items()))
+        for name, labels in fired.items()
+    }
+    return {name: lines.splitlines()[-1] for name, lines in said.items()}
+
+
+@pytest.mark.slow
+def test_alertmanager_sends_each_alert_to_who_answers_for_it(amtool: str, pilot: Path) -> None:
+    execute(pilot, amtool, "check-config", "ops/prometheus/alertmanager.yml")
+    who = {"service": "service-alan", "model": "model-emmy", "data": "data-flights-grace", "decision": "decision-ada"}
+    assert receivers(amtool, pilot) == {name: who[rule["labels"]["owner"]] for name, rule in ALERTS.items()}
+
+
+@pytest.mark.slow
+def test_a_pilot_of_defaults_needs_no_routes_yet(pilot: Path, render: Callable[..., Path]) -> None:
+    """Nobody is named, so nothing is written, nothing is missing, and its CI is green."""
+    folder = render("night-shift")
+    assert "OWNERS names nobody yet" in execute(folder, str(pilot / ".venv/bin/groundwork"), "owners")
+    assert not (folder / "CODEOWNERS").exists()
+    assert "OWNERS names nobody yet" in execute(folder, str(pilot / ".venv/bin/groundwork"), "check")
 
 
 # ---- mistakes, one each, that the alerts' own tests have to notice ---------------------------------------------------

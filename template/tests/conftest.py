@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from groundwork import dictionary
+from groundwork import dictionary, owner_files
 from groundwork.contract import Contract
 from groundwork.settings import QUIET, Settings
 
@@ -93,6 +93,7 @@ def write_pilot(home: Path, flights: Path) -> None:
     shutil.copy(PROJECT / "contract.yaml", home)
     (home / "OWNERS").write_text(OWNERS, encoding="utf-8")
     dictionary.write(home, Contract.load(home / "contract.yaml"))
+    owner_files.write(Settings(home=home))
 
 
 def enter(home: Path, patch: pytest.MonkeyPatch) -> Settings:

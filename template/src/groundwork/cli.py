@@ -127,9 +127,9 @@ def check(as_json: Json = False) -> None:
     """Validate charter.yaml, contract.yaml and OWNERS, and list what is still to be answered.
 
     Exit 1 if one is not valid, criteria were changed behind their seal, the contract breaks the one released last, or
-    the data dictionary says something else than the contract.
+    the files made of contract and OWNERS say something else than those.
     """
-    from groundwork import sealing
+    from groundwork import owner_files, sealing
 
     with pilot() as settings:
         documents = {"charter.yaml": settings.charter, "contract.yaml": settings.contract, "OWNERS": settings.owners}
@@ -143,7 +143,11 @@ def check(as_json: Json = False) -> None:
         console.print(f"[green]✓[/] {escape(check_version(settings.home, settings.contract))}", soft_wrap=True)
         dictionary.check(settings.home, settings.contract)
         console.print(f"[green]✓[/] {dictionary.PAGE} says what contract.yaml says")
-        _print_json({"valid": True, "tbd": still_open})
+        warnings = owner_files.check(settings)
+        console.print("[green]✓[/] other tools are told what OWNERS says")
+        for warning in warnings:
+            console.print(f"  [yellow]{escape(warning)}[/]", soft_wrap=True)
+        _print_json({"valid": True, "tbd": still_open, "warnings": warnings})
 
 
 @charter_app.command("lock")
@@ -168,6 +172,18 @@ def charter_amend(
     with pilot() as settings:
         seal = sealing.amend(settings.home, settings.owners, by, approved_by, why, date.today())
         console.print(f"[green]✓[/] the criteria are amended as of {seal.on}; commit charter.yaml", soft_wrap=True)
+
+
+@app.command("owners", rich_help_panel=DECISION)
+def write_owner_files() -> None:
+    """Write CODEOWNERS, Backstage's catalog-info.yaml and Alertmanager's routes anew from OWNERS."""
+    from groundwork import owner_files
+
+    with pilot() as settings:
+        for path in owner_files.write(settings):
+            console.print(f"[green]✓[/] {path}", soft_wrap=True)
+        for warning in owner_files.check(settings):
+            console.print(f"  [yellow]{escape(warning)}[/]", soft_wrap=True)
 
 
 @app.command("dictionary", rich_help_panel=DATA)
@@ -579,9 +595,13 @@ def decide(
     with pilot() as settings, Store(settings.store) as store:
         today = date.today()
         card = assess(settings, store, today)
-        evidence = decision_record.Evidence(card.met, f"{card.verdict}; next: {card.next_step}", card.sha256)
+        promoted = store.latest_promotion(settings.charter.metadata.name)
+        champion = promoted.to_version if promoted and promoted.evidence_sha256 else None
+        evidence = decision_record.Evidence(card.met, f"{card.verdict}; next: {card.next_step}", card.sha256, champion)
         decision_record.decide(settings.home, settings.charter, outcome, tuple(by), why, evidence, today)
         console.print(f"[green]✓[/] decided: {outcome}. Commit {decision_record.FILE}.", soft_wrap=True)
+    if outcome == "scale":
+        _next("owners")  # the catalogue tells of it
 
 
 @app.command(rich_help_panel=LOOP)

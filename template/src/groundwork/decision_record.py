@@ -31,6 +31,7 @@ class Evidence(NamedTuple):
     met: bool
     verdict: str
     sha256: str
+    champion: str | None  # the version in service by the promotion log, if the gate let it in
 
 
 class Decided(Part):
@@ -39,6 +40,7 @@ class Decided(Part):
     by: tuple[Text, ...] = Field(min_length=2, strict=False, description="Handles of those who decided.")
     why: Text
     scorecard_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    champion: str | None = Field(default=None, description="The version in service that the gate let in.")
 
 
 class DecisionRecord(Document):
@@ -104,12 +106,18 @@ def decide(
         raise DecisionError("it was extended once already, and once is all: scale or stop")
     if outcome == "scale" and not scorecard.met:
         raise DecisionError(f"the line for scaling is not met: {scorecard.verdict}")
-    decided = Decided(on=today, outcome=outcome, by=by, why=why, scorecard_sha256=scorecard.sha256)
+    if outcome == "scale" and not scorecard.champion:
+        raise DecisionError("there is nothing to scale: by the promotion log, no champion in service passed the gate")
+    decided = Decided(
+        on=today, outcome=outcome, by=by, why=why, scorecard_sha256=scorecard.sha256, champion=scorecard.champion
+    )
     grown = record.model_copy(update={"decisions": (*record.decisions, decided)})
     temporary = home / (FILE + ".tmp")
     temporary.write_text(
         "# Written by `groundwork decide`; not to be edited.\n"
-        + yaml.safe_dump(grown.model_dump(by_alias=True), sort_keys=False, allow_unicode=True, width=1000),
+        + yaml.safe_dump(
+            grown.model_dump(by_alias=True, exclude_none=True), sort_keys=False, allow_unicode=True, width=1000
+        ),
         encoding="utf-8",
     )
     temporary.replace(home / FILE)

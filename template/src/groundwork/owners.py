@@ -13,9 +13,13 @@ Handle = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]*$", descript
 _GROUP_WORDS = frozenset({"team", "group", "squad", "department", "desk", "office", "committee", "unit", "everyone"})
 
 
+Email = Annotated[str, Field(pattern=r"^[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$")]
+
+
 class Person(Part):
     name: str = Field(min_length=2)
     handle: Handle
+    email: Email | None = Field(default=None, description="Where alerts are sent to.")
 
     @property
     def answered(self) -> bool:

@@ -35,6 +35,7 @@ def test_check_accepts_the_documents_and_lists_what_is_open(new_pilot: Settings,
     for path in ("decision.statement", "plan.day0"):
         set_in(new_pilot.home / "charter.yaml", path, "TBD")
     set_in(new_pilot.home / "OWNERS", "accountable.model.name", "TBD: who?")
+    assert groundwork("owners").returncode == 0
     done = groundwork("check")
     assert done.returncode == 0
     for line in ("charter.yaml is valid", "contract.yaml is valid", "OWNERS is valid"):
@@ -55,6 +56,22 @@ def test_check_fails_where_the_dictionary_says_something_else(new_pilot: Setting
     assert "docs/data-dictionary.md says what contract.yaml says" in groundwork("check").stdout
     (new_pilot.home / "docs/data-dictionary.md").unlink()
     assert groundwork("check").returncode == 1
+
+
+def test_check_fails_where_other_tools_are_told_something_else_than_owners_says(new_pilot: Settings) -> None:
+    file = new_pilot.home / "CODEOWNERS"
+    file.write_text(file.read_text(encoding="utf-8").replace("@emmy", "@mallory"), encoding="utf-8")
+    done = groundwork("check")
+    assert done.returncode == 1
+    assert "✗ CODEOWNERS: does not say what OWNERS says\nrun `groundwork owners` and commit" in done.stderr
+    assert groundwork("owners").stdout.startswith(
+        "✓ CODEOWNERS\n✓ catalog-info.yaml\n✓ ops/prometheus/alertmanager.yml\n"
+    )
+    told = json.loads(groundwork("check", "--json").stdout)
+    assert told["warnings"] == [
+        "no alert is sent to who has no email in OWNERS: decision (@ada), data:flights (@grace), model (@emmy), "
+        "service (@alan)"
+    ]
 
 
 def test_check_fails_where_the_contract_breaks_the_last_one(new_pilot: Settings, set_in: Callable) -> None:

@@ -10,8 +10,8 @@ from groundwork.errors import DocumentError
 from groundwork.settings import Settings
 
 DAY0 = date(2026, 8, 1)
-MET = Evidence(True, "ready to scale", "0" * 64)
-NOT_MET = Evidence(False, "gain: wanted >= 5000, seen 4100", "1" * 64)
+MET = Evidence(True, "ready to scale", "0" * 64, "3")
+NOT_MET = Evidence(False, "gain: wanted >= 5000, seen 4100", "1" * 64, "3")
 BOTH = ("ada", "grace")
 
 
@@ -68,6 +68,7 @@ def test_it_is_put_off_once(pilot_since_august: Settings) -> None:
     ("outcome", "scorecard", "by", "why_not"),
     [
         ("scale", NOT_MET, BOTH, "the line for scaling is not met: gain: wanted >= 5000, seen 4100"),
+        ("scale", MET._replace(champion=None), BOTH, "no champion in service passed the gate"),
         ("stop", MET, ("ada",), "takes two people"),
         ("stop", MET, ("ada", "ada"), "takes two people"),
         ("stop", MET, ("ada", "mallory"), "mallory: not among the deciders"),

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from groundwork import sealing
+from groundwork import owner_files, sealing
 from groundwork.decision_record import Evidence, decide
 from groundwork.readiness import ml_test_score
 from groundwork.readiness.assess import assess
@@ -117,9 +117,18 @@ def test_on_day_91_it_can_still_be_decided_and_is_quiet_afterwards(locked: Setti
     answer(locked, "replan", outcome=True, day=88)
     late = card(91)
     assert (late.exit_code, late.met) == (Exit.NOT_IN_FORCE, True)
-    evidence = Evidence(late.met, late.verdict, late.sha256)
+    evidence = Evidence(late.met, late.verdict, late.sha256, "1")
     decide(locked.home, locked.charter, "scale", ("ada", "grace"), "It pays.", evidence, DAY0 + timedelta(91))
     assert card(92).exit_code == Exit.MET
+
+
+def test_what_other_tools_are_told_is_a_row_and_is_unknown_where_nothing_is(locked: Settings) -> None:
+    assert row("owner-files").state == "failed"  # written for other people than `ready` names
+    owner_files.write(Settings())
+    assert row("owner-files").state == "passed"
+    for path in (owner_files.CODEOWNERS, owner_files.CATALOG, owner_files.ROUTES):
+        (locked.home / path).unlink()
+    assert (row("owner-files").state, row("owner-files").blocks) == ("unknown", False)
 
 
 def test_unlocked_criteria_are_not_in_force(ready: Settings) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import date
 
+from groundwork import owner_files
 from groundwork.charter import Charter
 from groundwork.documents import unanswered
 from groundwork.readiness.scorecard import Row, State
@@ -45,6 +46,7 @@ def rows(settings: Settings, store: Store, broken_seals: list[str], today: date)
         "OWNERS",
         f"mend OWNERS: {findings[0]}" if findings else "",
     )
+    yield _told(settings, decider)
     yield _sealed(settings, store, broken_seals, decider)
     deciders = len(set(charter.plan.deciders))
     planned = charter.plan.day(0) is not None and deciders > 1
@@ -80,6 +82,23 @@ def _open(name: str, title: str, level: str, owner: str, part: str, charter: Cha
         owner,
         f"charter.yaml, {part}",
         f"answer {missing[0]} in charter.yaml" if missing else "",
+    )
+
+
+def _told(settings: Settings, owner: str) -> Row:
+    """Where none of the files is, as in the service's image, nobody knows."""
+    found = owner_files.differences(settings)
+    there = any((settings.home / path).exists() for path in (owner_files.CODEOWNERS, owner_files.CATALOG))
+    return _row(
+        "owner-files",
+        "Do code review, the catalogue and the alerts go by OWNERS?",
+        "should",
+        "failed" if found and there else "passed" if there else "unknown",
+        "CODEOWNERS, catalog-info.yaml and the alerts' routes say what OWNERS says",
+        "; ".join(f"{path} {problem}" for path, problem in found.items()) or ("they do" if there else "none is here"),
+        owner,
+        "`groundwork check`",
+        "" if there and not found else "`groundwork owners`, and commit what it writes",
     )
 
 
