@@ -30,7 +30,7 @@ def copied(settings: Settings, folder: Path) -> int:
 
 def ingested(settings: Settings, folder: Path) -> int:
     """What `groundwork ingest` does, without Prefect around it."""
-    module._ingest_window = module.ingest_window
+    module._let_in = module.let_in
     return sum(each.rows_in for each in module.ingest.fn())
 
 

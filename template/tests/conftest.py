@@ -144,7 +144,7 @@ def plain_steps() -> Iterator[None]:
     from groundwork.pipeline import ingest, train
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ingest, "_ingest_window", ingest.ingest_window)
+        patch.setattr(ingest, "_let_in", ingest.let_in)
         patch.setattr(train, "fit_and_register", train.fit_and_register.fn)
         yield
 

@@ -6,6 +6,7 @@ A worker imports this module before anything has told the libraries to be quiet,
 import hashlib
 import uuid
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -37,21 +38,21 @@ class Job:
     made_of: str  # a digest of the documents and the code that decide what comes out
 
 
-def score_rows(settings: Settings, store: Store, predictor: Predictor, job: Job, piece: Window) -> Counter[str]:
-    """Log the model's answer to every row of the piece; returns how often each decision was taken.
+def score_rows(
+    settings: Settings, store: Store, predictor: Predictor, job: Job, piece: Window
+) -> Iterator[Counter[str]]:
+    """Log the model's answer to every row of the piece; yields how often each decision was taken, batch by batch.
 
     The same row scored again by the same version is not logged twice.
     """
     dataset = settings.contract.dataset
     worth = settings.charter.value.parameters
-    decisions: Counter[str] = Counter()
     for rows in Snapshots(settings.snapshots, dataset).batches(*piece, job.snapshot_version):
         columns = {column.name: rows[column.name].to_pylist() for column in dataset.requested}
         scores = predictor.scores(arrays(columns, dataset.features))
         decided = decision.decide(scores, worth).tolist()
         store.log_predictions(_predictions(dataset, job, columns, scores, decided))
-        decisions.update(decided)
-    return decisions
+        yield Counter(decided)
 
 
 def score_on_worker(job: Job, piece: Window) -> Counter[str]:
@@ -64,7 +65,8 @@ def score_on_worker(job: Job, piece: Window) -> Counter[str]:
             "start the workers from the same commit"
         )
     with Store(settings.store) as store:
-        return score_rows(settings, store, _loaded(settings.home, job.model_version, job.bundle_sha256), job, piece)
+        predictor = _loaded(settings.home, job.model_version, job.bundle_sha256)
+        return sum(score_rows(settings, store, predictor, job, piece), Counter())
 
 
 def made_of(settings: Settings) -> str:

@@ -24,9 +24,10 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from groundwork import dictionary
+from groundwork import dictionary, progress
 from groundwork.compatibility import check_version
 from groundwork.decision_record import DecisionRecord, Outcome
 from groundwork.documents import unanswered
@@ -110,11 +111,31 @@ def prefect() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def under_way(name: str) -> Iterator[None]:
+    """A line that moves, with a bar once it is known how much there is to do, and that goes when the block ends."""
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description} …"),
+        BarColumn(),
+        TextColumn("{task.fields[done]}"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as shown:
+        line = shown.add_task(name, total=None, done="")
+        with progress.heard_by(
+            lambda what, done, of: shown.update(line, completed=done, total=of, done=f"{done:,} of {of:,} {what}")
+        ):
+            yield
+
+
+@contextlib.contextmanager
 def step(name: str) -> Iterator[list[str]]:
     """Show that something is under way, then what came of it and how long it took."""
     started = time.monotonic()
     came_of_it: list[str] = []
-    with console.status(f"{name} …"):
+    with under_way(name):
         yield came_of_it
     line, *more = came_of_it or [""]
     console.print(f"[green]✓[/] {name:<8} {escape(line)} [dim]{time.monotonic() - started:.1f} s[/]", soft_wrap=True)
@@ -271,7 +292,7 @@ def reproduce(version: str, as_json: Json = False) -> None:
     with pilot() as settings:
         from groundwork.pipeline.reproduce import reproduce as again
 
-        with console.status("reproduce …"):
+        with under_way("reproduce"):
             found = again(settings, version)
         mark = {"equal": "[green]✓[/]", "different": "[red]✗[/]", "unknown": "[yellow]?[/]"}[found.status]
         console.print(f"{mark} {'reproduce':<8} {found.status}: {escape(found.reason)}", soft_wrap=True)
@@ -771,7 +792,7 @@ def _monitor(since: datetime | None, until: datetime | None) -> bool:
         from groundwork.pipeline.monitor import monitor as flow
     started = time.monotonic()
     try:
-        with console.status("monitor …"):
+        with under_way("monitor"):
             drift = flow(since, until)
     except DriftUnknown as error:
         console.print(f"[yellow]?[/] {'monitor':<8} {escape(str(error))}", soft_wrap=True)

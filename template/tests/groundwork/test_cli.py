@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from groundwork.pipeline.ingest import connected, ingest_window
+from groundwork.pipeline.ingest import ingest
 from groundwork.registry import Registry
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
 from groundwork.store import Store
-from groundwork.windows import Window
 
 
 def groundwork(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -196,10 +195,11 @@ def test_half_a_window_is_refused(options: list[str], new_pilot: Settings) -> No
     assert "give both --since and --until, the earlier day first, or neither" in done.stderr
 
 
-def test_quarantine_and_erasure_say_what_they_did(new_pilot: Settings, sql: Callable, set_in: Callable) -> None:
+def test_quarantine_and_erasure_say_what_they_did(
+    new_pilot: Settings, sql: Callable, set_in: Callable, plain_steps: None
+) -> None:
     sql(new_pilot, "update flights set origin = 'HPN' where flight < 10")
-    with connected(new_pilot) as backend:
-        ingest_window(backend, new_pilot, Window(datetime(2013, 1, 1), datetime(2013, 2, 1)))
+    ingest.fn(datetime(2013, 1, 1), datetime(2013, 2, 1))
     said = groundwork("quarantine", "list").stdout
     assert re.search(r"2013-01-01 to 2013-01-31 +\d+ rows  origin: is none of EWR, JFK, LGA: HPN\n", said)
     assert "Grace Hopper (@grace) answers for the data set flights" in said

@@ -21,7 +21,7 @@ from conftest import enter, write_pilot
 from groundwork.erasure import Erased
 from groundwork.errors import Busy
 from groundwork.pipeline.fingerprint import in_source, row_hash
-from groundwork.pipeline.ingest import BEGINNING, END, connected, expression, ingest, read_window
+from groundwork.pipeline.ingest import BEGINNING, END, connected, expression, ingest, read_windows
 from groundwork.pipeline.train import Examples, read_history
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
@@ -210,9 +210,8 @@ def test_a_window_as_it_is_read_has_the_fingerprint_that_the_scan_tells(
     try:
         source_rows = expression(backend, dataset, Window(BEGINNING, END))
         told = in_source(backend, source_rows, dataset, "month", hashed=True)
-        for window in (JANUARY, FEBRUARY, MARCH):
-            (tmp_path / f"{window}").mkdir()
-            read = read_window(backend, dataset, window, tmp_path / f"{window}", Erased(plain))
+        reads = read_windows(backend, dataset, [JANUARY, FEBRUARY, MARCH], tmp_path, Erased(plain))
+        for window, read in reads.items():
             assert told[window] == read.fingerprint
             assert (
                 pa.table(read.sound.to_reader())["flight_id"]
@@ -323,7 +322,7 @@ import deltalake, duckdb, ibis, numpy, pandas, pyarrow
 from groundwork.pipeline import ingest
 from groundwork.settings import Settings
 from use_case import source
-ingest._ingest_window = ingest.ingest_window
+ingest._let_in = ingest.let_in
 source.rows = lambda backend, start, end: backend.table("rows").filter(
     lambda t: (t.scheduled_departure >= start) & (t.scheduled_departure < end))
 for line in sys.stdin:

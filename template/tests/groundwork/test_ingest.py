@@ -11,7 +11,7 @@ import pytest
 
 from groundwork.contract import Dataset
 from groundwork.errors import ContractBreach, NotEnoughData, SourceError
-from groundwork.pipeline.ingest import connected, ingest, ingest_window
+from groundwork.pipeline.ingest import ingest
 from groundwork.registry import Registry
 from groundwork.rules import REASONS, with_broken_rules
 from groundwork.settings import Settings
@@ -49,7 +49,9 @@ def quarantine(settings: Settings) -> list[dict]:
     return Snapshots(settings.quarantine, settings.contract.dataset).read().to_pylist()
 
 
-def test_every_kind_of_broken_row_is_quarantined_with_its_reason(new_pilot: Settings, sql: Callable) -> None:
+def test_every_kind_of_broken_row_is_quarantined_with_its_reason(
+    new_pilot: Settings, sql: Callable, plain_steps: None
+) -> None:
     """One flight of a day for each misfortune, and some that just pass."""
     when = "month = 1 and day = 2 and rank = {}"
     sql(
@@ -64,8 +66,7 @@ def test_every_kind_of_broken_row_is_quarantined_with_its_reason(new_pilot: Sett
         f"update flights set hour = 23 where {when.format(200)} and rowid = (select max(rowid) from flights)",
     )
     [(total,)] = sql(new_pilot, "select count(*) from flights where month = 1")
-    with connected(new_pilot) as backend:
-        done = ingest_window(backend, new_pilot, JANUARY)
+    [done] = ingest.fn(*JANUARY)
     expected = sorted([*(reason for _, reason in MISFORTUNES), "flight_id: is there already"])
     assert sorted(row[REASONS] for row in quarantine(new_pilot)) == expected
     assert (done.rows_in, done.rows_quarantined) == (total, len(expected))
@@ -119,10 +120,32 @@ def test_columns_that_do_not_fit_the_contract_are_named(
     change: Callable[[ibis.Table], ibis.Table], message: str, new_pilot: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(source, "rows", lambda *window, original=source.rows: change(original(*window)))
-    with connected(new_pilot) as backend, pytest.raises(SourceError) as stopped:
-        ingest_window(backend, new_pilot, JANUARY)
+    with pytest.raises(SourceError) as stopped:
+        ingest.fn(*JANUARY)
     assert message in str(stopped.value)
     assert not snapshots(new_pilot).exists
+
+
+def test_rows_outside_the_window_are_not_lost_without_a_word(
+    new_pilot: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "rows", lambda backend, *_, all_rows=source.rows: all_rows(backend, *JANUARY))
+    with pytest.raises(SourceError, match="rows whose scheduled_departure is not in 2013-02-01 to 2013-02-28"):
+        ingest.fn(*FEBRUARY)
+    assert not snapshots(new_pilot).exists
+
+
+def test_windows_that_follow_each_other_are_read_in_one_scan(
+    new_pilot: Settings, monkeypatch: pytest.MonkeyPatch, plain_steps: None
+) -> None:
+    asked = []
+    monkeypatch.setattr(
+        source, "rows", lambda *window, original=source.rows: asked.append(window[1:]) or original(*window)
+    )
+    ingest.fn(JANUARY.start, FEBRUARY.end)
+    assert asked.count((JANUARY.start, FEBRUARY.end)) == 1
+    assert JANUARY not in asked
+    assert FEBRUARY not in asked
 
 
 @pytest.mark.parametrize(
@@ -138,8 +161,8 @@ def test_a_changed_operational_system_is_said_to_be_the_cause(
     change: str, named: str, new_pilot: Settings, sql: Callable
 ) -> None:
     sql(new_pilot, change)
-    with connected(new_pilot) as backend, pytest.raises(SourceError, match=named):
-        ingest_window(backend, new_pilot, JANUARY)
+    with pytest.raises(SourceError, match=named):
+        ingest.fn(*JANUARY)
 
 
 @pytest.mark.parametrize("url", ["duckdb:///nowhere/at/all.duckdb", "no-such-system://host/db", "garbage"])
@@ -193,7 +216,7 @@ import os, signal
 from groundwork.pipeline import ingest as module
 from groundwork.snapshots import Snapshots
 
-module._ingest_window = module.ingest_window
+module._let_in = module.let_in
 replace, commits = Snapshots.replace, 0
 
 def replace_once(self, *window):

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from groundwork.errors import ContractBreach, DocumentError, GroundworkError
-from groundwork.pipeline.ingest import check_freshness, connected, ingest, ingest_window
+from groundwork.pipeline.ingest import check_freshness, connected, ingest
 from groundwork.rules import REASONS
 from groundwork.service.requests import BadRequest, RequestReader
 from groundwork.settings import Settings
@@ -156,7 +156,7 @@ def promised(settings: Settings, set_in: Callable, *levels: dict[str, Any]) -> N
 
 
 def test_rows_that_break_a_rule_over_columns_are_quarantined_with_it(
-    new_pilot: Settings, sql: Callable, set_in: Callable
+    new_pilot: Settings, sql: Callable, set_in: Callable, plain_steps: None
 ) -> None:
     """One whose values are missing breaks the rule that they are there, and no other."""
     sql(
@@ -164,8 +164,7 @@ def test_rows_that_break_a_rule_over_columns_are_quarantined_with_it(
         "update flights set dest = origin where month = 1 and day = 2 and flight < 10",
         "update flights set dest = null where month = 1 and day = 2 and flight between 10 and 20",
     )
-    with connected(new_pilot) as backend:
-        ingest_window(backend, new_pilot, JANUARY)
+    ingest.fn(*JANUARY)
     rows = Snapshots(new_pilot.quarantine, new_pilot.contract.dataset).read()
     assert set(rows[REASONS].to_pylist()) == {
         "flights: breaks the rule: a flight leaves for another airport",
@@ -203,12 +202,12 @@ def test_a_request_that_breaks_a_rule_over_columns_is_refused(new_pilot: Setting
     ],
 )
 def test_a_figure_out_of_bounds_stops_the_ingest(
-    quality: dict[str, Any], found: str, new_pilot: Settings, sql: Callable, set_in: Callable
+    quality: dict[str, Any], found: str, new_pilot: Settings, sql: Callable, set_in: Callable, plain_steps: None
 ) -> None:
     set_in(new_pilot.home / "contract.yaml", DATASET, [quality])
     [(rows,)] = sql(new_pilot, "select count(*) from flights where month = 1")
-    with connected(new_pilot) as backend, pytest.raises(ContractBreach) as stopped:
-        ingest_window(backend, new_pilot, JANUARY)
+    with pytest.raises(ContractBreach) as stopped:
+        ingest.fn(*JANUARY)
     said = str(stopped.value)
     assert "2013-01-01 to 2013-01-31 as a whole breaks contract.yaml: flights: " in said
     assert found.format(rows=rows) in said

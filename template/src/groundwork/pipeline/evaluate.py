@@ -30,6 +30,7 @@ from groundwork.pipeline.train import (
     performance,
 )
 from groundwork.predictor import pipeline_scores
+from groundwork.progress import track
 from groundwork.registry import Registry, Version
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
@@ -146,7 +147,8 @@ def back_test(settings: Settings, version: Version) -> Ageing:
     parameters = _parameters(version)
     apart: dict[int, list[tuple[Decided, Decided]]] = {}
     cuts = range(1, len(steps))
-    for cut in sorted({cuts[each] for each in np.linspace(0, len(cuts) - 1, min(MAX_FITS, len(cuts))).astype(int)}):
+    fits = sorted({cuts[each] for each in np.linspace(0, len(cuts) - 1, min(MAX_FITS, len(cuts))).astype(int)})
+    for cut in track("ages", fits):
         training = _joined(steps[:cut])
         if not_among(training.outcomes, dataset.task):
             continue
@@ -193,7 +195,7 @@ def _drop_one(settings: Settings, version: Version, training: Examples, evaluati
 
     whole = made(None)
     metric = performance(settings, whole, evaluation).metric
-    for name in training.columns:
+    for name in track("features", list(training.columns)):
         without = made(name)
         yield Dropped(
             name,

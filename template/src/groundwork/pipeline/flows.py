@@ -54,11 +54,16 @@ def pipeline_flow(
     With `log_prints`, what the function prints goes to Prefect's log. Prefect puts another `print` in the place of
     Python's for that, and a model that refers to `print`, as skorch's do, can then not be pickled.
 
-    Outside of Prefect, `flow.fn()` is the plain function.
+    Outside of Prefect, `flow.fn()` runs the plain function. Either way it raises Busy where another run of the flow is
+    under way on the same store.
     """
 
     def decorate(function: Callable[P, R]) -> Flow[P, R]:
         name = function.__name__
+
+        def alone(*args: P.args, **kwargs: P.kwargs) -> R:
+            with Store(Settings().store) as store, store.alone(name):
+                return function(*args, **kwargs)
 
         @task(
             name=f"{name}-attempt",
@@ -70,15 +75,14 @@ def pipeline_flow(
         )
         @wraps(function)
         def attempt(*args: P.args, **kwargs: P.kwargs) -> R:
-            with _alone(Settings(), name):
-                return function(*args, **kwargs)
+            return alone(*args, **kwargs)
 
         @flow(name=name, timeout_seconds=timeout_seconds, log_prints=log_prints)
         @wraps(function)
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
             context = FlowRunContext.get()
             if context is None or context.flow_run is None:
-                return function(*args, **kwargs)
+                return alone(*args, **kwargs)
             settings = Settings()
             settings.prepare_environment()  # a work pool starts it without the command line
             mend_lost_runs(settings)
@@ -125,18 +129,6 @@ def _try_again(_task: Any, _run: Any, state: State) -> bool:
     except Exception as error:
         return may_pass(error)
     return False
-
-
-@contextmanager
-def _alone(settings: Settings, name: str) -> Iterator[None]:
-    """One run of a flow at a time in one data folder, whoever started it. Raises Busy."""
-    lock = _open(_folder(settings) / f"{name}.lock")
-    try:
-        if not _taken(lock):
-            raise Busy(f"another run of {name} is under way in {settings.data_folder}: wait until it has ended")
-        yield
-    finally:
-        os.close(lock)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from groundwork.pipeline import artifacts
 from groundwork.pipeline.fingerprint import can_hash, fingerprint, in_source, row_hash, text_hash
 from groundwork.pipeline.flows import pipeline_flow
 from groundwork.pipeline.spool import Spool, forget_spools, spool_folder
+from groundwork.progress import tell
 from groundwork.rules import REASONS, broken_by_window, stale, with_broken_rules
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
@@ -31,6 +32,7 @@ from use_case import source as use_case_source
 
 TIMES, ROW_HASH, HASH_OF = "delivered_times", "row_hash", "hash_of_"
 BATCH_ROWS = 100_000
+READ_TOGETHER = 12  # windows in one scan: more would scan the source less often, and need more of the disk meanwhile
 BEGINNING, END = datetime(1900, 1, 1), datetime(2200, 1, 1)
 
 _ARROW_TYPES = {
@@ -110,59 +112,68 @@ class Read:
     broken_as_a_whole: Sequence[str] = ()
 
 
-def read_window(backend: ibis.BaseBackend, dataset: Dataset, window: Window, folder: Path, erased: Erased) -> Read:
-    """Read one window in batches, its sound and its broken rows apart. Raises SourceError where that fails.
+def read_windows(
+    backend: ibis.BaseBackend, dataset: Dataset, due: Sequence[Window], folder: Path, erased: Erased
+) -> dict[Window, Read]:
+    """Read windows that follow each other, the sound and the broken rows of each apart. Raises SourceError.
 
-    Rows that are equal in every column are one row: a source may deliver it twice. Of rows that are not equal and have
-    one key, the same one is let in whatever the order they come in.
+    One scan of the source reads all of them, where its engine tells by hashes that no value is repeated. Rows that are
+    equal in every column are one row: a source may deliver it twice. Of rows that are not equal and have one key, the
+    same one is let in whatever the order they come in.
     """
     try:
-        rows = expression(backend, dataset, window)
-        checked = with_broken_rules(rows, dataset, repeated=False).mutate(**{TIMES: 1})
-        read = _spooled(backend, checked, dataset, folder / "once", erased) if can_hash(backend) else None
-        if read is None or not read.unique:  # the hashes tell; to look for repeated values in the engine costs far more
+        reads, again = {}, list(due)
+        if can_hash(backend):
+            rows = expression(backend, dataset, Window(due[0].start, due[-1].end))
+            checked = with_broken_rules(rows, dataset, repeated=False).mutate(**{TIMES: 1})
+            reads = _spooled(backend, checked, dataset, due, folder / "once", erased)
+            again = [window for window, read in reads.items() if not read.unique]
+        for window in again:  # to look for repeated values in the engine costs far more
+            rows = expression(backend, dataset, window)
             once = rows.group_by(list(rows.columns)).aggregate(**{TIMES: lambda each: each.count()})
             checked = with_broken_rules(once, dataset)
-            read = _spooled(backend, checked, dataset, folder / "repeated", erased)
-        read.broken_as_a_whole = _broken_by_window(backend, checked, dataset, window)
+            reads |= _spooled(backend, checked, dataset, [window], folder / "repeated", erased)
+        if dataset.window_rules:
+            last = max((window for window, read in reads.items() if read.sound.num_rows), default=None)
+            for window, read in reads.items():
+                growing = window == last and not _is_anything_after(backend, dataset, window)
+                read.broken_as_a_whole = broken_by_window(ibis.memtable(read.sound.to_dataset()), dataset, growing)
     except (SourceError, ErasureError):
         raise
     except Exception as error:
         told, cause = dataset.told(error)
-        raise SourceUnavailable(f"the source cannot be read for {window}: {told}") from cause
-    return read
+        raise SourceUnavailable(f"the source cannot be read for {Window(due[0].start, due[-1].end)}: {told}") from cause
+    return reads
 
 
-def ingest_window(backend: ibis.BaseBackend, settings: Settings, window: Window) -> Ingested:
-    """Read one window and commit it. Raises ContractBreach when too many of its rows are broken.
+def let_in(settings: Settings, window: Window, read: Read) -> Ingested:
+    """Commit what was read of a window. Raises ContractBreach when too many of its rows are broken.
 
     Broken rows are kept in quarantine either way; the snapshots change only if the window is let in. A source that
     gives no rows at all changes nothing: that is an outage more often than an empty month.
     """
     dataset = settings.contract.dataset
     snapshots = Snapshots(settings.snapshots, dataset)
-    with spool_folder(settings.data_folder) as folder:
-        read = read_window(backend, dataset, window, folder, Erased(settings))
-        rows, quarantined = read.sound.num_rows + read.broken.num_rows, read.broken.num_rows
-        if not rows and not read.broken_as_a_whole:
-            return Ingested(window, 0, 0, snapshots.version)
-        quarantine = Snapshots(settings.quarantine, dataset)
-        if quarantined or quarantine.exists:
-            quarantine.replace(read.broken, *window)
-        if quarantined > dataset.max_quarantined_share * rows:
-            raise _breach(
-                settings,
-                f"{quarantined:,} of {rows:,} rows of {window} break contract.yaml, more than the "
-                f"{dataset.max_quarantined_share:.0%} it tolerates. Most often: {_most_frequent(read.broken)}.\n"
-                f"The rows are in {settings.quarantine}; the snapshots were left as they were.",
-            )
-        if read.broken_as_a_whole:
-            raise _breach(
-                settings,
-                f"{window} as a whole breaks contract.yaml: {'; '.join(read.broken_as_a_whole)}.\n"
-                "The snapshots were left as they were.",
-            )
-        version = snapshots.replace(read.sound, *window)
+    rows, quarantined = read.sound.num_rows + read.broken.num_rows, read.broken.num_rows
+    if not rows and not read.broken_as_a_whole:
+        return Ingested(window, 0, 0, snapshots.version)
+    quarantine = Snapshots(settings.quarantine, dataset)
+    if quarantined or quarantine.exists:
+        quarantine.replace(read.broken, *window)
+    if quarantined > dataset.max_quarantined_share * rows:
+        raise _breach(
+            settings,
+            f"{quarantined:,} of {rows:,} rows of {window} break contract.yaml, more than the "
+            f"{dataset.max_quarantined_share:.0%} it tolerates. Most often: {_most_frequent(read.broken)}.\n"
+            f"The rows are in {settings.quarantine}; the snapshots were left as they were.",
+        )
+    if read.broken_as_a_whole:
+        raise _breach(
+            settings,
+            f"{window} as a whole breaks contract.yaml: {'; '.join(read.broken_as_a_whole)}.\n"
+            "The snapshots were left as they were.",
+        )
+    version = snapshots.replace(read.sound, *window)
     return Ingested(window, rows, quarantined, version, read.fingerprint)
 
 
@@ -188,9 +199,9 @@ def due_windows(backend: ibis.BaseBackend, settings: Settings, known: Mapping[Wi
     return [window for window, now in found.items() if now is None or now != known.get(window) or window == newest]
 
 
-@task(name="ingest-window", cache_policy=NO_CACHE)
-def _ingest_window(backend: ibis.BaseBackend, settings: Settings, window: Window) -> Ingested:
-    return ingest_window(backend, settings, window)
+@task(name="let-in", cache_policy=NO_CACHE)
+def _let_in(settings: Settings, window: Window, read: Read) -> Ingested:
+    return let_in(settings, window, read)
 
 
 @pipeline_flow(artifacts.of_ingest, log_prints=True)
@@ -204,7 +215,6 @@ def ingest(start: datetime | None = None, end: datetime | None = None) -> list[I
     step = settings.charter.monitoring.window
     with (
         Store(settings.store) as store,
-        store.alone("ingest"),
         store.recorded("ingest") as run,
         connected(settings) as backend,
     ):
@@ -214,17 +224,23 @@ def ingest(start: datetime | None = None, end: datetime | None = None) -> list[I
             due = list(windows(window_of(start, step).start, last.end, step))
         else:
             due = due_windows(backend, settings, store.windows_read(snapshots.table_id, snapshots.version))
-        ingested = []
-        for number, window in enumerate(due, 1):
-            result = _ingest_window(backend, settings, window)
-            if result.fingerprint and result.version is not None:
-                store.record_window(window, result.fingerprint, str(snapshots.table_id), result.version)
-            ingested.append(result)
-            run.rows_in = sum(each.rows_in for each in ingested)
-            run.rows_quarantined = sum(each.rows_quarantined for each in ingested)
-            print(
-                f"{number} of {len(due)}, {window}: {result.rows_in:,} rows in, {result.rows_quarantined:,} quarantined"
-            )
+        ingested: list[Ingested] = []
+        tell("windows", 0, len(due))
+        for together in _consecutive(due):
+            with spool_folder(settings.data_folder) as folder:
+                reads = read_windows(backend, settings.contract.dataset, together, folder, Erased(settings))
+                for window in together:
+                    result = _let_in(settings, window, reads[window])
+                    if result.fingerprint and result.version is not None:
+                        store.record_window(window, result.fingerprint, str(snapshots.table_id), result.version)
+                    ingested.append(result)
+                    tell("windows", len(ingested), len(due))
+                    run.rows_in = sum(each.rows_in for each in ingested)
+                    run.rows_quarantined = sum(each.rows_quarantined for each in ingested)
+                    print(
+                        f"{len(ingested)} of {len(due)}, {window}: {result.rows_in:,} rows in, "
+                        f"{result.rows_quarantined:,} quarantined"
+                    )
         if not run.rows_in:
             raise NotEnoughData(f"the source {without_password(settings.source)} holds no rows from {start} to {end}")
         if not (start and end):  # whoever asks for certain days may ask for old ones
@@ -232,11 +248,21 @@ def ingest(start: datetime | None = None, end: datetime | None = None) -> list[I
     return ingested
 
 
-def _broken_by_window(backend: ibis.BaseBackend, checked: ibis.Table, dataset: Dataset, window: Window) -> list[str]:
-    if not dataset.window_rules:
-        return []
-    later = expression(backend, dataset, Window(window.end, END)).limit(1).count().to_pyarrow().as_py()
-    return broken_by_window(checked.filter(checked[REASONS] == ""), dataset, growing=not later)
+def _consecutive(due: Sequence[Window]) -> Iterator[list[Window]]:
+    """The windows in groups of those that follow each other."""
+    group: list[Window] = []
+    for window in due:
+        if group and (len(group) == READ_TOGETHER or group[-1].end != window.start):
+            yield group
+            group = []
+        group.append(window)
+    if group:
+        yield group
+
+
+def _is_anything_after(backend: ibis.BaseBackend, dataset: Dataset, window: Window) -> bool:
+    later = expression(backend, dataset, Window(window.end, END))
+    return bool(later.limit(1).count().to_pyarrow().as_py())
 
 
 def _breach(settings: Settings, said: str) -> ContractBreach:
@@ -255,38 +281,85 @@ def _is_of_type(found: ibis.expr.datatypes.DataType, wanted: str) -> bool:
     }[wanted]()
 
 
-def _spooled(backend: ibis.BaseBackend, checked: ibis.Table, dataset: Dataset, file: Path, erased: Erased) -> Read:
+def _spooled(
+    backend: ibis.BaseBackend,
+    checked: ibis.Table,
+    dataset: Dataset,
+    due: Sequence[Window],
+    folder: Path,
+    erased: Erased,
+) -> dict[Window, Read]:
     """Read rows that have their reasons and how often each was delivered, with their hashes where there are any."""
-    types = [(column.name, _ARROW_TYPES[column.logical_type]) for column in dataset.columns]
-    sound = Spool(file.with_suffix(".sound"), pa.schema(types))
-    broken = Spool(file.with_suffix(".broken"), pa.schema([*types, (REASONS, pa.string())]))
+    types = pa.schema([(column.name, _ARROW_TYPES[column.logical_type]) for column in dataset.columns])
     unique = [column.name for column in dataset.columns if column.unique or column.primary_key]
     hashed = can_hash(backend)
     if hashed:
         hashes = {f"{HASH_OF}{name}": text_hash(backend, checked[name].cast("string")) for name in unique}
-        checked = checked.mutate(**{ROW_HASH: row_hash(backend, checked, sound.schema.names)}, **hashes)
-    delivered, total = 0, 0
-    seen: dict[str, list[NDArray[np.uint64]]] = {name: [] for name in unique}
+        checked = checked.mutate(**{ROW_HASH: row_hash(backend, checked, types.names)}, **hashes)
+    spools = {window: _Spooling(types, unique, folder / f"{window.start:%Y-%m-%d}", hashed) for window in due}
     for batch in _batches(backend, checked):
-        rows = pa.table(batch)
-        if hashed:
+        for window, rows in _by_window(pa.table(batch), dataset, due):
+            spools[window].take(rows, erased)
+    return {window: spooling.read(dataset) for window, spooling in spools.items()}
+
+
+def _by_window(rows: pa.Table, dataset: Dataset, due: Sequence[Window]) -> Iterator[tuple[Window, pa.Table]]:
+    """The rows of each window. Raises SourceError where a row belongs to none: it would be lost without a word."""
+    moments = rows[dataset.event_time.name].cast(_ARROW_TYPES["timestamp"])
+    first, last = pc.min_max(moments).as_py().values()
+    found = 0
+    for window in due:
+        if first is None or first >= window.end or last < window.start:
+            continue
+        if first >= window.start and last < window.end and not moments.null_count:
+            yield window, rows
+            return
+        within = pc.and_(pc.greater_equal(moments, window.start), pc.less(moments, window.end)).fill_null(False)
+        found += pc.sum(within).as_py()
+        yield window, rows.filter(within)
+    if found == rows.num_rows:
+        return
+    raise SourceError(
+        f"use_case/source.py gives {rows.num_rows - found:,} rows whose {dataset.event_time.name} is not in "
+        f"{Window(due[0].start, due[-1].end)}: let it filter by `start` and `end`"
+    )
+
+
+class _Spooling:
+    """One window on its way into its files."""
+
+    def __init__(self, types: pa.Schema, unique: Sequence[str], folder: Path, hashed: bool) -> None:
+        folder.mkdir(parents=True)
+        self._sound = Spool(folder / "sound", types)
+        self._broken = Spool(folder / "broken", types.append(pa.field(REASONS, pa.string())))
+        self._hashed = hashed
+        self._delivered, self._total = 0, 0
+        self._seen: dict[str, list[NDArray[np.uint64]]] = {name: [] for name in unique}
+
+    def take(self, rows: pa.Table, erased: Erased) -> None:
+        if self._hashed:
             times = rows[TIMES].to_numpy().astype(np.uint64)
-            delivered += int(times.sum())
-            total += int((_bits(rows[ROW_HASH]) * times).sum())  # modulo 2**64, both
-            for name, values in seen.items():
+            self._delivered += int(times.sum())
+            self._total += int((_bits(rows[ROW_HASH]) * times).sum())  # modulo 2**64, both
+            for name, values in self._seen.items():
                 values.append(_bits(rows[f"{HASH_OF}{name}"].drop_null()))
         rows = erased.without(rows)
-        is_broken = pc.not_equal(rows[REASONS], "")
-        broken.write(rows.filter(is_broken))
-        sound.write(rows.filter(pc.invert(is_broken)))
-    sound.close()
-    broken.close()
-    return Read(
-        sound,
-        broken,
-        hashed and not any(_repeats(values) for values in seen.values()),
-        fingerprint(dataset, delivered, total) if hashed else None,
-    )
+        is_sound = pc.equal(rows[REASONS], "")
+        if not pc.all(is_sound, min_count=0).as_py():
+            self._broken.write(rows.filter(pc.invert(is_sound)))
+            rows = rows.filter(is_sound)
+        self._sound.write(rows)
+
+    def read(self, dataset: Dataset) -> Read:
+        """What was read, once there are no more rows."""
+        self._sound.close()
+        self._broken.close()
+        return Read(
+            self._sound,
+            self._broken,
+            self._hashed and not any(_repeats(values) for values in self._seen.values()),
+            fingerprint(dataset, self._delivered, self._total) if self._hashed else None,
+        )
 
 
 def _batches(backend: ibis.BaseBackend, rows: ibis.Table) -> Iterator[pa.RecordBatch]:

@@ -12,6 +12,7 @@ from groundwork.cluster import spread
 from groundwork.errors import ClusterError, NotEnoughData
 from groundwork.pipeline import artifacts
 from groundwork.pipeline.flows import pipeline_flow
+from groundwork.progress import tell
 from groundwork.promotion import reconcile
 from groundwork.registry import Registry
 from groundwork.settings import Settings
@@ -46,13 +47,16 @@ def score_window(settings: Settings, store: Store, window: Window) -> Scored:
     if version is None or not pieces:
         raise NotEnoughData(f"the snapshots hold no rows from {window}")
     job = Job(champion.number, champion.bundle_sha256, version, utc_text(datetime.now(UTC)), made_of(settings))
+    scored = (
+        _on_workers(settings, job, [piece for piece, _ in pieces])
+        if settings.dask_scheduler
+        else score_rows(settings, store, registry.predictor(champion), job, window)
+    )
     decisions: Counter[str] = Counter()
-    if settings.dask_scheduler:
-        for counted in _on_workers(settings, job, [piece for piece, _ in pieces]):
-            decisions += counted
-    else:
-        decisions = score_rows(settings, store, registry.predictor(champion), job, window)
     expected = sum(rows for _, rows in pieces)
+    for counted in scored:
+        decisions += counted
+        tell("rows", decisions.total(), expected)
     if decisions.total() != expected:
         raise ClusterError(
             f"{decisions.total():,} rows were scored, and the snapshots hold {expected:,} from {window}: "

@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 
 PREFIX = "spool-"
 COMPRESSED = pa.ipc.IpcWriteOptions(compression="lz4")
@@ -19,7 +20,7 @@ class Spool:
         self.schema = schema
         self.num_rows = 0
         self._file = str(file)
-        self._writer = pa.ipc.new_stream(self._file, schema, options=COMPRESSED)
+        self._writer = pa.ipc.new_file(self._file, schema, options=COMPRESSED)
 
     def write(self, rows: pa.Table) -> None:
         """Add the rows, with the columns and types of the schema."""
@@ -34,9 +35,14 @@ class Spool:
         """The rows, from the first one on; like that of a pyarrow.Table."""
         return pa.RecordBatchReader.from_batches(self.schema, self._batches())
 
+    def to_dataset(self) -> ds.Dataset:
+        """The rows, for an engine that reads only the columns which it needs."""
+        return ds.dataset(self._file, schema=self.schema, format="ipc")
+
     def _batches(self) -> Iterator[pa.RecordBatch]:
-        with pa.OSFile(self._file) as file, pa.ipc.open_stream(file) as reader:
-            yield from reader
+        with pa.OSFile(self._file) as file, pa.ipc.open_file(file) as reader:
+            for number in range(reader.num_record_batches):
+                yield reader.get_batch(number)
 
 
 def forget_spools(beside: Path) -> None:

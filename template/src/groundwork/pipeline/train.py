@@ -44,6 +44,7 @@ from groundwork.pipeline import artifacts
 from groundwork.pipeline.flows import pipeline_flow
 from groundwork.predictor import Predictor, pipeline_scores
 from groundwork.pretrained import Pretrained
+from groundwork.progress import track
 from groundwork.promotion import login, promote, reconcile
 from groundwork.registry import Registry, Version
 from groundwork.settings import Settings
@@ -229,7 +230,7 @@ def search(settings: Settings, training: Examples) -> dict[str, Any]:
     if candidates is None:
         return {}
     trials: list[tuple[Performance, dict[str, Any]]] = []
-    for parameters in candidates():
+    for parameters in track("trials", list(candidates())):
         with mlflow.start_run(run_name="trial", nested=True):
             found = []
             for past, later in TimeSeriesSplit(SPLITS).split(training.outcomes):
