@@ -47,8 +47,9 @@ def score_rows(
     """
     dataset = settings.contract.dataset
     worth = settings.charter.value.parameters
-    for rows in Snapshots(settings.snapshots, dataset).batches(*piece, job.snapshot_version):
-        columns = {column.name: rows[column.name].to_pylist() for column in dataset.requested}
+    asked = [column.name for column in dataset.requested]
+    for rows in Snapshots(settings.snapshots, dataset).batches(*piece, job.snapshot_version, asked):
+        columns = {name: rows[name].to_pylist() for name in asked}
         scores = predictor.scores(arrays(columns, dataset.features))
         decided = decision.decide(scores, worth).tolist()
         store.log_predictions(_predictions(dataset, job, columns, scores, decided))

@@ -84,14 +84,15 @@ class Snapshots:
 
         Only these columns, if any are named.
         """
-        names = ", ".join(f'"{name}"' for name in columns) or "*"
-        query = f'select {names} from t where {self._within(start, end)} order by "{self.event_time}", "{self.key}"'
-        rows = self._query(query, version)
+        order = f'"{self.event_time}", "{self.key}"'
+        rows = self._query(
+            f"select {_listed(columns)} from t where {self._within(start, end)} order by {order}", version
+        )
         return rows.cast(_plain_schema(rows.schema))
 
-    def batches(self, start: datetime, end: datetime, version: int) -> Iterator[pa.RecordBatch]:
-        """The rows in [start, end) of a version, some thousands at a time, in no order."""
-        for rows in self._stream(f"select * from t where {self._within(start, end)}", version):
+    def batches(self, start: datetime, end: datetime, version: int, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """These columns of the rows in [start, end) of a version, some thousands at a time, in no order."""
+        for rows in self._stream(f"select {_listed(columns)} from t where {self._within(start, end)}", version):
             yield rows.cast(_plain_schema(rows.schema))
 
     def pieces(self, window: Window, rows: int, version: int) -> list[tuple[Window, int]]:
@@ -243,6 +244,10 @@ def _plain_schema(schema: pa.Schema) -> pa.Schema:
 
 def _plain(kind: pa.DataType) -> pa.DataType:
     return pa.string() if kind == pa.string_view() else kind
+
+
+def _listed(columns: Sequence[str]) -> str:
+    return ", ".join(f'"{name}"' for name in columns) or "*"
 
 
 def _equals(column: str, value: str | int) -> str:
