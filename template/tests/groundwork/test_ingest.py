@@ -123,6 +123,7 @@ def test_columns_that_do_not_fit_the_contract_are_named(
     with pytest.raises(SourceError) as stopped:
         ingest.fn(*JANUARY)
     assert message in str(stopped.value)
+    assert "Grace Hopper (@grace) answers for the data set flights" in str(stopped.value)
     assert not snapshots(new_pilot).exists
 
 

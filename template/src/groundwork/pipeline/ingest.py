@@ -216,6 +216,7 @@ def ingest(start: datetime | None = None, end: datetime | None = None) -> list[I
     with (
         Store(settings.store) as store,
         store.recorded("ingest") as run,
+        _told_whose_it_is(settings),
         connected(settings) as backend,
     ):
         forget_spools(settings.data_folder)
@@ -266,9 +267,22 @@ def _is_anything_after(backend: ibis.BaseBackend, dataset: Dataset, window: Wind
 
 
 def _breach(settings: Settings, said: str) -> ContractBreach:
+    return ContractBreach(f"{said} {_whose(settings)}")
+
+
+@contextmanager
+def _told_whose_it_is(settings: Settings) -> Iterator[None]:
+    """What is wrong with the source is somebody's to mend."""
+    try:
+        yield
+    except SourceError as error:
+        raise type(error)(f"{error}\n{_whose(settings)}") from error
+
+
+def _whose(settings: Settings) -> str:
     name = settings.contract.dataset.name
     owner = settings.owners.accountable.data[name]
-    return ContractBreach(f"{said} {owner.name} (@{owner.handle}) answers for the data set {name}.")
+    return f"{owner.name} (@{owner.handle}) answers for the data set {name}."
 
 
 def _is_of_type(found: ibis.expr.datatypes.DataType, wanted: str) -> bool:
