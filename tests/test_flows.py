@@ -228,6 +228,38 @@ def test_the_worker_keeps_the_schedules(own: Pilot) -> None:
         )
 
 
+# Turns back, in the store, when the run was last heard of: an hour goes by.
+AN_HOUR_LATER = """
+import sqlite3, sys
+with sqlite3.connect(sys.argv[1]) as store:
+    query = "update runs_under_way set heard_at = strftime('%Y-%m-%dT%H:%M:%f+00:00', heard_at, '-1 hour')"
+    assert store.execute(query).rowcount >= 1
+"""
+
+
+def test_a_run_of_a_machine_that_is_gone_is_told_by_the_next_run_elsewhere(own: Pilot) -> None:
+    """Its folder is gone with it; what is left of it is in the store and on Prefect's server."""
+    there = {"PREFECT_API_URL": own.api}
+    with own.running("prefect", "server", "start", "--port", own.api.rsplit(":", 1)[1].removesuffix("/api")) as server:
+        own.wait(lambda: answers(own), server)
+        own.still.touch()
+        with own.running("groundwork", "ingest", **there) as ingest:
+            [mark] = own.wait(own.under_way, ingest)
+            own.wait(lambda: "… ingest" in own.groundwork("status"), ingest)
+            ingest.send_signal(signal.SIGKILL)
+            ingest.wait()
+        own.still.unlink()
+        shutil.rmtree(own.data / "runs")
+        own.groundwork("score", api=own.api)
+        assert own.state(mark.stem, "Running")()  # it may only be slow
+        subprocess.run([*own.command("python", "-c", AN_HOUR_LATER), str(own.data / "groundwork.db")], check=True)
+        assert "its process was killed, or the machine went down" in own.groundwork("status")
+        assert "… ingest" not in own.groundwork("status")
+        own.groundwork("score", api=own.api)
+        assert own.state(mark.stem, "Crashed")()
+        assert "its process was killed, or the machine went down" in own.groundwork("status")
+
+
 def test_a_work_pool_runs_the_flows(own: Pilot) -> None:
     """A pool whose workers are processes runs one; of pools that start containers, what they are told is looked at."""
     with own.running("prefect", "server", "start", "--port", own.api.rsplit(":", 1)[1].removesuffix("/api")) as server:

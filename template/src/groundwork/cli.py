@@ -16,7 +16,7 @@ import time
 import urllib.request
 import warnings
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -640,6 +640,8 @@ def status(as_json: Json = False) -> None:
             champion = registry.champion()
             promotions = store.promotions(registry.name)
             runs = store.latest_runs(True) + store.latest_runs(False)
+            now = datetime.now(UTC)
+            under_way = [run for run in store.under_way() if run.lost_at >= now]
             drift = store.latest_drift()
         console.print(f"champion  {f'version {champion.number}' if champion else 'none: run `groundwork train`'}")
         if champion:
@@ -659,6 +661,12 @@ def status(as_json: Json = False) -> None:
                 f"{mark} {run.flow:<8} {run.started_at:%Y-%m-%d %H:%M} UTC, {run.seconds:.1f} s  {escape(run.message)}",
                 soft_wrap=True,
             )
+        for going in under_way:
+            console.print(
+                f"… {going.flow:<8} {going.started_at:%Y-%m-%d %H:%M} UTC, under way; "
+                f"heard of {(now - going.heard_at).total_seconds():.0f} s ago",
+                soft_wrap=True,
+            )
         console.print(
             f"drift     {drift.status}: {drift.reason}" if drift else "drift     unknown: run `groundwork monitor`",
             soft_wrap=True,
@@ -666,7 +674,14 @@ def status(as_json: Json = False) -> None:
         console.print(f"owner     {escape(owner.name)} (@{escape(owner.handle)}) answers for the model")
         log = [entry._asdict() for entry in promotions]
         _print_json(
-            {"champion": champion, "promotions": log, "flow_runs": runs, "drift": drift, "owner": owner.model_dump()}
+            {
+                "champion": champion,
+                "promotions": log,
+                "flow_runs": runs,
+                "under_way": [run._asdict() for run in under_way],
+                "drift": drift,
+                "owner": owner.model_dump(),
+            }
         )
 
 

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
@@ -19,6 +19,8 @@ from groundwork.errors import Busy, StoreError
 from groundwork.windows import Window
 
 DriftStatus = Literal["ok", "drift", "unknown"]
+SILENCE = timedelta(minutes=10)  # twenty times what a run lets pass between two signs of life
+LOST = "its process was killed, or the machine went down, before it could say how it ended"
 Role = Literal["champion", "canary", "shadow", "batch", "no-model"]
 
 _TABLES = (
@@ -62,6 +64,14 @@ _TABLES = (
       rows_in integer,
       rows_quarantined integer,
       message text not null
+    )
+    """,
+    """
+    create table if not exists runs_under_way (
+      run_id text primary key,        -- Prefect's
+      flow text not null,
+      started_at text not null,       -- UTC
+      heard_at text not null          -- UTC: when its process last said that it lives
     )
     """,
     """
@@ -186,6 +196,25 @@ class FlowRun:
     rows_in: int | None = None
     rows_quarantined: int | None = None
     message: str = ""
+
+
+class UnderWay(NamedTuple):
+    """A flow that has begun and not ended, in the order of the table's columns."""
+
+    run_id: str
+    flow: str
+    started_at: datetime
+    heard_at: datetime
+
+    @property
+    def lost_at(self) -> datetime:
+        """From when on nobody believes that it still runs."""
+        return self.heard_at + SILENCE
+
+    @property
+    def as_lost(self) -> FlowRun:
+        """How it ended, once it is lost."""
+        return FlowRun(self.flow, self.started_at, (self.lost_at - self.started_at).total_seconds(), message=LOST)
 
 
 @dataclass(frozen=True)
@@ -357,21 +386,49 @@ class Store:
 
     def record_run(self, run: FlowRun) -> None:
         with self._cursor() as cursor:
+            self._insert_run(cursor, run)
+
+    def _insert_run(self, cursor: Any, run: FlowRun) -> None:
+        cursor.execute(
+            self._sql("insert into flow_runs values (?, ?, ?, ?, ?, ?, ?)"),
+            (
+                run.flow,
+                utc_text(run.started_at),
+                run.seconds,
+                int(run.succeeded),
+                run.rows_in,
+                run.rows_quarantined,
+                run.message,
+            ),
+        )
+
+    def keep_alive(self, run: UnderWay) -> None:
+        """Note that the run is under way, or was heard of once more."""
+        with self._cursor() as cursor:
             cursor.execute(
-                self._sql("insert into flow_runs values (?, ?, ?, ?, ?, ?, ?)"),
-                (
-                    run.flow,
-                    utc_text(run.started_at),
-                    run.seconds,
-                    int(run.succeeded),
-                    run.rows_in,
-                    run.rows_quarantined,
-                    run.message,
+                self._sql(
+                    "insert into runs_under_way values (?, ?, ?, ?)"
+                    " on conflict (run_id) do update set heard_at = excluded.heard_at"
                 ),
+                (run.run_id, run.flow, *map(utc_text, run[2:])),
             )
 
+    def end_run(self, run_id: str, lost: FlowRun | None = None) -> bool:
+        """The run is under way no more; if it was lost, keep how it ended. False if somebody else has said so."""
+        with self._cursor() as cursor:
+            cursor.execute(self._sql("delete from runs_under_way where run_id = ?"), (run_id,))
+            known = bool(cursor.rowcount == 1)
+            if known and lost:
+                self._insert_run(cursor, lost)
+        return known
+
+    def under_way(self) -> list[UnderWay]:
+        """The runs that have begun and not ended, oldest first; some of them may be lost."""
+        rows = self._all("select * from runs_under_way order by started_at")
+        return [UnderWay(run_id, flow, *map(datetime.fromisoformat, times)) for run_id, flow, *times in rows]
+
     def latest_runs(self, succeeded: bool) -> list[FlowRun]:
-        """Per flow, its latest run that succeeded, or failed."""
+        """Per flow, its latest run that succeeded, or failed. One that was lost has failed, whoever has noticed."""
         rows = self._all(
             "select flow, started_at, seconds, succeeded, rows_in, rows_quarantined, message from flow_runs"
             " where succeeded = ? order by started_at",
@@ -381,6 +438,10 @@ class Store:
             FlowRun(flow, datetime.fromisoformat(at), seconds, bool(ok), rows_in, quarantined, message)
             for flow, at, seconds, ok, rows_in, quarantined, message in rows
         ]
+        if not succeeded:
+            now = datetime.now(UTC)
+            runs += [run.as_lost for run in self.under_way() if run.lost_at < now]
+            runs.sort(key=lambda run: run.started_at)
         return list({run.flow: run for run in runs}.values())
 
     @contextmanager

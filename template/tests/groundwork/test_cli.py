@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from groundwork.pipeline.ingest import ingest
 from groundwork.registry import Registry
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
-from groundwork.store import Store
+from groundwork.store import Store, UnderWay
 
 
 def groundwork(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -124,6 +124,19 @@ def test_readiness_ends_with_its_verdict_and_keeps_its_report(new_pilot: Setting
     assert json.loads(groundwork("readiness", "--json").stdout)["exit_code"] == 3
     (new_pilot.home / "charter.yaml").write_text("{}", encoding="utf-8")
     assert groundwork("readiness").returncode == 3
+
+
+def test_status_tells_what_is_under_way_from_what_is_lost(new_pilot: Settings) -> None:
+    now = datetime.now(UTC)
+    with Store(new_pilot.store) as store:
+        store.keep_alive(UnderWay("1", "train", now - timedelta(hours=1), now - timedelta(seconds=40)))
+        store.keep_alive(UnderWay("2", "ingest", now - timedelta(hours=1), now - timedelta(minutes=30)))
+    said = groundwork("status").stdout
+    assert re.search(r"^… train    .* UTC, under way; heard of [4-9]\d s ago$", said, re.MULTILINE)
+    assert re.search(r"^✗ ingest   .* its process was killed, or the machine went down", said, re.MULTILINE)
+    told = json.loads(groundwork("status", "--json").stdout)
+    assert [run["flow"] for run in told["under_way"]] == ["train"]
+    assert [run["flow"] for run in told["flow_runs"]] == ["ingest"]
 
 
 def test_every_command_begins_with_an_overdue_decision(new_pilot: Settings, set_in: Callable) -> None:

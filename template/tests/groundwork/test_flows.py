@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import time
 from collections.abc import Callable
 from importlib import import_module
 from uuid import uuid4
@@ -85,6 +86,33 @@ def test_a_run_is_marked_while_its_process_lives(new_pilot: Settings) -> None:
     with path.open() as mark, pytest.raises(BlockingIOError):  # Prefect has not been told yet
         fcntl.flock(mark, fcntl.LOCK_SH | fcntl.LOCK_NB)
     assert path.read_text() == ""  # but the store knows
+
+
+def test_a_run_is_heard_of_until_it_ends(new_pilot: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flows, "SIGN_SECONDS", 0.01)
+    with Store(new_pilot.store) as store:
+        with flows._heard(new_pilot, "ingest", uuid4(), timeout_seconds=60):
+            [first] = store.under_way()
+            deadline = time.monotonic() + 60
+            while (again := store.under_way()) == [first]:
+                assert time.monotonic() < deadline
+            assert [each._replace(heard_at=first.heard_at) for each in again] == [first]
+        assert store.under_way() == []
+
+
+def test_a_run_beyond_its_timeout_falls_silent(new_pilot: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flows, "SIGN_SECONDS", 0.01)
+    with Store(new_pilot.store) as store, flows._heard(new_pilot, "ingest", uuid4(), timeout_seconds=0):
+        first = store.under_way()
+        time.sleep(0.3)
+        assert store.under_way() == first
+
+
+def test_a_run_goes_on_where_the_store_is_away(new_pilot: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What needs the store fails, and is tried again; the signs of life come again by themselves."""
+    monkeypatch.setenv("GROUNDWORK_STORE_URL", "postgresql://127.0.0.1:9/none")
+    with flows._heard(Settings(), "ingest", uuid4(), timeout_seconds=60):
+        pass
 
 
 def test_every_flow_has_a_schedule_and_can_be_found(new_pilot: Settings) -> None:

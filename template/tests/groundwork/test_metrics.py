@@ -12,7 +12,7 @@ from prometheus_client import generate_latest
 
 from groundwork.owners import Owners
 from groundwork.service.metrics import Metrics
-from groundwork.store import Drift, Store
+from groundwork.store import Drift, Store, UnderWay
 
 OWNERS = Owners.model_validate(
     {
@@ -110,6 +110,13 @@ def test_a_flow_shows_when_it_last_succeeded_and_when_it_last_failed(store: Stor
     assert 'groundwork_flow_last_failure_timestamp_seconds{flow="ingest"}' in text
     [failed] = store.latest_runs(succeeded=False)
     assert failed.message == "RuntimeError: the source is gone"
+
+
+def test_a_flow_whose_machine_is_gone_has_failed(store: Store) -> None:
+    """So that its owner is told, though nobody is left who could say so."""
+    store.keep_alive(UnderWay("1", "ingest", datetime(2014, 1, 1, tzinfo=UTC), datetime(2014, 1, 1, 1, tzinfo=UTC)))
+    failed = datetime(2014, 1, 1, 1, 10, tzinfo=UTC).timestamp()
+    assert f'groundwork_flow_last_failure_timestamp_seconds{{flow="ingest"}} {failed / 1e9}e+09' in exposed(store)
 
 
 @pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")

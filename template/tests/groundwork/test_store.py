@@ -2,7 +2,7 @@
 
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from groundwork.errors import Busy, StoreError
-from groundwork.store import Drift, Prediction, Promotion, Store
+from groundwork.store import LOST, SILENCE, Drift, Prediction, Promotion, Store, UnderWay
 from groundwork.windows import Window
 
 MARCH, APRIL = datetime(2013, 3, 1), datetime(2013, 4, 1)
@@ -22,7 +22,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'store.db'}"
     url = request.getfixturevalue("postgres").url
     with Store(url) as store, store._cursor() as cursor:
-        for table in ("predictions", "outcomes", "shadow", "flow_runs", "drift", "windows_read"):
+        for table in ("predictions", "outcomes", "shadow", "flow_runs", "runs_under_way", "drift", "windows_read"):
             cursor.execute(f"delete from {table}")
     return str(url)
 
@@ -114,6 +114,27 @@ def test_a_flow_is_recorded_however_it_ends(url: str) -> None:
         [good], [bad] = store.latest_runs(succeeded=True), store.latest_runs(succeeded=False)
     assert (good.flow, good.rows_in, good.rows_quarantined, good.message) == ("ingest", 10, 1, "")
     assert (bad.flow, bad.succeeded, bad.message) == ("train", False, "ValueError: too few rows")
+
+
+def test_a_run_that_fell_silent_has_failed_whether_or_not_anybody_noticed(url: str) -> None:
+    now = datetime.now(UTC).replace(microsecond=0)
+    silent = UnderWay("1", "ingest", now - timedelta(hours=2), now - SILENCE - timedelta(seconds=1))
+    alive = UnderWay("2", "train", now - timedelta(hours=2), now - SILENCE + timedelta(minutes=1))
+    with Store(url) as store:
+        with store.recorded("ingest"):
+            pass
+        store.keep_alive(alive)
+        store.keep_alive(silent)
+        [lost] = store.latest_runs(succeeded=False)
+        assert (lost.flow, lost.started_at, lost.message) == ("ingest", silent.started_at, LOST)
+        assert lost.started_at + timedelta(seconds=lost.seconds) == now - timedelta(seconds=1)  # given up then
+        store.keep_alive(silent._replace(heard_at=now))  # it was only slow
+        assert store.latest_runs(succeeded=False) == []
+        assert store.under_way() == [alive, silent._replace(heard_at=now)]
+        assert [store.end_run("1", silent.as_lost) for _ in range(2)] == [True, False]  # who is first keeps it
+        assert store.latest_runs(succeeded=False) == [lost]
+        store.end_run("2")
+        assert (store.under_way(), len(store.latest_runs(succeeded=False))) == ([], 1)
 
 
 def test_one_flow_of_a_name_runs_at_a_time(url: str) -> None:

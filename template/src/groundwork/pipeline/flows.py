@@ -1,16 +1,19 @@
 """What the flows share: one at a time, tried again where that may help, and never running for ever once killed.
 
 A lock of the operating system marks each run for as long as its process lives. However the process ends, the lock goes
-with it, and that is how a run that was killed is told from one that works on.
+with it, and that is how a run that was killed is told from one that works on. Who cannot see the lock, because the
+machine is another or is gone, goes by the signs of life that each run leaves in the store.
 """
 
 import fcntl
 import json
 import logging
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +21,7 @@ from uuid import UUID
 
 from prefect import Flow, flow, get_client, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.context import FlowRunContext
@@ -28,8 +32,8 @@ from typing_extensions import ParamSpec
 
 from groundwork.errors import Busy, GroundworkError, SourceUnavailable, StoreError
 from groundwork.settings import Settings
+from groundwork.store import LOST, SILENCE, Store, UnderWay
 from groundwork.store import FlowRun as Recorded
-from groundwork.store import Store
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,7 +41,7 @@ R = TypeVar("R")
 RETRIES = 4
 FIRST_DELAY_SECONDS = 30  # doubled each time, and stretched by up to a half so that not all come back at once
 TIMEOUT_SECONDS = 4 * 3600
-LOST = "its process was killed, or the machine went down, before it could say how it ended"
+SIGN_SECONDS = 30  # between two signs of life
 
 _held: list[int] = []  # the locks of this process's runs; only its end lets go of them
 _log = logging.getLogger(__name__)
@@ -86,7 +90,8 @@ def pipeline_flow(
             settings = Settings()
             settings.prepare_environment()  # a work pool starts it without the command line
             mend_lost_runs(settings)
-            with _marked(settings, name, context.flow_run.id):
+            identifier = context.flow_run.id
+            with _marked(settings, name, identifier), _heard(settings, name, identifier, timeout_seconds):
                 result = attempt(*args, **kwargs)
             try:
                 show(result)
@@ -146,11 +151,37 @@ def _marked(settings: Settings, name: str, identifier: UUID) -> Iterator[None]:
         os.ftruncate(mark, 0)  # the store knows how it ended; Prefect is told after this
 
 
+@contextmanager
+def _heard(settings: Settings, name: str, identifier: UUID, timeout_seconds: float) -> Iterator[None]:
+    """Give signs of life in the store until the block ends, or should have. What the store misses comes again."""
+    began, started = time.monotonic(), datetime.now(UTC)
+    ended = threading.Event()
+
+    def sign() -> None:
+        with suppress(StoreError), Store(settings.store) as store:
+            store.keep_alive(UnderWay(str(identifier), name, started, datetime.now(UTC)))
+
+    def give_signs() -> None:
+        while not ended.wait(SIGN_SECONDS) and time.monotonic() - began < timeout_seconds:
+            sign()
+
+    sign()
+    signing = threading.Thread(target=give_signs, daemon=True)
+    signing.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        signing.join()
+        with suppress(StoreError), Store(settings.store) as store:
+            store.end_run(str(identifier))
+
+
 def mend_lost_runs(settings: Settings, sole: bool = False) -> list[str]:
     """Tell Prefect, and the store, of runs that were under way in this data folder and whose process is gone.
 
-    `sole`: nobody but this process uses Prefect's server, so that a run without a mark is lost as well. Returns the
-    names of the flows.
+    So too of runs elsewhere, with the same store, that fell silent. `sole`: nobody but this process uses Prefect's
+    server, so that a run without a mark is lost as well. Returns the names of the flows.
     """
     folder = _folder(settings)
     found = []
@@ -162,24 +193,37 @@ def mend_lost_runs(settings: Settings, sole: bool = False) -> list[str]:
                     continue  # its process lives
                 said = os.read(mark, 10_000)
                 path.unlink(missing_ok=True)
-                with suppress(ObjectNotFound):
-                    run = client.read_flow_run(UUID(path.stem))
-                    if _is_open(run):
-                        client.set_flow_run_state(run.id, Crashed(message=LOST), force=True)
+                _crashed(client, path.stem)
                 if said:
                     lost = json.loads(said)
                     found.append(lost["flow"])
                     with Store(settings.store) as store:
+                        store.end_run(path.stem)
                         started = datetime.fromisoformat(lost["started_at"])
                         store.record_run(Recorded(lost["flow"], started, message=LOST))
             finally:
                 os.close(mark)
+        alive = {path.stem for path in folder.glob("*.run")}
+        with suppress(StoreError), Store(settings.store) as store:  # the next look sees the same
+            now = datetime.now(UTC)
+            for run in store.under_way():
+                asleep = run.run_id in alive and now < run.started_at + timedelta(seconds=TIMEOUT_SECONDS) + SILENCE
+                if run.lost_at < now and not asleep:  # as a laptop is, and what runs on it wakes up with it
+                    _crashed(client, run.run_id)
+                    if store.end_run(run.run_id, run.as_lost):
+                        found.append(run.flow)
         if sole:
-            alive = {path.stem for path in folder.glob("*.run")}
-            for run in client.read_flow_runs(flow_run_filter=_OPEN):
-                if str(run.id) not in alive:
-                    client.set_flow_run_state(run.id, Crashed(message=LOST), force=True)
+            for each in client.read_flow_runs(flow_run_filter=_OPEN):
+                if str(each.id) not in alive:
+                    client.set_flow_run_state(each.id, Crashed(message=LOST), force=True)
     return found
+
+
+def _crashed(client: SyncPrefectClient, identifier: str) -> None:
+    with suppress(ObjectNotFound):
+        run = client.read_flow_run(UUID(identifier))
+        if _is_open(run):
+            client.set_flow_run_state(run.id, Crashed(message=LOST), force=True)
 
 
 _OPEN_STATES = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
