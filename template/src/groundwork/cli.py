@@ -147,8 +147,8 @@ def step(name: str) -> Iterator[list[str]]:
 def check(as_json: Json = False) -> None:
     """Validate charter.yaml, contract.yaml and OWNERS, and list what is still to be answered.
 
-    Exit 1 if one is not valid, criteria were changed behind their seal, the contract breaks the one released last, or
-    the files made of contract and OWNERS say something else than those.
+    Exit 1 if one is not valid, criteria were changed behind their seal or nobody can tell, the contract breaks the one
+    released last, or the files made of contract and OWNERS say something else than those.
     """
     from groundwork import owner_files, sealing
 
@@ -161,6 +161,8 @@ def check(as_json: Json = False) -> None:
                 console.print(f"  [yellow]{path} is still TBD[/]")
         if broken := sealing.findings(settings.home):
             raise sealing.SealError("charter.yaml: " + "\n".join(broken))
+        if unknown := sealing.cannot_tell(settings.home):
+            raise sealing.SealError(f"charter.yaml: {unknown}")
         console.print(f"[green]✓[/] {escape(check_version(settings.home, settings.contract))}", soft_wrap=True)
         dictionary.check(settings.home, settings.contract)
         console.print(f"[green]✓[/] {dictionary.PAGE} says what contract.yaml says")
@@ -581,7 +583,7 @@ def readiness(
     Exit 0 if the line is met, 1 if something that must be is not, 2 if that is unknown, 3 if the charter's criteria are
     not locked or the decision is overdue.
     """
-    from groundwork.readiness import ml_test_score, render
+    from groundwork.readiness import render
     from groundwork.readiness.assess import assess
     from groundwork.readiness.scorecard import Exit
     from groundwork.readiness.terminal import terminal
@@ -589,8 +591,11 @@ def readiness(
 
     with pilot(Exit.NOT_IN_FORCE, Exit.UNDETERMINED) as settings, Store(settings.store) as store:
         if prove:
+            with prefect():
+                from groundwork.pipeline.prove import prove as flow
             with step("prove") as said:
-                said.append(f"{len(ml_test_score.prove(settings, store))} of 28 tests of the rubric ran")
+                proofs = flow()
+                said.append(f"{sum(proof.exit_code == 0 for proof in proofs)} of {len(proofs)} checks pass")
         card = assess(settings, store, date.today())
         console.print(terminal(card))
         if report:

@@ -60,18 +60,39 @@ def amend(home: Path, owners: Owners, by: str, approved_by: str, reason: str, to
 
 
 def findings(home: Path) -> list[str]:
-    """What was done to sealed criteria behind their seal: one sentence each, none if all is well."""
+    """What was done to sealed criteria behind their seal: one sentence each, none if all is well.
+
+    What was edited in silence is told by git, as far as its history goes here: see `cannot_tell`.
+    """
     charter, digest = _read(home)
-    if not charter.seals:
-        return []
     found = []
-    last = charter.seals[-1]
-    if last.sha256 != digest:
+    if charter.seals and charter.seals[-1].sha256 != digest:
+        last = charter.seals[-1]
         found.append(
             f"the criteria differ from those sealed on {last.on} by {last.by}: put them back, "
             "or `groundwork charter amend` with a reason and a second person"
         )
     return found + _silent_edits(home, charter.seals)
+
+
+def cannot_tell(home: Path) -> str:
+    """Why nobody can tell whether sealed criteria were edited in silence; empty where git has the whole history."""
+    if not Charter.load(home / "charter.yaml").seals:
+        return ""
+    shallow = git(home, "rev-parse", "--is-shallow-repository")
+    if shallow is None:
+        return "nobody can tell silent edits, without git: run `groundwork readiness --prove` in the repository"
+    if shallow == "true":
+        return (
+            "the history is cut short, so nobody can tell silent edits: fetch all of it (`git fetch --unshallow`; in "
+            "CI `fetch-depth: 0` or `GIT_DEPTH: 0`)"
+        )
+    return ""
+
+
+def file_digest(home: Path) -> str:
+    """SHA-256 of the charter as it stands, seals and all."""
+    return hashlib.sha256((home / "charter.yaml").read_bytes()).hexdigest()
 
 
 def _silent_edits(home: Path, present: tuple[Seal, ...]) -> list[str]:

@@ -68,7 +68,7 @@ class Snapshots:
             if there.rows == rows.num_rows and (not there.rows or there == digest(rows.to_reader())):
                 return DeltaTable(self.path).version()
         try:
-            write_deltalake(self.path, rows.to_reader(), mode="overwrite", predicate=predicate)
+            write_deltalake(self.path, rows.to_reader(), mode="overwrite", predicate=predicate, schema_mode="merge")
         except CommitFailedError as error:
             raise Busy(f"{self.path} was written by somebody else meanwhile; nothing was changed: {error}") from error
         return DeltaTable(self.path).version()

@@ -101,10 +101,12 @@ _TABLES = (
       check_id text not null,
       proven_at text not null,        -- UTC
       command text not null,
-      exit_code integer not null,
-      digest text not null,           -- SHA-256 of what it printed of the check
+      exit_code integer not null,     -- 0 passed, 1 failed, 2 unknown
+      digest text not null,           -- SHA-256 of the evidence
       seconds double precision not null,
-      own_data integer not null       -- 0 if it was shown on the example's data
+      own_data integer not null,      -- 0 if it was shown on the example's data
+      on_schedule integer not null,   -- 0 if somebody ran it by hand
+      seen text not null
     )
     """,
     """
@@ -247,6 +249,8 @@ class Proof(NamedTuple):
     digest: str
     seconds: float
     own_data: bool
+    on_schedule: bool
+    seen: str
 
 
 class Store:
@@ -543,23 +547,27 @@ class Store:
     def record_proofs(self, proofs: Iterable[Proof]) -> None:
         with self._cursor() as cursor:
             cursor.executemany(
-                self._sql("insert into proofs values (?, ?, ?, ?, ?, ?, ?)"),
-                [(*proof[:-1], int(proof.own_data)) for proof in proofs],
+                self._sql("insert into proofs values (?, ?, ?, ?, ?, ?, ?, ?, ?)"),
+                [(*proof[:6], int(proof.own_data), int(proof.on_schedule), proof.seen) for proof in proofs],
             )
 
     def proofs(self) -> dict[str, list[Proof]]:
         """Every run of each check's proof, oldest first."""
         found: dict[str, list[Proof]] = {}
         for row in self._all("select * from proofs order by proven_at"):
-            found.setdefault(row[0], []).append(Proof(*row)._replace(own_data=bool(row[-1])))
+            proof = Proof(*row)
+            kept = proof._replace(own_data=bool(proof.own_data), on_schedule=bool(proof.on_schedule))
+            found.setdefault(proof.check_id, []).append(kept)
         return found
 
-    def successes(self, flow: str) -> list[datetime]:
-        """When the flow succeeded, oldest first."""
+    def outcomes(self, start: datetime, end: datetime) -> dict[str, float | str]:
+        """What came of the predictions whose event time lies in [start, end), by their ids, where it is known."""
         rows = self._all(
-            "select started_at from flow_runs where flow = ? and succeeded = 1 order by started_at", [flow]
+            "select prediction_id, o.outcome, o.outcome_class from predictions p join outcomes o using (prediction_id)"
+            " where p.event_time >= ? and p.event_time < ?",
+            (start.isoformat(), end.isoformat()),
         )
-        return [datetime.fromisoformat(at) for (at,) in rows]
+        return {identifier: number if name is None else name for identifier, number, name in rows}
 
     def promotions(self, model: str) -> list[Promotion]:
         """The model's promotion log, oldest first."""

@@ -14,6 +14,7 @@ import pytest
 
 from groundwork import owner_files, sealing
 from groundwork.decision_record import Evidence, decide
+from groundwork.git import git
 from groundwork.readiness import ml_test_score
 from groundwork.readiness.assess import assess
 from groundwork.readiness.render import badge, files, junit, markdown, page
@@ -46,6 +47,7 @@ def ready(new_pilot: Settings, set_in: Callable) -> Settings:
     for role in ("sponsor", "decision", "model", "service"):
         set_in(owners, f"accountable.{role}", PERSON)
     set_in(owners, "accountable.data", {"flights": PERSON})
+    git(new_pilot.home, "init", "--quiet")
     return new_pilot
 
 
@@ -321,39 +323,48 @@ def test_the_rubric_has_its_28_tests_and_the_weakest_section_counts() -> None:
             assert not name or f"def {name}(" in (home / file).read_text(encoding="utf-8"), test
 
 
-def test_a_test_earns_a_point_by_running_on_two_days_on_own_data(locked: Settings) -> None:
-    def proven(day: int, own_data: bool, exit_code: int = 0) -> float | None:
-        at = utc_text(datetime.combine(DAY0 + timedelta(day), datetime.min.time(), UTC))
-        with Store(locked.store) as store:
-            store.record_proofs([Proof("data-code", at, "pytest", exit_code, "0" * 64, 1.0, own_data)])
-        return row("data-code").points
+def proven(
+    settings: Settings, check: str = "data-code", day: int = 1, own_data: bool = True, exit_code: int = 0, **more: bool
+) -> float | None:
+    """A run of what proves the check, on a schedule unless said otherwise; returns the points that it has now."""
+    at = utc_text(datetime.combine(DAY0 + timedelta(day), datetime.min.time(), UTC))
+    proof = Proof(check, at, "pytest", exit_code, "0" * 64, 1.0, own_data, more.get("on_schedule", True), "seen")
+    with Store(settings.store) as store:
+        store.record_proofs([proof])
+    return row(check).points
 
+
+def test_a_test_earns_a_point_by_running_on_a_schedule_on_two_days_on_own_data(locked: Settings) -> None:
     assert row("data-code").state == "unknown"
-    assert proven(1, own_data=False) == 0.5
-    assert proven(2, own_data=False) == 0.5
-    assert proven(3, own_data=True) == 0.5
-    assert proven(3, own_data=True) == 0.5
-    assert proven(4, own_data=True) == 1
-    assert proven(5, own_data=True, exit_code=1) == 0
-    assert row("data-code").state == "failed"
+    assert proven(locked, day=1, own_data=False) == 0.5
+    assert proven(locked, day=2, own_data=False) == 0.5
+    assert proven(locked, day=3) == 0.5
+    assert proven(locked, day=3) == 0.5
+    assert proven(locked, day=4, on_schedule=False) == 0.5
+    assert proven(locked, day=5) == 1
+    assert proven(locked, day=6, exit_code=1) == 0
+    assert (row("data-code").state, row("data-code").seen) == ("failed", "seen")
+    assert proven(locked, day=7, exit_code=2) == 0
+    assert row("data-code").state == "unknown"
 
 
-def test_proofs_are_kept_by_running_them(locked: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On tests of a small project: one that passes, one that fails, one that is skipped, one that is not there."""
-    own = locked.home / "tests" / "use_case"
-    own.mkdir(parents=True)
-    (own / "test_source.py").write_text("def test_reads(): pass\n", encoding="utf-8")
-    (own / "test_model.py").write_text("def test_fits(): assert False\n", encoding="utf-8")
-    skipped = "import pytest\n@pytest.mark.skip\ndef test_later(): pass\n"
-    (own / "test_decision.py").write_text(skipped, encoding="utf-8")
-    sections = {"test_source.py": "code", "test_model.py": "spec", "test_decision.py": "skip", "test_none.py": "none"}
-    rubric = [ml_test_score.Rubric(name, name, "data", (f"tests/use_case/{file}",)) for file, name in sections.items()]
-    monkeypatch.setattr(ml_test_score, "RUBRIC", tuple(rubric))
-    with Store(locked.store) as store:
-        ml_test_score.prove(locked, store)
-    found = {name: (row(name).state, row(name).points) for name in sections.values()}
-    unknown = ("unknown", 0)
-    assert found == {"code": ("passed", 0.5), "spec": ("failed", 0), "skip": unknown, "none": unknown}
+@pytest.mark.parametrize("check", [rubric.id for rubric in ml_test_score.RUBRIC])
+def test_what_is_not_shown_of_a_test_that_must_be_blocks(check: str, locked: Settings, set_in: Callable) -> None:
+    assert with_measure(locked, set_in, {"check": check}).state == "unknown"
+    sealing.amend(locked.home, Settings().owners, "ada", "grace", "It matters here.", DAY0)
+    for day, exit_code, expected in ((1, 1, Exit.FAILED), (2, 2, Exit.UNDETERMINED), (3, 0, Exit.MET)):
+        proven(locked, check, day, exit_code=exit_code)
+        assert card().exit_code == expected
+
+
+def test_a_person_may_state_what_is_not_shown_and_not_what_is_shown_otherwise(locked: Settings) -> None:
+    said = {"id": "model-inclusion", "value": 1, "by": "ada", "on": DAY0, "why": "No decision is about people."}
+    state(locked, attestations=[said])
+    assert (row("model-inclusion").state, row("model-inclusion").points) == ("passed", 0.5)
+    proven(locked, "model-inclusion", exit_code=2)
+    assert row("model-inclusion").state == "passed"
+    proven(locked, "model-inclusion", day=2, exit_code=1)
+    assert row("model-inclusion").state == "failed"
 
 
 def test_every_form_says_the_same(locked: Settings) -> None:

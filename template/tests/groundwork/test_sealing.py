@@ -1,5 +1,6 @@
 """The criteria are sealed, amended by two, and found out when somebody moves them in silence, on a real git history."""
 
+import shutil
 import subprocess
 from collections.abc import Callable
 from datetime import date
@@ -8,8 +9,13 @@ from pathlib import Path
 import pytest
 
 from groundwork import sealing
+from groundwork.pipeline import prove
+from groundwork.readiness.assess import assess
+from groundwork.readiness.proofs import keep
+from groundwork.readiness.scorecard import Row
 from groundwork.sealing import SealError
 from groundwork.settings import Settings
+from groundwork.store import Store
 
 DAY = date(2026, 11, 23)
 THRESHOLD = "readyToScale.criteria.0.threshold"
@@ -125,3 +131,58 @@ def test_seals_that_are_not_last_in_the_file_are_left_alone(home: Path, set_in: 
     with pytest.raises(SealError, match="move `seals:` to the end of the file"):
         sealing.amend(home, Settings().owners, "ada", "grace", "Because.", DAY)
     assert file.read_bytes() == before
+
+
+def test_seals_that_were_taken_out_are_found(home: Path, set_in: Callable) -> None:
+    """As if the criteria had never been locked."""
+    _lock(home)
+    set_in(home / "charter.yaml", "seals", [])
+    [finding] = sealing.findings(home)
+    assert "holds a seal that charter.yaml no longer has" in finding
+
+
+def test_nobody_can_tell_from_a_history_that_is_cut_short(
+    home: Path, set_in: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CI fetches one commit unless it is told otherwise, and the silent edit lies before it."""
+    _lock(home)
+    sealed = (home / "charter.yaml").read_bytes()
+    set_in(home / "charter.yaml", THRESHOLD, 1)
+    _commit(home)
+    (home / "charter.yaml").write_bytes(sealed)
+    _commit(home)
+    clone = tmp_path / "clone"
+    _git(home, "add", "OWNERS", "contract.yaml")
+    _commit(home)
+    _git(home, "clone", "--quiet", "--depth=1", f"file://{home}", str(clone))
+    assert sealing.findings(clone) == []
+    assert "`git fetch --unshallow`" in sealing.cannot_tell(clone)
+    monkeypatch.setenv("GROUNDWORK_HOME", str(clone))
+    assert (_locked().state, _locked().blocks) == ("unknown", True)
+    assert "`git fetch --unshallow`" in _locked().fix
+    _git(clone, "fetch", "--quiet", "--unshallow")
+    assert sealing.cannot_tell(clone) == ""
+    assert _locked().state == "failed"
+
+
+def test_without_git_nobody_can_tell_either_until_it_was_told_elsewhere(home: Path) -> None:
+    """As in an image: what `groundwork readiness --prove` found in the repository counts for this very charter."""
+    _lock(home)
+    settings = Settings()
+    with Store(settings.store) as store:
+        found = prove._seals(settings)
+        shutil.rmtree(home / ".git")
+        assert _locked().state == "unknown"
+        assert "without git" in _locked().seen
+        keep(settings, store, "git log", found, 0)
+    assert _locked().state == "passed"
+    assert "git told so on" in _locked().seen
+    with (home / "charter.yaml").open("a", encoding="utf-8") as file:
+        file.write("# another charter\n")
+    assert _locked().state == "unknown"
+
+
+def _locked() -> Row:
+    settings = Settings()
+    with Store(settings.store) as store:
+        return next(row for row in assess(settings, store, DAY).rows if row.id == "locked")

@@ -77,3 +77,13 @@ def test_a_window_can_become_empty(snapshots: Snapshots) -> None:
     snapshots.replace(OLD.slice(0, 0), JANUARY, FEBRUARY)
     assert snapshots.read().num_rows == 0
     assert snapshots.newest() is None
+
+
+def test_a_column_comes_and_goes_and_the_other_windows_stay(snapshots: Snapshots) -> None:
+    """A new feature: what was written before has no value there, and can still be read as it was."""
+    first = snapshots.replace(OLD, JANUARY, FEBRUARY)
+    snapshots.replace(NEW.append_column("weight", pa.array([7], pa.int64())), FEBRUARY, MARCH)
+    assert snapshots.read()["weight"].to_pylist() == [None, None, 7]
+    assert "weight" not in snapshots.read(version=first).column_names
+    snapshots.replace(rows(("d", JANUARY, 4)), JANUARY, FEBRUARY)
+    assert snapshots.read()["weight"].to_pylist() == [None, 7]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from groundwork.pipeline.retrain import Retrained
     from groundwork.pipeline.score import Scored
     from groundwork.pipeline.train import Trained
-    from groundwork.store import Drift
+    from groundwork.store import Drift, Proof
 
 
 def of_ingest(done: list[Ingested]) -> None:
@@ -68,3 +68,9 @@ def of_monitor(drift: Drift) -> None:
 def of_retrain(retrained: Retrained) -> None:
     lines = retrained.reasons or ["Nothing calls for a new model."]
     create_markdown_artifact("\n".join(f"- {line}" for line in lines), key="retrain", description="Why, or why not.")
+
+
+def of_prove(proofs: list[Proof]) -> None:
+    said = {0: "passed", 1: "failed", 2: "unknown"}
+    rows = [{"check": each.check_id, "state": said[each.exit_code], "seen": each.seen} for each in proofs]
+    create_table_artifact(rows, key="prove", description="The newest proof of each check of the scorecard.")

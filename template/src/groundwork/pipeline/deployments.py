@@ -9,6 +9,7 @@ from prefect.types.entrypoint import EntrypointType
 
 from groundwork.pipeline.ingest import ingest
 from groundwork.pipeline.monitor import monitor
+from groundwork.pipeline.prove import prove
 from groundwork.pipeline.retrain import retrain
 from groundwork.pipeline.score import score
 from groundwork.pipeline.train import train
@@ -24,6 +25,7 @@ SCHEDULES: dict[Flow[..., Any], str] = {
     monitor: "0 4 * * *",
     retrain: "0 5 * * 1",
     train: "0 6 1 * *",  # at least once a month, whatever retrain thinks
+    prove: "0 7 * * 0",  # takes minutes of a processor
 }
 
 

@@ -4,6 +4,7 @@ It takes minutes where training takes seconds, because it fits the model many ti
 """
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -31,13 +32,16 @@ from groundwork.pipeline.train import (
 )
 from groundwork.predictor import pipeline_scores
 from groundwork.progress import track
+from groundwork.readiness.proofs import Finding, keep
 from groundwork.registry import Registry, Version
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
+from groundwork.store import Store
 from groundwork.windows import windows
 from use_case import model as use_case_model
 
 MAX_FITS = 5  # of the back-test
+NOT_YET = "not yet"  # in place of an age: the gain did not fall as far as the data goes
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,7 @@ def evaluate(settings: Settings, number: str | None = None) -> Evaluation:
     Writes `data/reports/model-VERSION.md`, and keeps it with the version's run. Raises GroundworkError if there is no
     such version, NoChampion if there is none at all.
     """
+    began = time.monotonic()
     registry = Registry(settings)
     version = registry.version(number) if number else registry.required_champion()
     if version is None:
@@ -132,7 +137,28 @@ def evaluate(settings: Settings, number: str | None = None) -> Evaluation:
         page=str(settings.reports / f"model-{version.number}.md"),
     )
     _keep(settings, registry, version, found)
+    champion = registry.champion()
+    if champion and champion.number == version.number:  # what was found of another says nothing of what serves
+        with Store(settings.store) as store:
+            keep(settings, store, f"groundwork evaluate {version.number}", _findings(found), began)
     return found
+
+
+def _findings(found: Evaluation) -> list[Finding]:
+    """What it shows of the features and of age; one window says nothing of age."""
+    name = f"version {found.version}"
+    if found.dropped is None:
+        unknown = f"{name}: {found.reason}"
+        return [Finding("data-beneficial", None, unknown), Finding("model-stale", None, unknown)]
+    idle = [each.feature for each in found.dropped if not each.needed]
+    said = f"of {len(found.dropped)} features, nothing is lost without: {', '.join(idle)}"
+    lived = found.ageing is not None and len(found.ageing.ages) > 1
+    aged = f"{name}, {_said_of_age(found.ageing)}" if lived else f"{name}: there are too few windows to look back on"
+    sound = found.ageing is not None and found.ageing.retrain_after != 0
+    return [
+        Finding("data-beneficial", not idle, f"{name}: {said if idle else 'every feature is needed'}"),
+        Finding("model-stale", sound if lived else None, aged),
+    ]
 
 
 def back_test(settings: Settings, version: Version) -> Ageing:
@@ -264,7 +290,7 @@ def _keep(settings: Settings, registry: Registry, version: Version, found: Evalu
     client.log_dict(version.run_id, asdict(found), "evaluation/evaluation.json")
     if found.ageing:
         after = found.ageing.retrain_after
-        client.set_tag(version.run_id, "retrain_after_windows", "not yet" if after is None else str(after))
+        client.set_tag(version.run_id, "retrain_after_windows", NOT_YET if after is None else str(after))
 
 
 def model_card(settings: Settings, version: Version, found: Evaluation, chart: str) -> str:

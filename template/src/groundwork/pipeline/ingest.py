@@ -1,5 +1,6 @@
 """Ingest: rows of a window go from the source into the snapshots, rows that break the contract into quarantine."""
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,10 +24,11 @@ from groundwork.pipeline.fingerprint import can_hash, fingerprint, in_source, ro
 from groundwork.pipeline.flows import pipeline_flow
 from groundwork.pipeline.spool import Spool, forget_spools, spool_folder
 from groundwork.progress import tell
+from groundwork.readiness.proofs import Finding, keep
 from groundwork.rules import REASONS, broken_by_window, stale, with_broken_rules
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
-from groundwork.store import Store, without_password
+from groundwork.store import FlowRun, Store, without_password
 from groundwork.windows import Window, window_of, windows
 from use_case import source as use_case_source
 
@@ -218,6 +220,7 @@ def ingest(start: datetime | None = None, end: datetime | None = None) -> list[I
         store.recorded("ingest") as run,
         _told_whose_it_is(settings),
         connected(settings) as backend,
+        _proven(settings, store, run),
     ):
         forget_spools(settings.data_folder)
         if start and end:
@@ -264,6 +267,24 @@ def _consecutive(due: Sequence[Window]) -> Iterator[list[Window]]:
 def _is_anything_after(backend: ibis.BaseBackend, dataset: Dataset, window: Window) -> bool:
     later = expression(backend, dataset, Window(window.end, END))
     return bool(later.limit(1).count().to_pyarrow().as_py())
+
+
+@contextmanager
+def _proven(settings: Settings, store: Store, run: FlowRun) -> Iterator[None]:
+    """Keep whether the rows fitted the contract; of a source that does not answer, nothing is known."""
+    began = time.monotonic()
+
+    def found(passed: bool, seen: str) -> None:
+        keep(settings, store, "groundwork ingest", [Finding("data-schema", passed, seen)], began)
+
+    try:
+        yield
+    except SourceUnavailable:
+        raise
+    except (ContractBreach, SourceError) as error:
+        found(False, str(error))
+        raise
+    found(True, f"{run.rows_in:,} rows were held against contract.yaml, {run.rows_quarantined:,} broke it")
 
 
 def _breach(settings: Settings, said: str) -> ContractBreach:

@@ -1,6 +1,9 @@
-"""Monitor: have the predictions of a window drifted from training, and would the challenger decide the same?"""
+"""Monitor: have the predictions of a window drifted, would the challenger decide the same, and is the champion as good
+as it was at the gate?"""
 
 import json
+import time
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,17 +16,29 @@ from numpy.typing import NDArray
 from groundwork.contract import Dataset
 from groundwork.errors import GroundworkError
 from groundwork.features import arrays
+from groundwork.gate import Decided, gain, metric_estimate
 from groundwork.monitoring.drift import SCORE, DriftUnknown, Measured, measure
 from groundwork.monitoring.shadow import compare
 from groundwork.pipeline import artifacts
+from groundwork.pipeline.evaluate import NOT_YET
 from groundwork.pipeline.flows import pipeline_flow
+from groundwork.pipeline.train import (
+    ROWS_TIMED,
+    Examples,
+    decided_by_rule,
+    footprint,
+    metric_of,
+    targets_of,
+)
 from groundwork.promotion import reconcile
+from groundwork.readiness.proofs import Finding, keep
 from groundwork.registry import Registry, Version
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
 from groundwork.store import Drift, DriftStatus, Prediction, Store
 from groundwork.task import Task
-from groundwork.windows import Window
+from groundwork.windows import Window, windows
+from use_case import decision
 
 
 def check_drift(settings: Settings, store: Store, window: Window) -> Drift:
@@ -100,15 +115,113 @@ def monitor(start: datetime | None = None, end: datetime | None = None) -> Drift
     """Check drift in [start, end), by default in the newest window. Raises DriftUnknown if nobody can tell."""
     settings = Settings()
     snapshots = Snapshots(settings.snapshots, settings.contract.dataset)
+    began = time.monotonic()
     with Store(settings.store) as store, store.recorded("monitor") as run:
         window = Window(start, end) if start and end else snapshots.newest_window(settings.charter.monitoring.window)
         drift = check_drift(settings, store, window)
-        for shadow in compare(store.predictions(*window)):
+        logged = store.predictions(*window)
+        for shadow in compare(logged):
             store.record_shadow(shadow.model_version, shadow.rows, shadow.agreement)
+        keep(settings, store, "groundwork monitor", _findings(settings, store, window, logged), began)
         run.message = drift.reason
         if drift.status == "unknown":
             raise DriftUnknown(f"drift in {window} is unknown: {drift.reason}")
     return drift
+
+
+def _findings(settings: Settings, store: Store, window: Window, logged: list[Prediction]) -> list[Finding]:
+    """How the champion does in service. Never raises for what it finds: what cannot be looked at is unknown."""
+    checks = ("monitor-stale", "monitor-performance", "monitor-quality", "model-online")
+    try:
+        champion = Registry(settings).required_champion()
+        answered = [each for each in logged if each.model_version == champion.number and each.role != "shadow"]
+        return [
+            _age(settings, champion, window),
+            _cost(settings, champion, answered),
+            *_quality(settings, champion, answered, store.outcomes(*window)),
+        ]
+    except Exception as error:  # as with drift
+        return [Finding(check, None, f"{type(error).__name__}: {error}") for check in checks]
+
+
+def _age(settings: Settings, champion: Version, window: Window) -> Finding:
+    """Whether it is younger than the age at which `groundwork evaluate` found that the gain falls below the line."""
+    check, name = "monitor-stale", f"version {champion.number}"
+    learned_until = datetime.fromisoformat(champion.tags["train_end"])
+    age = len(list(windows(learned_until, window.start, settings.charter.monitoring.window)))
+    limit = mlflow.get_run(champion.run_id).data.tags.get("retrain_after_windows")
+    if limit is None:
+        return Finding(check, None, f"{name} is {age} windows old; how it ages is unknown: `groundwork evaluate`")
+    said = f"{name} is {age} windows old, to be trained again at {limit}"
+    return Finding(check, limit == NOT_YET or age < int(limit), said)
+
+
+def _cost(settings: Settings, champion: Version, answered: list[Prediction]) -> Finding:
+    """What an answer costs now, on records that were asked, against the charter's budget."""
+    check, limit = "monitor-performance", settings.charter.gate.max_latency_ms
+    asked = answered[:ROWS_TIMED]
+    if not asked:
+        return Finding(check, None, f"version {champion.number} answered nothing in the window")
+    registry = Registry(settings)
+    bundle = Path(registry.pull(champion).folder)
+    seen = footprint(registry.predictor(champion), bundle, _examples(settings, asked, np.zeros(len(asked))))
+    said = f"version {champion.number} takes {seen.latency_ms:.2f} ms of CPU time for a row, {limit:g} are allowed"
+    return Finding(check, seen.latency_ms <= limit, said)
+
+
+def _quality(
+    settings: Settings, champion: Version, answered: list[Prediction], told: Mapping[str, float | str]
+) -> Iterator[Finding]:
+    """What came of its answers: does it still reach the gate's line, and the figure that it was let in with?"""
+    dataset, gate = settings.contract.dataset, settings.charter.gate
+    known = [each for each in answered if each.prediction_id in told]
+    if len(known) < gate.min_rows:
+        few = f"of {len(answered):,} answers of version {champion.number}, {len(known):,} have an outcome, "
+        for check in ("monitor-quality", "model-online"):
+            yield Finding(check, None, f"{few}and {gate.min_rows:,} are wanted: send them to POST /outcomes")
+        return
+    rows = _examples(settings, known, dataset.task.outcomes([told[each.prediction_id] for each in known]))
+    decisions = np.array([each.decision for each in known])
+    worth = decision.value(decisions, rows.outcomes, settings.charter.value.parameters)
+    made = Decided(worth, _scores(known, dataset.task))
+    over_rule = gain(made, decided_by_rule(settings, rows), gate.confidence).value
+    live = metric_estimate(metric_of(settings), targets_of(settings, rows), made, None, gate.confidence)
+    reaches = live.value <= gate.line if gate.lower_is_better else live.value >= gate.line
+    said = f"{gate.metric} {live.value:.4f} on {len(known):,} answers"
+    known_gain = f"{over_rule:,.0f} {settings.charter.value.currency} per 1,000 decisions more than the rule"
+    sound = bool(reaches and over_rule >= gate.min_gain_over_rule)
+    yield Finding("monitor-quality", sound, f"{said}, the line is {gate.line:g}; {known_gain}")
+    offline = _metric_at_the_gate(champion)
+    if offline is None:
+        yield Finding("model-online", None, f"what the gate saw of version {champion.number} was not kept")
+        return
+    chance = live.value - live.lower + gate.max_metric_loss
+    agree = abs(live.value - offline) <= chance
+    yield Finding("model-online", agree, f"{said}, {offline:.4f} at the gate; {chance:.4f} apart is chance")
+
+
+def _metric_at_the_gate(version: Version) -> float | None:
+    try:
+        kept = mlflow.artifacts.load_dict(f"runs:/{version.run_id}/gate/{version.number}.json")
+    except mlflow.exceptions.MlflowException:
+        return None
+    return float(kept["candidate"]["metric"])
+
+
+def _examples(settings: Settings, logged: list[Prediction], outcomes: NDArray) -> Examples:
+    features = settings.contract.dataset.features
+    records = [msgspec.json.decode(each.record) for each in logged]
+    return Examples(
+        arrays({each.name: [row.get(each.name) for row in records] for each in features}, features), outcomes
+    )
+
+
+def _scores(logged: list[Prediction], task: Task) -> NDArray:
+    """The logged scores as the model gave them."""
+    if task.kind != "multiclass":
+        return np.array([each.score for each in logged], dtype=np.float32)
+    by_class = [json.loads(each.class_scores or "{}") for each in logged]
+    return np.array([[scores[name] for name in task.classes] for scores in by_class], dtype=np.float32)
 
 
 def _numeric(dataset: Dataset) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,9 +15,11 @@ from groundwork.errors import NotEnoughData
 from groundwork.packaging import pack
 from groundwork.pipeline.train import PACKAGES, environment, examples, fit, lineage, sha256_of
 from groundwork.predictor import Predictor
+from groundwork.readiness.proofs import Finding, keep
 from groundwork.registry import Registry, Version
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
+from groundwork.store import Store
 from use_case import decision
 
 
@@ -30,7 +33,17 @@ class Reproduced:
 
 
 def reproduce(settings: Settings, number: str) -> Reproduced:
-    """Train version `number` again, without registering anything."""
+    """Train version `number` again, without registering anything, and keep how it came out."""
+    began = time.monotonic()
+    found = _again(settings, number)
+    passed = {"equal": True, "different": False, "unknown": None}[found.status]
+    finding = Finding("infra-reproducible", passed, f"version {number}: {found.reason}")
+    with Store(settings.store) as store:
+        keep(settings, store, f"groundwork reproduce {number}", [finding], began)
+    return found
+
+
+def _again(settings: Settings, number: str) -> Reproduced:
     registry = Registry(settings)
     version = registry.version(number)
     if version is None:

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import importlib.metadata
 import json
+import math
 import platform
 import random
 import sys
@@ -33,11 +34,12 @@ from sklearn.metrics import (
 from sklearn.model_selection import TimeSeriesSplit
 
 from groundwork.bundles import BUNDLE, SIGNATURE
+from groundwork.charter import Gate
 from groundwork.contract import Dataset
 from groundwork.diagnostics import Calibration, Importance, Judge, calibration, importance
 from groundwork.errors import FeatureMismatch, NotEnoughData, UntrustedBundle
 from groundwork.features import arrays
-from groundwork.gate import SEED, Check, Decided, Footprint, Metric, Performance, Verdict, judge
+from groundwork.gate import SEED, Check, Decided, Footprint, Metric, Performance, Slice, Verdict, judge
 from groundwork.git import git
 from groundwork.packaging import mlflow_options, pack
 from groundwork.pipeline import artifacts
@@ -46,6 +48,7 @@ from groundwork.predictor import Predictor, pipeline_scores
 from groundwork.pretrained import Pretrained
 from groundwork.progress import track
 from groundwork.promotion import login, promote, reconcile
+from groundwork.readiness.proofs import Finding, keep
 from groundwork.registry import Registry, Version
 from groundwork.settings import Settings
 from groundwork.signing import sign
@@ -221,14 +224,16 @@ def fit(training: Examples, dataset: Dataset, parameters: Mapping[str, Any]) -> 
     return built.fit(training.frame, dataset.task.targets(training.outcomes)), type(built).__name__
 
 
-def search(settings: Settings, training: Examples) -> dict[str, Any]:
-    """The parameters of `search()` in use_case/model.py that make most money on later rows; without it, none.
+def search(settings: Settings, training: Examples) -> tuple[dict[str, Any], int]:
+    """The parameters of `search()` in use_case/model.py that make most money on later rows, and of how many sets.
+
+    Without it, none of none.
 
     Each trial is a nested run in MLflow: fitted on the past and judged on what came after it, three times over.
     """
     candidates = getattr(use_case_model, "search", None)
     if candidates is None:
-        return {}
+        return {}, 0
     trials: list[tuple[Performance, dict[str, Any]]] = []
     for parameters in track("trials", list(candidates())):
         with mlflow.start_run(run_name="trial", nested=True):
@@ -246,7 +251,7 @@ def search(settings: Settings, training: Examples) -> dict[str, Any]:
         trials.append((mean, dict(parameters)))
     if not trials:
         raise NotEnoughData("search() in use_case/model.py gives no parameters to try")
-    return max(trials, key=lambda trial: trial[0].value_per_1000)[1]
+    return max(trials, key=lambda trial: trial[0].value_per_1000)[1], len(trials)
 
 
 def decided(settings: Settings, scores: NDArray, evaluation: Examples) -> Decided:
@@ -300,7 +305,7 @@ def fit_and_register(settings: Settings, registry: Registry, history: History, m
     registry.use_experiment()
     evaluation = history.evaluation if len(history.evaluation) else history.training
     with mlflow.start_run(run_name="train") as run, tempfile.TemporaryDirectory() as folder:
-        chosen = search(settings, history.training)
+        chosen, trials = search(settings, history.training)
         model, name = fit(history.training, settings.contract.dataset, chosen)
         frame, task = evaluation.frame, settings.contract.dataset.task
         parameters = settings.charter.value.parameters
@@ -314,6 +319,7 @@ def fit_and_register(settings: Settings, registry: Registry, history: History, m
             "train_end": history.past.end.isoformat(),
             "evaluation_end": history.newest.end.isoformat(),
             "parameters": json.dumps(chosen, sort_keys=True),
+            "trials": str(trials),
             "seed": str(SEED),
             "packages_sha256": sha256_of("\n".join(environment()).encode()),
         }
@@ -379,6 +385,7 @@ def train() -> Trained:
     once there is another champion.
     """
     settings = Settings()
+    began = time.monotonic()
     with Store(settings.store) as store, store.recorded("train") as run:
         registry = Registry(settings)
         newest = reconcile(store, registry)
@@ -401,6 +408,8 @@ def train() -> Trained:
         else:
             version = registry.record_evidence(version, judged.evidence(settings, history))
             standing = _let_in(settings, store, registry, version, newest, judged)
+        served = version if standing in ("champion", "promoted") or not champion else registry.required_champion()
+        keep(settings, store, "groundwork train", _findings(settings, served, version, judged), began)
         run.message = standing if standing != "refused" else "refused: " + "; ".join(judged.verdict.reasons)
     return Trained(
         version.number,
@@ -443,6 +452,60 @@ class _Judged:
             "champion": asdict(self.champion) if self.champion else None,
             "gain_per_1000": self.gain_per_1000,
         }
+
+
+def _findings(settings: Settings, served: Version, candidate: Version, judged: _Judged) -> list[Finding]:
+    """What the gate saw of the version that serves, or of the candidate where none does."""
+    gate, slices, own = settings.charter.gate, judged.verdict.slices, served.number == candidate.number
+    performed = judged.candidate if own else judged.champion
+    if performed is None:
+        return []  # it could not be loaded, so nothing was seen of it
+    name = f"version {served.number}"
+    gain = performed.value_per_1000 - judged.rule.value_per_1000
+    worth = f"{gain:,.0f} {settings.charter.value.currency} per 1,000 decisions"
+    measured = [(each, each.metric if own else each.champion_metric) for each in slices]
+    about_people = [column.name for column in settings.contract.dataset.slices if column.sensitive]
+    trials = int(served.tags.get("trials", "0"))
+    tuned = f"{name} has the best of {trials} sets of parameters" if trials else "use_case/model.py has no search()"
+    beats = None if math.isnan(gain) else gain > 0 and gain >= gate.min_gain_over_rule
+    found = [
+        Finding("model-baseline", beats, f"{name} makes {worth} more than the rule"),
+        _of_slices("model-slices", gate, measured, "no column of contract.yaml has the tag slice"),
+        _of_slices(
+            "model-inclusion",
+            gate,
+            [(each, metric) for each, metric in measured if each.column in about_people],
+            "no slice is about people: its column would have a classification",
+        ),
+        Finding("model-tuned", trials > 1 if trials else None, tuned),
+    ]
+    costs = judged.verdict.footprint
+    if own and costs:
+        said = (
+            f"with all features, {name} takes {costs.latency_ms:.2f} of {gate.max_latency_ms:g} ms of CPU time for a "
+            f"row and {costs.size_mb:.1f} of {gate.max_size_mb:g} MB"
+        )
+        within = costs.latency_ms <= gate.max_latency_ms and costs.size_mb <= gate.max_size_mb
+        found.append(Finding("data-cost", within, said))
+    return found
+
+
+def _of_slices(check: str, gate: Gate, measured: list[tuple[Slice, float | None]], without: str) -> Finding:
+    """Every slice that has rows enough must reach the line, and one must have them."""
+    known = [
+        (each, metric)
+        for each, metric in measured
+        if metric is not None and not math.isnan(metric) and each.rows >= gate.slice_min_rows
+    ]
+    if not known:
+        return Finding(check, None, without if not measured else f"no slice has {gate.slice_min_rows:,} rows")
+    below = [
+        f"{each.column} {each.value} {metric:.4f}"
+        for each, metric in known
+        if not (metric <= gate.line_in_a_slice if gate.lower_is_better else metric >= gate.line_in_a_slice)
+    ]
+    said = f"{len(known)} of {len(measured)} slices have rows enough; "
+    return Finding(check, not below, said + (f"behind the line: {', '.join(below)}" if below else "all reach the line"))
 
 
 def _judge(settings: Settings, registry: Registry, version: Version, evaluation: Examples) -> _Judged:

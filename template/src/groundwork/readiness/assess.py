@@ -18,8 +18,8 @@ def assess(settings: Settings, store: Store, today: date) -> Scorecard:
     broken_seals = sealing.findings(settings.home)  # asks git of every commit of the charter, hence once
     statements = Statements.of(settings.home)
     others = [
-        *organisation.rows(settings, store, broken_seals, today),
-        *ml_test_score.rows(settings, store, statements, today),
+        *organisation.rows(settings, store, broken_seals, sealing.cannot_tell(settings.home), today),
+        *ml_test_score.rows(settings, store, statements),
     ]
     evidence = Evidence(settings, store, statements, {row.id: row.state for row in others}, today)
     criteria = [

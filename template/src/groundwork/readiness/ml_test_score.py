@@ -1,28 +1,25 @@
 """The 28 tests of Breck et al., The ML Test Score: A Rubric for ML Production Readiness (2017), and their proofs here.
 
-A test earns half a point once it has run, and one once it has run on its own on two days, on the project's own data.
-What a person states instead earns half a point. The score is the least of the four sections' sums, 7 at most.
+A test earns half a point once it has passed, or where a person states it, and one once it has passed on a schedule on
+two days, on the project's own data. The score is the least of the four sections' sums, 7 at most.
 """
 
-import hashlib
 import os
 import subprocess
 import sys
 import tempfile
-import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import datetime
 from pathlib import Path
 
 from groundwork.errors import GroundworkError
+from groundwork.readiness.proofs import FAILED, PASSED, UNKNOWN, Finding
 from groundwork.readiness.scorecard import Row, Section, State
 from groundwork.readiness.statements import Statements
 from groundwork.settings import Settings
-from groundwork.store import Proof, Store, utc_text
-
-PROVE = "`groundwork readiness --prove`"
+from groundwork.store import Proof, Store
 
 
 class ProofError(GroundworkError):
@@ -31,43 +28,43 @@ class ProofError(GroundworkError):
 
 @dataclass(frozen=True)
 class Rubric:
-    """One test of the rubric: proven by pytest, a flow that succeeds or the gate, or else stated by a person."""
+    """One test of the rubric, and who proves it: pytest by these tests, or else a command in the course of its work."""
 
     id: str
     title: str
     section: Section
-    tests: tuple[str, ...] = ()
-    flow: str = ""
-    gate: bool = False
+    by: str | tuple[str, ...]
+
+    @property
+    def tests(self) -> tuple[str, ...]:
+        return () if isinstance(self.by, str) else self.by
 
     @property
     def proof(self) -> str:
-        if self.tests:
-            return f"pytest {' '.join(self.tests)}"
-        if self.flow or self.gate:
-            return f"groundwork {self.flow or 'train'}"
-        return f"readiness.yaml: attestation {self.id}"
+        return self.by if isinstance(self.by, str) else f"pytest {' '.join(self.by)}"
 
 
+INGEST, TRAIN, MONITOR = "groundwork ingest", "groundwork train", "groundwork monitor"
+EVALUATE, REPRODUCE, PROVE = "groundwork evaluate", "groundwork reproduce VERSION", "groundwork readiness --prove"
 _SYSTEM = "tests/groundwork/test_"
 _OWN = "tests/use_case/test_"
 
 RUBRIC = (
-    Rubric("data-schema", "Feature expectations are captured in a schema", "data", flow="ingest"),
-    Rubric("data-beneficial", "All features are beneficial", "data"),
-    Rubric("data-cost", "No feature's cost is too much", "data"),
+    Rubric("data-schema", "Feature expectations are captured in a schema", "data", INGEST),
+    Rubric("data-beneficial", "All features are beneficial", "data", EVALUATE),
+    Rubric("data-cost", "No feature's cost is too much", "data", TRAIN),
     Rubric("data-requirements", "Features adhere to meta-level requirements", "data", (f"{_SYSTEM}sensitive.py",)),
     Rubric("data-privacy", "The data pipeline has privacy controls", "data", (f"{_SYSTEM}sensitive.py",)),
-    Rubric("data-new-features", "New features can be added quickly", "data"),
+    Rubric("data-new-features", "New features can be added quickly", "data", (f"{_SYSTEM}new_feature.py",)),
     Rubric("data-code", "All input feature code is tested", "data", (f"{_OWN}source.py",)),
-    Rubric("model-reviewed", "Model specs are reviewed and submitted", "model"),
-    Rubric("model-online", "Offline and online metrics correlate", "model"),
-    Rubric("model-tuned", "All hyperparameters have been tuned", "model"),
-    Rubric("model-stale", "The impact of model staleness is known", "model"),
-    Rubric("model-baseline", "A simpler model is not better", "model", gate=True),
-    Rubric("model-slices", "Model quality is sufficient on important data slices", "model"),
-    Rubric("model-inclusion", "The model is tested for considerations of inclusion", "model"),
-    Rubric("infra-reproducible", "Training is reproducible", "infrastructure", (f"{_OWN}model.py",)),
+    Rubric("model-reviewed", "Model specs are reviewed and submitted", "model", PROVE),
+    Rubric("model-online", "Offline and online metrics correlate", "model", MONITOR),
+    Rubric("model-tuned", "All hyperparameters have been tuned", "model", TRAIN),
+    Rubric("model-stale", "The impact of model staleness is known", "model", EVALUATE),
+    Rubric("model-baseline", "A simpler model is not better", "model", TRAIN),
+    Rubric("model-slices", "Model quality is sufficient on important data slices", "model", TRAIN),
+    Rubric("model-inclusion", "The model is tested for considerations of inclusion", "model", TRAIN),
+    Rubric("infra-reproducible", "Training is reproducible", "infrastructure", REPRODUCE),
     Rubric("infra-spec", "Model specs are unit tested", "infrastructure", (f"{_OWN}model.py",)),
     Rubric(
         "infra-integration",
@@ -120,33 +117,33 @@ RUBRIC = (
         "monitoring",
         (f"{_SYSTEM}service.py::test_the_service_answers_as_the_trained_pipeline_does",),
     ),
-    Rubric("monitor-stale", "Models are not too stale", "monitoring", flow="monitor"),
+    Rubric("monitor-stale", "Models are not too stale", "monitoring", MONITOR),
     Rubric(
         "monitor-numerics",
         "Models are numerically stable",
         "monitoring",
         (f"{_OWN}model.py::test_copes_with_missing_values_and_unseen_categories", f"{_SYSTEM}gate.py"),
     ),
-    Rubric("monitor-performance", "Computing performance has not regressed", "monitoring"),
-    Rubric("monitor-quality", "Prediction quality has not regressed", "monitoring"),
+    Rubric("monitor-performance", "Computing performance has not regressed", "monitoring", MONITOR),
+    Rubric("monitor-quality", "Prediction quality has not regressed", "monitoring", MONITOR),
 )
 
 
-def rows(settings: Settings, store: Store, statements: Statements, today: date) -> Iterator[Row]:
+def rows(settings: Settings, store: Store, statements: Statements) -> Iterator[Row]:
     """One row per test. What has not run, and nobody has stated, is unknown."""
     proofs = store.proofs()
     roles = settings.owners.accountable
     data_owner = roles.data[settings.contract.dataset.name].name
     owners = {"data": data_owner, "model": roles.model.name}
     for rubric in RUBRIC:
-        state, seen, at, points = _seen(rubric, proofs.get(rubric.id, []), settings, store, statements)
+        state, seen, at, points = _seen(rubric, proofs.get(rubric.id, []), statements)
         yield Row(
             id=rubric.id,
             title=rubric.title,
             section=rubric.section,
             level="should",
             state=state,
-            wanted="runs on its own, on two days, on the project's own data",
+            wanted="passes on a schedule, on two days, on the project's own data",
             seen=seen,
             owner=owners.get(rubric.section, roles.service.name),
             proof=rubric.proof,
@@ -156,18 +153,17 @@ def rows(settings: Settings, store: Store, statements: Statements, today: date) 
         )
 
 
-def prove(settings: Settings, store: Store) -> list[Proof]:
-    """Run the tests that prove something, and keep how each ended. Raises ProofError if they cannot be run."""
+def run_tests(settings: Settings) -> list[Finding]:
+    """Run the project's tests that prove something. Raises ProofError if they cannot be run."""
     wanted = sorted({test for rubric in RUBRIC for test in rubric.tests if (settings.home / _file(test)).exists()})
-    now = utc_text(datetime.now(UTC))
+    if not wanted:
+        return []
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "junit.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *wanted]
-        started = time.monotonic()
         done = subprocess.run(
             command, cwd=settings.home, capture_output=True, text=True, check=False, env=_clean_environment()
         )
-        seconds = time.monotonic() - started
         if not report.exists():
             raise ProofError(f"pytest did not run: {' '.join((done.stdout + done.stderr).split())[-500:]}")
         cases = _cases(report)
@@ -177,49 +173,35 @@ def prove(settings: Settings, store: Store) -> list[Proof]:
         ran = [case for case in own if case[2] != "skipped"]
         if not ran:
             continue  # nothing was shown, either way
-        failed = any(outcome != "passed" for _, _, outcome in ran)
-        digest = hashlib.sha256(repr(sorted(own)).encode()).hexdigest()
-        found.append(Proof(rubric.id, now, rubric.proof, int(failed), digest, seconds, bool(settings.source_url)))
-    store.record_proofs(found)
+        failed = sorted({name for _, name, outcome in ran if outcome != "passed"})
+        seen = f"of {len(ran)} tests {len(failed)} fail: {', '.join(failed)}" if failed else f"{len(ran)} tests pass"
+        found.append(Finding(rubric.id, not failed, seen, repr(sorted(own))))
     return found
 
 
-def _seen(
-    rubric: Rubric, proofs: list[Proof], settings: Settings, store: Store, statements: Statements
-) -> tuple[State, str, datetime | None, float]:
-    """State, what was seen, when, and its points."""
-    if rubric.tests and proofs:
-        last = proofs[-1]
-        at = datetime.fromisoformat(last.proven_at)
-        if last.exit_code:
-            return "failed", "its tests fail", at, 0
-        days = {proof.proven_at[:10] for proof in proofs if proof.exit_code == 0 and proof.own_data}
-        where = "its own data" if last.own_data else "the example's data"
-        return "passed", f"its tests pass, on {where}", at, 1 if len(days) > 1 else 0.5
-    if rubric.flow and (succeeded := store.successes(rubric.flow)):
-        days = {at.date().isoformat() for at in succeeded}
-        full = len(days) > 1 and bool(settings.source_url)
-        return "passed", f"{rubric.flow} succeeded {len(succeeded)} times", succeeded[-1], 1 if full else 0.5
-    promoted = store.latest_promotion(settings.charter.metadata.name) if rubric.gate else None
-    if promoted:
-        said = f"version {promoted.to_version} beat today's rule at the gate"
-        return "passed", said, datetime.fromisoformat(promoted.promoted_at), 0.5
+def _seen(rubric: Rubric, proofs: list[Proof], statements: Statements) -> tuple[State, str, datetime | None, float]:
+    """State, what was seen, when, and its points. What a proof leaves open a person may state."""
+    last = proofs[-1] if proofs else None
     attested = statements.attested(rubric.id)
-    if attested:
+    if attested and (last is None or last.exit_code == UNKNOWN):
         said = f"{attested.by} states on {attested.on}: {attested.why}"
         return ("passed", said, None, 0.5) if attested.value else ("failed", said, None, 0)
-    ran_by_itself = rubric.tests or rubric.flow or rubric.gate
-    return "unknown", "it has not run" if ran_by_itself else "nobody has stated it", None, 0
+    if last is None:
+        return "unknown", "it has not run", None, 0
+    at = datetime.fromisoformat(last.proven_at)
+    if last.exit_code != PASSED:
+        return "failed" if last.exit_code == FAILED else "unknown", last.seen, at, 0
+    days = {each.proven_at[:10] for each in proofs if each.exit_code == PASSED and each.own_data and each.on_schedule}
+    where = "" if last.own_data else ", on the example's data"
+    return "passed", f"{last.seen}{where}", at, 1 if len(days) > 1 else 0.5
 
 
 def _fix(rubric: Rubric, state: State) -> str:
     if state == "passed":
         return ""
-    if rubric.tests:
-        return "mend what its tests find" if state == "failed" else PROVE
-    return (
-        f"`{rubric.proof}`" if rubric.flow or rubric.gate else f"state `{rubric.id}` in readiness.yaml, with a reason"
-    )
+    if state == "failed":
+        return "mend what it finds, or waive it in readiness.yaml with a reason and an end"
+    return f"`{PROVE if rubric.tests else rubric.by}`, or state `{rubric.id}` in readiness.yaml with a reason"
 
 
 def _clean_environment() -> dict[str, str]:

@@ -3,17 +3,17 @@
 from collections.abc import Iterator
 from datetime import date
 
-from groundwork import owner_files
+from groundwork import owner_files, sealing
 from groundwork.charter import Charter
 from groundwork.documents import unanswered
 from groundwork.readiness.scorecard import Row, State
 from groundwork.returns import returns
 from groundwork.settings import Settings
-from groundwork.store import Store
+from groundwork.store import Proof, Store
 
 
-def rows(settings: Settings, store: Store, broken_seals: list[str], today: date) -> Iterator[Row]:
-    """One row per question. `broken_seals` is what `sealing.findings` found."""
+def rows(settings: Settings, store: Store, broken_seals: list[str], cannot_tell: str, today: date) -> Iterator[Row]:
+    """One row per question. `broken_seals` and `cannot_tell` are what `sealing` found out."""
     charter, owners = settings.charter, settings.owners
     decider = owners.accountable.decision.name
     yield _open("decision", "Which decision does it serve?", "must", decider, "decision", charter)
@@ -47,7 +47,7 @@ def rows(settings: Settings, store: Store, broken_seals: list[str], today: date)
         f"mend OWNERS: {findings[0]}" if findings else "",
     )
     yield _told(settings, decider)
-    yield _sealed(settings, store, broken_seals, decider)
+    yield _sealed(settings, store, broken_seals, cannot_tell, decider)
     deciders = len(set(charter.plan.deciders))
     planned = charter.plan.day(0) is not None and deciders > 1
     yield _row(
@@ -102,7 +102,7 @@ def _told(settings: Settings, owner: str) -> Row:
     )
 
 
-def _sealed(settings: Settings, store: Store, broken_seals: list[str], owner: str) -> Row:
+def _sealed(settings: Settings, store: Store, broken_seals: list[str], cannot_tell: str, owner: str) -> Row:
     """The line has to be there before the first model is: afterwards it can be drawn to fit."""
     seals = settings.charter.seals
     first = next(iter(store.promotions(settings.charter.metadata.name)), None)
@@ -111,21 +111,37 @@ def _sealed(settings: Settings, store: Store, broken_seals: list[str], owner: st
         problems = ["nobody has locked the criteria"]
     elif first and first.promoted_at[:10] < seals[0].on.isoformat():
         problems.append(f"locked on {seals[0].on}, after the first model went live on {first.promoted_at[:10]}")
+    told = _told_elsewhere(settings, store) if cannot_tell else None
+    if told and told.exit_code:
+        problems.append(told.seen)
+    unknown = cannot_tell if not problems and told is None else ""
     return _row(
         "locked",
         "Was the line drawn before the start, and left where it was?",
         "must",
-        "failed" if problems else "passed",
+        "failed" if problems else "unknown" if unknown else "passed",
         "locked before the first promotion, changed by amendment only",
-        "; ".join(problems) or f"locked on {seals[0].on} by {seals[0].by}, {len(seals) - 1} amendments",
+        "; ".join(problems)
+        or unknown
+        or f"locked on {seals[0].on} by {seals[0].by}, {len(seals) - 1} amendments"
+        + (f"; git told so on {told.proven_at[:10]}" if told else ""),
         owner,
         "charter.yaml, seals; git log",
         ""
-        if not problems
-        else "`groundwork charter lock --by HANDLE`"
-        if not seals
-        else "amend it with a second person, or waive it in readiness.yaml with a reason",
+        if not problems and not unknown
+        else unknown
+        or (
+            "`groundwork charter lock --by HANDLE`"
+            if not seals
+            else "amend it with a second person, or waive it in readiness.yaml with a reason"
+        ),
     )
+
+
+def _told_elsewhere(settings: Settings, store: Store) -> Proof | None:
+    """What `readiness --prove` found where git had the history of this very charter; an image has none."""
+    digest = sealing.file_digest(settings.home)
+    return next((proof for proof in reversed(store.proofs().get("locked", [])) if proof.digest == digest), None)
 
 
 def _row(

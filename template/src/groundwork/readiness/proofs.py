@@ -1,0 +1,48 @@
+"""Keeps what a command showed of the pilot, so that the score grows by running and not by claiming."""
+
+import hashlib
+import os
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from groundwork.settings import Settings
+from groundwork.store import Proof, Store, utc_text
+
+PASSED, FAILED, UNKNOWN = 0, 1, 2  # the exit codes of a proof
+
+
+class Finding(NamedTuple):
+    """What was seen of one check of the scorecard."""
+
+    check: str
+    passed: bool | None  # None where nobody can tell
+    seen: str
+    evidence: str = ""  # what the digest is of; by default what was seen
+
+
+def keep(settings: Settings, store: Store, command: str, findings: Iterable[Finding], began: float) -> list[Proof]:
+    """Keep the findings of a command that began at `began`, as `time.monotonic` tells it."""
+    now, seconds = utc_text(datetime.now(UTC)), time.monotonic() - began
+    kept = [
+        Proof(
+            each.check,
+            now,
+            command,
+            UNKNOWN if each.passed is None else PASSED if each.passed else FAILED,
+            hashlib.sha256((each.evidence or each.seen).encode()).hexdigest(),
+            seconds,
+            bool(settings.source_url),
+            on_schedule(),
+            each.seen,
+        )
+        for each in findings
+    ]
+    store.record_proofs(kept)
+    return kept
+
+
+def on_schedule() -> bool:
+    """Whether nobody started this by hand: a worker did, and Prefect tells its process which run it is there for."""
+    return "PREFECT__FLOW_RUN_ID" in os.environ

@@ -1,0 +1,52 @@
+"""A feature is added quickly: a column of the contract and one of the source, and everything else follows."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+import pytest
+import yaml
+
+from groundwork.pipeline.ingest import ingest
+from groundwork.pipeline.score import score
+from groundwork.pipeline.train import train
+from groundwork.registry import Registry
+from groundwork.service.requests import RequestReader
+from groundwork.settings import Settings
+from groundwork.snapshots import Snapshots
+from groundwork.store import Store
+from use_case import source
+
+FEATURE = {
+    "name": "is_weekend",
+    "logicalType": "integer",
+    "tags": ["feature"],
+    "description": "1 on Saturdays and Sundays.",
+    "examples": [1],
+}
+BOTH_MONTHS = (datetime(2013, 1, 1), datetime(2013, 3, 1))
+
+
+def test_a_new_feature_is_ingested_trained_on_asked_for_and_logged(
+    pilot_copy: Settings, plain_steps: None, set_in: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contract = pilot_copy.home / "contract.yaml"
+    columns = yaml.safe_load(contract.read_text(encoding="utf-8"))["schema"][0]["properties"]
+    set_in(contract, "schema.0.properties", [*columns, FEATURE])
+    rows = source.rows
+    monkeypatch.setattr(
+        source, "rows", lambda *window: (found := rows(*window)).mutate(is_weekend=(found.weekday >= 6).cast("int64"))
+    )
+    ingest.fn()  # by their fingerprints, both months have changed
+    trained = train.fn()
+    assert trained.verdict.checks[0].passed
+    settings = Settings()
+    version = Registry(settings).version(trained.version)
+    assert version is not None
+    assert Registry(settings).predictor(version).bundle.features[-1] == "is_weekend"
+    assert RequestReader(settings.contract, 1).example["records"][0]["is_weekend"] == 1
+    version_before = Snapshots(settings.snapshots, settings.contract.dataset).version
+    assert ingest.fn()[-1].version == version_before  # and they have not changed again
+    if trained.in_service:
+        score.fn()
+        with Store(settings.store) as store:
+            assert '"is_weekend":1' in "".join(each.record for each in store.predictions(*BOTH_MONTHS))
