@@ -136,6 +136,15 @@ def test_the_reference_has_every_field_of_the_documents(document: str) -> None:
     assert fields - named == set()
 
 
+def test_the_reference_lists_every_test_of_the_rubric() -> None:
+    module = text(TEMPLATE / "src/groundwork/readiness/ml_test_score.py")
+    rubric = re.findall(r'Rubric\(\s*"([a-z-]+)"', module)
+    rows = re.findall(r"^\| (`[^|]*) \| ", text(ROOT / "docs/reference/readiness.md"), re.MULTILINE)
+    listed = re.findall(r"`((?:data|model|infra|monitor)-[a-z-]+)`", " ".join(rows))
+    assert len(rubric) == 28
+    assert listed == rubric
+
+
 def test_the_reference_lists_every_route() -> None:
     routes = set(re.findall(r'@app\.(?:get|post)\("([^"]+)"', text(TEMPLATE / "src/groundwork/service/app.py")))
     named = " ".join(code(ROOT / "docs/reference/http-api.md"))

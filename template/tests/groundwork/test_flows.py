@@ -117,7 +117,7 @@ def test_a_run_goes_on_where_the_store_is_away(new_pilot: Settings, monkeypatch:
 
 def test_every_flow_has_a_schedule_and_can_be_found(new_pilot: Settings) -> None:
     made = {each.flow_name: each for each in deployments(new_pilot)}
-    assert set(made) == {"ingest", "train", "score", "monitor", "retrain"} == {flow.name for flow in SCHEDULES}
+    assert set(made) == {"ingest", "train", "score", "monitor", "retrain", "prove"} == {flow.name for flow in SCHEDULES}
     for name, deployment in made.items():
         module, _, flow = str(deployment.entrypoint).rpartition(".")
         assert getattr(import_module(module), flow).name == name
