@@ -117,7 +117,7 @@ def test_one_set_of_parameters_is_no_search(
     trials: int, expected: str, pilot_copy: Settings, monkeypatch: pytest.MonkeyPatch, set_in: Callable
 ) -> None:
     name = "histgradientboostingclassifier__max_iter"
-    tried = [{name: 20}, {name: 1}][:trials]
+    tried = [{name: 20}, {name: 30}][:trials]
     monkeypatch.setattr(model, "search", lambda: tried, raising=False)
     set_in(pilot_copy.home / "charter.yaml", "gate.minGainOverChampion", -(10**9))
     set_in(pilot_copy.home / "charter.yaml", "gate.maxMetricLoss", 1)

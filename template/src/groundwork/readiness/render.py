@@ -1,6 +1,7 @@
 """The scorecard as people and programs read it: Markdown, an offline page, JUnit, a badge."""
 
 import html
+import re
 import xml.etree.ElementTree as ElementTree
 
 from groundwork.readiness.scorecard import SECTIONS, Exit, Row, Scorecard, State
@@ -13,6 +14,7 @@ MARKS: dict[State, str] = {
     "not applicable": "-",
     "error": "✗",
 }
+HEADINGS = ("State", "Check", "Wanted", "Seen", "Who", "How it was proven", "To do")
 VERDICTS = {  # in a word, and its colour
     Exit.MET: ("ready to scale", "#2e7d32"),
     Exit.FAILED: ("not ready", "#b3261e"),
@@ -48,22 +50,23 @@ def markdown(card: Scorecard) -> str:
 
 def page(card: Scorecard) -> str:
     """One HTML file that needs neither a network nor scripts."""
-    tables = []
+    tables, headings = [], "".join(f"<th>{name}</th>" for name in HEADINGS)
     for section, rows in by_section(card):
         body = "".join(
             f'<tr class="{row.state.replace(" ", "-")}">'
-            + "".join(f"<td>{html.escape(text)}</td>" for text in _texts(row))
+            + "".join(
+                f'<td data-is="{name}">{coded(text)}</td>' for name, text in zip(HEADINGS, _texts(row), strict=True)
+            )
             + "</tr>"
             for row in rows
         )
         tables.append(
-            f"<h2>{html.escape(section)}</h2><table><thead><tr><th></th><th>Check</th><th>Wanted</th><th>Seen</th>"
-            f"<th>Who</th><th>How it was proven</th><th>To do</th></tr></thead><tbody>{body}</tbody></table>"
+            f"<h2>{html.escape(section)}</h2><table><thead><tr>{headings}</tr></thead><tbody>{body}</tbody></table>"
         )
     return _PAGE.format(
         title=html.escape(f"{card.pilot}: {card.verdict}"),
         verdict=html.escape(card.verdict),
-        next_step=html.escape(card.next_step),
+        next_step=coded(card.next_step),
         when=html.escape(f"{card.pilot}, {_when(card)}. {score(card)}."),
         colour=VERDICTS[card.exit_code][1],
         tables="".join(tables),
@@ -117,6 +120,11 @@ def _texts(row: Row) -> list[str]:
     ]
 
 
+def coded(text: str) -> str:
+    """The text as HTML, with what stands in backticks as code."""
+    return re.sub("`(.+?)`", r"<code>\1</code>", html.escape(text))
+
+
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
@@ -138,12 +146,20 @@ body {{ font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 76rem; 
 header {{ border-left: .5rem solid {colour}; padding-left: 1rem }} h1 {{ margin-bottom: 0 }} h2 {{ margin-top: 2rem }}
 table {{ border-collapse: collapse; width: 100% }}
 td, th {{ text-align: left; vertical-align: top; padding: .4rem .6rem; border-bottom: 1px solid #ddd }}
+table {{ table-layout: fixed; overflow-wrap: break-word }} code {{ font-size: .9em }}
+th:nth-child(1) {{ width: 8% }} th:nth-child(3) {{ width: 15% }} th:nth-child(4) {{ width: 21% }}
+th:nth-child(5) {{ width: 9% }}
 td:first-child {{ white-space: nowrap; font-weight: 600 }}
 .passed td:first-child {{ color: #2e7d32 }} .failed td:first-child, .error td:first-child {{ color: #b3261e }}
 .unknown td:first-child, .warning td:first-child {{ color: #8a6d00 }}
-@media (max-width: 50rem) {{ thead {{ display: none }} td {{ display: block; border: 0; padding: .1rem .6rem }}
+@media (max-width: 50rem) {{ thead, td:empty {{ display: none }}
+td {{ display: block; border: 0; padding: .1rem .6rem }}
+td:nth-child(n+3)::before {{ content: attr(data-is) ": "; font-style: italic }}
 tr {{ display: block; border-bottom: 1px solid #ddd; padding: .6rem 0 }} }}
 @media (prefers-color-scheme: dark) {{ body {{ background: #121212; color: #eee }}
-td, th, tr {{ border-color: #444 }} }}
-</style></head><body><header><h1>{verdict}</h1><p>Next: {next_step}</p><p>{when}</p></header>{tables}</body></html>
+td, th, tr {{ border-color: #444 }} .passed td:first-child {{ color: #81c784 }}
+.failed td:first-child, .error td:first-child {{ color: #f2b8b5 }}
+.unknown td:first-child, .warning td:first-child {{ color: #e0c060 }} }}
+</style></head><body><main>
+<header><h1>{verdict}</h1><p>Next: {next_step}</p><p>{when}</p></header>{tables}</main></body></html>
 """

@@ -1,15 +1,15 @@
 """The page at /: the pilot at a glance, for people who never open a terminal; it needs no scripts and no network."""
 
-import re
 from datetime import UTC, date, datetime, timedelta
 from html import escape
 from string import Template
 
 from groundwork.decision_record import LAST_DAY, DecisionRecord
+from groundwork.documents import UNANSWERED
 from groundwork.owners import Accountable
 from groundwork.readiness.assess import assess
 from groundwork.readiness.criteria import gain_in_service
-from groundwork.readiness.render import VERDICTS
+from groundwork.readiness.render import VERDICTS, coded
 from groundwork.readiness.scorecard import Scorecard
 from groundwork.service.champion import ModelLoader
 from groundwork.settings import Settings
@@ -31,16 +31,18 @@ PAGE = Template("""\
   .verdict p { margin: 0; font-size: 1rem }
   dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); gap: 1rem; margin: 2rem 0 }
   dl div { border: 1px solid #8884; border-radius: 0.4rem; padding: 0.8rem 1rem }
-  dt { font-size: 0.8rem; letter-spacing: 0.03em; opacity: 0.75 }
+  dt { font-size: 0.85rem; letter-spacing: 0.03em; opacity: 0.8 }
   dd { margin: 0; overflow-wrap: anywhere }
   dd b { font-size: 1.25rem; font-weight: 600 }
-  nav a { display: inline-block; margin: 0 1.2rem 0.6rem 0 }
+  nav a { display: inline-block; margin-right: 1.2rem; padding: 0.5rem 0 }
 </style>
+<main>
 <h1>$title</h1>
-<p>$decision</p>
+<p><strong>$decision</strong><br>Without the model: $without_model</p>
 <div class="verdict"><strong>$verdict</strong><p>Next: $next_step</p></div>
 <dl>$facts</dl>
-<nav>$links</nav>
+</main>
+<nav aria-label="Where to look further">$links</nav>
 """)
 
 
@@ -51,17 +53,18 @@ def page(settings: Settings, store: Store, loader: ModelLoader, today: date) -> 
     drift = store.latest_drift()
     facts = {
         "Day": _day(settings, card, today),
+        "For whom": _for_whom(settings),
         "Answers for the decision": _person(settings.owners.accountable.decision),
         "Decides now": _champion(settings, store, loader),
         "Worth, so far": _worth(settings, store, today),
         "Has the data drifted?": _drift(drift),
-        "Without the model": f"{escape(charter.decision.without_model)}",
     }
     return PAGE.substitute(
         title=escape(charter.metadata.title),
         decision=escape(charter.decision.statement),
+        without_model=escape(charter.decision.without_model),
         verdict=escape(card.verdict),
-        next_step=re.sub("`(.+?)`", r"<code>\1</code>", escape(card.next_step)),
+        next_step=coded(card.next_step),
         colour=VERDICTS[card.exit_code][1],
         facts="".join(f"<div><dt>{escape(name)}</dt><dd>{said}</dd></div>" for name, said in facts.items()),
         links="".join(f'<a href="{escape(to)}">{escape(name)}</a>' for name, to in _links(settings, drift).items()),
@@ -83,6 +86,14 @@ def _day(settings: Settings, card: Scorecard, today: date) -> str:
     ahead = next(((number, step) for number, step in steps if number >= card.day and step), None)
     following = f"by day {ahead[0]}: {escape(ahead[1][0].outcome)}" if ahead else f"to be decided by {due}"
     return f"<b>{card.day} of {(due - (plan.day(0) or due)).days}</b><br>{following}"
+
+
+def _for_whom(settings: Settings) -> str:
+    """Who takes the decision, by job, and who wants the pilot."""
+    decider, sponsor = settings.charter.decision.decider, settings.owners.accountable.sponsor
+    said = "not said yet" if decider.startswith(UNANSWERED) else escape(decider)
+    wanted = f"<br>wanted by {escape(sponsor.name)}" if sponsor and sponsor.answered else ""
+    return f"<b>{said}</b>{wanted}"
 
 
 def _person(person: Accountable) -> str:
@@ -107,8 +118,9 @@ def _worth(settings: Settings, store: Store, today: date) -> str:
     until = datetime.combine(today + timedelta(days=1), datetime.min.time(), UTC)
     live = gain_in_service(settings, store, until - WINDOW, until)
     currency = settings.charter.value.currency
+    words = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
     lines = [
-        f"wanted: {each.op} {each.threshold:,.0f}"
+        f"wanted: {words[each.op]} {each.threshold:,.0f} {currency}"
         for each in settings.charter.ready_to_scale.criteria
         if each.measure == "gain_per_1000"
     ]

@@ -22,6 +22,7 @@ PAGE = Template("""\
   pre, textarea { box-sizing: border-box; width: 100%; padding: 0.7rem; background: #8881; border: 1px solid #8884 }
   pre { white-space: pre-wrap; overflow-wrap: anywhere }
   h2 code { font-size: 1.1rem }
+  td, code { overflow-wrap: anywhere }
   table { border-collapse: collapse; width: 100%; margin: 1rem 0; font-size: 0.9rem }
   td, th { padding: 0.25rem 1rem 0.25rem 0; border-bottom: 1px solid #8883; text-align: left; vertical-align: top }
   button { padding: 0.3rem 1rem; font: inherit }

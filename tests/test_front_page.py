@@ -1,0 +1,285 @@
+"""The service's first page in a real browser: on a desk and on a phone, with no scripts and no network but the service.
+
+`SCREENSHOTS=docs/images` keeps the picture that the README shows.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from playwright.sync_api import Browser, Page, Route, sync_playwright
+
+from support import execute
+
+pytestmark = pytest.mark.slow
+
+WIDTHS = {"desk": 1280, "phone": 390}
+ADA = {"name": "Ada Lovelace", "handle": "ada", "deputy": {"name": "Grace Hopper", "handle": "grace"}}
+DECISION = {
+    "decider": "the duty manager",
+    "cadence": "every evening",
+    "volumePerMonth": 28000,
+    "actions": ["replan", "keep"],
+    "override": {"how": "takes a flight off the list", "who": "the duty manager"},
+    "changedWork": "planners re-plan the evening before",
+}
+
+# In the pilot's environment: a thousand flights are asked about, and what came of them is sent.
+ASK = """
+import json, sys, urllib.request
+from datetime import date
+from groundwork.settings import Settings
+from groundwork.snapshots import Snapshots
+settings, address = Settings(), sys.argv[1]
+dataset = settings.contract.dataset
+snapshots = Snapshots(settings.snapshots, dataset)
+rows = [row for row in snapshots.read(*snapshots.newest_window("month")).to_pylist() if row["late"] is not None][:1000]
+def post(path, content):
+    body = json.dumps(content, default=lambda value: value.isoformat()).encode()
+    with urllib.request.urlopen(urllib.request.Request(address + path, body), timeout=60) as answer:
+        return json.load(answer)
+records = [{column.name: row[column.name] for column in dataset.requested} for row in rows]
+answered = post("/predict", {"records": records})["predictions"]
+outcomes = [
+    {"prediction_id": each["prediction_id"], "outcome": row["late"]} for each, row in zip(answered, rows, strict=True)
+]
+print(post("/outcomes", {"outcomes": outcomes}))
+"""
+
+# What a person with weak eyes would stumble over: text that is small, or too like what it stands on.
+HARD_TO_READ = """() => {
+  const rgba = text => { const [r, g, b, a = 1] = text.match(/[\\d.]+/g).map(Number); return [r, g, b, a] }
+  const over = ([r, g, b, a], under) => [r, g, b].map((part, at) => part * a + under[at] * (1 - a))
+  const light = rgb => rgb.map(part => part / 255)
+    .map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, part, at) => sum + part * [0.2126, 0.7152, 0.0722][at], 0)
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches
+  const found = []
+  for (const element of document.querySelectorAll("body *")) {
+    const text = [...element.childNodes].filter(node => node.nodeType === 3 && node.textContent.trim())
+    if (!text.length || ["STYLE", "SCRIPT"].includes(element.tagName) || !element.getClientRects().length) continue
+    const style = getComputedStyle(element), line = [element]
+    while (line[0].parentElement) line.unshift(line[0].parentElement)
+    let ground = dark ? [18, 18, 18] : [255, 255, 255], opacity = 1
+    for (const each of line) {
+      ground = over(rgba(getComputedStyle(each).backgroundColor), ground)
+      opacity *= Number(getComputedStyle(each).opacity)
+    }
+    const [r, g, b, a] = rgba(style.color)
+    const [low, high] = [light(over([r, g, b, a * opacity], ground)), light(ground)].sort((one, two) => one - two)
+    const contrast = (high + 0.05) / (low + 0.05), size = parseFloat(style.fontSize)
+    if (size < 14 || contrast < 4.5)
+      found.push(`${element.tagName} ${text[0].textContent.trim()}: ${size}px, contrast ${contrast.toFixed(1)}`)
+  }
+  return found
+}"""
+
+
+@pytest.fixture(scope="module")
+def home(pilot: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pilot's documents and data in a folder apart, on its 45th day, with its line sealed and its people named."""
+    home = tmp_path_factory.mktemp("front") / "late-flights"
+    shutil.copytree(pilot / "data", home / "data", ignore=shutil.ignore_patterns("prefect", "runs"))
+    for name in ("contract.yaml", "charter.yaml", "OWNERS"):
+        shutil.copy(pilot / name, home)
+    charter = yaml.safe_load((home / "charter.yaml").read_text(encoding="utf-8"))
+    charter["decision"] |= DECISION
+    day45 = [{"outcome": "a fifth of the flights go by it", "owner": "ada", "evidence": "groundwork readiness"}]
+    charter["plan"] |= {"day0": date.today() - timedelta(45), "day60": day45, "deciders": ["ada", "grace"]}
+    (home / "charter.yaml").write_text(yaml.safe_dump(charter, sort_keys=False), encoding="utf-8")
+    owners = yaml.safe_load((home / "OWNERS").read_text(encoding="utf-8"))
+    roles = owners["accountable"]
+    roles |= dict.fromkeys(("decision", "model", "service"), ADA) | {"data": {"flights": ADA}}
+    roles["sponsor"] |= {"deputy": {"name": "Grace Hopper", "handle": "grace"}}
+    (home / "OWNERS").write_text(yaml.safe_dump(owners, sort_keys=False), encoding="utf-8")
+    execute(home, "git", "init", "--quiet")
+    run(pilot, home, "charter", "lock", "--by", "ada")
+    return home
+
+
+def run(pilot: Path, home: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    """One of the pilot's commands, on the other folder."""
+    return subprocess.run(
+        [pilot / ".venv/bin/groundwork", *words],
+        cwd=home,
+        env=os.environ | {"GROUNDWORK_HOME": str(home)},
+        text=True,
+        capture_output=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def service(pilot: Path, home: Path) -> Iterator[str]:
+    """The address of the pilot's service, which has answered and been told what came of it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address, there = f"http://127.0.0.1:{port}", os.environ | {"GROUNDWORK_HOME": str(home)}
+    links = {
+        "GROUNDWORK_DASHBOARDS_URL": "https://grafana.example.com",
+        "PREFECT_API_URL": "https://prefect.example.com/api",
+    }
+    log = home.parent / "log"
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [pilot / ".venv/bin/groundwork", "serve"],
+            cwd=home,
+            env=there | links | {"GROUNDWORK_PORT": str(port)},
+            stdout=out,
+            stderr=out,
+        )
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                with urllib.request.urlopen(f"{address}/health/ready", timeout=5):
+                    break
+            except OSError:
+                assert process.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.1)
+        asked = subprocess.run(
+            [pilot / ".venv/bin/python", "-c", ASK, address], cwd=home, env=there, text=True, capture_output=True
+        )
+        assert asked.returncode == 0, asked.stderr
+        yield address
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The machine's own Chromium: nothing is downloaded."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("Chromium is not installed")
+        pytest.skip("Chromium is not installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Opens a page without scripts; whatever it asks of anybody but `allowed` is refused, and fails the test."""
+    contexts, refused = [], []
+
+    def open_at(url: str, width: int, allowed: str, **options: Any) -> Page:
+        context = browser.new_context(java_script_enabled=False, viewport={"width": width, "height": 844}, **options)
+        contexts.append(context)
+
+        def decide(route: Route) -> None:
+            if route.request.url.startswith(allowed):
+                route.continue_()
+            else:
+                refused.append(route.request.url)
+                route.abort()
+
+        context.route("**/*", decide)
+        page = context.new_page()
+        page.goto(url)
+        return page
+
+    yield open_at
+    for context in contexts:
+        context.close()
+    assert refused == []
+
+
+def facts(page: Page) -> dict[str, str]:
+    """What the page says, by the name of the fact."""
+    names, said = page.locator("dt").all_inner_texts(), page.locator("dd").all_inner_texts()
+    return dict(zip(names, said, strict=True))
+
+
+def fits(page: Page) -> bool:
+    """Whether nobody has to scroll sideways."""
+    return bool(page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"))
+
+
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+def test_the_front_page_tells_how_the_pilot_is(
+    width: int, service: str, opened: Callable[..., Page], tmp_path: Path
+) -> None:
+    page = opened(service, width, service)
+    assert page.title() == page.locator("h1").inner_text() == "Late flights"
+    shown = page.locator("main").inner_text()
+    assert "Which of tomorrow's departures do we re-plan?\nWithout the model: Re-plan every departure" in shown
+    verdict = page.locator(".verdict").inner_text()
+    assert "eady to scale" in verdict
+    assert "Next: " in verdict
+    said = facts(page)
+    assert said["Day"] == "45 of 90\nby day 60: a fifth of the flights go by it"
+    assert said["For whom"].startswith("the duty manager\nwanted by ")
+    assert said["Answers for the decision"] == "Ada Lovelace\ndeputy: Grace Hopper"
+    assert said["Decides now"].startswith("version 1\nsince 20")
+    assert "EUR per 1,000 decisions more than today's rule, on 1,0" in said["Worth, so far"]
+    assert said["Worth, so far"].endswith("wanted: at least 5,000 EUR")
+    assert said["Has the data drifted?"].startswith("yes\n2 of 9 columns drifted")
+    links = {each.inner_text(): each.get_attribute("href") for each in page.locator("nav a").all()}
+    assert links == {
+        "Scorecard": "scorecard",
+        "How to ask it": "docs",
+        "Metrics": "metrics",
+        "Drift report": "report",
+        "Runs (Prefect)": "https://prefect.example.com",
+        "Dashboards": "https://grafana.example.com",
+    }
+    assert fits(page)
+    picture = Path(os.environ.get("SCREENSHOTS") or tmp_path) / f"front-page{'' if width == 1280 else '-phone'}.png"
+    page.screenshot(path=picture, full_page=True)
+    assert picture.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("path", ["", "scorecard", "docs"])
+def test_its_own_links_lead_to_pages_that_fit_a_phone(path: str, service: str, opened: Callable[..., Page]) -> None:
+    page = opened(f"{service}/{path}", WIDTHS["phone"], service)
+    assert page.locator("h1").count() == 1
+    assert fits(page)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", ["", "scorecard"])
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+def test_everybody_can_read_it(width: int, path: str, scheme: str, service: str, opened: Callable[..., Page]) -> None:
+    page = opened(f"{service}/{path}", width, service, color_scheme=scheme)
+    assert page.evaluate(HARD_TO_READ) == []
+    assert page.locator("html").get_attribute("lang") == "en"
+    assert page.title()
+    assert page.locator("h1").count() == 1
+    assert page.locator("main").count() == 1
+    assert all(each.inner_text().strip() for each in page.locator("a").all())
+    assert page.locator("img:not([alt]), table:not(:has(th))").count() == 0
+
+
+def test_the_check_for_what_is_hard_to_read_finds_it(opened: Callable[..., Page], tmp_path: Path) -> None:
+    (tmp_path / "grey.html").write_text(
+        "<p style='color: #999'>pale</p><p style='font-size: 12px'>small</p><p>sound</p>"
+    )
+    found = opened((tmp_path / "grey.html").as_uri(), 390, "file://").evaluate(HARD_TO_READ)
+    assert [each.partition(":")[0] for each in found] == ["P pale", "P small"]
+
+
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+def test_the_scorecard_is_a_file_that_needs_nothing_else(
+    width: int, pilot: Path, home: Path, opened: Callable[..., Page]
+) -> None:
+    done = run(pilot, home, "readiness", "--report", "report")
+    assert done.returncode in (0, 1, 2), done.stderr
+    page = opened((home / "report" / "scorecard.html").as_uri(), width, (home / "report").as_uri())
+    assert "eady to scale" in page.locator("h1").inner_text()
+    assert page.locator("tbody tr").count() > 30
+    assert fits(page)
+    assert page.evaluate(HARD_TO_READ) == []
