@@ -5,11 +5,12 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-FLOWS = {"ingest", "monitor", "retrain", "score", "train"}
+FLOWS = {"ingest", "monitor", "prove", "retrain", "score", "train"}
 PATIENCE = 600  # seconds; a busy machine takes a minute to start what takes five seconds else
 
 # Read at the start of every Python process of the pilot: ingest stands still where the tests kill it.
@@ -207,6 +208,9 @@ def test_the_worker_keeps_the_schedules(own: Pilot) -> None:
         away.rename(source)
         own.wait(own.state(third, "Completed"), worker)
         assert "ingest" in own.artifacts()
+        with closing(sqlite3.connect(own.data / "groundwork.db")) as store:
+            kept = store.execute("select on_schedule from proofs where check_id = 'data-schema' order by proven_at")
+            assert [by_worker for (by_worker,) in kept][-1:] == [1]  # before, it was run by hand
 
         own.groundwork("score")  # by hand, and yet on the worker's server
         assert "score" in own.artifacts()

@@ -60,6 +60,13 @@ class Owners(Document):
         yield "model", self.accountable.model
         yield "service", self.accountable.service
 
+    @property
+    def handles(self) -> set[str]:
+        """Everybody who is named: approvers, reviewers, and who answers for something, with their deputies."""
+        people = [person for _, person in self.roles()]
+        deputies = [person.deputy for person in people if person.deputy]
+        return {*self.approvers, *self.reviewers, *(each.handle for each in (*people, *deputies))} - {UNANSWERED}
+
     def findings(self, today: date) -> list[str]:
         """What keeps somebody from being answerable today: one sentence each, none if all is well."""
         found = [] if self.accountable.sponsor else ["sponsor: nobody is named"]

@@ -144,6 +144,5 @@ def _append(home: Path, charter: Charter, seal: Seal) -> Seal:
 
 
 def _known(owners: Owners, *handles: str) -> None:
-    known = {*owners.approvers, *owners.reviewers} | {person.handle for _, person in owners.roles()}
-    if strangers := [handle for handle in handles if handle not in known]:
-        raise SealError(f"{', '.join(strangers)}: not in OWNERS, which names {', '.join(sorted(known))}")
+    if strangers := [handle for handle in handles if handle not in owners.handles]:
+        raise SealError(f"{', '.join(strangers)}: not in OWNERS, which names {', '.join(sorted(owners.handles))}")

@@ -16,10 +16,10 @@ def assess(settings: Settings, store: Store, today: date) -> Scorecard:
     """Everything that is known about the pilot's readiness on that day."""
     charter = settings.charter
     broken_seals = sealing.findings(settings.home)  # asks git of every commit of the charter, hence once
-    statements = Statements.of(settings.home)
+    statements = Statements.of(settings.home, settings.owners)
     others = [
         *organisation.rows(settings, store, broken_seals, sealing.cannot_tell(settings.home), today),
-        *ml_test_score.rows(settings, store, statements),
+        *ml_test_score.rows(settings, store, statements, today),
     ]
     evidence = Evidence(settings, store, statements, {row.id: row.state for row in others}, today)
     criteria = [

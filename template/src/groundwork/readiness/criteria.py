@@ -16,7 +16,7 @@ from groundwork.charter import Criterion
 from groundwork.errors import StoreError
 from groundwork.features import arrays
 from groundwork.readiness.scorecard import Row, State
-from groundwork.readiness.statements import Statements
+from groundwork.readiness.statements import Attestation, Statements
 from groundwork.settings import Settings
 from groundwork.store import Store, utc_text
 from use_case import decision
@@ -96,7 +96,8 @@ def _measure(criterion: Criterion, evidence: Evidence) -> Measured:
     if measure.sql:
         return _ask_store(measure.sql, evidence.store)
     if measure.attestation:
-        return _ask_people(measure.attestation, evidence.statements, since.date(), criterion.min_samples)
+        attested = evidence.statements.attested(measure.attestation, evidence.today)
+        return _ask_people(measure.attestation, attested, since.date(), criterion.min_samples)
     state = evidence.states.get(measure.check or "")
     proof = f"the scorecard's check {measure.check}"
     if state in ("passed", "failed"):
@@ -170,9 +171,8 @@ def _ask_store(sql: str, store: Store) -> Measured:
     return Measured(float(value), samples, sql)
 
 
-def _ask_people(name: str, statements: Statements, since: date, min_samples: int) -> Measured:
+def _ask_people(name: str, found: Attestation | None, since: date, min_samples: int) -> Measured:
     proof = f"readiness.yaml: {name}"
-    found = statements.attested(name)
     if found is None:
         return Measured(None, 0, proof, f"nobody has stated {name} in readiness.yaml")
     if found.on < since:

@@ -11,13 +11,13 @@ import tempfile
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
 from groundwork.errors import GroundworkError
 from groundwork.readiness.proofs import FAILED, PASSED, UNKNOWN, Finding
 from groundwork.readiness.scorecard import Row, Section, State
-from groundwork.readiness.statements import Statements
+from groundwork.readiness.statements import Attestation, Statements
 from groundwork.settings import Settings
 from groundwork.store import Proof, Store
 
@@ -129,14 +129,14 @@ RUBRIC = (
 )
 
 
-def rows(settings: Settings, store: Store, statements: Statements) -> Iterator[Row]:
+def rows(settings: Settings, store: Store, statements: Statements, today: date) -> Iterator[Row]:
     """One row per test. What has not run, and nobody has stated, is unknown."""
     proofs = store.proofs()
     roles = settings.owners.accountable
     data_owner = roles.data[settings.contract.dataset.name].name
     owners = {"data": data_owner, "model": roles.model.name}
     for rubric in RUBRIC:
-        state, seen, at, points = _seen(rubric, proofs.get(rubric.id, []), statements)
+        state, seen, at, points = _seen(proofs.get(rubric.id, []), statements.attested(rubric.id, today))
         yield Row(
             id=rubric.id,
             title=rubric.title,
@@ -179,10 +179,9 @@ def run_tests(settings: Settings) -> list[Finding]:
     return found
 
 
-def _seen(rubric: Rubric, proofs: list[Proof], statements: Statements) -> tuple[State, str, datetime | None, float]:
+def _seen(proofs: list[Proof], attested: Attestation | None) -> tuple[State, str, datetime | None, float]:
     """State, what was seen, when, and its points. What a proof leaves open a person may state."""
     last = proofs[-1] if proofs else None
-    attested = statements.attested(rubric.id)
     if attested and (last is None or last.exit_code == UNKNOWN):
         said = f"{attested.by} states on {attested.on}: {attested.why}"
         return ("passed", said, None, 0.5) if attested.value else ("failed", said, None, 0)

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, FiniteFloat
 
 from groundwork.documents import Document, Part
+from groundwork.errors import DocumentError
+from groundwork.owners import Owners
 
 FILE = "readiness.yaml"
 Text = Annotated[str, Field(min_length=3)]
@@ -38,13 +40,17 @@ class Statements(Document):
     waivers: tuple[Waiver, ...] = Field(default=(), strict=False)
 
     @classmethod
-    def of(cls, home: Path) -> "Statements":
-        """Those in the pilot's folder; none if there is no such file."""
-        return cls.load(home / FILE) if (home / FILE).exists() else cls()
+    def of(cls, home: Path, owners: Owners) -> "Statements":
+        """Those in the pilot's folder; none if there is no such file. Raises DocumentError for whom OWNERS lacks."""
+        found = cls.load(home / FILE) if (home / FILE).exists() else cls()
+        said: tuple[Attestation | Waiver, ...] = (*found.attestations, *found.waivers)
+        if strangers := sorted({each.by for each in said} - owners.handles):
+            raise DocumentError(f"{FILE}: {', '.join(strangers)}: not in OWNERS, so their word counts for nothing")
+        return found
 
-    def attested(self, name: str) -> Attestation | None:
-        """The newest attestation of that id."""
-        found = [each for each in self.attestations if each.id == name]
+    def attested(self, name: str, today: date) -> Attestation | None:
+        """The newest attestation of that id; none of a day to come."""
+        found = [each for each in self.attestations if each.id == name and each.on <= today]
         return max(found, key=lambda each: each.on) if found else None
 
     def waivers_on(self, today: date) -> dict[str, str]:

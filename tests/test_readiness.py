@@ -1,13 +1,16 @@
-"""The service's first page in a real browser: on a desk and on a phone, with no scripts and no network but the service.
+"""The pilot's readiness as people meet it: the first page in a real browser, the command through the 90 days.
 
-`SCREENSHOTS=docs/images` keeps the picture that the README shows.
+The browser runs no scripts and reaches nothing but the service. `SCREENSHOTS=docs/images` keeps the picture that the
+README shows. The command is asked on days that libfaketime makes, and a criterion by a Prometheus that really scrapes.
 """
 
+import json
 import os
 import shutil
 import socket
 import subprocess
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
@@ -22,6 +25,7 @@ from support import execute
 
 pytestmark = pytest.mark.slow
 
+FAKETIME = next(map(str, Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), "")
 WIDTHS = {"desk": 1280, "phone": 390}
 ADA = {"name": "Ada Lovelace", "handle": "ada", "deputy": {"name": "Grace Hopper", "handle": "grace"}}
 DECISION = {
@@ -106,12 +110,12 @@ def home(pilot: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def run(pilot: Path, home: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+def run(pilot: Path, home: Path, *words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     """One of the pilot's commands, on the other folder."""
     return subprocess.run(
         [pilot / ".venv/bin/groundwork", *words],
         cwd=home,
-        env=os.environ | {"GROUNDWORK_HOME": str(home)},
+        env=os.environ | {"GROUNDWORK_HOME": str(home)} | environment,
         text=True,
         capture_output=True,
     )
@@ -138,15 +142,7 @@ def service(pilot: Path, home: Path) -> Iterator[str]:
             stderr=out,
         )
     try:
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                with urllib.request.urlopen(f"{address}/health/ready", timeout=5):
-                    break
-            except OSError:
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.1)
+        wait_for(f"{address}/health/ready", process, log)
         asked = subprocess.run(
             [pilot / ".venv/bin/python", "-c", ASK, address], cwd=home, env=there, text=True, capture_output=True
         )
@@ -155,6 +151,19 @@ def service(pilot: Path, home: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(20)
+
+
+def wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Until the process answers there."""
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")
@@ -283,3 +292,104 @@ def test_the_scorecard_is_a_file_that_needs_nothing_else(
     assert page.locator("tbody tr").count() > 30
     assert fits(page)
     assert page.evaluate(HARD_TO_READ) == []
+
+
+@pytest.mark.parametrize(
+    ("day", "code", "verdict"),
+    [
+        (0, 2, "Not known to be ready to scale: 1 of what must be are unknown"),  # all answers are of days to come
+        (45, 0, "Ready to scale"),
+        (90, 2, "Not known to be ready to scale: 1 of what must be are unknown"),  # they are older than 30 days
+        (91, 3, "Overdue: day 90 was to be decided 1 day ago"),
+    ],
+)
+@pytest.mark.skipif(not FAKETIME, reason="libfaketime is not installed")
+def test_the_example_on_its_days(day: int, code: int, verdict: str, pilot: Path, home: Path, service: str) -> None:
+    """It was asked, and told what came of it, on its 45th day, which is today."""
+    clock = {"LD_PRELOAD": FAKETIME, "FAKETIME": f"{day - 45:+}d", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    done = run(pilot, home, "readiness", "--json", **clock)
+    card = json.loads(done.stdout)
+    assert (done.returncode, card["exit_code"], card["verdict"], card["day"]) == (code, code, verdict, day)
+
+
+@pytest.fixture(scope="module")
+def prometheus(service: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real one, which scrapes the service every second."""
+    found = shutil.which("prometheus")
+    if found is None:
+        reason = "Prometheus is missing: on Debian and Ubuntu it is the package prometheus"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("prometheus")
+    job = {"job_name": "groundwork", "static_configs": [{"targets": [service.removeprefix("http://")]}]}
+    configuration = {"global": {"scrape_interval": "1s"}, "scrape_configs": [job]}
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    options = {"config.file": folder / "prometheus.yml", "storage.tsdb.path": folder, "web.listen-address": address}
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [found, *(f"--{name}={value}" for name, value in options.items())], stdout=log, stderr=log
+        )
+    try:
+        wait_for(f"http://{address}/-/ready", process, folder / "log")
+        deadline = time.monotonic() + 120
+        while not told(address, 'sum(http_requests_total{route="/predict"})'):
+            assert time.monotonic() < deadline, (folder / "log").read_text()
+            time.sleep(0.5)
+        yield f"http://{address}"
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def told(address: str, expression: str) -> list[Any]:
+    query = urllib.parse.urlencode({"query": expression})
+    with urllib.request.urlopen(f"http://{address}/api/v1/query?{query}", timeout=10) as answer:
+        found: list[Any] = json.load(answer)["data"]["result"]
+    return found
+
+
+def test_a_must_is_unknown_fails_and_passes_by_what_prometheus_and_the_log_saw(
+    pilot: Path, home: Path, service: str, prometheus: str, tmp_path: Path
+) -> None:
+    """The service answered one request of a thousand flights, and none of them with an error."""
+    answered = 'sum(http_requests_total{route="/predict", status="200"})'
+    failing = 'sum(http_requests_total{route="/predict", status=~"5.."}) or vector(0)'
+    logged = "select avg(case when o.outcome is null then 0.0 else 1.0 end), count(*) from predictions p"
+    joined = f"{logged} left join outcomes o using (prediction_id) where p.role = 'champion'"
+    criteria = {
+        "asked": ({"promql": answered, "samples": answered}, ">=", 1, 1),
+        "asked-more": ({"promql": answered, "samples": answered}, ">=", 10**6, 1),
+        "asked-seldom": ({"promql": answered, "samples": answered}, ">=", 1, 1000),
+        "nowhere": ({"promql": "sum(no_such_metric)"}, ">=", 0, 1),
+        "wrong": ({"promql": "sum("}, ">=", 0, 1),
+        "errors": ({"promql": failing, "samples": answered}, "<=", 0, 1),
+        "told": ({"sql": joined}, ">=", 0.9, 1000),
+        "told-too-little": ({"sql": joined}, ">", 1, 1000),
+        "told-seldom": ({"sql": joined}, ">=", 0.9, 10**6),
+    }
+    for name in ("contract.yaml", "charter.yaml", "OWNERS"):
+        shutil.copy(home / name, tmp_path)
+    charter = yaml.safe_load((tmp_path / "charter.yaml").read_text(encoding="utf-8"))
+    charter["readyToScale"]["criteria"] = [
+        {"id": name, "question": "Is it?", "measure": measure, "op": op, "threshold": line, "minSamples": least}
+        for name, (measure, op, line, least) in criteria.items()
+    ]
+    (tmp_path / "charter.yaml").write_text(yaml.safe_dump(charter), encoding="utf-8")
+    there = {"GROUNDWORK_DATA": str(home / "data"), "GROUNDWORK_PROMETHEUS_URL": prometheus}
+    rows = {row["id"]: row for row in json.loads(run(pilot, tmp_path, "readiness", "--json", **there).stdout)["rows"]}
+    assert {name: (rows[name]["state"], rows[name]["blocks"]) for name in criteria} == {
+        "asked": ("passed", False),
+        "asked-more": ("failed", True),
+        "asked-seldom": ("unknown", True),
+        "nowhere": ("unknown", True),
+        "wrong": ("unknown", True),
+        "errors": ("passed", False),
+        "told": ("passed", False),
+        "told-too-little": ("failed", True),
+        "told-seldom": ("unknown", True),
+    }
+    assert "Prometheus refused it" in rows["wrong"]["seen"]
