@@ -180,6 +180,7 @@ def test_a_flow_that_is_killed_by_hand_is_told_by_whatever_starts_next(own: Pilo
     with own.running("groundwork", "worker") as worker:
         own.wait(lambda: answers(own), worker)
         own.wait(own.state(mark.stem, "Crashed"), worker)
+    own.wait(lambda: not answers(own))  # the server of a worker that was killed goes soon after it
 
 
 def test_the_worker_keeps_the_schedules(own: Pilot) -> None:
