@@ -2,6 +2,7 @@
 
 import copy
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,8 @@ accountable:
 """
 TEXTS = {"charter.yaml": CHARTER, "contract.yaml": CONTRACT, "OWNERS": OWNERS}
 
+STOP = {"id": "harm", "question": "Harm?", "measure": {"attestation": "harm"}, "op": ">", "threshold": 1}
+SEAL = {"on": date(2026, 11, 23), "by": "ada", "reason": "locked", "sha256": "0" * 64}
 REMOVE = object()
 COLUMNS = "schema.0.properties"
 
@@ -127,6 +130,22 @@ def test_a_sound_document_loads(name: str, tmp_path: Path) -> None:
         ("charter.yaml", "monitoring.driftDistance", 0, "greater than 0"),
         ("charter.yaml", "readyToScale.criteria", [], "at least 1 item"),
         ("charter.yaml", "readyToScale.criteria.0.op", "=>", "'>=', '<='"),
+        ("charter.yaml", "readyToScale.criteria.0.level", "should", "at least one criterion must have the level must"),
+        ("charter.yaml", "readyToScale.criteria.0.level", "may", "'must' or 'should'"),
+        ("charter.yaml", "readyToScale.criteria.0.threshold", "TBD", "valid number"),
+        ("charter.yaml", "readyToScale.criteria.0.threshold", float("inf"), "finite number"),
+        ("charter.yaml", "readyToScale.criteria.0.window", "a month", "should match pattern"),
+        ("charter.yaml", "readyToScale.criteria.0.minSamples", 0, "greater than 0"),
+        ("charter.yaml", "stopCriteria", [{"id": "harm"}], "is missing"),
+        ("charter.yaml", "businessCase", {"horizonMonths": 0}, "greater than 0"),
+        ("charter.yaml", "businessCase", {"valuePerUnit": {"low": 2, "base": 1}}, "must not fall, found 2.0, 1.0"),
+        ("charter.yaml", "businessCase", {"attribution": {"design": "by eye"}}, "'randomised', 'stepped-rollout'"),
+        ("charter.yaml", "businessCase", {"return": 5000}, "is not a known key here"),
+        ("charter.yaml", "decision.volumePerMonth", -1, "greater than 0"),
+        ("charter.yaml", "plan.day90", [{"outcome": "decided"}], "is missing"),
+        ("charter.yaml", "plan.deciders", "ada", "valid tuple"),
+        ("charter.yaml", "seals", [{"on": "today"}], "valid date"),
+        ("charter.yaml", "seals", [SEAL | {"sha256": "0"}], "should match pattern"),
         ("charter.yaml", "plan.day0", "next Monday", "must be a day as YYYY-MM-DD, or TBD"),
         ("contract.yaml", "apiVersion", "v2.0.0", "'v3.1.0'"),
         ("contract.yaml", "version", "1", "should match pattern"),
@@ -170,6 +189,13 @@ def test_a_sound_document_loads(name: str, tmp_path: Path) -> None:
         ("OWNERS", "approvers", [], "at least 1 item"),
         ("OWNERS", "approvers", "ada", "valid tuple"),
         ("OWNERS", "approvers.0", "@ada", "should match pattern"),
+        ("OWNERS", "reviewers", REMOVE, "is missing"),
+        ("OWNERS", "accountable.model", [{"name": "Emmy", "handle": "emmy"}], "valid dictionary"),
+        ("OWNERS", "accountable.model.name", "E", "at least 2 characters"),
+        ("OWNERS", "accountable.model.until", "soon", "valid date"),
+        ("OWNERS", "accountable.model.deputy", {"name": "Ada"}, "is missing"),
+        ("OWNERS", "accountable.model.deputy", "ada", "found 'ada'"),
+        ("OWNERS", "accountable.model.desk", "4", "is not a known key"),
         ("OWNERS", "accountable.model", REMOVE, "is missing"),
         ("OWNERS", "accountable.model", "emmy", "found 'emmy'"),
         ("OWNERS", "accountable.model.handle", "emmy noether", "should match pattern"),
@@ -188,6 +214,24 @@ def test_a_mistake_is_refused_with_file_place_and_expectation(
     # What is wrong with a whole is said of the whole; of two ways to be right, both are named.
     assert path.startswith(place) or place.startswith(path)
     assert expectation in message
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expectation"),
+    [
+        ("readyToScale.criteria.0.measure", "gain", "'gain_per_1000'"),
+        ("readyToScale.criteria.0.measure", {"promql": "up", "sql": "select 1, 1"}, "exactly one of promql, sql"),
+        ("readyToScale.criteria.0.measure", {}, "exactly one of promql, sql, check and attestation"),
+        ("readyToScale.criteria.0.measure", {"excel": "B7"}, "excel: is not a known key here"),
+        ("stopCriteria", [STOP | {"id": "gain"}], "the criterion gain stands twice"),
+    ],
+)
+def test_a_line_that_nobody_could_measure_is_refused(path: str, value: Any, expectation: str, tmp_path: Path) -> None:
+    """What is wrong may stand beside what would have been right in another way, or be said of the whole."""
+    content = changed(yaml.safe_load(CHARTER), path, value)
+    with pytest.raises(DocumentError) as refused:
+        load(tmp_path, "charter.yaml", yaml.safe_dump(content, sort_keys=False))
+    assert expectation in str(refused.value)
 
 
 @pytest.mark.parametrize(
