@@ -1,11 +1,13 @@
 """A pilot beyond one machine: its own tests of other engines, in an environment that holds them."""
 
+import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-from support import execute
+from support import PYTHON, ROOT, execute
 
 pytestmark = pytest.mark.slow
 
@@ -36,3 +38,23 @@ def test_snapshots_in_an_object_store_are_those_of_a_folder(pilot: Path, tmp_pat
     path = f"PATH={tmp_path / 'seaweedfs/bin'}:{os.environ['PATH']}"
     python = str(pilot / ".venv/bin/python")
     assert "4 passed" in execute(pilot, "env", path, python, "-m", "pytest", "tests/groundwork/test_object_store.py")
+
+
+def test_a_quick_benchmark_of_scoring_logs_the_same_everywhere(pilot: Path, tmp_path: Path) -> None:
+    """In process, on one worker and on two; the run itself compares the scores with those of the trained pipeline."""
+    run = str(ROOT / "benchmarks/scoring/run.py")
+    said = execute(ROOT, PYTHON, run, str(pilot), "--quick", "--json", str(tmp_path / "results.json"))
+    assert "two workers, wall, to one" in said
+    [size] = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["sizes"]
+    assert {work["rows"] for work in size.values()} == {size["in process"]["rows"]}
+    assert 25_000 < size["in process"]["rows"] < 30_000  # the last day is for warming up
+    assert len({work.get("digest") for work in size.values()}) == 2  # the floor has none
+
+
+def test_a_benchmark_of_scoring_that_logs_something_else_has_no_figures(pilot: Path, tmp_path: Path) -> None:
+    benchmark = tmp_path / "scoring"
+    shutil.copytree(ROOT / "benchmarks/scoring", benchmark)
+    work = benchmark / "work.py"
+    work.write_text(work.read_text(encoding="utf-8").replace("[:, 1]", "[:, 0]"), encoding="utf-8")
+    with pytest.raises(AssertionError, match="the log does not hold what the trained pipeline predicts"):
+        execute(ROOT, PYTHON, str(benchmark / "run.py"), str(pilot), "--quick")
