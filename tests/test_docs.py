@@ -101,6 +101,7 @@ def test_environment_variables_are_read(page: Path) -> None:
     read = documented_settings() | set(
         re.findall(r"\b[A-Z]+_[A-Z_]+\b", "".join(text(module) for module in TEMPLATE.glob("src/groundwork/**/*.py")))
     )
+    read |= set(re.findall(r"^ARG (\w+)", text(TEMPLATE / "Dockerfile"), re.MULTILINE))
     named = {name for each in code(page) for name in re.findall(r"\b[A-Z]+_[A-Z_]+\b", each)}
     assert named - read == set()
 

@@ -167,7 +167,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pilot", type=Path, help="folder of a pilot on the example, with data and a champion")
     parser.add_argument("--quick", action="store_true", help="a smoke run, on few rows")
-    parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000, 4_000_000])
+    parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--json", type=Path, help="write all that was measured to this file")
     parser.add_argument("--publish", type=Path, metavar="PAGE", help="put the tables into this page")
     options = parser.parse_args()

@@ -145,17 +145,24 @@ def docker() -> Iterator[Docker]:
                 must("engine.sh", "stop", environment=ours)
 
 
-@pytest.fixture(scope="session")
-def image(docker: Docker, pilot: Path) -> Iterator[str]:
-    """The pilot's image, by its id: no tag for test runs side by side to take from each other."""
+@contextmanager
+def built(docker: Docker, pilot: Path, what: str, *options: str) -> Iterator[str]:
+    """An image of the pilot, by its id: no tag for test runs side by side to take from each other."""
     bundle = Path(os.environ.get("SSL_CERT_FILE", ""))  # set where a proxy has a certificate of its own
     secret = ["--secret", f"id=ca_bundle,src={bundle}"] if bundle.is_file() else []
-    with timed("image built"):
-        identifier = docker("build", "--quiet", *secret, pilot)
-    figures["image size"] = f"{int(docker('inspect', '--format', '{{.Size}}', identifier)) / 1e6:.0f} MB"
+    with timed(f"{what} built"):
+        identifier = docker("build", "--quiet", *secret, *options, pilot)
+    figures[f"{what} size"] = f"{int(docker('inspect', '--format', '{{.Size}}', identifier)) / 1e6:.0f} MB"
     yield identifier
     with suppress(AssertionError):  # a test run beside this one may still use the very same
         docker("image", "rm", "--force", identifier)
+
+
+@pytest.fixture(scope="session")
+def image(docker: Docker, pilot: Path) -> Iterator[str]:
+    """The service's image."""
+    with built(docker, pilot, "image") as identifier:
+        yield identifier
 
 
 class Tracking(NamedTuple):

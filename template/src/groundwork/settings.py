@@ -53,6 +53,7 @@ class Settings(BaseSettings):
         default=1, validation_alias="WEB_CONCURRENCY", description="Processes that answer on the one port."
     )
     api_keys: str = Field(default="", description="Hashed keys: name:scope+scope:sha256, separated by commas.")
+    git_commit: str = Field(default="", description="What a model was trained from, where there is no git to be asked.")
     serve_mode: Literal["model", "no-model"] = Field(default="model", validation_alias="SERVE_MODE")
     otlp_endpoint: str = Field(
         default="",

@@ -67,6 +67,7 @@ def test_a_version_says_what_it_was_made_from(pilot: Settings) -> None:
     for digest in ("contract_sha256", "charter_sha256", "use_case_sha256", "lineage", "bundle_sha256"):
         assert len(tags[digest]) == 64
     assert tags["git_commit"] == "none"  # this pilot is in no repository
+    assert train_module._git_commit(pilot.model_copy(update={"git_commit": "0123abcd"})) == "0123abcd"
     assert (
         mlflow.get_run(champion(pilot).run_id).data.tags.items()
         >= {name: value for name, value in tags.items() if name not in GIVEN_LATER}.items()

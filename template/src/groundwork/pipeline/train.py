@@ -192,7 +192,7 @@ def lineage(settings: Settings, snapshot_version: int) -> dict[str, str]:
     return made_from | {
         "lineage": digest,
         "groundwork_sha256": _digest(*sorted(system.rglob("*.py"))),
-        "git_commit": _git_commit(settings.home),
+        "git_commit": _git_commit(settings),
     }
 
 
@@ -573,6 +573,7 @@ def _digest(*files: Path) -> str:
     return digest.hexdigest()
 
 
-def _git_commit(home: Path) -> str:
-    """The commit, marked where files differ from it; `none` outside of git."""
-    return git(home, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*") or "none"
+def _git_commit(settings: Settings) -> str:
+    """The commit, marked where files differ from it; outside of git what the settings say, or `none`."""
+    said = git(settings.home, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    return said or settings.git_commit or "none"
