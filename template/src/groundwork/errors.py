@@ -21,6 +21,10 @@ class ContractBreach(GroundworkError):
     """Too many rows break the contract."""
 
 
+class TypeChanged(GroundworkError):
+    """The contract gives a column another type than the table that holds it."""
+
+
 class ErasureError(GroundworkError):
     """A subject cannot be erased, or not be kept out."""
 

@@ -19,7 +19,7 @@ from pyarrow.fs import FileSelector, PyFileSystem
 from pyarrow.parquet import ParquetFile
 
 from groundwork.contract import Dataset
-from groundwork.errors import Busy, NotEnoughData
+from groundwork.errors import Busy, NotEnoughData, TypeChanged
 from groundwork.windows import Step, Window, window_of
 
 
@@ -59,10 +59,11 @@ class Snapshots:
         """Put `rows` in the place of everything in [start, end), in one commit.
 
         Returns the new version, or the present one where these rows are there already, in whatever order. Raises
-        Busy where somebody else wrote the same window meanwhile.
+        Busy where somebody else wrote the same window meanwhile, TypeChanged where a column had another type so far.
         """
         predicate = None
         if self.exists:
+            self._refuse_other_types(rows.to_reader().schema)
             predicate = self._within(start, end)
             there = digest(self._stream(f"select * from t where {predicate}"))
             if there.rows == rows.num_rows and (not there.rows or there == digest(rows.to_reader())):
@@ -125,9 +126,21 @@ class Snapshots:
         return window_of(newest, step)
 
     def append(self, rows: pa.Table) -> int:
-        """Add the rows in one commit; returns the new version."""
+        """Add the rows in one commit; returns the new version. Raises TypeChanged as `replace` does."""
+        self._refuse_other_types(rows.schema)
         write_deltalake(self.path, rows, mode="append")
         return DeltaTable(self.path).version()
+
+    def _refuse_other_types(self, schema: pa.Schema) -> None:
+        """Delta Lake would make them fit without a word, and cut the decimals off."""
+        there = {field.name: field.type for field in pa.schema(DeltaTable(self.path).schema().to_arrow())}
+        for field in schema:
+            before, now = _plain(there.get(field.name, field.type)), _plain(field.type)
+            if before != now and not pa.types.is_null(now):
+                raise TypeChanged(
+                    f"{field.name} is {now} by contract.yaml, and {before} in {self.path}; nothing was changed. "
+                    "Give the new column another name, or move the table away and `groundwork ingest` everything anew"
+                )
 
     def keys_of(self, column: str, value: str | int) -> set[str]:
         """The keys of all rows with this value, in every version that there is."""

@@ -8,7 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
+from groundwork.service.app import create_app
 from groundwork.service.home import page
 from groundwork.settings import Settings
 from groundwork.store import Drift, Prediction, Promotion, Store, utc_text
@@ -42,6 +44,15 @@ def test_what_nobody_knows_yet_is_called_unknown(started: Settings) -> None:
     assert said["Answers for the decision"] == " Ada Lovelace  no deputy"
     assert "the criteria are not locked" in said["page"]
     assert "report" not in re.findall(r'href="(.*?)"', said["page"])
+
+
+def test_a_damaged_document_is_named_where_the_page_would_be(started: Settings) -> None:
+    (started.home / "readiness.yaml").write_text("waivers: none\n", encoding="utf-8")
+    with TestClient(create_app(started)) as client:
+        for address in ("/", "/scorecard"):
+            answer = client.get(address)
+            assert answer.status_code == 503
+            assert "readiness.yaml" in answer.json()["detail"]
 
 
 def test_it_tells_the_champion_its_worth_and_drift(started: Settings) -> None:

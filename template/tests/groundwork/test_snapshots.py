@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from groundwork.contract import Dataset
+from groundwork.errors import TypeChanged
 from groundwork.snapshots import Snapshots
 
 DATASET = Dataset.model_validate(
@@ -53,6 +54,17 @@ def test_replacing_a_window_leaves_all_others(snapshots: Snapshots) -> None:
 def test_writing_the_same_again_makes_no_version(snapshots: Snapshots) -> None:
     version = snapshots.replace(OLD, JANUARY, FEBRUARY)
     assert snapshots.replace(OLD.take([1, 0]), JANUARY, FEBRUARY) == version
+    assert snapshots.version == version
+
+
+def test_a_column_keeps_its_type(snapshots: Snapshots) -> None:
+    """Delta Lake would cut the decimals off."""
+    version = snapshots.replace(OLD, JANUARY, FEBRUARY)
+    schema = NEW.schema.set(2, pa.field("age", pa.float64()))
+    with pytest.raises(TypeChanged, match=r"age is double by contract.yaml, and int64 in .*; nothing was changed"):
+        snapshots.replace(NEW.cast(schema), FEBRUARY, MARCH)
+    with pytest.raises(TypeChanged):
+        snapshots.append(NEW.cast(schema))
     assert snapshots.version == version
 
 

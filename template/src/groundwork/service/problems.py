@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from groundwork.errors import BundleError, NoChampion, StoreError
+from groundwork.errors import BundleError, DocumentError, NoChampion, StoreError
 from groundwork.service.batcher import DeadlineExceeded, Overloaded
 from groundwork.service.requests import BadRequest
 
@@ -40,6 +40,7 @@ _KINDS: dict[type[Exception], _Kind] = {
     BadRequest: _Kind(422, "{}"),
     NoChampion: _Kind(503, "no model is loaded yet: {}", "10"),
     BundleError: _Kind(503, "the model cannot answer: {}", "10"),
+    DocumentError: _Kind(503, "{}"),
     StoreError: _Kind(503, "the prediction log cannot be written, so nothing was answered", "5"),
     Overloaded: _Kind(503, "too many requests wait already; try again in a moment", "1"),
     DeadlineExceeded: _Kind(503, "the answer was not there in time; try again in a moment", "1"),
