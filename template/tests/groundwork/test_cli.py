@@ -73,10 +73,15 @@ def test_check_fails_where_other_tools_are_told_something_else_than_owners_says(
     ]
 
 
-def test_check_fails_where_the_contract_breaks_the_last_one(new_pilot: Settings, set_in: Callable) -> None:
+def commit(home: Path, *documents: str) -> None:
+    """The first commit of a repository."""
     git = ["git", "-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
-    for arguments in (["init", "-q"], ["add", "contract.yaml"], ["commit", "-qm", "The contract."]):
-        subprocess.run([*git, *arguments], cwd=new_pilot.home, check=True)
+    for arguments in (["init", "-q"], ["add", *documents], ["commit", "-qm", "The start."]):
+        subprocess.run([*git, *arguments], cwd=home, check=True)
+
+
+def test_check_fails_where_the_contract_breaks_the_last_one(new_pilot: Settings, set_in: Callable) -> None:
+    commit(new_pilot.home, "contract.yaml")
     set_in(new_pilot.home / "contract.yaml", "schema.0.properties.5.logicalTypeOptions.maximum", 600)
     done = groundwork("check")
     assert done.returncode == 1
@@ -100,6 +105,8 @@ def test_an_invalid_document_ends_a_command_with_its_message(
 
 def test_a_line_moved_behind_its_seal_fails_the_check(new_pilot: Settings, set_in: Callable) -> None:
     assert groundwork("charter", "lock", "--by", "ada").returncode == 0
+    assert "nobody can tell silent edits, without git" in groundwork("check").stderr
+    commit(new_pilot.home, "charter.yaml")
     assert groundwork("check").returncode == 0
     set_in(new_pilot.home / "charter.yaml", "readyToScale.criteria.0.threshold", 1)
     done = groundwork("check")
@@ -140,6 +147,7 @@ def test_status_tells_what_is_under_way_from_what_is_lost(new_pilot: Settings) -
 
 
 def test_every_command_begins_with_an_overdue_decision(new_pilot: Settings, set_in: Callable) -> None:
+    commit(new_pilot.home, "charter.yaml")
     set_in(new_pilot.home / "charter.yaml", "plan.day0", date.today() - timedelta(93))
     line = "! day 90 was to be decided 3 days ago: `groundwork decide scale`, `stop` or `extend`\n"
     for command in (("check",), ("signer",), ("score",), ("quarantine", "list"), ("charter", "lock", "--by", "ada")):

@@ -1,5 +1,6 @@
 """What the commands show of the rubric's tests: kept by running them, failing where it fails, unknown where it is."""
 
+import os
 import subprocess
 from collections.abc import Callable
 from datetime import datetime
@@ -244,8 +245,15 @@ def history(pilot_copy: Settings) -> Callable[..., str]:
     """Runs git in the pilot as somebody; returns what it said."""
 
     def git(who: str, *arguments: str) -> str:
-        name = ["-c", f"user.name={who}", "-c", f"user.email={who}@example.com"]
-        done = subprocess.run(["git", *name, *arguments], cwd=pilot_copy.home, check=True, capture_output=True)
+        name = {f"GIT_{role}_NAME": who for role in ("AUTHOR", "COMMITTER")}
+        address = {f"GIT_{role}_EMAIL": f"{who}@example.com" for role in ("AUTHOR", "COMMITTER")}
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=pilot_copy.home,
+            env=os.environ | name | address,
+            check=True,
+            capture_output=True,
+        )
         return done.stdout.decode().strip()
 
     (pilot_copy.home / "src" / "use_case").mkdir(parents=True)
