@@ -96,6 +96,10 @@ class Gate(Part):
         """What it costs that the metric is by so much less: nothing but a gain, where less is better."""
         return -less if self.lower_is_better else less
 
+    def reaches(self, metric: float, line: float, tolerated: float = 0) -> bool:
+        """Whether the metric is as good as the line, or worse by no more than is tolerated; NaN is not."""
+        return metric <= line + tolerated if self.lower_is_better else metric >= line - tolerated
+
     @property
     def line(self) -> float:
         """The value that the metric must reach: the minimum, or the maximum."""

@@ -593,9 +593,9 @@ def readiness(
         if prove:
             with prefect():
                 from groundwork.pipeline.prove import prove as flow
+                from groundwork.readiness.proofs import summary
             with step("prove") as said:
-                proofs = flow()
-                said.append(f"{sum(proof.exit_code == 0 for proof in proofs)} of {len(proofs)} checks pass")
+                said.append(summary(flow()))
         card = assess(settings, store, date.today())
         console.print(terminal(card))
         if report:
@@ -646,7 +646,7 @@ def status(as_json: Json = False) -> None:
             promotions = store.promotions(registry.name)
             runs = store.latest_runs(True) + store.latest_runs(False)
             now = datetime.now(UTC)
-            under_way = [run for run in store.under_way() if run.lost_at >= now]
+            unfinished = [run for run in store.under_way() if run.lost_at >= now]
             drift = store.latest_drift()
         console.print(f"champion  {f'version {champion.number}' if champion else 'none: run `groundwork train`'}")
         if champion:
@@ -666,7 +666,7 @@ def status(as_json: Json = False) -> None:
                 f"{mark} {run.flow:<8} {run.started_at:%Y-%m-%d %H:%M} UTC, {run.seconds:.1f} s  {escape(run.message)}",
                 soft_wrap=True,
             )
-        for going in under_way:
+        for going in unfinished:
             console.print(
                 f"… {going.flow:<8} {going.started_at:%Y-%m-%d %H:%M} UTC, under way; "
                 f"heard of {(now - going.heard_at).total_seconds():.0f} s ago",
@@ -683,7 +683,7 @@ def status(as_json: Json = False) -> None:
                 "champion": champion,
                 "promotions": log,
                 "flow_runs": runs,
-                "under_way": [run._asdict() for run in under_way],
+                "under_way": [run._asdict() for run in unfinished],
                 "drift": drift,
                 "owner": owner.model_dump(),
             }

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from groundwork.contract import ROLES, Column, Contract, Dataset
 from groundwork.errors import DocumentError
-from groundwork.git import git
+from groundwork.git import git, is_shallow
 
 CONTRACT = "contract.yaml"
 MAIN = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
@@ -110,7 +110,7 @@ def last_released(home: Path) -> Released | None:
         return None
     found = _base(home)
     if found is None:
-        if git(home, "rev-parse", "--is-shallow-repository") == "true":
+        if is_shallow(home):
             raise DocumentError(
                 f"{CONTRACT}: the history is cut short, so nobody can tell what was released: fetch all of it, tags "
                 "included (`git fetch --unshallow --tags`; in CI `fetch-depth: 0` or `GIT_DEPTH: 0`)"

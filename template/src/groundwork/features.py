@@ -1,8 +1,9 @@
 """The one place where the contract's columns become the model's inputs, in training and in serving."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +19,12 @@ def arrays(columns: Mapping[str, Any], features: Iterable[Column]) -> dict[str, 
     NaN for a missing value: float32 is what ONNX models compute with, so training must see the same numbers.
     """
     return {feature.name: _array(columns[feature.name], feature.logical_type) for feature in features}
+
+
+def arrays_of_log(records: Iterable[str], features: Sequence[Column]) -> dict[str, NDArray]:
+    """The same of records as the prediction log holds them; a feature that was added since is missing."""
+    rows = [msgspec.json.decode(record) for record in records]
+    return arrays({feature.name: [row.get(feature.name) for row in rows] for feature in features}, features)
 
 
 def _array(values: Any, logical_type: str) -> NDArray:

@@ -225,16 +225,12 @@ def _slices(
         status: Status = "passed"
         if count < gate.slice_min_rows or math.isnan(own):
             status = "unknown"
-        elif _worse(gate, own, gate.line_in_a_slice) or (
-            others is not None and _worse(gate, own, others, gate.loss_in_a_slice)
+        elif not gate.reaches(own, gate.line_in_a_slice) or (
+            others is not None and not gate.reaches(own, others, gate.loss_in_a_slice)
         ):
             status = "failed"
         found.append(Slice(column, str(value), count, own, others, status))
     return found
-
-
-def _worse(gate: Gate, own: float, line: float, tolerated: float = 0) -> bool:
-    return not (own <= line + tolerated if gate.lower_is_better else own >= line - tolerated)
 
 
 def _sliced(gate: Gate, column: str, slices: list[Slice]) -> Check:

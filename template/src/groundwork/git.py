@@ -11,3 +11,9 @@ def git(home: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.rstrip()
+
+
+def is_shallow(home: Path) -> bool | None:
+    """Whether the history is cut short here, as CI fetches it; None where there is no git."""
+    said = git(home, "rev-parse", "--is-shallow-repository")
+    return None if said is None else said == "true"

@@ -16,7 +16,7 @@ import yaml
 
 from groundwork.charter import Charter, Seal
 from groundwork.errors import GroundworkError
-from groundwork.git import git
+from groundwork.git import git, is_shallow
 from groundwork.owners import Owners
 
 
@@ -79,10 +79,10 @@ def cannot_tell(home: Path) -> str:
     """Why nobody can tell whether sealed criteria were edited in silence; empty where git has the whole history."""
     if not Charter.load(home / "charter.yaml").seals:
         return ""
-    shallow = git(home, "rev-parse", "--is-shallow-repository")
+    shallow = is_shallow(home)
     if shallow is None:
         return "nobody can tell silent edits, without git: run `groundwork readiness --prove` in the repository"
-    if shallow == "true":
+    if shallow:
         return (
             "the history is cut short, so nobody can tell silent edits: fetch all of it (`git fetch --unshallow`; in "
             "CI `fetch-depth: 0` or `GIT_DEPTH: 0`)"

@@ -42,6 +42,16 @@ def _lock(home: Path) -> None:
     _commit(home)
 
 
+def _edit_in_silence(home: Path, set_in: Callable) -> None:
+    """The line is locked, moved in one commit, and taken back in the next."""
+    _lock(home)
+    sealed = (home / "charter.yaml").read_bytes()
+    set_in(home / "charter.yaml", THRESHOLD, 1)
+    _commit(home)
+    (home / "charter.yaml").write_bytes(sealed)
+    _commit(home)
+
+
 def test_criteria_may_change_as_long_as_nobody_locked_them(home: Path, set_in: Callable) -> None:
     set_in(home / "charter.yaml", THRESHOLD, 1)
     _commit(home)
@@ -102,12 +112,7 @@ def test_an_amendment_needs_a_change_and_a_second_person(
 
 
 def test_a_change_that_was_committed_and_taken_back_is_found(home: Path, set_in: Callable) -> None:
-    _lock(home)
-    sealed = (home / "charter.yaml").read_bytes()
-    set_in(home / "charter.yaml", THRESHOLD, 1)
-    _commit(home)
-    (home / "charter.yaml").write_bytes(sealed)
-    _commit(home)
+    _edit_in_silence(home, set_in)
     [finding] = sealing.findings(home)
     assert finding.endswith("changed the criteria without an amendment")
 
@@ -145,12 +150,7 @@ def test_nobody_can_tell_from_a_history_that_is_cut_short(
     home: Path, set_in: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """CI fetches one commit unless it is told otherwise, and the silent edit lies before it."""
-    _lock(home)
-    sealed = (home / "charter.yaml").read_bytes()
-    set_in(home / "charter.yaml", THRESHOLD, 1)
-    _commit(home)
-    (home / "charter.yaml").write_bytes(sealed)
-    _commit(home)
+    _edit_in_silence(home, set_in)
     clone = tmp_path / "clone"
     _git(home, "add", "OWNERS", "contract.yaml")
     _commit(home)

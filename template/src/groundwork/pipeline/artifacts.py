@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
+from groundwork.readiness.proofs import FAILED, PASSED, UNKNOWN
 from groundwork.settings import Settings
 
 if TYPE_CHECKING:
@@ -71,6 +72,6 @@ def of_retrain(retrained: Retrained) -> None:
 
 
 def of_prove(proofs: list[Proof]) -> None:
-    said = {0: "passed", 1: "failed", 2: "unknown"}
+    said = {PASSED: "passed", FAILED: "failed", UNKNOWN: "unknown"}
     rows = [{"check": each.check_id, "state": said[each.exit_code], "seen": each.seen} for each in proofs]
     create_table_artifact(rows, key="prove", description="The newest proof of each check of the scorecard.")

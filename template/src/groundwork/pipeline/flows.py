@@ -31,6 +31,7 @@ from prefect.tasks import exponential_backoff
 from typing_extensions import ParamSpec
 
 from groundwork.errors import Busy, GroundworkError, SourceUnavailable, StoreError
+from groundwork.readiness.proofs import on_schedule
 from groundwork.settings import Settings
 from groundwork.store import LOST, SILENCE, Store, UnderWay
 from groundwork.store import FlowRun as Recorded
@@ -65,21 +66,19 @@ def pipeline_flow(
     def decorate(function: Callable[P, R]) -> Flow[P, R]:
         name = function.__name__
 
+        @wraps(function)
         def alone(*args: P.args, **kwargs: P.kwargs) -> R:
             with Store(Settings().store) as store, store.alone(name):
                 return function(*args, **kwargs)
 
-        @task(
+        attempt = task(
             name=f"{name}-attempt",
             cache_policy=NO_CACHE,
             retries=retries,
             retry_delay_seconds=exponential_backoff(FIRST_DELAY_SECONDS),
             retry_jitter_factor=0.5,
             retry_condition_fn=_try_again,
-        )
-        @wraps(function)
-        def attempt(*args: P.args, **kwargs: P.kwargs) -> R:
-            return alone(*args, **kwargs)
+        )(alone)
 
         @flow(name=name, timeout_seconds=timeout_seconds, log_prints=log_prints)
         @wraps(function)
@@ -127,7 +126,7 @@ def _is_of_requests(error: BaseException) -> bool:
 
 def _try_again(_task: Any, _run: Any, state: State) -> bool:
     """On a schedule. By hand, whoever waits at the terminal is told at once."""
-    if "PREFECT__FLOW_RUN_ID" not in os.environ:  # how Prefect tells a process which run it is there for
+    if not on_schedule():
         return False
     try:
         state.result()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from groundwork.contract import Dataset
 from groundwork.errors import GroundworkError
-from groundwork.features import arrays
+from groundwork.features import arrays, arrays_of_log
 from groundwork.gate import Decided, gain, metric_estimate
 from groundwork.monitoring.drift import SCORE, DriftUnknown, Measured, measure
 from groundwork.monitoring.shadow import compare
@@ -186,10 +186,9 @@ def _quality(
     made = Decided(worth, _scores(known, dataset.task))
     over_rule = gain(made, decided_by_rule(settings, rows), gate.confidence).value
     live = metric_estimate(metric_of(settings), targets_of(settings, rows), made, None, gate.confidence)
-    reaches = live.value <= gate.line if gate.lower_is_better else live.value >= gate.line
     said = f"{gate.metric} {live.value:.4f} on {len(known):,} answers"
     known_gain = f"{over_rule:,.0f} {settings.charter.value.currency} per 1,000 decisions more than the rule"
-    sound = bool(reaches and over_rule >= gate.min_gain_over_rule)
+    sound = bool(gate.reaches(live.value, gate.line) and over_rule >= gate.min_gain_over_rule)
     yield Finding("monitor-quality", sound, f"{said}, the line is {gate.line:g}; {known_gain}")
     offline = _metric_at_the_gate(champion)
     if offline is None:
@@ -209,19 +208,18 @@ def _metric_at_the_gate(version: Version) -> float | None:
 
 
 def _examples(settings: Settings, logged: list[Prediction], outcomes: NDArray) -> Examples:
-    features = settings.contract.dataset.features
-    records = [msgspec.json.decode(each.record) for each in logged]
-    return Examples(
-        arrays({each.name: [row.get(each.name) for row in records] for each in features}, features), outcomes
-    )
+    return Examples(arrays_of_log([each.record for each in logged], settings.contract.dataset.features), outcomes)
 
 
 def _scores(logged: list[Prediction], task: Task) -> NDArray:
     """The logged scores as the model gave them."""
     if task.kind != "multiclass":
         return np.array([each.score for each in logged], dtype=np.float32)
-    by_class = [json.loads(each.class_scores or "{}") for each in logged]
-    return np.array([[scores[name] for name in task.classes] for scores in by_class], dtype=np.float32)
+    return np.array([[scores[name] for name in task.classes] for scores in _by_class(logged)], dtype=np.float32)
+
+
+def _by_class(logged: list[Prediction]) -> list[dict[str, float]]:
+    return [json.loads(each.class_scores or "{}") for each in logged]
 
 
 def _numeric(dataset: Dataset) -> list[str]:
@@ -233,9 +231,10 @@ def _numeric(dataset: Dataset) -> list[str]:
 def _predicted(logged: list[Prediction], task: Task) -> NDArray:
     """What was predicted: the likeliest class, else the score; missing where there was no model."""
     if task.kind != "multiclass":
-        return np.array([each.score for each in logged], dtype=np.float32)
-    by_class = [json.loads(each.class_scores or "{}") for each in logged]
-    return np.array([max(scores, key=scores.get) if scores else None for scores in by_class], dtype=object)
+        return _scores(logged, task)
+    return np.array(
+        [max(each, key=lambda name: each[name]) if each else None for each in _by_class(logged)], dtype=object
+    )
 
 
 def _keep_in_mlflow(registry: Registry, champion: Version, window: Window, measured: Measured, page: Path) -> None:

@@ -4,13 +4,13 @@ import time
 
 from groundwork import sealing
 from groundwork.errors import GroundworkError
-from groundwork.git import git
+from groundwork.git import git, is_shallow
 from groundwork.pipeline import artifacts
 from groundwork.pipeline.evaluate import evaluate
 from groundwork.pipeline.flows import pipeline_flow
 from groundwork.pipeline.reproduce import reproduce
 from groundwork.readiness.ml_test_score import PROVE, ProofError, run_tests
-from groundwork.readiness.proofs import Finding, keep
+from groundwork.readiness.proofs import Finding, keep, summary
 from groundwork.registry import Registry, Version
 from groundwork.settings import Settings
 from groundwork.store import Proof, Store
@@ -42,7 +42,7 @@ def prove() -> list[Proof]:
         except ProofError as error:
             troubles.append(str(error))
         newest = [proofs[-1] for proofs in store.proofs().values()]
-        run.message = f"{sum(proof.exit_code == 0 for proof in newest)} of {len(newest)} checks pass"
+        run.message = summary(newest)
         if troubles:
             raise ProofError("; ".join(troubles))
     return newest
@@ -53,7 +53,7 @@ def _seals(settings: Settings) -> list[Finding]:
     if not settings.charter.seals or sealing.cannot_tell(settings.home):
         return []
     broken = sealing.findings(settings.home)
-    text = (settings.home / "charter.yaml").read_text(encoding="utf-8")
+    text = (settings.home / "charter.yaml").read_bytes().decode()  # to the byte, as `sealing.file_digest` takes it
     return [Finding("locked", not broken, "; ".join(broken) or "no seal is broken", text)]
 
 
@@ -71,7 +71,7 @@ def _review(settings: Settings, store: Store, champion: Version | None) -> list[
     if settings.charter.gate.approval == "required" and approver in settings.owners.approvers:
         return [Finding(check, True, f"{name} was approved by {approver}")]
     change = git(settings.home, "log", "-1", "--format=%H", commit, "--", USE_CASE)
-    if not change or git(settings.home, "rev-parse", "--is-shallow-repository") == "true":
+    if not change or is_shallow(settings.home):
         return [Finding(check, None, f"git does not tell here who changed {USE_CASE}: `git fetch --unshallow`")]
     author, *others = _people(settings, change, commit)
     said = f"{USE_CASE} as of {name} was last changed by {author} in {change[:10]}"

@@ -502,7 +502,7 @@ def _of_slices(check: str, gate: Gate, measured: list[tuple[Slice, float | None]
     below = [
         f"{each.column} {each.value} {metric:.4f}"
         for each, metric in known
-        if not (metric <= gate.line_in_a_slice if gate.lower_is_better else metric >= gate.line_in_a_slice)
+        if not gate.reaches(metric, gate.line_in_a_slice)
     ]
     said = f"{len(known)} of {len(measured)} slices have rows enough; "
     return Finding(check, not below, said + (f"behind the line: {', '.join(below)}" if below else "all reach the line"))

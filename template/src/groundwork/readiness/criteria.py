@@ -9,12 +9,11 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 
 from groundwork.charter import Criterion
 from groundwork.errors import StoreError
-from groundwork.features import arrays
+from groundwork.features import arrays_of_log
 from groundwork.readiness.scorecard import Row, State
 from groundwork.readiness.statements import Attestation, Statements
 from groundwork.settings import Settings
@@ -115,10 +114,7 @@ def gain_in_service(settings: Settings, store: Store, since: datetime, until: da
     if not answered:
         return Measured(None, 0, proof, "no answer of the service has an outcome yet: send them to POST /outcomes")
     dataset = settings.contract.dataset
-    records = [msgspec.json.decode(record) for record, _, _ in answered]
-    columns = arrays(
-        {each.name: [row.get(each.name) for row in records] for each in dataset.features}, dataset.features
-    )
+    columns = arrays_of_log([record for record, _, _ in answered], dataset.features)
     outcomes = dataset.task.outcomes([outcome for _, _, outcome in answered])
     worth = settings.charter.value.parameters
     made = decision.value(np.array([decided for _, decided, _ in answered]), outcomes, worth)

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -41,6 +41,11 @@ def keep(settings: Settings, store: Store, command: str, findings: Iterable[Find
     ]
     store.record_proofs(kept)
     return kept
+
+
+def summary(proofs: Collection[Proof]) -> str:
+    """How many of them pass, in words."""
+    return f"{sum(proof.exit_code == PASSED for proof in proofs)} of {len(proofs)} checks pass"
 
 
 def on_schedule() -> bool:
