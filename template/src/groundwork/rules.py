@@ -17,11 +17,13 @@ def with_broken_rules(rows: ibis.Table, dataset: Dataset, repeated: bool = True)
     The rules run inside the source's engine, in the one scan that reads the rows. Where `repeated` is false, nobody
     looks for values that are there already: that is by far the dearest rule.
     """
-    broken = [
-        ibis.cases((broken.fill_null(False), reason), else_=ibis.null("string"))
-        for broken, reason in _row_rules(rows, dataset, repeated)
-    ]
-    reasons = ibis.literal("; ").join(broken) if broken else ibis.literal("")
+    rules = list(_row_rules(rows, dataset, repeated))
+    reasons = ibis.literal("")
+    if rules:
+        # The reasons are put together only for a row that has some: for every row, they cost more than the rules.
+        named = [ibis.cases((broken, reason), else_=ibis.null("string")) for broken, reason in rules]
+        is_broken = ibis.or_(*(broken for broken, _ in rules))
+        reasons = ibis.cases((is_broken, ibis.literal("; ").join(named)), else_="")
     return rows.mutate(**{REASONS: reasons})
 
 
@@ -69,6 +71,7 @@ def stale(rows: ibis.Table, contract: Contract, now: datetime) -> list[str]:
 def _row_rules(
     rows: ibis.Table, dataset: Dataset, repeated: bool
 ) -> Iterator[tuple[ibis.expr.types.BooleanValue, str]]:
+    """Whether a row breaks the rule, and which; null, as where a value is missing, is no."""
     for column in dataset.columns:
         for broken, reason in _column_rules(rows, column):
             yield broken, f"{column.name}: {reason}"
@@ -84,9 +87,9 @@ def _column_rules(rows: ibis.Table, column: Column) -> Iterator[tuple[ibis.expr.
     if column.needed:
         yield value.isnull(), "is missing"
     if limits.minimum is not None:
-        yield value < limits.minimum, f"is below {limits.minimum:g}"
+        yield value < _literal(limits.minimum), f"is below {limits.minimum:g}"
     if limits.maximum is not None:
-        yield value > limits.maximum, f"is above {limits.maximum:g}"
+        yield value > _literal(limits.maximum), f"is above {limits.maximum:g}"
     if limits.min_length is not None:
         yield value.length() < limits.min_length, f"is shorter than {limits.min_length}"
     if limits.max_length is not None:
@@ -98,6 +101,11 @@ def _column_rules(rows: ibis.Table, column: Column) -> Iterator[tuple[ibis.expr.
     if column.logical_type == "number":
         # Not `isinf`: on Spark, Ibis takes every number for finite.
         yield value.isnan() | (value.abs() > sys.float_info.max), "is not a finite number"
+
+
+def _literal(limit: float) -> int | float:
+    """A whole number as such: engines compare integers with it as they are."""
+    return int(limit) if limit.is_integer() else limit
 
 
 def _is_there_already(rows: ibis.Table, column: Column, dataset: Dataset) -> ibis.expr.types.BooleanValue:

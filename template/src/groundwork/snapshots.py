@@ -1,35 +1,32 @@
 """Versioned tables in Delta Lake: every write is one commit, and every version can be read again.
 
 A window is replaced as a whole, so a run that is repeated, or was killed and is run again, ends in the same table.
-Rows go in as a stream of batches: what is written need not fit into memory.
+Rows wait in a file and stream from there: what is written need not fit into memory.
 """
 
+import json
+import shutil
+import time
+import uuid
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import DeltaTable, QueryBuilder, write_deltalake
+from deltalake import CommitProperties, DeltaTable, QueryBuilder, Schema, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.fs import DeltaStorageHandler
+from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 from pyarrow.fs import FileSelector, PyFileSystem
-from pyarrow.parquet import ParquetFile
+from pyarrow.parquet import ParquetFile, read_metadata
 
 from groundwork.contract import Dataset
 from groundwork.errors import Busy, NotEnoughData, TypeChanged
+from groundwork.spool import Spool
 from groundwork.windows import Step, Window, window_of
-
-
-class Rows(Protocol):
-    """Rows that can be read more than once: a pyarrow.Table, or what is kept in a file."""
-
-    @property
-    def num_rows(self) -> int: ...
-
-    def to_reader(self) -> pa.RecordBatchReader: ...
 
 
 class Snapshots:
@@ -55,24 +52,79 @@ class Snapshots:
         """Tells this table from one that is made anew in its place; None before the first write."""
         return str(DeltaTable(self.path).metadata().id) if self.exists else None
 
-    def replace(self, rows: Rows, start: datetime, end: datetime) -> int:
+    def replace(self, rows: pa.Table | Spool, start: datetime, end: datetime) -> int:
         """Put `rows` in the place of everything in [start, end), in one commit.
 
         Returns the new version, or the present one where these rows are there already, in whatever order. Raises
-        Busy where somebody else wrote the same window meanwhile, TypeChanged where a column had another type so far.
+        Busy where somebody else wrote meanwhile, TypeChanged where a column had another type so far.
         """
-        predicate = None
-        if self.exists:
-            self._refuse_other_types(rows.to_reader().schema)
-            predicate = self._within(start, end)
-            there = digest(self._stream(f"select * from t where {predicate}"))
+        table = DeltaTable(self.path) if self.exists else None
+        if table:
+            self._refuse_other_types(rows.schema)
+            there = digest(_rows(table, f"select * from t where {self._within(start, end)}"))
             if there.rows == rows.num_rows and (not there.rows or there == digest(rows.to_reader())):
-                return DeltaTable(self.path).version()
+                return table.version()
+        outdated = self._files_of_window(table, start, end) if table else []
+        taken = isinstance(rows, Spool) and rows.num_rows and "://" not in self.path  # by deltalake, no object store
         try:
-            write_deltalake(self.path, rows.to_reader(), mode="overwrite", predicate=predicate, schema_mode="merge")
-        except CommitFailedError as error:
-            raise Busy(f"{self.path} was written by somebody else meanwhile; nothing was changed: {error}") from error
+            if taken and outdated is not None and _has_schema(table, rows.schema):
+                self._take(rows, table, outdated)
+            elif table:
+                predicate = self._within(start, end)
+                write_deltalake(table, rows.to_reader(), mode="overwrite", predicate=predicate, schema_mode="merge")
+            else:
+                write_deltalake(self.path, rows.to_reader(), mode="error")
+        except DeltaError as error:
+            if isinstance(error, CommitFailedError) or (table is None and self.exists):
+                raise Busy(f"{self.path} was written by somebody else meanwhile; nothing was changed") from error
+            raise
         return DeltaTable(self.path).version()
+
+    def _take(self, rows: Spool, table: DeltaTable | None, outdated: Sequence[str]) -> None:
+        """Make the file of the rows one of the table's, in the place of others that it has.
+
+        One that is killed before it commits leaves a file that belongs to no version.
+        """
+        folder, name, now = Path(self.path), f"part-00000-{uuid.uuid4()}-c000.snappy.parquet", int(time.time() * 1000)
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            (folder / name).hardlink_to(rows.file)
+        except OSError:  # on another disk
+            shutil.copyfile(rows.file, folder / name)
+        new = AddAction(name, rows.file.stat().st_size, {}, now, True, json.dumps(self._statistics(rows.file)))
+        if table is None:
+            create_table_with_add_actions(self.path, Schema.from_arrow(rows.schema), [new])
+        else:
+            table.create_write_transaction(
+                [new, *(RemoveAction(file, True, now) for file in outdated)],
+                mode="append",
+                schema=table.schema(),
+                commit_properties=CommitProperties(max_commit_retries=0),  # the table must be as it was looked at
+            )
+
+    def _files_of_window(self, table: DeltaTable, start: datetime, end: datetime) -> list[str] | None:
+        """The files with rows in [start, end); None where one may hold others too."""
+        found = []
+        for file in pa.table(table.get_add_actions(flatten=True)).to_pylist():
+            first, last = (file.get(f"{bound}.{self.event_time}") for bound in ("min", "max"))
+            if first is None or last is None:
+                return None
+            if first < end and last >= start:
+                if first < start or last >= end:
+                    return None
+                found.append(file["path"])
+        return found
+
+    def _statistics(self, file: Path) -> dict[str, object]:
+        """What the log says of a file, by which readers pass over it: no value but the bounds of the event time."""
+        metadata = read_metadata(file)
+        column = metadata.schema.names.index(self.event_time)
+        bounds = [metadata.row_group(number).column(column).statistics for number in range(metadata.num_row_groups)]
+        return {
+            "numRecords": metadata.num_rows,
+            "minValues": {self.event_time: min(each.min for each in bounds).isoformat()},
+            "maxValues": {self.event_time: max(each.max for each in bounds).isoformat()},
+        }
 
     def read(
         self,
@@ -209,7 +261,6 @@ class Snapshots:
         return self._stream(query, version).read_all()
 
     def _stream(self, query: str, version: int | None = None) -> pa.RecordBatchReader:
-        # Through deltalake's own engine: its pyarrow reader can abort the interpreter when the process ends.
         try:
             table = DeltaTable(self.path, version=version)
         except DeltaError as error:
@@ -219,7 +270,7 @@ class Snapshots:
                 f"version {version} of the snapshots cannot be read any more, as after an erasure; `groundwork train` "
                 "makes a model of the present one"
             ) from error
-        return pa.RecordBatchReader.from_stream(QueryBuilder().register("t", table).execute(query))
+        return _rows(table, query)
 
     def _within(self, start: datetime | None, end: datetime | None) -> str:
         bounds = ((">=", start), ("<", end))
@@ -248,6 +299,16 @@ def digest(rows: pa.RecordBatchReader) -> Digest:
         engine.register("batches", rows)
         [(count, total)] = engine.execute(f"select count(*), coalesce(sum(hash({values})), 0) from batches").fetchall()
     return Digest(tuple(rows.schema.names), int(count), int(total))
+
+
+def _rows(table: DeltaTable, query: str) -> pa.RecordBatchReader:
+    # Through deltalake's own engine: its pyarrow reader can abort the interpreter when the process ends.
+    return pa.RecordBatchReader.from_stream(QueryBuilder().register("t", table).execute(query))
+
+
+def _has_schema(table: DeltaTable | None, schema: pa.Schema) -> bool:
+    """Whether the table has just these columns; one that does not exist yet has any."""
+    return table is None or pa.schema(table.schema().to_arrow()).equals(schema)
 
 
 def _plain_schema(schema: pa.Schema) -> pa.Schema:

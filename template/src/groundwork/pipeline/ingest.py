@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,12 +23,12 @@ from groundwork.errors import ContractBreach, ErasureError, NotEnoughData, Sourc
 from groundwork.pipeline import artifacts
 from groundwork.pipeline.fingerprint import can_hash, fingerprint, in_source, row_hash, text_hash
 from groundwork.pipeline.flows import pipeline_flow
-from groundwork.pipeline.spool import Spool, forget_spools, spool_folder
 from groundwork.progress import tell
 from groundwork.readiness.proofs import Finding, keep
 from groundwork.rules import REASONS, broken_by_window, stale, with_broken_rules
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
+from groundwork.spool import Spool, forget_spools, spool_folder
 from groundwork.store import FlowRun, Store, without_password
 from groundwork.windows import Window, window_of, windows
 from use_case import source as use_case_source
@@ -115,19 +116,24 @@ class Read:
 
 
 def read_windows(
-    backend: ibis.BaseBackend, dataset: Dataset, due: Sequence[Window], folder: Path, erased: Erased
+    backend: ibis.BaseBackend,
+    dataset: Dataset,
+    due: Sequence[Window],
+    folder: Path,
+    erased: Erased,
+    newest: Window | None = None,
 ) -> dict[Window, Read]:
     """Read windows that follow each other, the sound and the broken rows of each apart. Raises SourceError.
 
     One scan of the source reads all of them, where its engine tells by hashes that no value is repeated. Rows that are
     equal in every column are one row: a source may deliver it twice. Of rows that are not equal and have one key, the
-    same one is let in whatever the order they come in.
+    same one is let in whatever the order they come in. `newest` is the last window of the source, if that is known.
     """
     try:
         reads, again = {}, list(due)
         if can_hash(backend):
             rows = expression(backend, dataset, Window(due[0].start, due[-1].end))
-            checked = with_broken_rules(rows, dataset, repeated=False).mutate(**{TIMES: 1})
+            checked = with_broken_rules(rows, dataset, repeated=False)
             reads = _spooled(backend, checked, dataset, due, folder / "once", erased)
             again = [window for window, read in reads.items() if not read.unique]
         for window in again:  # to look for repeated values in the engine costs far more
@@ -137,9 +143,11 @@ def read_windows(
             reads |= _spooled(backend, checked, dataset, [window], folder / "repeated", erased)
         if dataset.window_rules:
             last = max((window for window, read in reads.items() if read.sound.num_rows), default=None)
+            if last and (last < newest if newest else _is_anything_after(backend, dataset, last)):
+                last = None
             for window, read in reads.items():
-                growing = window == last and not _is_anything_after(backend, dataset, window)
-                read.broken_as_a_whole = broken_by_window(ibis.memtable(read.sound.to_dataset()), dataset, growing)
+                rows = ibis.memtable(read.sound.to_dataset())
+                read.broken_as_a_whole = broken_by_window(rows, dataset, growing=window == last)
     except (SourceError, ErasureError):
         raise
     except Exception as error:
@@ -223,16 +231,18 @@ def ingest(start: datetime | None = None, end: datetime | None = None) -> list[I
         _proven(settings, store, run),
     ):
         forget_spools(settings.data_folder)
+        newest = None
         if start and end:
             last = window_of(end - timedelta(microseconds=1), step)
             due = list(windows(window_of(start, step).start, last.end, step))
         else:
             due = due_windows(backend, settings, store.windows_read(snapshots.table_id, snapshots.version))
+            newest = due[-1]
         ingested: list[Ingested] = []
         tell("windows", 0, len(due))
         for together in _consecutive(due):
             with spool_folder(settings.data_folder) as folder:
-                reads = read_windows(backend, settings.contract.dataset, together, folder, Erased(settings))
+                reads = read_windows(backend, settings.contract.dataset, together, folder, Erased(settings), newest)
                 for window in together:
                     result = _let_in(settings, window, reads[window])
                     if result.fingerprint and result.version is not None:
@@ -326,16 +336,16 @@ def _spooled(
 ) -> dict[Window, Read]:
     """Read rows that have their reasons and how often each was delivered, with their hashes where there are any."""
     types = pa.schema([(column.name, _ARROW_TYPES[column.logical_type]) for column in dataset.columns])
-    unique = [column.name for column in dataset.columns if column.unique or column.primary_key]
     hashed = can_hash(backend)
     if hashed:
-        hashes = {f"{HASH_OF}{name}": text_hash(backend, checked[name].cast("string")) for name in unique}
+        hashes = {f"{HASH_OF}{name}": text_hash(backend, checked[name].cast("string")) for name in _unique(dataset)}
         checked = checked.mutate(**{ROW_HASH: row_hash(backend, checked, types.names)}, **hashes)
-    spools = {window: _Spooling(types, unique, folder / f"{window.start:%Y-%m-%d}", hashed) for window in due}
+    spools = {window: _Spooling(dataset, types, folder / f"{window.start:%Y-%m-%d}", hashed) for window in due}
     for batch in _batches(backend, checked):
         for window, rows in _by_window(pa.table(batch), dataset, due):
             spools[window].take(rows, erased)
-    return {window: spooling.read(dataset) for window, spooling in spools.items()}
+    with ThreadPoolExecutor() as threads:  # to sort hashes and to finish files leaves Python to the others
+        return dict(zip(spools, threads.map(_Spooling.read, spools.values()), strict=True))
 
 
 def _by_window(rows: pa.Table, dataset: Dataset, due: Sequence[Window]) -> Iterator[tuple[Window, pa.Table]]:
@@ -363,19 +373,22 @@ def _by_window(rows: pa.Table, dataset: Dataset, due: Sequence[Window]) -> Itera
 class _Spooling:
     """One window on its way into its files."""
 
-    def __init__(self, types: pa.Schema, unique: Sequence[str], folder: Path, hashed: bool) -> None:
+    def __init__(self, dataset: Dataset, types: pa.Schema, folder: Path, hashed: bool) -> None:
         folder.mkdir(parents=True)
-        self._sound = Spool(folder / "sound", types)
-        self._broken = Spool(folder / "broken", types.append(pa.field(REASONS, pa.string())))
+        clock = dataset.event_time.name
+        self._dataset = dataset
+        self._sound = Spool(folder / "sound.parquet", types, clock)
+        self._broken = Spool(folder / "broken.parquet", types.append(pa.field(REASONS, pa.string())), clock)
         self._hashed = hashed
         self._delivered, self._total = 0, 0
-        self._seen: dict[str, list[NDArray[np.uint64]]] = {name: [] for name in unique}
+        self._seen: dict[str, list[NDArray[np.uint64]]] = {name: [] for name in _unique(dataset)}
 
     def take(self, rows: pa.Table, erased: Erased) -> None:
         if self._hashed:
-            times = rows[TIMES].to_numpy().astype(np.uint64)
+            hashes = _bits(rows[ROW_HASH])
+            times = rows[TIMES].to_numpy().astype(np.uint64) if TIMES in rows.column_names else np.ones_like(hashes)
             self._delivered += int(times.sum())
-            self._total += int((_bits(rows[ROW_HASH]) * times).sum())  # modulo 2**64, both
+            self._total += int((hashes * times).sum())  # modulo 2**64
             for name, values in self._seen.items():
                 values.append(_bits(rows[f"{HASH_OF}{name}"].drop_null()))
         rows = erased.without(rows)
@@ -385,7 +398,7 @@ class _Spooling:
             rows = rows.filter(is_sound)
         self._sound.write(rows)
 
-    def read(self, dataset: Dataset) -> Read:
+    def read(self) -> Read:
         """What was read, once there are no more rows."""
         self._sound.close()
         self._broken.close()
@@ -393,8 +406,12 @@ class _Spooling:
             self._sound,
             self._broken,
             self._hashed and not any(_repeats(values) for values in self._seen.values()),
-            fingerprint(dataset, self._delivered, self._total) if self._hashed else None,
+            fingerprint(self._dataset, self._delivered, self._total) if self._hashed else None,
         )
+
+
+def _unique(dataset: Dataset) -> list[str]:
+    return [column.name for column in dataset.columns if column.unique or column.primary_key]
 
 
 def _batches(backend: ibis.BaseBackend, rows: ibis.Table) -> Iterator[pa.RecordBatch]:

@@ -1,4 +1,7 @@
-"""Rows on their way, in a file: a window is never held in memory as a whole."""
+"""Rows on their way, in a Parquet file: a window is never held in memory as a whole.
+
+The file is written as a table keeps its own, so that what is let in need not be written a second time.
+"""
 
 import shutil
 from collections.abc import Iterator
@@ -8,27 +11,35 @@ from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.dataset as ds
+from pyarrow.parquet import ParquetFile, ParquetWriter
 
 PREFIX = "spool-"
-COMPRESSED = pa.ipc.IpcWriteOptions(compression="lz4")
+ROW_GROUP_BYTES = 16 * 2**20  # in memory; a dozen windows wait for theirs to fill at once
+READ_ROWS = 100_000
 
 
 class Spool:
     """Rows that are written once, batch by batch, and then read as often as needed."""
 
-    def __init__(self, file: Path, schema: pa.Schema) -> None:
+    def __init__(self, file: Path, schema: pa.Schema, clock: str) -> None:
+        """`clock` is the column by which rows are looked for: of no other one, bounds are kept in the file."""
+        self.file = file
         self.schema = schema
         self.num_rows = 0
-        self._file = str(file)
-        self._writer = pa.ipc.new_file(self._file, schema, options=COMPRESSED)
+        self._writer = ParquetWriter(file, schema, write_statistics=[clock])
+        self._waiting: list[pa.Table] = []
 
     def write(self, rows: pa.Table) -> None:
         """Add the rows, with the columns and types of the schema."""
         if rows.num_rows:
-            self._writer.write_table(rows.select(self.schema.names).cast(self.schema))
+            self._waiting.append(rows.select(self.schema.names).cast(self.schema))
             self.num_rows += rows.num_rows
+            if sum(each.nbytes for each in self._waiting) >= ROW_GROUP_BYTES:
+                self._write_row_group()
 
     def close(self) -> None:
+        if self._waiting:
+            self._write_row_group()
         self._writer.close()
 
     def to_reader(self) -> pa.RecordBatchReader:
@@ -37,12 +48,16 @@ class Spool:
 
     def to_dataset(self) -> ds.Dataset:
         """The rows, for an engine that reads only the columns which it needs."""
-        return ds.dataset(self._file, schema=self.schema, format="ipc")
+        return ds.dataset(self.file, schema=self.schema, format="parquet")
+
+    def _write_row_group(self) -> None:
+        rows = pa.concat_tables(self._waiting)
+        self._writer.write_table(rows, row_group_size=rows.num_rows)
+        self._waiting.clear()
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
-        with pa.OSFile(self._file) as file, pa.ipc.open_file(file) as reader:
-            for number in range(reader.num_record_batches):
-                yield reader.get_batch(number)
+        with ParquetFile(self.file) as file:
+            yield from file.iter_batches(READ_ROWS)
 
 
 def forget_spools(beside: Path) -> None:
