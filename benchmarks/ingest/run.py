@@ -12,7 +12,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 HERE = Path(__file__).parent
@@ -30,7 +32,9 @@ with duckdb.connect(database) as connection:
 LATE = """
 import sys, duckdb
 with duckdb.connect(sys.argv[1]) as connection:
-    connection.execute("insert into flights select * replace (90000 as flight) from flights where month = 1 limit 1")
+    connection.execute(
+        "insert into flights select * replace ((select max(flight) + 1 from flights) as flight)"
+        " from flights where month = 1 limit 1")
 """
 
 
@@ -63,29 +67,48 @@ class Benchmark:
         assert isinstance(said, dict)
         return said
 
-    def late_row(self) -> None:
-        """One row more in the oldest window."""
+    def first_ingest(self) -> dict[str, Any]:
+        """What it costs where nothing is known yet."""
+        shutil.rmtree(self.folder / "data", ignore_errors=True)
+        return self.measure("ingest")
+
+    def late_ingest(self) -> dict[str, Any]:
+        """What it costs where one row more has come in the oldest window."""
         self.python("-c", LATE, str(self.database))
+        return self.measure("ingest")
 
 
-def measured(pilot: Path, copies: list[int]) -> dict[str, Any]:
+def measured(pilot: Path, copies: list[int], runs: int) -> dict[str, Any]:
     """All figures, the floor and the ingest of each size in turn; of the largest, what a second run costs too."""
-    results: dict[str, Any] = {"sizes": []}
+    results: dict[str, Any] = {"sizes": [], "runs": runs}
     with tempfile.TemporaryDirectory(prefix="ingest-benchmark-") as folder:
         for number in copies:
             print(f"every flight {number} times", file=sys.stderr, flush=True)
             benchmark = Benchmark(pilot, Path(folder) / str(number), number)
-            size = {"copies": number, "floor": benchmark.measure("floor"), "ingest": benchmark.measure("ingest")}
-            if size["floor"]["rows"] != size["ingest"]["rows"]:
-                sys.exit(f"the floor wrote {size['floor']['rows']} rows, the ingest {size['ingest']['rows']}")
-            results["sizes"].append(size)
-        results["unchanged"] = benchmark.measure("ingest")
-        benchmark.late_row()
-        results["late"] = benchmark.measure("ingest")
-    before, late = results["sizes"][-1]["ingest"], results["late"]
-    if not before["snapshot_version"] == results["unchanged"]["snapshot_version"] < late["snapshot_version"]:
+            pairs = [(benchmark.measure("floor"), benchmark.first_ingest()) for _ in range(runs)]
+            for floor, ingest in pairs:
+                if floor["rows"] != ingest["rows"]:
+                    sys.exit(f"the floor wrote {floor['rows']} rows, the ingest {ingest['rows']}")
+            floors, ingests = zip(*pairs, strict=True)
+            results["sizes"].append({"copies": number, "floor": middle(floors), "ingest": middle(ingests)})
+        unchanged = [benchmark.measure("ingest") for _ in range(runs)]
+        late = [benchmark.late_ingest() for _ in range(runs)]
+        results |= {"unchanged": middle(unchanged), "late": middle(late)}
+    versions = [each["snapshot_version"] for each in (ingests[-1], *unchanged, *late)]
+    first, after = versions[0], versions[1 + runs :]
+    if versions[: 1 + runs] != [first] * (1 + runs) or after != list(range(first + 1, first + 1 + runs)):
         sys.exit("a run without a change made a version, or one with a change made none")
     return results
+
+
+def middle(works: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """The same work, done several times: its median time and CPU, and the most memory that it took."""
+    works = list(works)
+    return works[0] | {
+        "seconds": median(each["seconds"] for each in works),
+        "cpu_seconds": median(each["cpu_seconds"] for each in works),
+        "peak_mb": max(each["peak_mb"] for each in works),
+    }
 
 
 def text(results: dict[str, Any]) -> str:
@@ -95,7 +118,8 @@ def text(results: dict[str, Any]) -> str:
     cpu = largest["ingest"]["cpu_seconds"] / largest["floor"]["cpu_seconds"]
     peak = max(size["ingest"]["peak_mb"] for size in results["sizes"])
     lines = [
-        f"One run on {os.cpu_count()} shared cores, {platform.system()} {platform.machine()}; {versions}.",
+        f"On {os.cpu_count()} shared cores, {platform.system()} {platform.machine()}; {versions}. Medians of "
+        f"{results['runs']} runs, floor and ingest in turn; the most memory of any.",
         "",
         "| rows | in a window | work | wall, s | CPU, s | times the floor, wall | CPU | peak RSS, MB |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -124,11 +148,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pilot", type=Path, help="folder of a pilot on the example, its source filled")
     parser.add_argument("--quick", action="store_true", help="a smoke run, on each flight once and twice")
+    parser.add_argument("--runs", type=int, default=3, help="how often to do each piece of work")
     parser.add_argument("--copies", type=int, nargs="+", default=[3, 30], help="how often to take each flight")
     parser.add_argument("--json", type=Path, help="write all that was measured to this file")
     parser.add_argument("--publish", type=Path, metavar="PAGE", help="put the tables into this page")
     options = parser.parse_args()
-    results = measured(options.pilot.resolve(), [1, 2] if options.quick else options.copies)
+    copies, runs = ([1, 2], 1) if options.quick else (options.copies, options.runs)
+    results = measured(options.pilot.resolve(), copies, runs)
     print(text(results))
     if options.json:
         options.json.write_text(json.dumps(results, indent=1), encoding="utf-8")

@@ -11,7 +11,9 @@ import time
 from pathlib import Path
 
 import deltalake  # noqa: F401 - so that what is measured is work, not imports
+import ibis.backends.duckdb  # noqa: F401
 from groundwork.pipeline import ingest as module
+from groundwork.pipeline.source import BEGINNING, END, connected, expression
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
 from groundwork.windows import Window
@@ -19,8 +21,8 @@ from groundwork.windows import Window
 
 def copied(settings: Settings, folder: Path) -> int:
     """The floor: DuckDB scans the same rows and writes them to one Parquet file."""
-    with module.connected(settings) as backend:
-        rows = module.expression(backend, settings.contract.dataset, Window(module.BEGINNING, module.END))
+    with connected(settings) as backend:
+        rows = expression(backend, settings.contract.dataset, Window(BEGINNING, END))
         target = folder / "floor.parquet"
         backend.con.execute(f"copy ({backend.compile(rows)}) to '{target}' (format parquet)")
         [(count,)] = backend.con.execute(f"select count(*) from '{target}'").fetchall()

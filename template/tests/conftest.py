@@ -7,6 +7,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,40 @@ def new_pilot(tmp_path: Path, flights: Path, monkeypatch: pytest.MonkeyPatch) ->
     """A pilot that has documents and a source, and has not run yet."""
     write_pilot(tmp_path / "new", flights)
     return enter(tmp_path / "new", monkeypatch)
+
+
+@pytest.fixture
+def plain(tmp_path: Path, first_weeks: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A pilot whose source is a table `rows` of the contract's own columns, empty at first.
+
+    Beside it is a table `all_rows`, with every seventh row of January, February and March.
+    """
+    import duckdb
+
+    from groundwork.pipeline.source import connected, expression
+    from groundwork.windows import Window
+    from use_case import source
+
+    write_pilot(tmp_path / "plain", first_weeks)
+    settings = enter(tmp_path / "plain", monkeypatch)
+    with connected(settings) as backend:
+        quarter = Window(datetime(2013, 1, 1), datetime(2013, 4, 1))
+        rows = expression(backend, settings.contract.dataset, quarter).to_pyarrow()
+    rows = rows.take(list(range(0, rows.num_rows, 7)))
+    database = settings.data_folder / "operational.duckdb"
+    database.unlink()
+    with duckdb.connect(str(database)) as engine:
+        engine.register("arrow", rows)
+        engine.execute("create table all_rows as from arrow")
+        engine.execute("create table rows as from all_rows limit 0")
+    monkeypatch.setattr(
+        source,
+        "rows",
+        lambda backend, start, end: backend.table("rows").filter(
+            lambda each: (each.scheduled_departure >= start) & (each.scheduled_departure < end)
+        ),
+    )
+    return settings
 
 
 @pytest.fixture(scope="session")

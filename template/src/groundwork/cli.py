@@ -372,8 +372,8 @@ def quarantine_list(as_json: Json = False) -> None:
 def quarantine_replay(as_json: Json = False) -> None:
     """Check the rows in quarantine anew, against the present contract and source, and let in those that are sound."""
     with pilot() as settings:
-        from groundwork.pipeline.ingest import connected
         from groundwork.pipeline.quarantine import replay
+        from groundwork.pipeline.source import connected
         from groundwork.store import Store
 
         with (

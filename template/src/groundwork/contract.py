@@ -365,6 +365,11 @@ class Dataset(StandardPart):
         return next(column for column in self.columns if column.primary_key)
 
     @property
+    def unique(self) -> list[str]:
+        """The columns in which no value may stand twice: the key, and what is declared so."""
+        return [column.name for column in self.columns if column.unique or column.primary_key]
+
+    @property
     def event_time(self) -> Column:
         """The one clock: windows, splits and drift go by it."""
         return self.playing("event_time")[0]

@@ -11,19 +11,24 @@ from groundwork.contract import Column, Contract, Dataset
 REASONS = "broken_rules"
 
 
+def is_there_already(column: str) -> str:
+    """The reason of a row with a value that must be unique, and stands in an earlier row."""
+    return f"{column}: is there already"
+
+
 def with_broken_rules(rows: ibis.Table, dataset: Dataset, repeated: bool = True) -> ibis.Table:
-    """Add a column that names every rule a row breaks, joined by semicolons; empty for a sound row.
+    """Add a column that names every rule a row breaks, joined by semicolons; null for a sound row.
 
     The rules run inside the source's engine, in the one scan that reads the rows. Where `repeated` is false, nobody
     looks for values that are there already: that is by far the dearest rule.
     """
     rules = list(_row_rules(rows, dataset, repeated))
-    reasons = ibis.literal("")
+    reasons = ibis.null("string")
     if rules:
         # The reasons are put together only for a row that has some: for every row, they cost more than the rules.
         named = [ibis.cases((broken, reason), else_=ibis.null("string")) for broken, reason in rules]
         is_broken = ibis.or_(*(broken for broken, _ in rules))
-        reasons = ibis.cases((is_broken, ibis.literal("; ").join(named)), else_="")
+        reasons = ibis.cases((is_broken, ibis.literal("; ").join(named)), else_=reasons)
     return rows.mutate(**{REASONS: reasons})
 
 
@@ -75,8 +80,8 @@ def _row_rules(
     for column in dataset.columns:
         for broken, reason in _column_rules(rows, column):
             yield broken, f"{column.name}: {reason}"
-        if repeated and (column.unique or column.primary_key):
-            yield _is_there_already(rows, column, dataset), f"{column.name}: is there already"
+        if repeated and column.name in dataset.unique:
+            yield _is_there_already(rows, column, dataset), is_there_already(column.name)
     for rule in dataset.row_rules:
         yield rule.query.met_by(rows), f"{rule.place}: breaks the rule: {rule.name}"
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 from deltalake import CommitProperties, DeltaTable, QueryBuilder, Schema, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.fs import DeltaStorageHandler
@@ -59,12 +60,15 @@ class Snapshots:
         Busy where somebody else wrote meanwhile, TypeChanged where a column had another type so far.
         """
         table = DeltaTable(self.path) if self.exists else None
+        outdated: list[str] | None = []
         if table:
             self._refuse_other_types(rows.schema)
-            there = digest(_rows(table, f"select * from t where {self._within(start, end)}"))
-            if there.rows == rows.num_rows and (not there.rows or there == digest(rows.to_reader())):
+            outdated = self._files_of_window(table, start, end)
+            there = (
+                digest(_rows(table, f"select * from t where {self._within(start, end)}")) if outdated != [] else None
+            )
+            if rows.num_rows == (there.rows if there else 0) and (not there or there == digest(rows.to_reader())):
                 return table.version()
-        outdated = self._files_of_window(table, start, end) if table else []
         taken = isinstance(rows, Spool) and rows.num_rows and "://" not in self.path  # by deltalake, no object store
         try:
             if taken and outdated is not None and _has_schema(table, rows.schema):
@@ -163,6 +167,16 @@ class Snapshots:
                 start, held = moment, 0
             held += count
         return [*pieces, (Window(start, window.end), held)] if held else []
+
+    def sharing(self, column: str, rows: pa.Table | ds.Dataset, outside: Window) -> pa.Table:
+        """The column and the event time of what is outside of the window, and has a value that these rows have too."""
+        with duckdb.connect() as engine:
+            engine.register("rows", rows)
+            if not self.exists or column not in pa.schema(DeltaTable(self.path).schema().to_arrow()).names:
+                return engine.sql(f'select "{column}", "{self.event_time}" from rows limit 0').to_arrow_table()
+            is_outside = " or ".join((self._within(None, outside.start), self._within(outside.end, None)))
+            engine.register("there", self._stream(f'select "{column}", "{self.event_time}" from t where {is_outside}'))
+            return engine.sql(f'from there semi join rows using ("{column}")').to_arrow_table()
 
     def newest(self) -> datetime | None:
         """The newest event time; None where there is none."""

@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from pyarrow.parquet import ParquetFile, ParquetWriter
 
+from groundwork.contract import Dataset
+
 PREFIX = "spool-"
 ROW_GROUP_BYTES = 16 * 2**20  # in memory; a dozen windows wait for theirs to fill at once
 READ_ROWS = 100_000
@@ -21,12 +23,16 @@ READ_ROWS = 100_000
 class Spool:
     """Rows that are written once, batch by batch, and then read as often as needed."""
 
-    def __init__(self, file: Path, schema: pa.Schema, clock: str) -> None:
-        """`clock` is the column by which rows are looked for: of no other one, bounds are kept in the file."""
+    def __init__(self, file: Path, schema: pa.Schema, dataset: Dataset) -> None:
         self.file = file
         self.schema = schema
         self.num_rows = 0
-        self._writer = ParquetWriter(file, schema, write_statistics=[clock])
+        self._writer = ParquetWriter(
+            file,
+            schema,
+            write_statistics=[dataset.event_time.name],  # rows are looked for by nothing else
+            use_dictionary=[name for name in schema.names if name not in dataset.unique],
+        )
         self._waiting: list[pa.Table] = []
 
     def write(self, rows: pa.Table) -> None:

@@ -17,44 +17,22 @@ import ibis
 import pyarrow as pa
 import pytest
 
-from conftest import enter, write_pilot
 from groundwork.erasure import Erased
 from groundwork.errors import Busy
 from groundwork.pipeline.fingerprint import in_source, row_hash
-from groundwork.pipeline.ingest import BEGINNING, END, connected, expression, ingest, read_windows
+from groundwork.pipeline.ingest import ingest
+from groundwork.pipeline.reading import read_windows
+from groundwork.pipeline.source import BEGINNING, END, expression
 from groundwork.pipeline.train import Examples, read_history
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
 from groundwork.store import Store
 from groundwork.windows import Window
-from use_case import source
 
 pytestmark = pytest.mark.usefixtures("plain_steps")
 
 JANUARY, FEBRUARY, MARCH = (Window(datetime(2013, month, 1), datetime(2013, month + 1, 1)) for month in (1, 2, 3))
 KILLS = int(os.environ.get("KILLS", "3"))
-
-
-@pytest.fixture
-def plain(tmp_path: Path, first_weeks: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """A pilot whose source is a table `rows`, empty at first, and a table `all_rows` with every seventh of 3 months."""
-    write_pilot(tmp_path / "plain", first_weeks)
-    settings = enter(tmp_path / "plain", monkeypatch)
-    with connected(settings) as backend:
-        rows = expression(backend, settings.contract.dataset, Window(JANUARY.start, MARCH.end)).to_pyarrow()
-    rows = rows.take(list(range(0, rows.num_rows, 7)))
-    database = settings.data_folder / "operational.duckdb"
-    database.unlink()
-    with duckdb.connect(str(database)) as engine:
-        engine.register("arrow", rows)
-        engine.execute("create table all_rows as from arrow")
-        engine.execute("create table rows as from all_rows limit 0")
-    monkeypatch.setattr(source, "rows", _filtered)
-    return settings
-
-
-def _filtered(backend: ibis.BaseBackend, start: datetime, end: datetime) -> ibis.Table:
-    return backend.table("rows").filter(lambda t: (t.scheduled_departure >= start) & (t.scheduled_departure < end))
 
 
 def table(path: Path, settings: Settings) -> pa.Table | None:
@@ -78,13 +56,18 @@ def training_digest(settings: Settings) -> str:
 def test_any_order_and_repetition_of_arrival_ends_in_the_same_table(
     seed: int, plain: Settings, sql: Callable, tmp_path: Path
 ) -> None:
-    """Every row comes at least once, some come again, and some again with another outcome."""
+    """Every row comes at least once, some come again, and some again with another outcome, or in another month."""
     chance = random.Random(seed)
+    again = "insert into deliveries select * replace ({}) from all_rows where hash(flight_id) % 160 = {}"
     sql(
         plain,
         "create table deliveries as from all_rows",
-        "insert into deliveries select * replace (not late as late) from all_rows where hash(flight_id) % 40 = 0",
-        "insert into deliveries select * replace (null as late) from all_rows where hash(flight_id) % 40 = 1",
+        again.format("not late as late", 0),
+        again.format("null as late", 1),
+        again.format("scheduled_departure + to_months(1) as scheduled_departure", 2)
+        + " and month(scheduled_departure) < 3",
+        again.format("scheduled_departure - to_months(1) as scheduled_departure", 3)
+        + " and month(scheduled_departure) > 1",
         "alter table deliveries add column id bigint",
         "update deliveries set id = rowid",
     )
@@ -178,7 +161,7 @@ def test_an_engine_without_a_proven_hash_has_every_window_read(
     ingest.fn()
     hashed = table(plain.snapshots, plain)
     version = Snapshots(plain.snapshots, plain.contract.dataset).version
-    for module in ("ingest", "fingerprint"):
+    for module in ("reading", "fingerprint"):
         monkeypatch.setattr(f"groundwork.pipeline.{module}.can_hash", lambda backend: False)
     for _ in range(2):
         assert len(ingest.fn()) == 3

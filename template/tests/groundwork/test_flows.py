@@ -16,8 +16,9 @@ from groundwork.errors import Busy, ContractBreach, NotEnoughData, SourceError, 
 from groundwork.monitoring.drift import DriftUnknown
 from groundwork.pipeline import flows, retrain, server
 from groundwork.pipeline.deployments import SCHEDULES, deployments
-from groundwork.pipeline.ingest import connected, ingest
+from groundwork.pipeline.ingest import ingest
 from groundwork.pipeline.monitor import monitor
+from groundwork.pipeline.source import connected
 from groundwork.pipeline.train import train
 from groundwork.settings import Settings
 from groundwork.store import Store

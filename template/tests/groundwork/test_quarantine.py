@@ -5,8 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from groundwork.errors import ContractBreach, SourceError
-from groundwork.pipeline.ingest import connected, ingest
+from groundwork.pipeline.ingest import ingest
 from groundwork.pipeline.quarantine import Replayed, held, replay
+from groundwork.pipeline.source import connected
 from groundwork.rules import REASONS
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from groundwork.errors import ContractBreach, DocumentError, GroundworkError
-from groundwork.pipeline.ingest import check_freshness, connected, ingest
+from groundwork.pipeline.ingest import check_freshness, ingest
+from groundwork.pipeline.source import connected
 from groundwork.rules import REASONS
 from groundwork.service.requests import BadRequest, RequestReader
 from groundwork.settings import Settings

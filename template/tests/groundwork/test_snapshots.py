@@ -52,7 +52,7 @@ def given(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[pa.Table]
     def give(rows: pa.Table) -> pa.Table | Spool:
         if request.param == "in memory":
             return rows
-        spool = Spool(tmp_path / f"{next(numbers)}.parquet", rows.schema, "at")
+        spool = Spool(tmp_path / f"{next(numbers)}.parquet", rows.schema, DATASET)
         for place in range(rows.num_rows):
             spool.write(rows.slice(place, 1))
         spool.close()
@@ -134,7 +134,7 @@ def test_a_window_is_replaced_in_files_that_hold_others_too(snapshots: Snapshots
 
 def test_a_file_that_was_let_in_is_the_tables_own(snapshots: Snapshots, tmp_path: Path) -> None:
     """Nothing is written twice, and the log tells no value but the bounds of the event time."""
-    spool = Spool(tmp_path / "spool.parquet", OLD.schema, "at")
+    spool = Spool(tmp_path / "spool.parquet", OLD.schema, DATASET)
     spool.write(OLD)
     spool.close()
     snapshots.replace(spool, JANUARY, FEBRUARY)

@@ -18,7 +18,8 @@ import ibis
 import pytest
 
 from groundwork.errors import SourceError
-from groundwork.pipeline.ingest import Ingested, connected, ingest
+from groundwork.pipeline.ingest import Ingested, ingest
+from groundwork.pipeline.source import connected
 from groundwork.rules import REASONS
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 from groundwork.contract import Dataset
 from groundwork.erasure import Erased
 from groundwork.errors import ContractBreach
-from groundwork.pipeline.ingest import expression
-from groundwork.rules import REASONS, broken_by_window, with_broken_rules
+from groundwork.pipeline.source import expression
+from groundwork.rules import REASONS, broken_by_window, is_there_already, with_broken_rules
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
 from groundwork.windows import Window, window_of
@@ -77,8 +77,8 @@ def replay(backend: ibis.BaseBackend, settings: Settings) -> Replayed:
         if there is None or not there.num_rows:
             not_let_in.append(window)
             continue
-        checked = _checked(backend, settings, window, rows, there)
-        is_sound = pc.equal(checked[REASONS], "")
+        checked = _checked(backend, settings, snapshots, window, rows, there)
+        is_sound = checked[REASONS].is_null()
         sound = checked.filter(is_sound).drop_columns([REASONS])
         whole = pa.concat_tables([there, sound.cast(there.schema)])
         if sound.num_rows and (broken := broken_by_window(ibis.memtable(whole), dataset, growing=True)):
@@ -96,16 +96,21 @@ def replay(backend: ibis.BaseBackend, settings: Settings) -> Replayed:
 
 
 def _checked(
-    backend: ibis.BaseBackend, settings: Settings, window: Window, rows: pa.Table, there: pa.Table
+    backend: ibis.BaseBackend,
+    settings: Settings,
+    snapshots: Snapshots,
+    window: Window,
+    rows: pa.Table,
+    there: pa.Table,
 ) -> pa.Table:
-    """The rows as they are now, with the rules that they break now."""
+    """The rows as they are now, with the rules that they break now; `there` are those in the snapshots' window."""
     dataset = settings.contract.dataset
     key = dataset.key.name
     schema = pa.schema([there.schema.field(column.name) for column in dataset.columns])
     in_snapshots = there[key].combine_chunks()
     is_there = pc.is_in(rows[key], in_snapshots)
     # One that is in the snapshots as it is, and was not held for being a copy, was let in by a run that got no further.
-    is_copy = pc.match_substring(rows[REASONS], f"{key}: is there already")
+    is_copy = pc.match_substring(rows[REASONS], is_there_already(key))
     doubtful = _fitted(rows.filter(pc.and_(is_there, pc.invert(is_copy))), schema)
     let_in = {row[key]: row for row in there.filter(pc.is_in(there[key], doubtful[key].combine_chunks())).to_pylist()}
     not_let_in = [row for row in doubtful.to_pylist() if row != let_in[row[key]]]
@@ -116,19 +121,20 @@ def _checked(
     gone = kept.filter(pc.invert(pc.is_in(kept[key], now[key].combine_chunks())))
     candidates = Erased(settings).without(pa.concat_tables([now, gone]))
     checked = with_broken_rules(ibis.memtable(candidates), dataset).to_pyarrow()
-    reasons = checked[REASONS].to_pylist()
-    for column in dataset.columns:
-        if column.unique or column.primary_key:
-            repeated = pc.and_(
-                pc.is_in(checked[column.name], there[column.name].combine_chunks()), checked[column.name].is_valid()
-            )
-            already = f"{column.name}: is there already"
-            reasons = [
-                "; ".join(filter(None, [reason, already])) if again and already not in reason else reason
-                for reason, again in zip(reasons, repeated.to_pylist(), strict=True)
-            ]
+    reasons = [reason or "" for reason in checked[REASONS].to_pylist()]
+    for name in dataset.unique:
+        elsewhere = snapshots.sharing(name, checked, outside=window)[name]
+        taken = {*there[name].to_pylist(), *elsewhere.to_pylist()} - {None}
+        reasons = [
+            "; ".join(filter(None, [reason, is_there_already(name)]))
+            if value in taken and is_there_already(name) not in reason
+            else reason
+            for reason, value in zip(reasons, checked[name].to_pylist(), strict=True)
+        ]
     fields = pa.schema([*schema, pa.field(REASONS, pa.string())])
-    return checked.set_column(checked.num_columns - 1, REASONS, pa.array(reasons, pa.string())).cast(fields)
+    return checked.set_column(
+        checked.num_columns - 1, REASONS, pa.array([reason or None for reason in reasons], pa.string())
+    ).cast(fields)
 
 
 def _in_source(backend: ibis.BaseBackend, dataset: Dataset, window: Window, keys: list[str]) -> pa.Table:

@@ -1,0 +1,161 @@
+"""A key that stands in two windows is let in once: in the earliest of them, whichever came in first."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import datetime
+
+import pytest
+
+from groundwork.pipeline.ingest import ingest
+from groundwork.pipeline.quarantine import replay
+from groundwork.pipeline.source import connected
+from groundwork.settings import Settings
+from groundwork.snapshots import Snapshots
+from groundwork.windows import Window
+
+pytestmark = pytest.mark.usefixtures("plain_steps")
+
+JANUARY, FEBRUARY, MARCH = (Window(datetime(2013, month, 1), datetime(2013, month + 1, 1)) for month in (1, 2, 3))
+ARRIVES_IN = "insert into rows select * replace (timestamp '2013-{:02}-15' as scheduled_departure) from one"
+
+
+@pytest.fixture
+def twice(plain: Settings, sql: Callable) -> Settings:
+    """All rows are ingested, but `one` of February has not arrived."""
+    sql(
+        plain,
+        "create table one as from all_rows where month(scheduled_departure) = 2 order by flight_id limit 1",
+        "insert into rows from all_rows where flight_id not in (select flight_id from one)",
+    )
+    ingest.fn()
+    return plain
+
+
+def where(settings: Settings, sql: Callable) -> tuple[list[int], list[tuple[int, str]]]:
+    """The months in which the row stands in the snapshots; those in quarantine, with the reasons."""
+    dataset = settings.contract.dataset
+    [(key,)] = sql(settings, "select flight_id from one")
+    sound, broken = (
+        [row for row in table.read().to_pylist() if row["flight_id"] == key] if table.exists else []
+        for table in (Snapshots(path, dataset) for path in (settings.snapshots, settings.quarantine))
+    )
+    months = [row["scheduled_departure"].month for row in sound]
+    return months, [(row["scheduled_departure"].month, row["broken_rules"]) for row in broken]
+
+
+ALREADY = "flight_id: is there already"
+
+
+def test_the_earliest_is_let_in_whichever_came_first(twice: Settings, sql: Callable) -> None:
+    """What came first and is later in time is read again, and taken out."""
+    sql(twice, ARRIVES_IN.format(2))
+    assert [each.window for each in ingest.fn()] == [FEBRUARY, MARCH]
+    assert where(twice, sql) == ([2], [])
+    sql(twice, ARRIVES_IN.format(3))
+    assert [each.window for each in ingest.fn()] == [MARCH]
+    assert where(twice, sql) == ([2], [(3, ALREADY)])
+    sql(twice, ARRIVES_IN.format(1))
+    assert [each.window for each in ingest.fn()] == [JANUARY, FEBRUARY, MARCH]
+    assert where(twice, sql) == ([1], [(2, ALREADY), (3, ALREADY)])
+
+
+def test_the_next_one_is_let_in_once_the_earliest_is_gone(twice: Settings, sql: Callable) -> None:
+    for month in (1, 2, 3):
+        sql(twice, ARRIVES_IN.format(month))
+    ingest.fn()
+    sql(twice, "delete from rows where scheduled_departure = '2013-01-15'")
+    ingest.fn()
+    assert where(twice, sql) == ([2], [(3, ALREADY)])
+    sql(twice, "delete from rows where scheduled_departure = '2013-02-15'")
+    ingest.fn()
+    assert where(twice, sql) == ([3], [])
+    assert [each.window for each in ingest.fn()] == [MARCH]  # nothing depends on anything any more
+
+
+def test_a_backfill_takes_out_of_later_windows_what_it_brings(twice: Settings, sql: Callable) -> None:
+    sql(twice, ARRIVES_IN.format(3))
+    ingest.fn()
+    sql(twice, ARRIVES_IN.format(1))
+    assert [each.window for each in ingest.fn(*JANUARY)] == [JANUARY, MARCH]
+    assert where(twice, sql) == ([1], [(3, ALREADY)])
+
+
+def test_an_engine_that_tells_no_hashes_comes_to_the_same(
+    twice: Settings, sql: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("reading", "fingerprint"):
+        monkeypatch.setattr(f"groundwork.pipeline.{name}.can_hash", lambda backend: False)
+    for month in (3, 1, 2):
+        sql(twice, ARRIVES_IN.format(month))
+        ingest.fn()
+    assert where(twice, sql) == ([1], [(2, ALREADY), (3, ALREADY)])
+
+
+def test_another_unique_column_counts_as_the_key_does(twice: Settings, sql: Callable, set_in: Callable) -> None:
+    """And what is taken out for its key takes its other values along."""
+    set_in(twice.home / "contract.yaml", "schema.0.properties.9.unique", True)
+
+    def arrives(key: str, month: int, share: float | None) -> str:
+        return (
+            f"insert into rows select * replace ({key} as flight_id, {share or 'null'} as origin_late_share_yesterday,"
+            f" timestamp '2013-{month:02}-15' as scheduled_departure) from one"
+        )
+
+    sql(
+        twice,
+        "update rows set origin_late_share_yesterday = null",
+        arrives("flight_id", 1, None),
+        arrives("flight_id", 2, 0.5),
+        arrives("'20130215-B6-1-JFK'", 2, 0.7),
+        arrives("'20130315-B6-2-JFK'", 3, 0.5),
+        arrives("'20130315-B6-3-JFK'", 3, 0.7),
+    )
+    for _ in range(2):
+        ingest.fn()
+        assert where(twice, sql) == ([1], [(2, ALREADY)])
+        dataset = twice.contract.dataset
+        march = Snapshots(twice.snapshots, dataset).read(*MARCH)["flight_id"].to_pylist()
+        assert {"20130315-B6-2-JFK", "20130315-B6-3-JFK"}.intersection(march) == {"20130315-B6-2-JFK"}
+        [broken] = Snapshots(twice.quarantine, dataset).read(*MARCH).to_pylist()
+        assert broken["broken_rules"] == "origin_late_share_yesterday: is there already"
+
+
+def test_a_replay_lets_no_copy_in(twice: Settings, sql: Callable) -> None:
+    sql(twice, ARRIVES_IN.format(1), ARRIVES_IN.format(2))
+    ingest.fn()
+    with connected(twice) as backend:
+        done = replay(backend, Settings())
+    assert (done.let_in, done.remaining) == (0, 1)
+    assert where(twice, sql) == ([1], [(2, ALREADY)])
+
+
+KILLED = """
+import os, signal
+from groundwork.pipeline import ingest
+from use_case import source
+source.rows = lambda backend, start, end: backend.table("rows").filter(
+    lambda t: (t.scheduled_departure >= start) & (t.scheduled_departure < end))
+
+def let_in(settings, window, *rest):
+    if window.start.month > 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return ingest.let_in(settings, window, *rest)
+
+ingest._let_in = let_in
+ingest.ingest.fn()
+"""
+
+
+def test_a_run_that_is_killed_between_the_two_is_mended_by_the_next(twice: Settings, sql: Callable) -> None:
+    sql(twice, ARRIVES_IN.format(2))
+    ingest.fn()
+    sql(twice, ARRIVES_IN.format(1))
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    killed = subprocess.run([sys.executable, "-c", KILLED], env=environment, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert where(twice, sql) == ([1, 2], [])
+    ingest.fn()
+    assert where(twice, sql) == ([1], [(2, ALREADY)])
