@@ -193,6 +193,8 @@ def scraped(pilot: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = os.environ | {"GROUNDWORK_DATA": str(data), "GROUNDWORK_PORT": str(port)}
+    schedules = "from groundwork.pipeline import deployments as d; d.announce(d.Settings())"  # as a worker does
+    subprocess.run([str(pilot / ".venv/bin/python"), "-c", schedules], cwd=pilot, env=environment, check=True)
     groundwork = str(pilot / ".venv/bin/groundwork")
     for flow in ("ingest", "score"):
         nothing = [groundwork, flow, "--since", "2030-01-01", "--until", "2030-01-02"]
@@ -228,7 +230,11 @@ ONLY_IN_TROUBLE = 'status=~"5.."'
 @pytest.mark.slow
 def test_alerts_look_at_metrics_that_the_service_has(scraped: str) -> None:
     """Each name with its labels finds a series, so that no alert stays silent for ever over a slip of the pen."""
-    recorded = {rule["record"]: "groundwork_owner_info" for rule in RULES if "record" in rule}
+    recorded = {
+        "groundwork:owner_info": "groundwork_owner_info",
+        "groundwork:flow_last_success_timestamp_seconds": "groundwork_flow_scheduled_timestamp_seconds",
+    }
+    assert set(recorded) == {rule["record"] for rule in RULES if "record" in rule}
     looked_at = set()
     for rule in RULES:
         for name, labels in re.findall(r"\b(up|groundwork[_:]\w+|http_\w+)\b(?:\{([^}]*)\})?", rule["expr"]):

@@ -67,6 +67,12 @@ _TABLES = (
     )
     """,
     """
+    create table if not exists schedules (
+      flow text primary key,
+      since text not null             -- UTC
+    )
+    """,
+    """
     create table if not exists runs_under_way (
       run_id text primary key,        -- Prefect's
       flow text not null,
@@ -447,6 +453,22 @@ class Store:
             runs += [run.as_lost for run in self.under_way() if run.lost_at < now]
             runs.sort(key=lambda run: run.started_at)
         return list({run.flow: run for run in runs}.values())
+
+    def keep_schedules(self, flows: Collection[str]) -> None:
+        """Note which flows have a schedule, each since it was first noted; what any other had is forgotten."""
+        now = utc_text(datetime.now(UTC))
+        with self._cursor() as cursor:
+            cursor.execute("select flow from schedules")
+            gone = {flow for (flow,) in cursor.fetchall()} - set(flows)
+            cursor.executemany(self._sql("delete from schedules where flow = ?"), [(flow,) for flow in gone])
+            cursor.executemany(
+                self._sql("insert into schedules values (?, ?) on conflict do nothing"),
+                [(flow, now) for flow in flows],
+            )
+
+    def schedules(self) -> dict[str, datetime]:
+        """Since when each flow has a schedule, where a worker or a work pool was ever told to run it."""
+        return {flow: datetime.fromisoformat(since) for flow, since in self._all("select * from schedules")}
 
     @contextmanager
     def alone(self, flow: str) -> Iterator[None]:

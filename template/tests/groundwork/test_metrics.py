@@ -112,6 +112,14 @@ def test_a_flow_shows_when_it_last_succeeded_and_when_it_last_failed(store: Stor
     assert failed.message == "RuntimeError: the source is gone"
 
 
+def test_a_flow_that_never_succeeded_shows_since_when_it_is_waited_for(store: Store) -> None:
+    store.keep_schedules(["prove"])
+    since = store.schedules()["prove"].timestamp()
+    [line] = [each for each in exposed(store).splitlines() if each.startswith("groundwork_flow_scheduled")]
+    assert line.startswith('groundwork_flow_scheduled_timestamp_seconds{flow="prove"}')
+    assert float(line.split()[-1]) == since
+
+
 def test_a_flow_whose_machine_is_gone_has_failed(store: Store) -> None:
     """So that its owner is told, though nobody is left who could say so."""
     store.keep_alive(UnderWay("1", "ingest", datetime(2014, 1, 1, tzinfo=UTC), datetime(2014, 1, 1, 1, tzinfo=UTC)))

@@ -116,6 +116,17 @@ def test_a_flow_is_recorded_however_it_ends(url: str) -> None:
     assert (bad.flow, bad.succeeded, bad.message) == ("train", False, "ValueError: too few rows")
 
 
+def test_a_flow_has_its_schedule_since_it_was_first_noted(url: str) -> None:
+    with Store(url) as store:
+        assert store.schedules() == {}
+        store.keep_schedules(["ingest", "train"])
+        noted = store.schedules()
+        store.keep_schedules(["ingest", "score"])
+        assert set(store.schedules()) == {"ingest", "score"}
+        assert store.schedules()["ingest"] == noted["ingest"]
+        assert datetime.now(UTC) - noted["ingest"] < timedelta(minutes=1)
+
+
 def test_a_run_that_fell_silent_has_failed_whether_or_not_anybody_noticed(url: str) -> None:
     now = datetime.now(UTC).replace(microsecond=0)
     silent = UnderWay("1", "ingest", now - timedelta(hours=2), now - SILENCE - timedelta(seconds=1))

@@ -14,11 +14,12 @@ from groundwork.pipeline.retrain import retrain
 from groundwork.pipeline.score import score
 from groundwork.pipeline.train import train
 from groundwork.settings import Settings
+from groundwork.store import Store
 
 NAME = "scheduled"
 
 # What is due is asked of the data each time, so a run more, or one missed, does no harm. ops/prometheus/alerts.yml
-# tells of a flow that stays out for longer than two of its runs.
+# tells of a flow that stays out for longer than two of its runs, also if it never succeeded.
 SCHEDULES: dict[Flow[..., Any], str] = {
     ingest: "0 2 * * *",
     score: "0 3 * * *",
@@ -49,6 +50,11 @@ def deployments(
     ]
 
 
-def timetable() -> list[str]:
-    """What runs when, a line for each flow."""
+def announce(settings: Settings) -> list[str]:
+    """Note in the store that the flows have schedules, so that one that never succeeds is missed.
+
+    Returns what runs when, a line for each flow.
+    """
+    with Store(settings.store) as store:
+        store.keep_schedules([flow.name for flow in SCHEDULES])
     return [f"{flow.name:<8} {cron} UTC" for flow, cron in SCHEDULES.items()]

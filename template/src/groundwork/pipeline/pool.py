@@ -8,7 +8,7 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 
 from groundwork.errors import GroundworkError
-from groundwork.pipeline.deployments import deployments, timetable
+from groundwork.pipeline.deployments import announce, deployments
 from groundwork.settings import QUIET, Settings
 
 
@@ -23,7 +23,7 @@ def register(settings: Settings, pool: str, image: str) -> list[str]:
         job = _job(settings, _type_of(client, pool), image)
     for deployment in deployments(settings, pool, job):
         deployment.apply()
-    return timetable()
+    return announce(settings)
 
 
 def _type_of(client: SyncPrefectClient, pool: str) -> str:

@@ -11,7 +11,7 @@ from types import FrameType
 from prefect.runner import Runner
 
 from groundwork.errors import GroundworkError
-from groundwork.pipeline.deployments import deployments, timetable
+from groundwork.pipeline.deployments import announce, deployments
 from groundwork.pipeline.flows import mend_lost_runs
 from groundwork.settings import Settings
 
@@ -35,7 +35,7 @@ def work(settings: Settings, sole: bool, say: Callable[[str], None]) -> None:
     runner = Runner(name=settings.charter.metadata.name, pause_on_shutdown=False)
     for deployment in deployments(settings):
         runner.add_deployment(deployment)
-    for line in timetable():
+    for line in announce(settings):
         say(line)
     broken: list[BaseException] = []
 

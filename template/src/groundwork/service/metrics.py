@@ -204,6 +204,7 @@ class _Recorded(Collector):
         yield from self._shadows()
 
     def _flows(self) -> Iterable[Metric]:
+        scheduled = _gauge("groundwork_flow_scheduled_timestamp_seconds", "Since when the flow has a schedule.", "flow")
         success = _gauge("groundwork_flow_last_success_timestamp_seconds", "When the flow last succeeded.", "flow")
         failure = _gauge("groundwork_flow_last_failure_timestamp_seconds", "When the flow last failed.", "flow")
         duration = _gauge("groundwork_flow_duration_seconds", "Duration of the last run that succeeded.", "flow")
@@ -218,7 +219,9 @@ class _Recorded(Collector):
                 quarantined.add_metric([run.flow], run.rows_quarantined)
         for run in self._store.latest_runs(succeeded=False):
             failure.add_metric([run.flow], run.started_at.timestamp() + run.seconds)
-        return success, failure, duration, rows_in, quarantined
+        for flow, since in self._store.schedules().items():
+            scheduled.add_metric([flow], since.timestamp())
+        return scheduled, success, failure, duration, rows_in, quarantined
 
     def _shadows(self) -> Iterable[Metric]:
         rows = _gauge("groundwork_shadow_rows", "Records that challenger and champion both decided.", "model_version")
