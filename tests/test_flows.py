@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -15,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+
+from support import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -58,8 +62,11 @@ class Pilot:
         return [str(self.home / ".venv/bin" / words[0]), *words[1:]]
 
     def groundwork(self, *words: str, code: int = 0, api: str = "") -> str:
+        return self.run(*self.command("groundwork", *words), code=code, api=api)
+
+    def run(self, *command: str, code: int = 0, api: str = "") -> str:
         done = subprocess.run(
-            self.command("groundwork", *words),
+            command,
             cwd=self.home,
             env=self.environment | ({"PREFECT_API_URL": api} if api else {}),
             text=True,
@@ -287,6 +294,76 @@ def in_pools(own: Pilot) -> None:
     with own.running("prefect", "worker", "start", "--pool", "process", **there) as worker:
         run = own.start("score")
         own.wait(own.state(run, "Completed"), worker)
+
+
+# In the pilot's environment and that of Prefect's Kubernetes worker: the job that this worker would send for a run.
+JOB = """
+import asyncio, json, sys
+import kubernetes_validate
+from prefect import get_client
+from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration
+
+async def job(run):
+    async with get_client() as client:
+        run = await client.read_flow_run(run)
+        pool = await client.read_work_pool("kubernetes")
+        return await KubernetesWorkerJobConfiguration.resolve_for_flow_run(
+            run, client=client, work_pool=pool, worker_name="tests"
+        )
+
+manifest = asyncio.run(job(sys.argv[1])).job_manifest
+for misplaced in ("completions", "parallelism"):  # by Prefect, which puts a job's fields into its pods
+    del manifest["spec"]["template"]["spec"][misplaced]
+kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
+manifest["spec"]["template"]["spec"]["volumez"] = []
+try:
+    kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
+except kubernetes_validate.ValidationError:
+    del manifest["spec"]["template"]["spec"]["volumez"]
+else:
+    sys.exit("a slip of the pen is not noticed")
+print(json.dumps(manifest))
+"""
+
+
+def test_a_pool_on_kubernetes_starts_jobs_that_kubernetes_accepts(own: Pilot) -> None:
+    """There is no cluster here: the job that the worker would send is held against the schema of Kubernetes' API."""
+    page = (ROOT / "docs/how-to/run-on-a-schedule.md").read_text(encoding="utf-8")
+    [told] = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
+    packages = ["--with", "prefect-kubernetes", "--with", "kubernetes-validate"]
+    uv = ["uv", "run", "--quiet", "--no-sync", *packages]
+    with own.running("prefect", "server", "start", "--port", own.api.rsplit(":", 1)[1].removesuffix("/api")) as server:
+        own.wait(lambda: answers(own), server)
+        template = own.data.parent / "pool.json"
+        asked = (
+            "prefect",
+            "work-pool",
+            "get-default-base-job-template",
+            "--type",
+            "kubernetes",
+            "--file",
+            str(template),
+        )
+        own.run(*uv, *asked, api=own.api)
+        job = json.loads(template.read_text(encoding="utf-8"))
+        pod = job["job_configuration"]["job_manifest"]["spec"]["template"]["spec"]
+        pod["containers"][0] |= told.pop("containers")[0]
+        pod |= told
+        job["variables"]["properties"]["env"]["default"] = {"MLFLOW_TRACKING_URI": "https://mlflow.example.com"}
+        template.write_text(json.dumps(job), encoding="utf-8")
+        create = ("prefect", "work-pool", "create", "--type", "kubernetes", "--base-job-template", str(template))
+        own.run(*uv, *create, "--overwrite", "kubernetes", api=own.api)
+        own.groundwork("deploy", "--pool", "kubernetes", "--image", "late-flights:1", api=own.api)
+        manifest = json.loads(own.run(*uv, "python", "-c", JOB, own.start("score"), api=own.api).splitlines()[-1])
+    spec = manifest["spec"]["template"]["spec"]
+    [container] = spec["containers"]
+    environment = {each["name"]: each["value"] for each in container["env"]}
+    assert container["image"] == "late-flights:1"
+    assert environment["MLFLOW_TRACKING_URI"] == "https://mlflow.example.com"
+    assert environment["DO_NOT_TRACK"] == "true"
+    assert container["envFrom"] == [{"secretRef": {"name": "late-flights"}}]
+    assert container["args"][:1] == ["prefect"]
+    assert spec["volumes"][0]["name"] == container["volumeMounts"][0]["name"]
 
 
 def answers(own: Pilot) -> bool:
