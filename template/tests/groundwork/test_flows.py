@@ -8,6 +8,7 @@ from collections.abc import Callable
 from importlib import import_module
 from uuid import uuid4
 
+import mlflow
 import pytest
 from mlflow.exceptions import MlflowException
 from requests import exceptions
@@ -20,6 +21,7 @@ from groundwork.pipeline.ingest import ingest
 from groundwork.pipeline.monitor import monitor
 from groundwork.pipeline.source import connected
 from groundwork.pipeline.train import train
+from groundwork.registry import Registry
 from groundwork.settings import Settings
 from groundwork.store import Store
 
@@ -165,10 +167,26 @@ def test_a_new_model_is_trained_unless_it_is_known_to_be_needless(
         assert reason.startswith("drift: ")
         sql(pilot_copy, "insert into flights select * replace (3 as month) from flights where month = 2")
         done = retrain.retrain.fn()
-        assert done.reasons[-1] == "version 1 learned from rows before 2013-02-01 only"
+        assert done.reasons[-1] == "version 1 is 1 windows old; how it ages is unknown: `groundwork evaluate`"
         assert done.trained is not None
         assert done.trained.version == "2"
-        assert "learned from rows" in {run.flow: run for run in store.latest_runs(True)}["retrain"].message
+        assert "how it ages is unknown" in {run.flow: run for run in store.latest_runs(True)}["retrain"].message
+
+
+@pytest.mark.parametrize(("limit", "due"), [("1", True), ("2", False), ("not yet", False)])
+def test_the_age_that_the_back_test_found_decides_when_it_is_known(
+    limit: str, due: bool, pilot_copy: Settings, plain_steps: None, sql: Callable
+) -> None:
+    """It learned up to February, and March has come in: it is one window old."""
+    run = Registry(pilot_copy).required_champion().run_id
+    mlflow.MlflowClient().set_tag(run, "retrain_after_windows", limit)
+    sql(pilot_copy, "insert into flights select * replace (3 as month) from flights where month = 2")
+    ingest.fn()
+    with Store(pilot_copy.store) as store:
+        reasons = retrain.reasons_to_train(pilot_copy, store)
+    said = f"version 1 is 1 windows old, to be trained again at {limit}"
+    assert (reasons[-1] == said) is due
+    assert len(reasons) == 1 + due  # drift is unknown
 
 
 def test_a_pilot_without_a_champion_trains(new_pilot: Settings) -> None:

@@ -37,7 +37,7 @@ from groundwork.registry import Registry, Version
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
 from groundwork.store import Store
-from groundwork.windows import windows
+from groundwork.windows import Window, windows
 from use_case import model as use_case_model
 
 MAX_FITS = 5  # of the back-test
@@ -73,6 +73,28 @@ class Ageing:
 
     ages: list[Aged]
     retrain_after: int | None
+
+
+@dataclass(frozen=True)
+class Age:
+    """How many windows after the end of its training a version decides, and the age that the back-test found."""
+
+    version: str
+    windows: int
+    retrain_after: str | None  # a number of windows, or NOT_YET; None before the version was evaluated
+
+    @property
+    def is_due(self) -> bool | None:
+        """Whether it is to be trained again by now; None where nobody knows."""
+        if self.retrain_after is None:
+            return None
+        return self.retrain_after != NOT_YET and self.windows >= int(self.retrain_after)
+
+    def __str__(self) -> str:
+        said = f"version {self.version} is {self.windows} windows old"
+        if self.retrain_after is None:
+            return f"{said}; how it ages is unknown: `groundwork evaluate`"
+        return f"{said}, to be trained again at {self.retrain_after}"
 
 
 @dataclass(frozen=True)
@@ -159,6 +181,13 @@ def _findings(found: Evaluation) -> list[Finding]:
         Finding("data-beneficial", not idle, f"{name}: {said if idle else 'every feature is needed'}"),
         Finding("model-stale", sound if lived else None, aged),
     ]
+
+
+def age(settings: Settings, version: Version, window: Window) -> Age:
+    """How old the version is when it decides the window."""
+    learned_until = datetime.fromisoformat(version.tags["train_end"])
+    gone_by = len(list(windows(learned_until, window.start, settings.charter.monitoring.window)))
+    return Age(version.number, gone_by, mlflow.get_run(version.run_id).data.tags.get("retrain_after_windows"))
 
 
 def back_test(settings: Settings, version: Version) -> Ageing:

@@ -20,7 +20,7 @@ from groundwork.gate import Decided, gain, metric_estimate
 from groundwork.monitoring.drift import SCORE, DriftUnknown, Measured, measure
 from groundwork.monitoring.shadow import compare
 from groundwork.pipeline import artifacts
-from groundwork.pipeline.evaluate import NOT_YET
+from groundwork.pipeline.evaluate import age
 from groundwork.pipeline.flows import pipeline_flow
 from groundwork.pipeline.train import (
     ROWS_TIMED,
@@ -37,7 +37,7 @@ from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
 from groundwork.store import Drift, DriftStatus, Prediction, Store
 from groundwork.task import Task
-from groundwork.windows import Window, windows
+from groundwork.windows import Window
 from use_case import decision
 
 
@@ -135,25 +135,14 @@ def _findings(settings: Settings, store: Store, window: Window, logged: list[Pre
     try:
         champion = Registry(settings).required_champion()
         answered = [each for each in logged if each.model_version == champion.number and each.role != "shadow"]
+        aged = age(settings, champion, window)
         return [
-            _age(settings, champion, window),
+            Finding("monitor-stale", None if aged.is_due is None else not aged.is_due, str(aged)),
             _cost(settings, champion, answered),
             *_quality(settings, champion, answered, store.outcomes(*window)),
         ]
     except Exception as error:  # as with drift
         return [Finding(check, None, f"{type(error).__name__}: {error}") for check in checks]
-
-
-def _age(settings: Settings, champion: Version, window: Window) -> Finding:
-    """Whether it is younger than the age at which `groundwork evaluate` found that the gain falls below the line."""
-    check, name = "monitor-stale", f"version {champion.number}"
-    learned_until = datetime.fromisoformat(champion.tags["train_end"])
-    age = len(list(windows(learned_until, window.start, settings.charter.monitoring.window)))
-    limit = mlflow.get_run(champion.run_id).data.tags.get("retrain_after_windows")
-    if limit is None:
-        return Finding(check, None, f"{name} is {age} windows old; how it ages is unknown: `groundwork evaluate`")
-    said = f"{name} is {age} windows old, to be trained again at {limit}"
-    return Finding(check, limit == NOT_YET or age < int(limit), said)
 
 
 def _cost(settings: Settings, champion: Version, answered: list[Prediction]) -> Finding:

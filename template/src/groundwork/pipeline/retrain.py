@@ -1,9 +1,9 @@
 """Retrain: bring in what is due, and train where drift or age calls for it, or nobody can tell."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from groundwork.pipeline import artifacts
+from groundwork.pipeline.evaluate import age
 from groundwork.pipeline.flows import pipeline_flow
 from groundwork.pipeline.ingest import ingest
 from groundwork.pipeline.train import Trained, train
@@ -23,7 +23,10 @@ class Retrained:
 
 
 def reasons_to_train(settings: Settings, store: Store) -> list[str]:
-    """What calls for a new model. Drift that nobody knows of does: the gate still stands between it and service."""
+    """What calls for a new model: drift, and the age at which the back-test saw the gain fall.
+
+    What nobody knows calls for one too, as soon as a window has come in: the gate still stands between it and service.
+    """
     registry = Registry(settings)
     reconcile(store, registry)
     champion = registry.champion()
@@ -37,9 +40,9 @@ def reasons_to_train(settings: Settings, store: Store) -> list[str]:
         reasons.append(f"drift: {drift.reason}" if drift.status == "drift" else f"drift is unknown: {drift.reason}")
     snapshots = Snapshots(settings.snapshots, settings.contract.dataset)
     newest = snapshots.newest_window(settings.charter.monitoring.window)
-    learned_until = datetime.fromisoformat(champion.tags["train_end"])
-    if newest.start > learned_until:
-        reasons.append(f"version {champion.number} learned from rows before {learned_until:%Y-%m-%d} only")
+    aged = age(settings, champion, newest)
+    if aged.is_due or (aged.is_due is None and aged.windows):
+        reasons.append(str(aged))
     return reasons
 
 
