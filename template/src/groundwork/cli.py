@@ -58,7 +58,7 @@ def _silence(as_json: bool) -> bool:
 Json = Annotated[bool, typer.Option("--json", callback=_silence, help="Print one JSON object instead of text.")]
 
 EXIT_UNKNOWN = 2
-LAST = 12  # the example's data is one year, released month by month
+FIRST, LAST = 3, 12  # the example's data is one year, released month by month once there is enough to learn from
 
 
 @contextlib.contextmanager
@@ -548,24 +548,25 @@ def demo(months: Annotated[int, typer.Option(min=1, help="How many months pass."
     with pilot() as settings:
         with step("start") as said:
             said.append(_start_orchestration())
+        from groundwork.registry import Registry
         from groundwork.snapshots import Snapshots
 
-        snapshots = Snapshots(settings.snapshots, settings.contract.dataset)
+        snapshots, registry = Snapshots(settings.snapshots, settings.contract.dataset), Registry(settings)
         for _ in range(months):
             newest = snapshots.newest()
             if newest and newest.month == LAST:
                 _show_months(settings)
                 raise GroundworkError(f"the example's year is over: delete {settings.data_folder} to play it again")
             with step("release") as said:
-                said.append(_release(settings, None if newest else 2))
+                said.append(_release(settings, None if newest else FIRST))
             with step("ingest") as said:
                 said += _ingest(None, None)
-            if newest is None:
-                _train(settings)  # somebody has to decide the first month
-            with step("score") as said:
-                said.append(_score(None, None))
-            _monitor(None, None)
-            if newest:
+            champion = registry.champion()
+            if champion or _train(settings).in_service:  # somebody has to decide the month
+                with step("score") as said:
+                    said.append(_score(None, None))
+                _monitor(None, None)
+            if champion:
                 _train(settings)
             console.print()
         _show_months(settings)

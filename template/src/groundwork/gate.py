@@ -1,23 +1,25 @@
 """The gate: what a candidate has to show on the newest window before it is promoted. It blocks by default.
 
 A figure counts with its interval: it is not what was seen that must reach the charter's line, but what lies below it by
-chance only as often as the charter tolerates.
+chance only as often as the charter tolerates. Rows of one day share their weather, so that chance is one of days: whole
+days are drawn, not rows (the cluster bootstrap; Cameron, Gelbach and Miller, 2008, doi:10.1162/rest.90.3.414).
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t as students_t
 
 from groundwork.charter import Gate
 
 SEED = 0
 RESAMPLES = 1000  # of the money, which are cheap
 RESAMPLES_OF_METRIC = 100  # each of which computes the metric anew
+MIN_DAYS = 7  # from fewer, nobody can tell how days differ, and the rows are drawn
 
 Metric = Callable[[NDArray, NDArray], float]  # of targets and scores; NaN where it cannot be computed
 Status = Literal["passed", "failed", "unknown"]
@@ -33,10 +35,11 @@ class Performance:
 
 @dataclass(frozen=True)
 class Decided:
-    """One way of deciding, row by row: the money that each decision made, and its score, if it has scores."""
+    """One way of deciding, row by row: the money that each decision made, its score, if it has scores, and its day."""
 
     values: NDArray[np.float64]
     scores: NDArray | None = None
+    days: NDArray[np.datetime64] | None = None
 
 
 @dataclass(frozen=True)
@@ -162,22 +165,22 @@ def judge(
 
 
 def gain(candidate: Decided, rival: Decided, confidence: float) -> Estimate:
-    """Money per 1,000 decisions that the candidate made more, by a paired bootstrap over the rows."""
+    """Money per 1,000 decisions that the candidate made more, by a paired bootstrap over the days."""
     differences = (candidate.values - rival.values) * 1000
     if not len(differences):
         return Estimate(math.nan, math.nan)
-    # Rows with the same difference are alike, so it is enough to draw how often each difference comes.
-    different, counts = np.unique(differences, return_counts=True)
-    generator = np.random.default_rng(SEED)
-    rows = len(differences)
-    drawn = [float(generator.multinomial(rows, counts / rows) @ different) / rows for _ in range(RESAMPLES)]
-    return _estimate(float(differences.mean()), drawn, confidence)
+    day = _day_of_each_row(candidate)
+    days = np.stack([np.bincount(day, differences), np.bincount(day)], axis=1)
+    # Days with the same sum and number of rows are alike, so it is enough to draw how often each kind comes.
+    kinds, counts = np.unique(days, axis=0, return_counts=True)
+    drawn = np.random.default_rng(SEED).multinomial(len(days), counts / len(days), RESAMPLES) @ kinds
+    return _estimate(float(differences.mean()), drawn[:, 0] / drawn[:, 1], len(days), confidence)
 
 
 def metric_estimate(
     metric: Metric, outcomes: NDArray, candidate: Decided, rival: Decided | None, confidence: float
 ) -> Estimate:
-    """The candidate's metric, or how much it lies above the rival's, by a paired bootstrap over the rows."""
+    """The candidate's metric, or how much it lies above the rival's, by a paired bootstrap over the days."""
 
     def measured(rows: NDArray | slice) -> float:
         value = metric(outcomes[rows], _scores(candidate)[rows])
@@ -188,13 +191,35 @@ def metric_estimate(
         return Estimate(math.nan, math.nan)
     if rival and np.array_equal(_scores(candidate), _scores(rival)):
         return Estimate(seen, seen)
+    day = _day_of_each_row(candidate)
+    rows = np.argsort(day, kind="stable")
+    sizes = np.bincount(day)
+    starts, days = np.cumsum(sizes) - sizes, len(sizes)
     generator = np.random.default_rng(SEED)
-    drawn = [measured(generator.integers(len(outcomes), size=len(outcomes))) for _ in range(RESAMPLES_OF_METRIC)]
-    return _estimate(seen, drawn, confidence)
+
+    def resampled() -> NDArray:
+        drawn = generator.integers(days, size=days)
+        within = np.arange(sizes[drawn].sum()) - np.repeat(np.cumsum(sizes[drawn]) - sizes[drawn], sizes[drawn])
+        return rows[np.repeat(starts[drawn], sizes[drawn]) + within]
+
+    return _estimate(seen, np.array([measured(resampled()) for _ in range(RESAMPLES_OF_METRIC)]), days, confidence)
 
 
-def _estimate(seen: float, drawn: Sequence[float], confidence: float) -> Estimate:
-    return Estimate(seen, seen - NormalDist().inv_cdf(confidence) * float(np.std(drawn)))
+def _day_of_each_row(decided: Decided) -> NDArray[np.intp]:
+    """Days are numbered from 0; where there are too few, each row counts as a day of its own."""
+    if decided.days is not None:
+        different, day = np.unique(decided.days, return_inverse=True)
+        if len(different) >= MIN_DAYS:
+            return day
+    return np.arange(len(decided.values))
+
+
+def _estimate(seen: float, drawn: NDArray[np.float64], days: int, confidence: float) -> Estimate:
+    """Few days vary less among themselves than all do: hence Student's t, and the factor."""
+    if days < 2:
+        return Estimate(seen, math.nan)
+    deviation = float(np.std(drawn)) * math.sqrt(days / (days - 1))
+    return Estimate(seen, seen - float(students_t.ppf(confidence, days - 1)) * deviation)
 
 
 def _reaches(name: str, estimate: Estimate, line: float, form: str, gate: Gate, lower_is_better: bool = False) -> Check:

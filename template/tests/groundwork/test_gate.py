@@ -143,6 +143,43 @@ def test_the_interval_is_as_wide_as_theory_says_and_the_same_every_time() -> Non
     assert gain(made, nothing, 0.99).lower < found.lower < gain(made, nothing, 0.9).lower
 
 
+def by_day(worth: NDArray, rows: int) -> Decided:
+    """So many rows of each day, that all fare alike; its worth is their score too. The days are in no order."""
+    days = np.datetime64("2013-03-01") + np.arange(len(worth))
+    order = np.random.default_rng(2).permutation(len(worth) * rows)
+    values = np.repeat(worth, rows)[order]
+    return Decided(values, values, np.repeat(days, rows)[order])
+
+
+@pytest.mark.parametrize("days", [8, 31])
+@pytest.mark.parametrize("rows", [1, 50])
+def test_more_rows_of_the_same_days_make_nothing_surer(days: int, rows: int) -> None:
+    """The interval is that of a mean of so many days, by Student's t, be it of the money or of a metric."""
+    worth = np.random.default_rng(1).normal(0.5, 2, days)
+    made = by_day(worth, rows)
+    error = worth.std(ddof=1) / math.sqrt(days) * {8: 1.895, 31: 1.697}[days]
+    found = gain(made, replace(made, values=np.zeros(days * rows)), 0.95)
+    assert (found.value - found.lower) / 1000 == pytest.approx(error, rel=0.1)
+    found = metric_estimate(mean_score, np.zeros(days * rows), made, None, 0.95)
+    assert found.value - found.lower == pytest.approx(error, rel=0.3)  # of a tenth of the draws
+
+
+def test_days_with_more_rows_weigh_more() -> None:
+    """A gain is money per decision, not per day."""
+    days = np.repeat(np.datetime64("2013-03-01") + np.arange(20), np.tile([90, 10], 10))
+    made = Decided(np.repeat(np.tile([1.0, 0.0], 10), np.tile([90, 10], 10)), days=days)
+    found = gain(made, replace(made, values=np.zeros(1000)), 0.95)
+    assert found.value == pytest.approx(900)
+    assert 800 < found.lower < 900
+
+
+def test_from_less_than_a_week_the_rows_are_drawn() -> None:
+    worth = np.random.default_rng(1).normal(0.5, 2, 6)
+    made = by_day(worth, 50)
+    nothing = replace(made, values=np.zeros(300))
+    assert gain(made, nothing, 0.95) == gain(replace(made, days=None), replace(nothing, days=None), 0.95)
+
+
 def test_a_metric_that_may_be_as_low_by_chance_blocks() -> None:
     rng = np.random.default_rng(1)
     outcomes = rng.random(300) < 0.5

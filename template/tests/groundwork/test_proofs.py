@@ -121,6 +121,8 @@ def test_one_set_of_parameters_is_no_search(
     tried = [{name: 20}, {name: 30}][:trials]
     monkeypatch.setattr(model, "search", lambda: tried, raising=False)
     set_in(pilot_copy.home / "charter.yaml", "gate.minGainOverChampion", -(10**9))
+    set_in(pilot_copy.home / "charter.yaml", "gate.minGainOverRule", -(10**9))
+    set_in(pilot_copy.home / "charter.yaml", "gate.minimum", 0)
     set_in(pilot_copy.home / "charter.yaml", "gate.maxMetricLoss", 1)
     assert train.fn().in_service
     assert states(pilot_copy, "model-tuned") == {"model-tuned": expected}

@@ -5,8 +5,8 @@ It takes minutes where training takes seconds, because it fits the model many ti
 
 import json
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -218,8 +218,8 @@ def back_test(settings: Settings, version: Version) -> Ageing:
             age,
             len(pairs),
             gain(
-                Decided(np.concatenate([made.values for made, _ in pairs])),
-                Decided(np.concatenate([rule.values for _, rule in pairs])),
+                _all(made for made, _ in pairs),
+                _all(rule for _, rule in pairs),
                 gate.confidence,
             ),
         )
@@ -242,7 +242,7 @@ def _drop_one(settings: Settings, version: Version, training: Examples, evaluati
             if without is None:
                 return rows
             shuffled = np.random.default_rng(SEED).permutation(rows.columns[without])
-            return Examples(rows.columns | {without: shuffled}, rows.outcomes)
+            return replace(rows, columns=rows.columns | {without: shuffled})
 
         model, _ = fit(blind(training), dataset, parameters)
         scores = pipeline_scores(model, blind(evaluation).frame, dataset.task).astype(np.float32)
@@ -287,6 +287,12 @@ def _why_it_cannot_be_fitted(settings: Settings, version: Version) -> str:
 def _parameters(version: Version) -> dict[str, object]:
     parameters: dict[str, object] = json.loads(version.tags["parameters"])
     return parameters
+
+
+def _all(parts: Iterable[Decided]) -> Decided:
+    """Decisions about different windows, together."""
+    values, days = zip(*((part.values, part.days) for part in parts), strict=True)
+    return Decided(np.concatenate(values), days=np.concatenate(days))
 
 
 def _joined(parts: list[Examples]) -> Examples:

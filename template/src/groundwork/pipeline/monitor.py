@@ -172,7 +172,7 @@ def _quality(
     rows = _examples(settings, known, dataset.task.outcomes([told[each.prediction_id] for each in known]))
     decisions = np.array([each.decision for each in known])
     worth = decision.value(decisions, rows.outcomes, settings.charter.value.parameters)
-    made = Decided(worth, _scores(known, dataset.task))
+    made = Decided(worth, _scores(known, dataset.task), rows.days)
     over_rule = gain(made, decided_by_rule(settings, rows), gate.confidence).value
     live = metric_estimate(metric_of(settings), targets_of(settings, rows), made, None, gate.confidence)
     said = f"{gate.metric} {live.value:.4f} on {len(known):,} answers"
@@ -197,7 +197,9 @@ def _metric_at_the_gate(version: Version) -> float | None:
 
 
 def _examples(settings: Settings, logged: list[Prediction], outcomes: NDArray) -> Examples:
-    return Examples(arrays_of_log([each.record for each in logged], settings.contract.dataset.features), outcomes)
+    columns = arrays_of_log([each.record for each in logged], settings.contract.dataset.features)
+    days = np.array([each.event_time[:10] for each in logged], "datetime64[D]")
+    return Examples(columns, outcomes, days=days)
 
 
 def _scores(logged: list[Prediction], task: Task) -> NDArray:

@@ -83,6 +83,7 @@ class Examples:
     columns: dict[str, NDArray]  # one array per feature
     outcomes: NDArray  # as `Task.outcomes` gives them
     slices: dict[str, NDArray] = field(default_factory=dict)  # one array of texts per column with the tag `slice`
+    days: NDArray[np.datetime64] | None = None  # of the event times
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -97,6 +98,7 @@ class Examples:
             {name: values[rows] for name, values in self.columns.items()},
             self.outcomes[rows],
             {name: values[rows] for name, values in self.slices.items()},
+            None if self.days is None else self.days[rows],
         )
 
 
@@ -165,7 +167,8 @@ def examples(rows: pa.Table, dataset: Dataset) -> Examples:
         for column in dataset.slices
     }
     outcomes = dataset.task.outcomes(known[dataset.outcome.name].to_pylist())
-    return Examples(arrays(columns, dataset.features), outcomes, slices)
+    days = known[dataset.event_time.name].cast(pa.date32()).to_numpy()
+    return Examples(arrays(columns, dataset.features), outcomes, slices, days)
 
 
 def not_among(outcomes: NDArray, task: Task) -> str:
@@ -257,12 +260,13 @@ def search(settings: Settings, training: Examples) -> tuple[dict[str, Any], int]
 def decided(settings: Settings, scores: NDArray, evaluation: Examples) -> Decided:
     """What deciding by these scores would have made, row by row."""
     decisions = decision.decide(scores, settings.charter.value.parameters)
-    return Decided(_values(settings, decisions, evaluation), scores)
+    return Decided(_values(settings, decisions, evaluation), scores, evaluation.days)
 
 
 def decided_by_rule(settings: Settings, evaluation: Examples) -> Decided:
     """What the no-model rule would have made; it has no scores."""
-    return Decided(_values(settings, decision.without_model(evaluation.columns), evaluation))
+    decisions = decision.without_model(evaluation.columns)
+    return Decided(_values(settings, decisions, evaluation), days=evaluation.days)
 
 
 def targets_of(settings: Settings, evaluation: Examples) -> NDArray:
