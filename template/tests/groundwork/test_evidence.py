@@ -212,7 +212,7 @@ def test_a_feature_that_says_nothing_is_named(pilot_copy: Settings, monkeypatch:
     assert found.dropped is not None
     needed = [each.feature for each in found.dropped if each.needed]
     assert set(needed) <= {"departure_minute"}
-    assert "nothing is lost without: carrier" in "\n".join(found.summary)
+    assert "no more than chance is lost without one of: carrier" in "\n".join(found.summary)
 
 
 def test_what_needs_the_code_of_then_is_unknown_without_it(pilot_copy: Settings) -> None:

@@ -118,9 +118,7 @@ class Evaluation:
         lines = [f"calibration error {self.calibration.error:.3f}"] if self.calibration else []
         if self.dropped is None:
             return [*lines, f"features to drop and age: unknown, {self.reason}"]
-        idle = [each.feature for each in self.dropped if not each.needed]
-        lines.append(f"nothing is lost without: {', '.join(idle)}" if idle else "every feature is needed")
-        return [*lines, _said_of_age(self.ageing)]
+        return [*lines, _said_of_features(self.dropped), _said_of_age(self.ageing)]
 
 
 def evaluate(settings: Settings, number: str | None = None) -> Evaluation:
@@ -172,13 +170,12 @@ def _findings(found: Evaluation) -> list[Finding]:
     if found.dropped is None:
         unknown = f"{name}: {found.reason}"
         return [Finding("data-beneficial", None, unknown), Finding("model-stale", None, unknown)]
-    idle = [each.feature for each in found.dropped if not each.needed]
-    said = f"of {len(found.dropped)} features, nothing is lost without: {', '.join(idle)}"
+    needed = all(each.needed for each in found.dropped)
     lived = found.ageing is not None and len(found.ageing.ages) > 1
     aged = f"{name}, {_said_of_age(found.ageing)}" if lived else f"{name}: there are too few windows to look back on"
     sound = found.ageing is not None and found.ageing.retrain_after != 0
     return [
-        Finding("data-beneficial", not idle, f"{name}: {said if idle else 'every feature is needed'}"),
+        Finding("data-beneficial", needed, f"{name}: {_said_of_features(found.dropped)}"),
         Finding("model-stale", sound if lived else None, aged),
     ]
 
@@ -302,6 +299,11 @@ def _joined(parts: list[Examples]) -> Examples:
     return Examples(columns, np.concatenate([part.outcomes for part in parts]))
 
 
+def _said_of_features(dropped: list[Dropped]) -> str:
+    idle = [each.feature for each in dropped if not each.needed]
+    return f"no more than chance is lost without one of: {', '.join(idle)}" if idle else "every feature is needed"
+
+
 def _said_of_age(ageing: Ageing | None) -> str:
     if ageing is None or not ageing.ages:
         return "age: unknown, there are too few windows to look back on"
@@ -382,10 +384,8 @@ def model_card(settings: Settings, version: Version, found: Evaluation, chart: s
     if found.dropped is None:
         lines += [f"What it could do without, and how it ages, is unknown: {found.reason}.", ""]
     else:
-        idle = [each.feature for each in found.dropped if not each.needed]
         lines += [
-            "What is lost when it is trained without a feature. "
-            + (f"Nothing is lost without: **{', '.join(idle)}**." if idle else "Every feature is needed."),
+            f"What is lost when it is trained without a feature: {_said_of_features(found.dropped)}.",
             "",
             f"| without | value | at least | {metric} |",
             "| --- | ---: | ---: | ---: |",
