@@ -19,7 +19,7 @@ from groundwork.charter import Gate
 SEED = 0
 RESAMPLES = 1000  # of the money, which are cheap
 RESAMPLES_OF_METRIC = 100  # each of which computes the metric anew
-MIN_DAYS = 7  # from fewer, nobody can tell how days differ, and the rows are drawn
+MIN_DRAWN = 90  # in so many of these the metric must exist; it does not where days without one class were drawn
 
 Metric = Callable[[NDArray, NDArray], float]  # of targets and scores; NaN where it cannot be computed
 Status = Literal["passed", "failed", "unknown"]
@@ -202,14 +202,16 @@ def metric_estimate(
         within = np.arange(sizes[drawn].sum()) - np.repeat(np.cumsum(sizes[drawn]) - sizes[drawn], sizes[drawn])
         return rows[np.repeat(starts[drawn], sizes[drawn]) + within]
 
-    return _estimate(seen, np.array([measured(resampled()) for _ in range(RESAMPLES_OF_METRIC)]), days, confidence)
+    drawn = np.array([measured(resampled()) for _ in range(RESAMPLES_OF_METRIC)])
+    drawn = drawn[~np.isnan(drawn)]
+    return _estimate(seen, drawn, days, confidence) if len(drawn) >= MIN_DRAWN else Estimate(seen, math.nan)
 
 
 def _day_of_each_row(decided: Decided) -> NDArray[np.intp]:
-    """Days are numbered from 0; where there are too few, each row counts as a day of its own."""
+    """Days are numbered from 0; where there is but one, each row counts as a day of its own."""
     if decided.days is not None:
         different, day = np.unique(decided.days, return_inverse=True)
-        if len(different) >= MIN_DAYS:
+        if len(different) > 1:
             return day
     return np.arange(len(decided.values))
 
@@ -224,7 +226,10 @@ def _estimate(seen: float, drawn: NDArray[np.float64], days: int, confidence: fl
 
 def _reaches(name: str, estimate: Estimate, line: float, form: str, gate: Gate, lower_is_better: bool = False) -> Check:
     side, bound = ("at most", estimate.upper) if lower_is_better else ("at least", estimate.lower)
-    seen = f"{estimate.value:{form}}, at {gate.confidence:.0%} confidence {side} {bound:{form}}"
+    if math.isnan(bound):
+        seen = f"{estimate.value:{form}}, and too few days or rows to tell what of it is chance"
+    else:
+        seen = f"{estimate.value:{form}}, at {gate.confidence:.0%} confidence {side} {bound:{form}}"
     return Check(name, f"{side} {line:{form}}", seen, bound <= line if lower_is_better else bound >= line)
 
 

@@ -137,8 +137,9 @@ class Registry:
         return replace(version, tags=version.tags | {"evidence_sha256": digest})
 
     def refuse(self, version: Version) -> None:
-        """Note that it is not let into service."""
+        """Note that it is not let into service, not as a challenger either."""
         self._tag(version, "gate", "refused")
+        self._challenges_no_more(version)
 
     def hold(self, version: Version) -> None:
         """Note that it passed and waits for approval; until then it decides in the champion's shadow."""
@@ -150,10 +151,13 @@ class Registry:
         bundle = self.pull(version)
         self._client.set_registered_model_alias(self.name, CHAMPION, version.number)
         self._tag(version, "gate", "promoted")
+        self._challenges_no_more(version)
+        self._cache.remember(bundle)
+
+    def _challenges_no_more(self, version: Version) -> None:
         challenger = self.aliased(CHALLENGER)
         if challenger and challenger.number == version.number:
             self._client.delete_registered_model_alias(self.name, CHALLENGER)
-        self._cache.remember(bundle)
 
     def _tag(self, version: Version, name: str, value: str) -> None:
         self._client.set_model_version_tag(self.name, version.number, name, value)

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import mlflow
@@ -11,16 +12,23 @@ import pytest
 
 from conftest import enter
 from groundwork.diagnostics import calibration, importance
+from groundwork.erasure import erase
 from groundwork.errors import GroundworkError, NotEnoughData
 from groundwork.gate import Performance
 from groundwork.pipeline import reproduce as reproduce_module
 from groundwork.pipeline.evaluate import back_test, evaluate
 from groundwork.pipeline.ingest import ingest
+from groundwork.pipeline.monitor import check_drift
 from groundwork.pipeline.reproduce import reproduce
 from groundwork.pipeline.train import train
 from groundwork.registry import Registry, Version
 from groundwork.settings import Settings
+from groundwork.snapshots import Snapshots
+from groundwork.store import Store
+from groundwork.windows import Window
 from use_case import model
+
+FEBRUARY = Window(datetime(2013, 2, 1), datetime(2013, 3, 1))
 
 pytestmark = pytest.mark.usefixtures("plain_steps")
 
@@ -100,8 +108,24 @@ def test_other_packages_are_named(pilot: Settings, monkeypatch: pytest.MonkeyPat
     assert "other packages are installed: it was made with scikit-learn==" in found.reason
 
 
-def test_a_snapshot_that_is_gone_is_no_pass(pilot_copy: Settings) -> None:
+def test_a_table_made_anew_holds_other_data_under_the_same_version(pilot_copy: Settings, sql: Callable) -> None:
     shutil.rmtree(pilot_copy.snapshots)
+    sql(pilot_copy, "delete from flights where flight % 2 = 0")
+    ingest.fn()
+    found = reproduce(pilot_copy, "1")
+    assert (found.status, found.reason.partition(".")[0]) == ("unknown", "the table of the snapshots differs")
+    assert evaluate(pilot_copy, "1").reason == "the table of the snapshots changed since the version was trained"
+    with Store(pilot_copy.store) as store:
+        drift = check_drift(pilot_copy, store, FEBRUARY)
+    assert (drift.status, drift.reason) == ("unknown", "the snapshots that version 1 was trained on are gone")
+    trained = train.fn()
+    assert (trained.version, trained.new) == ("2", True)
+
+
+def test_a_snapshot_that_is_gone_is_no_pass(pilot_copy: Settings) -> None:
+    subject = Snapshots(pilot_copy.snapshots, pilot_copy.contract.dataset).read()["flight_id"][0].as_py()
+    with Store(pilot_copy.store) as store:
+        erase(pilot_copy, store, subject)
     found = reproduce(pilot_copy, "1")
     assert found.status == "unknown"
     assert "of the snapshots cannot be read" in found.reason

@@ -5,6 +5,8 @@ import json
 import os
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
+from datetime import datetime
 from importlib import import_module
 from uuid import uuid4
 
@@ -17,6 +19,7 @@ from groundwork.errors import Busy, ContractBreach, NotEnoughData, SourceError, 
 from groundwork.monitoring.drift import DriftUnknown
 from groundwork.pipeline import flows, retrain, server
 from groundwork.pipeline.deployments import SCHEDULES, deployments
+from groundwork.pipeline.evaluate import age
 from groundwork.pipeline.ingest import ingest
 from groundwork.pipeline.monitor import monitor
 from groundwork.pipeline.source import connected
@@ -24,6 +27,9 @@ from groundwork.pipeline.train import train
 from groundwork.registry import Registry
 from groundwork.settings import Settings
 from groundwork.store import Store
+from groundwork.windows import Window
+
+MARCH = Window(datetime(2013, 3, 1), datetime(2013, 4, 1))
 
 
 def chained(error: Exception, cause: Exception) -> Exception:
@@ -173,20 +179,42 @@ def test_a_new_model_is_trained_unless_it_is_known_to_be_needless(
         assert "how it ages is unknown" in {run.flow: run for run in store.latest_runs(True)}["retrain"].message
 
 
-@pytest.mark.parametrize(("limit", "due"), [("1", True), ("2", False), ("not yet", False)])
+@pytest.mark.parametrize(
+    ("limit", "oldest", "due"), [("1", "3", True), ("2", "3", False), ("not yet", "1", False), ("not yet", "0", True)]
+)
 def test_the_age_that_the_back_test_found_decides_when_it_is_known(
-    limit: str, due: bool, pilot_copy: Settings, plain_steps: None, sql: Callable
+    limit: str, oldest: str, due: bool, pilot_copy: Settings, plain_steps: None, sql: Callable
 ) -> None:
-    """It learned up to February, and March has come in: it is one window old."""
-    run = Registry(pilot_copy).required_champion().run_id
-    mlflow.MlflowClient().set_tag(run, "retrain_after_windows", limit)
+    """It learned up to February, and March has come in: it is one window old. What was never seen is not known."""
+    champion = Registry(pilot_copy).required_champion()
+    mlflow.MlflowClient().set_tag(champion.run_id, "retrain_after_windows", limit)
+    mlflow.MlflowClient().set_tag(champion.run_id, "oldest_windows_seen", oldest)
     sql(pilot_copy, "insert into flights select * replace (3 as month) from flights where month = 2")
     ingest.fn()
     with Store(pilot_copy.store) as store:
         reasons = retrain.reasons_to_train(pilot_copy, store)
-    said = f"version 1 is 1 windows old, to be trained again at {limit}"
-    assert (reasons[-1] == said) is due
-    assert len(reasons) == 1 + due  # drift is unknown
+    assert reasons[1:] == ([str(age(pilot_copy, champion, MARCH))] if due else [])  # the first is of drift
+    assert age(pilot_copy, champion, Window(datetime(2013, 3, 15), MARCH.end)).windows == 1
+
+
+def test_two_that_tell_of_lost_runs_do_not_stand_in_each_others_way(
+    new_pilot: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prefect's server is not there; while it would be told of the first run, somebody else tells of the others."""
+    folder, told = flows._folder(new_pilot), []
+    for number in range(3):
+        lost = {"flow": "ingest", "started_at": f"2026-11-25T08:00:0{number}+00:00"}
+        (folder / f"{uuid4()}.run").write_text(json.dumps(lost))
+
+    def tell(client: None, run_id: str) -> None:
+        told.append(run_id)
+        for other in folder.glob("*.run"):
+            other.unlink()
+
+    monkeypatch.setattr(flows, "_crashed", tell)
+    monkeypatch.setattr(flows, "get_client", lambda sync_client: nullcontext())
+    assert flows.mend_lost_runs(new_pilot) == ["ingest"]
+    assert len(told) == 1
 
 
 def test_a_pilot_without_a_champion_trains(new_pilot: Settings) -> None:

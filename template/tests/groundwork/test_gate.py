@@ -151,13 +151,13 @@ def by_day(worth: NDArray, rows: int) -> Decided:
     return Decided(values, values, np.repeat(days, rows)[order])
 
 
-@pytest.mark.parametrize("days", [8, 31])
+@pytest.mark.parametrize("days", [2, 3, 8, 31])
 @pytest.mark.parametrize("rows", [1, 50])
 def test_more_rows_of_the_same_days_make_nothing_surer(days: int, rows: int) -> None:
     """The interval is that of a mean of so many days, by Student's t, be it of the money or of a metric."""
     worth = np.random.default_rng(1).normal(0.5, 2, days)
     made = by_day(worth, rows)
-    error = worth.std(ddof=1) / math.sqrt(days) * {8: 1.895, 31: 1.697}[days]
+    error = worth.std(ddof=1) / math.sqrt(days) * {2: 6.314, 3: 2.920, 8: 1.895, 31: 1.697}[days]
     found = gain(made, replace(made, values=np.zeros(days * rows)), 0.95)
     assert (found.value - found.lower) / 1000 == pytest.approx(error, rel=0.1)
     found = metric_estimate(mean_score, np.zeros(days * rows), made, None, 0.95)
@@ -173,11 +173,26 @@ def test_days_with_more_rows_weigh_more() -> None:
     assert 800 < found.lower < 900
 
 
-def test_from_less_than_a_week_the_rows_are_drawn() -> None:
-    worth = np.random.default_rng(1).normal(0.5, 2, 6)
-    made = by_day(worth, 50)
+def test_of_a_single_day_the_rows_are_drawn() -> None:
+    made = replace(by_day(np.zeros(1), 300), values=np.random.default_rng(1).normal(0.5, 2, 300))
     nothing = replace(made, values=np.zeros(300))
     assert gain(made, nothing, 0.95) == gain(replace(made, days=None), replace(nothing, days=None), 0.95)
+
+
+@pytest.mark.parametrize(("days_with_some", "blocked"), [(1, True), (4, False)])
+def test_days_without_one_class_are_chance_too(days_with_some: int, blocked: bool) -> None:
+    """Now and then none with the rare class is drawn, and there is no metric; where that is often, nobody can tell."""
+
+    def known(outcomes: NDArray, scores: NDArray) -> float:
+        return float(roc_auc_score(outcomes, scores)) if len(np.unique(outcomes)) > 1 else math.nan
+
+    days = np.repeat(np.datetime64("2013-03-01") + np.arange(8), 30)
+    outcomes = (np.arange(240) % 30 == 0) & (np.arange(240) < 30 * days_with_some)
+    made = Decided(np.ones(240), outcomes.astype(float), days)
+    change = {"metric": known, "outcomes": outcomes, "candidate": made, "rule": alike(0, rows=240), "champion": None}
+    verdict = judge(GATE, **GOOD | change)
+    said = ["roc_auc: wanted at least 0.6000, seen 1.0000, and too few days or rows to tell what of it is chance"]
+    assert verdict.reasons == (said if blocked else [])
 
 
 def test_a_metric_that_may_be_as_low_by_chance_blocks() -> None:

@@ -228,6 +228,16 @@ def test_what_was_compared_with_another_champion_is_judged_anew_first(waiting: S
     assert approved(waiting, "2").from_version == champion_before(waiting) == "3"
 
 
+def test_what_is_refused_after_all_challenges_no_more(waiting: Settings) -> None:
+    """It was good beside the champion of then; beside the next it is not."""
+    promoted(waiting, new_version(waiting))
+    registry = Registry(waiting)
+    version = registry.version("2")
+    assert version is not None
+    registry.refuse(version)
+    assert registry.aliased(CHALLENGER) is None
+
+
 def champion_before(settings: Settings) -> str:
     return log(settings)[-1].from_version
 

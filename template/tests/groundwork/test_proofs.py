@@ -164,13 +164,17 @@ def test_outcomes_that_came_otherwise_than_at_the_gate_are_shown(pilot_copy: Set
     assert states(pilot_copy, *both) == dict.fromkeys(both, "failed")
 
 
-@pytest.mark.parametrize(("limit", "expected"), [("0", "failed"), ("1", "passed"), ("not yet", "passed")])
-def test_a_champion_past_its_age_is_shown(limit: str, expected: str, pilot_copy: Settings) -> None:
+@pytest.mark.parametrize(
+    ("limit", "oldest", "expected"),
+    [("0", "3", "failed"), ("1", "3", "passed"), ("not yet", "0", "passed"), ("not yet", "-1", "unknown")],
+)
+def test_a_champion_past_its_age_is_shown(limit: str, oldest: str, expected: str, pilot_copy: Settings) -> None:
     """It learned up to February, which is the window that is looked at: its age is 0 windows."""
     import mlflow
 
     run = Registry(pilot_copy).required_champion().run_id
     mlflow.MlflowClient().set_tag(run, "retrain_after_windows", limit)
+    mlflow.MlflowClient().set_tag(run, "oldest_windows_seen", oldest)
     score.fn()
     monitor.fn()
     assert states(pilot_copy, "monitor-stale") == {"monitor-stale": expected}

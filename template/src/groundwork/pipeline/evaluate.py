@@ -37,10 +37,11 @@ from groundwork.registry import Registry, Version
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
 from groundwork.store import Store
-from groundwork.windows import Window, windows
+from groundwork.windows import Window, window_of, windows
 from use_case import model as use_case_model
 
 MAX_FITS = 5  # of the back-test
+RETRAIN_AFTER, OLDEST_SEEN = "retrain_after_windows", "oldest_windows_seen"  # tags of the run
 NOT_YET = "not yet"  # in place of an age: the gain did not fall as far as the data goes
 
 
@@ -77,23 +78,28 @@ class Ageing:
 
 @dataclass(frozen=True)
 class Age:
-    """How many windows after the end of its training a version decides, and the age that the back-test found."""
+    """How many windows after the end of its training a version decides, and what the back-test found of such ages."""
 
     version: str
     windows: int
     retrain_after: str | None  # a number of windows, or NOT_YET; None before the version was evaluated
+    oldest_seen: int  # the highest age that was judged
 
     @property
     def is_due(self) -> bool | None:
         """Whether it is to be trained again by now; None where nobody knows."""
         if self.retrain_after is None:
             return None
-        return self.retrain_after != NOT_YET and self.windows >= int(self.retrain_after)
+        if self.retrain_after != NOT_YET:
+            return self.windows >= int(self.retrain_after)
+        return None if self.windows > self.oldest_seen else False
 
     def __str__(self) -> str:
         said = f"version {self.version} is {self.windows} windows old"
         if self.retrain_after is None:
             return f"{said}; how it ages is unknown: `groundwork evaluate`"
+        if self.is_due is None:
+            return f"{said}; up to {self.oldest_seen} the gain stays above the line, and nothing is known beyond"
         return f"{said}, to be trained again at {self.retrain_after}"
 
 
@@ -182,9 +188,10 @@ def _findings(found: Evaluation) -> list[Finding]:
 
 def age(settings: Settings, version: Version, window: Window) -> Age:
     """How old the version is when it decides the window."""
-    learned_until = datetime.fromisoformat(version.tags["train_end"])
-    gone_by = len(list(windows(learned_until, window.start, settings.charter.monitoring.window)))
-    return Age(version.number, gone_by, mlflow.get_run(version.run_id).data.tags.get("retrain_after_windows"))
+    learned_until, step = datetime.fromisoformat(version.tags["train_end"]), settings.charter.monitoring.window
+    gone_by = len(list(windows(learned_until, window_of(window.start, step).start, step)))
+    found = mlflow.get_run(version.run_id).data.tags
+    return Age(version.number, gone_by, found.get(RETRAIN_AFTER), int(found.get(OLDEST_SEEN, -1)))
 
 
 def back_test(settings: Settings, version: Version) -> Ageing:
@@ -273,8 +280,12 @@ def _why_it_cannot_be_fitted(settings: Settings, version: Version) -> str:
     now = lineage(settings, int(version.tags["snapshot_version"]))
     changed = [
         what
-        for name, what in (("use_case_sha256", "src/use_case"), ("contract_sha256", "contract.yaml"))
-        if version.tags[name] != now[name]
+        for name, what in (
+            ("snapshot_table", "the table of the snapshots"),
+            ("use_case_sha256", "src/use_case"),
+            ("contract_sha256", "contract.yaml"),
+        )
+        if version.tags.get(name, now[name]) != now[name]
     ]
     if changed:
         return f"{' and '.join(changed)} changed since the version was trained"
@@ -311,7 +322,7 @@ def _said_of_age(ageing: Ageing | None) -> str:
         return f"age: the gain stays above the line for {ageing.ages[-1].windows + 1} windows, as far as the data goes"
     if ageing.retrain_after == 0:
         return "age: the gain is below the line from the first window on"
-    return f"age: train again before it is {ageing.retrain_after} windows old, then the gain falls below the line"
+    return f"age: train again once it is {ageing.retrain_after} windows old, then the gain falls below the line"
 
 
 def _keep(settings: Settings, registry: Registry, version: Version, found: Evaluation) -> None:
@@ -325,9 +336,10 @@ def _keep(settings: Settings, registry: Registry, version: Version, found: Evalu
     for file in (page, chart) if found.calibration else (page,):
         client.log_artifact(version.run_id, str(file), "evaluation")
     client.log_dict(version.run_id, asdict(found), "evaluation/evaluation.json")
-    if found.ageing:
+    if found.ageing and found.ageing.ages:
         after = found.ageing.retrain_after
-        client.set_tag(version.run_id, "retrain_after_windows", NOT_YET if after is None else str(after))
+        client.set_tag(version.run_id, RETRAIN_AFTER, NOT_YET if after is None else str(after))
+        client.set_tag(version.run_id, OLDEST_SEEN, str(found.ageing.ages[-1].windows))
 
 
 def model_card(settings: Settings, version: Version, found: Evaluation, chart: str) -> str:

@@ -186,10 +186,13 @@ def mend_lost_runs(settings: Settings, sole: bool = False) -> list[str]:
     found = []
     with get_client(sync_client=True) as client:
         for path in folder.glob("*.run"):
-            mark = os.open(path, os.O_RDWR)
             try:
-                if not _taken(mark):
-                    continue  # its process lives
+                mark = os.open(path, os.O_RDWR)
+            except FileNotFoundError:
+                continue  # it came to its end, or somebody else told of it
+            try:
+                if not _taken(mark) or not os.fstat(mark).st_nlink:
+                    continue  # its process lives, or somebody else told of it meanwhile
                 said = os.read(mark, 10_000)
                 path.unlink(missing_ok=True)
                 _crashed(client, path.stem)

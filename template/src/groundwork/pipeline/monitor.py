@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from groundwork.contract import Dataset
-from groundwork.errors import GroundworkError
+from groundwork.errors import GroundworkError, NotEnoughData
 from groundwork.features import arrays, arrays_of_log
 from groundwork.gate import Decided, gain, metric_estimate
 from groundwork.monitoring.drift import SCORE, DriftUnknown, Measured, measure
@@ -90,7 +90,10 @@ def check_drift(settings: Settings, store: Store, window: Window) -> Drift:
 def reference_frame(settings: Settings, registry: Registry, champion: Version) -> pd.DataFrame:
     """The champion's training rows, from the snapshot it was trained on, with the champion's scores."""
     dataset = settings.contract.dataset
-    rows = Snapshots(settings.snapshots, dataset).read(
+    snapshots = Snapshots(settings.snapshots, dataset)
+    if champion.tags.get("snapshot_table", snapshots.table_id) != snapshots.table_id:
+        raise NotEnoughData(f"the snapshots that version {champion.number} was trained on are gone")
+    rows = snapshots.read(
         datetime.fromisoformat(champion.tags["train_start"]),
         datetime.fromisoformat(champion.tags["train_end"]),
         int(champion.tags["snapshot_version"]),

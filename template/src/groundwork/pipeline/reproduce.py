@@ -88,6 +88,7 @@ def _differing(settings: Settings, version: Version) -> list[str]:
     """What is not as it was."""
     now = lineage(settings, int(version.tags["snapshot_version"]))
     named = {
+        "snapshot_table": "the table of the snapshots",
         "contract_sha256": "contract.yaml",
         "charter_sha256": "charter.yaml",
         "use_case_sha256": "src/use_case",

@@ -184,6 +184,7 @@ def lineage(settings: Settings, snapshot_version: int) -> dict[str, str]:
     """What a version was made from. `lineage` is the digest of all that decides what comes out."""
     use_case = Path(use_case_model.__file__).parent
     made_from = {
+        "snapshot_table": str(Snapshots(settings.snapshots, settings.contract.dataset).table_id),
         "snapshot_version": str(snapshot_version),
         "contract_sha256": _digest(settings.home / "contract.yaml"),
         "charter_sha256": _digest(settings.home / "charter.yaml"),
