@@ -96,8 +96,13 @@ def test_the_demo_lets_months_pass_until_drift_appears(pilot: Path) -> None:
     """In a folder of its own, whatever the pilot's own registry and store are."""
     own = pilot / "data/groundwork.db"
     before = own.stat().st_mtime_ns
-    elsewhere = ("env", "MLFLOW_TRACKING_URI=http://127.0.0.1:9", "GROUNDWORK_STORE_URL=postgresql://127.0.0.1:9/none")
-    said = execute(pilot, *elsewhere, ".venv/bin/groundwork", "demo", "--months", "2")
+    elsewhere = {
+        "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",
+        "GROUNDWORK_STORE_URL": "postgresql://127.0.0.1:9/none",
+        "GROUNDWORK_SNAPSHOTS_URL": (pilot / "data").as_uri(),
+        "GROUNDWORK_DASK_SCHEDULER": "tcp://127.0.0.1:9",
+    }
+    said = execute(pilot, "env", *map("=".join, elsewhere.items()), ".venv/bin/groundwork", "demo", "--months", "2")
     assert "2013-03  version 1   drift " in said
     assert "2013-04  version 1   ok " in said
     assert "next: groundwork demo" in said

@@ -250,7 +250,7 @@ def train(as_json: Json = False) -> None:
     if trained.in_service:
         _next("score", "serve")
     elif trained.standing == "pending":
-        _next(f"approve {trained.version}")
+        _next(f"approve {trained.version} --by HANDLE --why REASON")
     else:
         raise typer.Exit(1)
 
@@ -542,8 +542,9 @@ def demo(months: Annotated[int, typer.Option(min=1, help="How many months pass."
     The champion decides the new month, the monitor looks at it, then a candidate is trained and the gate judges it.
     It plays in a folder of its own, data/demo: nothing of the pilot's is touched.
     """
-    for name in ("GROUNDWORK_SOURCE_URL", "GROUNDWORK_STORE_URL", "MLFLOW_TRACKING_URI"):
-        os.environ.pop(name, None)
+    for name in ("SOURCE_URL", "STORE_URL", "SNAPSHOTS_URL", "DASK_SCHEDULER"):
+        os.environ.pop(f"GROUNDWORK_{name}", None)
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
     os.environ["GROUNDWORK_DATA"] = str(Path(os.environ.get("GROUNDWORK_DATA", "data")) / "demo")
     with pilot() as settings:
         with step("start") as said:
@@ -716,7 +717,7 @@ def _show_months(settings: Settings) -> None:
                 "" if drift.status == "unknown" else f"{drift.share:.0%}",
                 escape(", ".join(drift.drifted)),
             )
-    console.print(table)
+    console.print(table if table.rows else "no version is in service, so nobody decided; one more month tells more")
 
 
 def _start_orchestration() -> str:
@@ -725,17 +726,24 @@ def _start_orchestration() -> str:
     return f"Prefect at {os.environ['PREFECT_API_URL'].removesuffix('/api')}"
 
 
-def _ingest(since: datetime | None, until: datetime | None) -> list[str]:
+def _require_both_or_neither(since: datetime | None, until: datetime | None) -> None:
     if (since is None) != (until is None) or (since and until and since >= until):
         raise GroundworkError("give both --since and --until, the earlier day first, or neither")
+
+
+def _ingest(since: datetime | None, until: datetime | None) -> list[str]:
+    _require_both_or_neither(since, until)
     with prefect():
         from groundwork.pipeline.ingest import ingest as flow
     done = flow(since, until)
     _print_json({"windows": done})
     rows, quarantined = sum(each.rows_in for each in done), sum(each.rows_quarantined for each in done)
+    filled = [each.window for each in done if each.rows_in]
+    kept = [f"the source has no rows of {each.window}: the snapshots keep theirs" for each in done if not each.rows_in]
     return [
         f"{rows:,} rows in, {quarantined:,} quarantined, "
-        f"{done[0].window.start:%Y-%m-%d} to {str(done[-1].window)[-10:]}, snapshot version {done[-1].version}"
+        f"{filled[0].start:%Y-%m-%d} to {str(filled[-1])[-10:]}, snapshot version {done[-1].version}",
+        *kept,
     ]
 
 
@@ -798,6 +806,7 @@ def _scale_line(settings: Settings, gain_per_1000: float) -> list[str]:
 
 
 def _score(since: datetime | None, until: datetime | None) -> str:
+    _require_both_or_neither(since, until)
     with prefect():
         from groundwork.pipeline.score import score as flow
     scored = flow(since, until)
@@ -809,6 +818,7 @@ def _score(since: datetime | None, until: datetime | None) -> str:
 def _monitor(since: datetime | None, until: datetime | None) -> bool:
     from groundwork.monitoring.drift import DriftUnknown
 
+    _require_both_or_neither(since, until)
     with prefect():
         from groundwork.pipeline.monitor import monitor as flow
     started = time.monotonic()

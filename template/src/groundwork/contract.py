@@ -461,7 +461,7 @@ class Dataset(StandardPart):
     def max_quarantined_share(self) -> float:
         """A run with a larger share of broken rows stops."""
         share = {custom.property: custom.value for custom in self.custom_properties}.get("maxQuarantinedShare", 0.0)
-        if not isinstance(share, int | float) or not 0 <= share <= 1:
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
             raise ValueError(f"maxQuarantinedShare must be between 0 and 1, found {share!r}")
         return float(share)
 

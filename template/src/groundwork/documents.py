@@ -28,6 +28,8 @@ class Document(Part):
             text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
             raise DocumentError(f"{path.name}: there is no such file in {path.parent}") from None
+        except OSError as error:
+            raise DocumentError(f"{path.name}: cannot be read: {error.strerror}") from None
         except UnicodeDecodeError as error:
             raise DocumentError(f"{path.name}: not valid YAML: {' '.join(str(error).split())}") from None
         return cls.parse(text, path.name)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from groundwork import cli
 from groundwork.pipeline.ingest import ingest
 from groundwork.registry import Registry
 from groundwork.settings import Settings
@@ -201,6 +202,7 @@ def test_a_port_in_use_is_said_to_be_in_use(new_pilot: Settings) -> None:
     assert f"port {port} on 127.0.0.1 is in use: stop what uses it, or set GROUNDWORK_PORT" in done.stderr
 
 
+@pytest.mark.parametrize("command", ["ingest", "score", "monitor"])
 @pytest.mark.parametrize(
     "options",
     [
@@ -210,10 +212,24 @@ def test_a_port_in_use_is_said_to_be_in_use(new_pilot: Settings) -> None:
         ["--since", "2013-02-01", "--until", "2013-02-01"],
     ],
 )
-def test_half_a_window_is_refused(options: list[str], new_pilot: Settings) -> None:
-    done = groundwork("ingest", *options)
+def test_half_a_window_is_refused(command: str, options: list[str], new_pilot: Settings) -> None:
+    done = groundwork(command, *options)
     assert done.returncode == 1
     assert "give both --since and --until, the earlier day first, or neither" in done.stderr
+
+
+def test_a_candidate_that_waits_says_how_it_is_approved(pilot_copy: Settings, set_in: Callable) -> None:
+    set_in(pilot_copy.home / "charter.yaml", "gate.approval", "required")
+    done = groundwork("train")
+    assert done.returncode == 0
+    assert done.stdout.endswith("next: groundwork approve 2 --by HANDLE --why REASON\n")
+
+
+def test_months_in_which_nobody_decided_are_no_empty_table(
+    new_pilot: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli._show_months(new_pilot)
+    assert "no version is in service, so nobody decided" in " ".join(capsys.readouterr().out.split())
 
 
 def test_quarantine_and_erasure_say_what_they_did(

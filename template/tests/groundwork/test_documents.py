@@ -183,6 +183,12 @@ def test_a_sound_document_loads(name: str, tmp_path: Path) -> None:
         (
             "contract.yaml",
             "schema.0.customProperties",
+            [{"property": "maxQuarantinedShare", "value": True}],
+            "maxQuarantinedShare must be between 0 and 1, found True",
+        ),
+        (
+            "contract.yaml",
+            "schema.0.customProperties",
             [{"property": "maxQuarantinedShare", "value": 5}],
             "maxQuarantinedShare must be between 0 and 1, found 5",
         ),
@@ -259,7 +265,10 @@ def test_bytes_that_are_not_text_are_refused(tmp_path: Path) -> None:
         Owners.load(tmp_path / "OWNERS")
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "charter.yaml").mkdir()
+    with pytest.raises(DocumentError, match=r"charter\.yaml: cannot be read: Is a directory"):
+        Charter.load(tmp_path / "charter.yaml")
     with pytest.raises(DocumentError, match=r"OWNERS: there is no such file in .*"):
         Owners.load(tmp_path / "OWNERS")
 
