@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from groundwork.errors import ErasureError
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
+from groundwork.spool import forget_spools
 from groundwork.store import Store
 
 
@@ -78,7 +79,8 @@ class Erased:
 def erase(settings: Settings, store: Store, subject: str) -> Erasure:
     """Remove the subject from snapshots, quarantine, prediction log and outcomes. Doing it again does no harm.
 
-    It is remembered first: a run that is killed halfway leaves nothing that an ingest could bring back.
+    It is remembered first: a run that is killed halfway leaves nothing that an ingest could bring back. No ingest may
+    be under way; what one that was killed has left goes too.
     """
     dataset = settings.contract.dataset
     column = dataset.subject
@@ -87,6 +89,7 @@ def erase(settings: Settings, store: Store, subject: str) -> Erasure:
     except ValueError:
         raise ErasureError(f"{column.name} is an integer, and {subject!r} is none") from None
     Erased(settings).remember(value)
+    forget_spools(settings.data_folder)
     snapshots, quarantine = (Snapshots(path, dataset) for path in (settings.snapshots, settings.quarantine))
     keys = snapshots.keys_of(column.name, value) | quarantine.keys_of(column.name, value)
     predictions, outcomes = store.erase(keys, column.name, value)

@@ -1,5 +1,7 @@
 """Checks rows against the contract, inside the engine that holds them: what a row breaks, and what a window breaks."""
 
+import functools
+import operator
 import sys
 from collections.abc import Iterator
 from datetime import datetime
@@ -26,9 +28,10 @@ def with_broken_rules(rows: ibis.Table, dataset: Dataset, repeated: bool = True)
     reasons = ibis.null("string")
     if rules:
         # The reasons are put together only for a row that has some: for every row, they cost more than the rules.
-        named = [ibis.cases((broken, reason), else_=ibis.null("string")) for broken, reason in rules]
+        # None of the parts is null: not every engine leaves nulls out where it joins texts.
+        named = [ibis.cases((broken, f"; {reason}"), else_="") for broken, reason in rules]
         is_broken = ibis.or_(*(broken for broken, _ in rules))
-        reasons = ibis.cases((is_broken, ibis.literal("; ").join(named)), else_=reasons)
+        reasons = ibis.cases((is_broken, functools.reduce(operator.add, named).substr(2)), else_=reasons)
     return rows.mutate(**{REASONS: reasons})
 
 
@@ -42,10 +45,11 @@ def broken_by_window(sound: ibis.Table, dataset: Dataset, growing: bool) -> list
     if not rules:
         return []
     # By way of a text, or PostgreSQL's mean of whole numbers arrives as a decimal where Ibis expects a float.
-    figures = {
-        f"figure_{number}": rule.query.evaluated(sound).cast("string").cast("float64")
-        for number, rule in enumerate(rules)
-    }
+    figures = {}
+    for number, rule in enumerate(rules):
+        figure = rule.query.evaluated(sound).cast("string").cast("float64")
+        # What is figured of some of the rows stands beside what is figured of all as a query of its own.
+        figures[f"figure_{number}"] = figure if rule.query.condition is None else figure.as_scalar()
     [found] = sound.aggregate(rows=sound.count(), **figures).to_pyarrow().to_pylist()
     broken = []
     for rule, figure in zip(rules, (found[name] for name in figures), strict=True):
@@ -54,7 +58,14 @@ def broken_by_window(sound: ibis.Table, dataset: Dataset, growing: bool) -> list
         value = float("nan") if figure is None else float(figure)
         if rule.quality.admits(value) or (growing and rule.counts_all_rows and not rule.quality.reaches(value)):
             continue
-        broken.append(f"{rule.place}: {rule.name} is {value:,.10g}, and must be {rule.quality.expectation}")
+        of_whom = [
+            each for each in dataset.columns if each.name in rule.query.columns and not each.may_be_in("reports")
+        ]
+        if of_whom and not rule.query.counts_rows:  # the greatest value, say, is somebody's
+            seen = f"is not told, as {of_whom[0].name} is {of_whom[0].classification},"
+        else:
+            seen = f"is {value:,.10g},"
+        broken.append(f"{rule.place}: {rule.name} {seen} and must be {rule.quality.expectation}")
     return broken
 
 
@@ -77,13 +88,19 @@ def _row_rules(
     rows: ibis.Table, dataset: Dataset, repeated: bool
 ) -> Iterator[tuple[ibis.expr.types.BooleanValue, str]]:
     """Whether a row breaks the rule, and which; null, as where a value is missing, is no."""
-    for column in dataset.columns:
-        for broken, reason in _column_rules(rows, column):
-            yield broken, f"{column.name}: {reason}"
-        if repeated and column.name in dataset.unique:
-            yield _is_there_already(rows, column, dataset), is_there_already(column.name)
-    for rule in dataset.row_rules:
-        yield rule.query.met_by(rows), f"{rule.place}: breaks the rule: {rule.name}"
+    by_themselves = [
+        *(
+            (broken, f"{column.name}: {reason}")
+            for column in dataset.columns
+            for broken, reason in _column_rules(rows, column)
+        ),
+        *((rule.query.met_by(rows), f"{rule.place}: breaks the rule: {rule.name}") for rule in dataset.row_rules),
+    ]
+    yield from by_themselves
+    if repeated:
+        is_broken = ibis.or_(ibis.literal(False), *(broken for broken, _ in by_themselves)).fill_null(False)
+        for name in dataset.unique:
+            yield _is_there_already(rows, name, dataset, is_broken), is_there_already(name)
 
 
 def _column_rules(rows: ibis.Table, column: Column) -> Iterator[tuple[ibis.expr.types.BooleanValue, str]]:
@@ -103,7 +120,7 @@ def _column_rules(rows: ibis.Table, column: Column) -> Iterator[tuple[ibis.expr.
         yield ~value.re_search(limits.pattern), f"does not match {limits.pattern}"
     if column.valid_values:
         yield value.notin(column.valid_values), f"is none of {', '.join(column.valid_values)}"
-    if column.logical_type == "number":
+    if value.type().is_floating():
         # Not `isinf`: on Spark, Ibis takes every number for finite.
         yield value.isnan() | (value.abs() > sys.float_info.max), "is not a finite number"
 
@@ -113,9 +130,12 @@ def _literal(limit: float) -> int | float:
     return int(limit) if limit.is_integer() else limit
 
 
-def _is_there_already(rows: ibis.Table, column: Column, dataset: Dataset) -> ibis.expr.types.BooleanValue:
-    value = rows[column.name]
-    # By all that tells two rows apart: the earliest stays, and of those the one whose outcome is known.
+def _is_there_already(
+    rows: ibis.Table, name: str, dataset: Dataset, is_broken: ibis.expr.types.BooleanValue
+) -> ibis.expr.types.BooleanValue:
+    value = rows[name]
+    # By all that tells two rows apart: of the sound ones the earliest stays, and of those one whose outcome is known.
     parts = dict.fromkeys(each.name for each in (dataset.event_time, dataset.outcome, *dataset.columns))
-    copies = ibis.row_number().over(group_by=value, order_by=[rows[name].asc(nulls_first=False) for name in parts])
+    order = [is_broken, *(rows[part].asc(nulls_first=False) for part in parts)]
+    copies = ibis.row_number().over(group_by=value, order_by=order)
     return (copies > 0) & value.notnull()

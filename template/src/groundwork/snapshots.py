@@ -303,16 +303,17 @@ class Digest(NamedTuple):
 
 
 def digest(rows: pa.RecordBatchReader) -> Digest:
-    """Read all rows, batch by batch, and add up their hashes."""
+    """Read all rows, batch by batch, and add up their hashes. In which order the columns stand makes no difference."""
+    fields = sorted(rows.schema, key=lambda field: field.name)
     # DuckDB's hash of a long text has equal values for texts that differ in two places; MD5 has not.
     values = ", ".join(
         f'md5_number("{field.name}")' if pa.types.is_string(_plain(field.type)) else f'"{field.name}"'
-        for field in rows.schema
+        for field in fields
     )
     with duckdb.connect() as engine:
         engine.register("batches", rows)
         [(count, total)] = engine.execute(f"select count(*), coalesce(sum(hash({values})), 0) from batches").fetchall()
-    return Digest(tuple(rows.schema.names), int(count), int(total))
+    return Digest(tuple(field.name for field in fields), int(count), int(total))
 
 
 def _rows(table: DeltaTable, query: str) -> pa.RecordBatchReader:

@@ -19,6 +19,7 @@ from groundwork.pipeline.score import score
 from groundwork.pipeline.train import train
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
+from groundwork.spool import PREFIX
 from groundwork.store import Store
 from groundwork.windows import Window
 
@@ -50,7 +51,10 @@ def test_a_subject_is_erased_everywhere_and_stays_out(pilot_copy: Settings, sql:
             each for each in store.predictions(datetime(2013, 1, 1), FEBRUARY.end) if each.entity_key == subject
         ]
         store.log_outcomes([(prediction.prediction_id, True)])
-        assert len(holding(pilot_copy, subject)) >= 3
+        left = pilot_copy.data_folder / f"{PREFIX}of-a-run-that-was-killed"
+        left.mkdir()
+        (left / "sound.parquet").write_text(subject)
+        assert len(holding(pilot_copy, subject)) >= 4
         done = erase(pilot_copy, store, subject)
         assert (done.column, done.rows, done.quarantined, done.predictions, done.outcomes) == ("flight_id", 1, 0, 1, 1)
         assert holding(pilot_copy, subject) == []

@@ -186,6 +186,28 @@ def test_windows_without_rows(pilot_copy: Settings, sql: Callable, plain_steps: 
     assert snapshots(pilot_copy).version == version
 
 
+def test_a_window_that_the_source_has_no_more_is_told_and_kept(
+    pilot_copy: Settings, sql: Callable, plain_steps: None
+) -> None:
+    before = snapshots(pilot_copy).read()
+    sql(pilot_copy, "delete from flights where month = 1")
+    assert [(done.window, done.rows_in > 0) for done in ingest.fn()] == [(FEBRUARY, True), (JANUARY, False)]
+    assert snapshots(pilot_copy).read().equals(before)
+    with Store(pilot_copy.store) as store:
+        message = {run.flow: run.message for run in store.latest_runs(succeeded=True)}["ingest"]
+    assert message == "the source has no rows any more of 2013-01-01 to 2013-01-31: the snapshots keep theirs"
+
+
+@pytest.mark.parametrize("kind", ["integer", "decimal(9, 2)"])
+def test_a_number_need_not_be_a_float_in_the_source(
+    kind: str, plain: Settings, sql: Callable, plain_steps: None
+) -> None:
+    sql(plain, "insert into rows from all_rows", f"alter table rows alter distance_miles type {kind}")
+    ingest.fn()
+    [(total,)] = sql(plain, "select sum(distance_miles)::bigint from rows")
+    assert sum(snapshots(plain).read()["distance_miles"].to_pylist()) == total
+
+
 def test_ingesting_again_changes_nothing(pilot_copy: Settings, plain_steps: None) -> None:
     version, table = snapshots(pilot_copy).version, snapshots(pilot_copy).read()
     ingest.fn()

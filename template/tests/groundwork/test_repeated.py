@@ -123,6 +123,35 @@ def test_another_unique_column_counts_as_the_key_does(twice: Settings, sql: Call
         assert broken["broken_rules"] == "origin_late_share_yesterday: is there already"
 
 
+def test_what_is_missing_is_no_copy(twice: Settings, sql: Callable, set_in: Callable) -> None:
+    """Not in another window either, where rows share their key."""
+    set_in(twice.home / "contract.yaml", "schema.0.properties.9.unique", True)
+    sql(twice, "update one set origin_late_share_yesterday = null", *(ARRIVES_IN.format(month) for month in (1, 2)))
+    sql(
+        twice,
+        "update rows set origin_late_share_yesterday = null",
+        "insert into rows select * replace ('20130215-B6-1-JFK' as flight_id) from rows"
+        " where flight_id in (select flight_id from one)",
+    )
+    ingest.fn()
+    january = Snapshots(twice.snapshots, twice.contract.dataset).read(*JANUARY)["flight_id"].to_pylist()
+    [(key,)] = sql(twice, "select flight_id from one")
+    assert {key, "20130215-B6-1-JFK"} <= set(january)
+    assert where(twice, sql) == ([1], [(2, ALREADY)])
+
+
+BROKEN = "insert into rows select * replace (timestamp '2013-{:02}-{:02}' as {}, -1 as departure_minute) from one"
+
+
+@pytest.mark.parametrize("month", [1, 2])
+def test_a_broken_row_holds_no_key(month: int, twice: Settings, sql: Callable) -> None:
+    """It may be the earlier one, in the window of the sound row or in another."""
+    sql(twice, BROKEN.format(month, 1, "scheduled_departure"), ARRIVES_IN.format(2))
+    ingest.fn()
+    reasons = ["departure_minute: is below 0", *([ALREADY] if month == 2 else [])]
+    assert where(twice, sql) == ([2], [(month, "; ".join(reasons))])
+
+
 def test_a_replay_lets_no_copy_in(twice: Settings, sql: Callable) -> None:
     sql(twice, ARRIVES_IN.format(1), ARRIVES_IN.format(2))
     ingest.fn()

@@ -9,10 +9,11 @@ import ibis
 import msgspec
 import pytest
 
+from groundwork.contract import Dataset
 from groundwork.errors import ContractBreach, DocumentError, GroundworkError
 from groundwork.pipeline.ingest import check_freshness, ingest
 from groundwork.pipeline.source import connected
-from groundwork.rules import REASONS
+from groundwork.rules import REASONS, with_broken_rules
 from groundwork.service.requests import BadRequest, RequestReader
 from groundwork.settings import Settings
 from groundwork.snapshots import Snapshots
@@ -61,8 +62,8 @@ CONDITIONS: list[tuple[str, list[bool | None]]] = [
 
 @pytest.fixture(params=["duckdb", "postgresql"])
 def engine(request: pytest.FixtureRequest) -> Iterator[Any]:
-    duckdb = request.param == "duckdb"
-    backend = ibis.duckdb.connect() if duckdb else ibis.connect(request.getfixturevalue("postgres").url)
+    at = {"duckdb": "duckdb://", "sqlite": "sqlite://"}
+    backend = ibis.connect(at.get(request.param) or request.getfixturevalue("postgres").url)
     yield backend
     backend.disconnect()
 
@@ -78,6 +79,47 @@ def test_a_condition_means_the_same_in_every_engine(engine: Any) -> None:
         assert columns[f"c{number}"] == expected, condition
     average = parse("select avg(low) / count(*) from t where high < 5", "t", SUBSET)
     assert average.evaluated(table).to_pyarrow().as_py() == pytest.approx(0)
+
+
+HELD = Dataset.model_validate(
+    {
+        "name": "visits",
+        "properties": [
+            {"name": "id", "description": "", "logicalType": "string", "primaryKey": True, "examples": ["a"]},
+            {"name": "at", "description": "", "logicalType": "timestamp", "tags": ["event_time"], "examples": [""]},
+            {
+                "name": "age",
+                "description": "",
+                "logicalType": "integer",
+                "logicalTypeOptions": {"minimum": 0, "maximum": 100},
+                "required": True,
+                "tags": ["feature"],
+                "examples": [1],
+            },
+            {"name": "back", "description": "", "logicalType": "boolean", "tags": ["outcome"], "examples": [True]},
+        ],
+    }
+)
+
+
+@pytest.mark.parametrize("engine", ["duckdb", "postgresql", "sqlite"], indirect=True)
+def test_a_row_breaks_the_same_rules_in_every_engine(engine: Any) -> None:
+    """Of rows that share a key the earliest sound one is let in; a broken one has all its reasons."""
+    ages = [("a", -5), ("a", 5), ("a", 6), ("b", None), ("c", 500), ("d", 100)]
+    rows = [
+        {"id": key, "at": datetime(2013, 1, 1 + row), "age": age, "back": None} for row, (key, age) in enumerate(ages)
+    ]
+    types = {"id": "string", "at": "timestamp", "age": "int64", "back": "bool"}
+    table = engine.create_table("held", ibis.memtable(rows, schema=types).to_pyarrow(), temp=True)
+    found = with_broken_rules(table, HELD).order_by("at").to_pyarrow()
+    assert found[REASONS].to_pylist() == [
+        "age: is below 0; id: is there already",
+        None,
+        "id: is there already",
+        "age: is missing",
+        "age: is above 100",
+        None,
+    ]
 
 
 @pytest.mark.parametrize("dialect", ["databricks", "snowflake", "bigquery", "trino"])
@@ -196,6 +238,10 @@ def test_a_request_that_breaks_a_rule_over_columns_is_refused(new_pilot: Setting
         ({"metric": "rowCount", "mustBeBetween": [1, 2]}, "rowCount is {rows:,}, and must be from 1 to 2"),
         ({"metric": "rowCount", "mustBeLessThan": 2}, "rowCount is {rows:,}, and must be less than 2"),
         (rule("SELECT MIN(distance_miles) FROM ${object}", mustBe=5), "the rule is 80, and must be exactly 5"),
+        (
+            rule("SELECT COUNT(*) FROM ${object} WHERE distance_miles > 0", mustBeLessThan=2),
+            "the rule is {rows:,}, and must be less than 2",
+        ),
         (
             rule("SELECT COUNT(DISTINCT carrier) / COUNT(*) FROM ${object}", mustBeGreaterThan=1),
             "and must be more than 1",

@@ -11,7 +11,7 @@ import mlflow
 import msgspec
 import pytest
 
-from groundwork.errors import DocumentError, SourceError
+from groundwork.errors import ContractBreach, DocumentError, SourceError
 from groundwork.pipeline.ingest import ingest
 from groundwork.pipeline.monitor import check_drift
 from groundwork.pipeline.score import score
@@ -75,6 +75,21 @@ def test_what_is_confidential_stays_in_requests_and_snapshots(with_captain: Sett
     }
     assert holding <= {"snapshots"}
     assert mlflow.search_runs(experiment_names=[Registry(with_captain).name], output_format="list")
+
+
+def test_a_figure_of_what_is_confidential_is_not_told(
+    with_captain: Settings, set_in: Callable, plain_steps: None
+) -> None:
+    """The greatest value is somebody's. How many rows there are is nobody's."""
+    quality = [
+        {"type": "sql", "query": f"SELECT {figure} FROM ${{object}}{where}", "name": figure, "mustBe": -7}
+        for figure, where in (("MAX(LENGTH(captain))", ""), ("COUNT(*)", " WHERE captain IS NOT NULL"))
+    ]
+    set_in(with_captain.home / "contract.yaml", "schema.0.quality", quality)
+    with pytest.raises(ContractBreach) as stopped:
+        ingest.fn()
+    assert "MAX(LENGTH(captain)) is not told, as captain is Confidential, and must be exactly -7" in str(stopped.value)
+    assert re.search(r"COUNT\(\*\) is [\d,]+, and must be exactly -7", str(stopped.value))
 
 
 @pytest.mark.parametrize("value", ["amelia earhart", "Amelia Earhart" * 9, 1937])

@@ -123,6 +123,14 @@ def test_a_column_comes_and_goes_and_the_other_windows_stay(snapshots: Snapshots
     assert snapshots.read()["weight"].to_pylist() == [None, 7]
 
 
+def test_in_which_order_columns_stand_is_no_change(snapshots: Snapshots, given: Callable) -> None:
+    """A column that was added to the middle of the contract stands last in the table."""
+    snapshots.replace(given(OLD), JANUARY, FEBRUARY)
+    wider = OLD.add_column(1, "weight", pa.array([7, None], pa.int64()))
+    version = snapshots.replace(given(wider), JANUARY, FEBRUARY)
+    assert snapshots.replace(given(wider), JANUARY, FEBRUARY) == version
+
+
 def test_a_window_is_replaced_in_files_that_hold_others_too(snapshots: Snapshots, given: Callable) -> None:
     """As after a replay of several windows, or under windows of another length."""
     snapshots.replace(given(pa.concat_tables([OLD, NEW])), JANUARY, MARCH)

@@ -79,8 +79,13 @@ def check_freshness(backend: ibis.BaseBackend, settings: Settings, now: datetime
         raise _breach(settings, f"the source breaks contract.yaml: {'; '.join(broken)}.\nWhat there is was let in.")
 
 
-def due_windows(backend: ibis.BaseBackend, settings: Settings, known: Mapping[Window, str]) -> list[Window]:
-    """The windows of the source that are not `known` by their fingerprint, and the newest one always."""
+def due_windows(
+    backend: ibis.BaseBackend, settings: Settings, known: Mapping[Window, str]
+) -> tuple[list[Window], list[Window]]:
+    """The windows of the source that are not `known` by their fingerprint, and the newest one always.
+
+    And those that are known, and of which the source holds no rows any more.
+    """
     dataset = settings.contract.dataset
     rows = expression(backend, dataset, Window(BEGINNING, END))
     try:
@@ -91,7 +96,9 @@ def due_windows(backend: ibis.BaseBackend, settings: Settings, known: Mapping[Wi
     if not found:
         raise NotEnoughData(f"the source {without_password(settings.source)} holds no rows yet")
     newest = max(found)
-    return [window for window, now in found.items() if now is None or now != known.get(window) or window == newest]
+    due = [window for window, now in found.items() if now is None or now != known.get(window) or window == newest]
+    gone = [each for each in known if not any(now.start < each.end and now.end > each.start for now in found)]
+    return due, sorted(gone)
 
 
 @task(name="let-in", cache_policy=NO_CACHE)
@@ -123,11 +130,12 @@ def ingest(start: datetime | None = None, end: datetime | None = None) -> list[I
 
         forget_spools(settings.data_folder)
         known, newest = store.windows_read(snapshots.table_id, snapshots.version), None
+        gone: list[Window] = []
         if start and end:
             last = window_of(end - timedelta(microseconds=1), step)
             waiting = list(windows(window_of(start, step).start, last.end, step))
         else:
-            waiting = due_windows(backend, settings, known)
+            waiting, gone = due_windows(backend, settings, known)
             newest = waiting[-1]
         ingested: list[Ingested] = []
         tell("windows", 0, len(waiting))
@@ -160,6 +168,10 @@ def ingest(start: datetime | None = None, end: datetime | None = None) -> list[I
                     )
         if not run.rows_in:
             raise NotEnoughData(f"the source {without_password(settings.source)} holds no rows from {start} to {end}")
+        if gone:
+            run.message = f"the source has no rows any more of {', '.join(map(str, gone))}: the snapshots keep theirs"
+            print(run.message)
+            ingested += [Ingested(window, 0, 0, snapshots.version) for window in gone]
         if not (start and end):  # whoever asks for certain days may ask for old ones
             check_freshness(backend, settings, datetime.now(UTC).replace(tzinfo=None))
     return ingested

@@ -53,7 +53,7 @@ def set_apart(
     for window, read in sorted(reads.items()):
         moved = {}
         for row in _rows_with(shared, read, dataset.key.name):
-            if broken := [name for name in shared if row[name] in taken[name]]:
+            if broken := [name for name in shared if row[name] is not None and row[name] in taken[name]]:
                 moved[row[dataset.key.name]] = "; ".join(map(is_there_already, broken))
             else:
                 for name in shared:
@@ -69,7 +69,8 @@ def _shared(name: str, reads: Collection[Read], elsewhere: pa.Table | None) -> p
         engine.register("rows", ds.dataset([read.sound.to_dataset() for read in reads]))
         query = f'select "{name}" from rows where "{name}" is not null group by all having count(*) > 1'
         found = engine.sql(query).to_arrow_table()[name]
-    return pa.concat_arrays([*found.chunks, *(elsewhere[name].cast(found.type).chunks if elsewhere else [])]).unique()
+    there = elsewhere[name].cast(found.type).chunks if elsewhere else []
+    return pa.chunked_array([*found.chunks, *there], found.type).unique()
 
 
 def _rows_with(shared: Mapping[str, pa.Array], read: Read, key: str) -> list[dict[str, object]]:
