@@ -173,7 +173,8 @@ def gain(candidate: Decided, rival: Decided, confidence: float) -> Estimate:
     days = np.stack([np.bincount(day, differences), np.bincount(day)], axis=1)
     # Days with the same sum and number of rows are alike, so it is enough to draw how often each kind comes.
     kinds, counts = np.unique(days, axis=0, return_counts=True)
-    drawn = np.random.default_rng(SEED).multinomial(len(days), counts / len(days), RESAMPLES) @ kinds
+    generator = np.random.default_rng(SEED)  # one resample after the other: there may be as many kinds as rows
+    drawn = np.array([generator.multinomial(len(days), counts / len(days)) @ kinds for _ in range(RESAMPLES)])
     return _estimate(float(differences.mean()), drawn[:, 0] / drawn[:, 1], len(days), confidence)
 
 
