@@ -12,6 +12,9 @@ from groundwork.contract import Column, Contract, Dataset
 
 REASONS = "broken_rules"
 
+# Whether a row breaks a rule, and the reason that names it; null, as where a value is missing, is no.
+Broken = tuple[ibis.expr.types.BooleanValue, str]
+
 
 def is_there_already(column: str) -> str:
     """The reason of a row with a value that must be unique, and stands in an earlier row."""
@@ -24,14 +27,15 @@ def with_broken_rules(rows: ibis.Table, dataset: Dataset, repeated: bool = True)
     The rules run inside the source's engine, in the one scan that reads the rows. Where `repeated` is false, nobody
     looks for values that are there already: that is by far the dearest rule.
     """
-    rules = list(_row_rules(rows, dataset, repeated))
+    rules = list(_row_rules(rows, dataset))
+    if repeated:
+        rules += _repeated_rules(rows, dataset, is_broken=_any_of(rules))
     reasons = ibis.null("string")
     if rules:
         # The reasons are put together only for a row that has some: for every row, they cost more than the rules.
         # None of the parts is null: not every engine leaves nulls out where it joins texts.
         named = [ibis.cases((broken, f"; {reason}"), else_="") for broken, reason in rules]
-        is_broken = ibis.or_(*(broken for broken, _ in rules))
-        reasons = ibis.cases((is_broken, functools.reduce(operator.add, named).substr(2)), else_=reasons)
+        reasons = ibis.cases((_any_of(rules), functools.reduce(operator.add, named).substr(2)), else_=reasons)
     return rows.mutate(**{REASONS: reasons})
 
 
@@ -84,26 +88,19 @@ def stale(rows: ibis.Table, contract: Contract, now: datetime) -> list[str]:
     return broken
 
 
-def _row_rules(
-    rows: ibis.Table, dataset: Dataset, repeated: bool
-) -> Iterator[tuple[ibis.expr.types.BooleanValue, str]]:
-    """Whether a row breaks the rule, and which; null, as where a value is missing, is no."""
-    by_themselves = [
-        *(
-            (broken, f"{column.name}: {reason}")
-            for column in dataset.columns
-            for broken, reason in _column_rules(rows, column)
-        ),
-        *((rule.query.met_by(rows), f"{rule.place}: breaks the rule: {rule.name}") for rule in dataset.row_rules),
-    ]
-    yield from by_themselves
-    if repeated:
-        is_broken = ibis.or_(ibis.literal(False), *(broken for broken, _ in by_themselves)).fill_null(False)
-        for name in dataset.unique:
-            yield _is_there_already(rows, name, dataset, is_broken), is_there_already(name)
+def _any_of(rules: list[Broken]) -> ibis.expr.types.BooleanValue:
+    return ibis.or_(*(broken for broken, _ in rules))
 
 
-def _column_rules(rows: ibis.Table, column: Column) -> Iterator[tuple[ibis.expr.types.BooleanValue, str]]:
+def _row_rules(rows: ibis.Table, dataset: Dataset) -> Iterator[Broken]:
+    for column in dataset.columns:
+        for broken, reason in _column_rules(rows, column):
+            yield broken, f"{column.name}: {reason}"
+    for rule in dataset.row_rules:
+        yield rule.query.met_by(rows), f"{rule.place}: breaks the rule: {rule.name}"
+
+
+def _column_rules(rows: ibis.Table, column: Column) -> Iterator[Broken]:
     value = rows[column.name]
     limits = column.logical_type_options
     if column.needed:
@@ -130,12 +127,10 @@ def _literal(limit: float) -> int | float:
     return int(limit) if limit.is_integer() else limit
 
 
-def _is_there_already(
-    rows: ibis.Table, name: str, dataset: Dataset, is_broken: ibis.expr.types.BooleanValue
-) -> ibis.expr.types.BooleanValue:
-    value = rows[name]
+def _repeated_rules(rows: ibis.Table, dataset: Dataset, is_broken: ibis.expr.types.BooleanValue) -> Iterator[Broken]:
     # By all that tells two rows apart: of the sound ones the earliest stays, and of those one whose outcome is known.
     parts = dict.fromkeys(each.name for each in (dataset.event_time, dataset.outcome, *dataset.columns))
-    order = [is_broken, *(rows[part].asc(nulls_first=False) for part in parts)]
-    copies = ibis.row_number().over(group_by=value, order_by=order)
-    return (copies > 0) & value.notnull()
+    order = [is_broken.fill_null(False), *(rows[part].asc(nulls_first=False) for part in parts)]
+    for name in dataset.unique:
+        copies = ibis.row_number().over(group_by=rows[name], order_by=order)
+        yield (copies > 0) & rows[name].notnull(), is_there_already(name)
