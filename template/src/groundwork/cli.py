@@ -542,9 +542,14 @@ def demo(months: Annotated[int, typer.Option(min=1, help="How many months pass."
     The champion decides the new month, the monitor looks at it, then a candidate is trained and the gate judges it.
     It plays in a folder of its own, data/demo: nothing of the pilot's is touched.
     """
-    for name in ("SOURCE_URL", "STORE_URL", "SNAPSHOTS_URL", "DASK_SCHEDULER"):
-        os.environ.pop(f"GROUNDWORK_{name}", None)
-    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    for name in (
+        "GROUNDWORK_SOURCE_URL",
+        "GROUNDWORK_STORE_URL",
+        "GROUNDWORK_SNAPSHOTS_URL",
+        "GROUNDWORK_DASK_SCHEDULER",
+        "MLFLOW_TRACKING_URI",
+    ):
+        os.environ.pop(name, None)
     os.environ["GROUNDWORK_DATA"] = str(Path(os.environ.get("GROUNDWORK_DATA", "data")) / "demo")
     with pilot() as settings:
         with step("start") as said:

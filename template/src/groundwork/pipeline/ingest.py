@@ -171,7 +171,7 @@ def ingest(start: datetime | None = None, end: datetime | None = None) -> list[I
         if gone:
             run.message = f"the source has no rows any more of {', '.join(map(str, gone))}: the snapshots keep theirs"
             print(run.message)
-            ingested += [Ingested(window, 0, 0, snapshots.version) for window in gone]
+            ingested += [Ingested(window, 0, 0, ingested[-1].version) for window in gone]
         if not (start and end):  # whoever asks for certain days may ask for old ones
             check_freshness(backend, settings, datetime.now(UTC).replace(tzinfo=None))
     return ingested

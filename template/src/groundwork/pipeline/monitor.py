@@ -91,7 +91,8 @@ def reference_frame(settings: Settings, registry: Registry, champion: Version) -
     """The champion's training rows, from the snapshot it was trained on, with the champion's scores."""
     dataset = settings.contract.dataset
     snapshots = Snapshots(settings.snapshots, dataset)
-    if champion.tags.get("snapshot_table", snapshots.table_id) != snapshots.table_id:
+    present = snapshots.table_id
+    if champion.tags.get("snapshot_table", present) != present:
         raise NotEnoughData(f"the snapshots that version {champion.number} was trained on are gone")
     rows = snapshots.read(
         datetime.fromisoformat(champion.tags["train_start"]),
