@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from groundwork import dictionary, owner_files
-from groundwork.contract import Contract
+from groundwork.contract import Contract, Dataset
 from groundwork.settings import QUIET, Settings
 
 PROJECT = Path(__file__).parents[1]
@@ -56,6 +56,18 @@ accountable:
   model: {name: Emmy Noether, handle: emmy}
   service: {name: Alan Turing, handle: alan}
 """
+
+
+def visits(**feature: Any) -> Dataset:
+    """A small data set with a key, an event time, an outcome and one whole number, which is described here."""
+    properties: list[dict[str, Any]] = [
+        {"name": "id", "logicalType": "string", "primaryKey": True, "examples": ["a"]},
+        {"name": "at", "logicalType": "timestamp", "tags": ["event_time"], "examples": [""]},
+        {"logicalType": "integer", "tags": ["feature"], "examples": [1]} | feature,
+        {"name": "back", "logicalType": "boolean", "tags": ["outcome"], "examples": [True]},
+    ]
+    described = [{"description": ""} | each for each in properties]
+    return Dataset.model_validate({"name": "visits", "properties": described})
 
 
 class Postgres:

@@ -9,7 +9,7 @@ from datetime import datetime
 import ibis
 import pytest
 
-from groundwork.contract import Dataset
+from conftest import visits
 from groundwork.errors import ContractBreach, NotEnoughData, SourceError
 from groundwork.pipeline.ingest import ingest
 from groundwork.registry import Registry
@@ -266,24 +266,7 @@ def test_a_run_that_was_killed_and_is_run_again_ends_in_the_same_table(
 
 def test_a_column_can_be_unique_without_being_the_key() -> None:
     """Then missing values are not copies of each other."""
-    dataset = Dataset.model_validate(
-        {
-            "name": "visits",
-            "properties": [
-                {"name": "id", "description": "", "logicalType": "string", "primaryKey": True, "examples": ["a"]},
-                {"name": "at", "description": "", "logicalType": "timestamp", "tags": ["event_time"], "examples": [""]},
-                {
-                    "name": "badge",
-                    "description": "",
-                    "logicalType": "integer",
-                    "unique": True,
-                    "tags": ["feature"],
-                    "examples": [1],
-                },
-                {"name": "back", "description": "", "logicalType": "boolean", "tags": ["outcome"], "examples": [True]},
-            ],
-        }
-    )
+    dataset = visits(name="badge", unique=True)
     moments = [datetime(2013, 1, day) for day in range(1, 6)]
     rows = ibis.memtable(
         {"id": list("abcde"), "at": moments, "badge": [1, 1, 2, None, None], "back": [None, True, None, None, None]}

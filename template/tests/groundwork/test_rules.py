@@ -9,7 +9,7 @@ import ibis
 import msgspec
 import pytest
 
-from groundwork.contract import Dataset
+from conftest import visits
 from groundwork.errors import ContractBreach, DocumentError, GroundworkError
 from groundwork.pipeline.ingest import check_freshness, ingest
 from groundwork.pipeline.source import connected
@@ -81,25 +81,7 @@ def test_a_condition_means_the_same_in_every_engine(engine: Any) -> None:
     assert average.evaluated(table).to_pyarrow().as_py() == pytest.approx(0)
 
 
-HELD = Dataset.model_validate(
-    {
-        "name": "visits",
-        "properties": [
-            {"name": "id", "description": "", "logicalType": "string", "primaryKey": True, "examples": ["a"]},
-            {"name": "at", "description": "", "logicalType": "timestamp", "tags": ["event_time"], "examples": [""]},
-            {
-                "name": "age",
-                "description": "",
-                "logicalType": "integer",
-                "logicalTypeOptions": {"minimum": 0, "maximum": 100},
-                "required": True,
-                "tags": ["feature"],
-                "examples": [1],
-            },
-            {"name": "back", "description": "", "logicalType": "boolean", "tags": ["outcome"], "examples": [True]},
-        ],
-    }
-)
+HELD = visits(name="age", required=True, logicalTypeOptions={"minimum": 0, "maximum": 100})
 
 
 @pytest.mark.parametrize("engine", ["duckdb", "postgresql", "sqlite"], indirect=True)

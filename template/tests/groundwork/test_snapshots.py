@@ -10,22 +10,12 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
-from groundwork.contract import Dataset
+from conftest import visits
 from groundwork.errors import Busy, TypeChanged
 from groundwork.snapshots import Snapshots
 from groundwork.spool import Spool
 
-DATASET = Dataset.model_validate(
-    {
-        "name": "visits",
-        "properties": [
-            {"name": "id", "description": "", "logicalType": "string", "primaryKey": True, "examples": ["a"]},
-            {"name": "at", "description": "", "logicalType": "timestamp", "tags": ["event_time"], "examples": [""]},
-            {"name": "age", "description": "", "logicalType": "integer", "tags": ["feature"], "examples": [1]},
-            {"name": "back", "description": "", "logicalType": "boolean", "tags": ["outcome"], "examples": [True]},
-        ],
-    }
-)
+DATASET = visits(name="age")
 JANUARY, FEBRUARY, MARCH = (datetime(2013, month, 1) for month in (1, 2, 3))
 
 
