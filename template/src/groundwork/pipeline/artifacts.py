@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from groundwork.readiness.proofs import FAILED, PASSED, UNKNOWN
-from groundwork.settings import Settings
+from groundwork.core.settings import Settings
 
 if TYPE_CHECKING:
     from groundwork.pipeline.ingest import Ingested

@@ -13,7 +13,7 @@ from groundwork.pipeline.prove import prove
 from groundwork.pipeline.retrain import retrain
 from groundwork.pipeline.score import score
 from groundwork.pipeline.train import train
-from groundwork.settings import Settings
+from groundwork.core.settings import Settings
 from groundwork.store import Store
 
 NAME = "scheduled"

@@ -11,22 +11,22 @@ import ibis
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from groundwork.erasure import Erased
-from groundwork.errors import ContractBreach, NotEnoughData, SourceError, SourceUnavailable
+from groundwork.data.erasure import Erased
+from groundwork.core.errors import ContractBreach, NotEnoughData, SourceError, SourceUnavailable
 from groundwork.pipeline import artifacts
-from groundwork.pipeline.fingerprint import in_source
-from groundwork.pipeline.flows import pipeline_flow
-from groundwork.pipeline.reading import Read, broken_as_a_whole, read_windows
-from groundwork.pipeline.repeated import DEPENDS, set_apart
-from groundwork.pipeline.source import BEGINNING, END, connected, expression
-from groundwork.progress import tell
+from groundwork.data.fingerprint import in_source
+from groundwork.pipeline.flow import pipeline_flow
+from groundwork.data.reading import Read, broken_as_a_whole, read_windows
+from groundwork.data.duplicates import DEPENDS, set_apart
+from groundwork.data.source import BEGINNING, END, connected, expression
+from groundwork.core.progress import tell
 from groundwork.readiness.proofs import Finding, keep
-from groundwork.rules import REASONS, stale
-from groundwork.settings import Settings
-from groundwork.snapshots import Snapshots
-from groundwork.spool import Spool, forget_spools, spool_folder
+from groundwork.data.rules import REASONS, stale
+from groundwork.core.settings import Settings
+from groundwork.data.snapshots import Snapshots
+from groundwork.data.spool import Spool, forget_spools, spool_folder
 from groundwork.store import FlowRun, Store, without_password
-from groundwork.windows import Window, window_of, windows
+from groundwork.core.windows import Window, window_of, windows
 
 READ_TOGETHER = 12  # windows in one scan: more would scan the source less often, and lose more to a kill
 

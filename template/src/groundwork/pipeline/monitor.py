@@ -13,15 +13,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from groundwork.contract import Dataset
-from groundwork.errors import GroundworkError, NotEnoughData
-from groundwork.features import arrays, arrays_of_log
-from groundwork.gate import Decided, gain, metric_estimate
+from groundwork.documents.contract.contract import Dataset
+from groundwork.core.errors import GroundworkError, NotEnoughData
+from groundwork.models.serving.features import arrays, arrays_of_log
+from groundwork.models.gate.gate import Decided, gain, metric_estimate
 from groundwork.monitoring.drift import SCORE, DriftUnknown, Measured, measure
 from groundwork.monitoring.shadow import compare
 from groundwork.pipeline import artifacts
-from groundwork.pipeline.evaluate import age
-from groundwork.pipeline.flows import pipeline_flow
+from groundwork.models.evaluation.evaluate import age
+from groundwork.pipeline.flow import pipeline_flow
 from groundwork.pipeline.train import (
     ROWS_TIMED,
     Examples,
@@ -30,14 +30,14 @@ from groundwork.pipeline.train import (
     metric_of,
     targets_of,
 )
-from groundwork.promotion import reconcile
+from groundwork.models.registry.promotion import reconcile
 from groundwork.readiness.proofs import Finding, keep
-from groundwork.registry import Registry, Version
-from groundwork.settings import Settings
-from groundwork.snapshots import Snapshots
+from groundwork.models.registry.registry import Registry, Version
+from groundwork.core.settings import Settings
+from groundwork.data.snapshots import Snapshots
 from groundwork.store import Drift, DriftStatus, Prediction, Store
-from groundwork.task import Task
-from groundwork.windows import Window
+from groundwork.documents.contract.task import Task
+from groundwork.core.windows import Window
 from use_case import decision
 
 

@@ -2,17 +2,17 @@
 
 import time
 
-from groundwork import sealing
-from groundwork.errors import GroundworkError
-from groundwork.git import git, is_shallow
+from groundwork.documents import sealing
+from groundwork.core.errors import GroundworkError
+from groundwork.core.git import git, is_shallow
 from groundwork.pipeline import artifacts
-from groundwork.pipeline.evaluate import evaluate
-from groundwork.pipeline.flows import pipeline_flow
-from groundwork.pipeline.reproduce import reproduce
+from groundwork.models.evaluation.evaluate import evaluate
+from groundwork.pipeline.flow import pipeline_flow
+from groundwork.models.training.reproduce import reproduce
 from groundwork.readiness.ml_test_score import PROVE, ProofError, run_tests
 from groundwork.readiness.proofs import Finding, keep, summary
-from groundwork.registry import Registry, Version
-from groundwork.settings import Settings
+from groundwork.models.registry.registry import Registry, Version
+from groundwork.core.settings import Settings
 from groundwork.store import Proof, Store
 
 USE_CASE = "src/use_case"

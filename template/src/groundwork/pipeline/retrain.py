@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 
 from groundwork.pipeline import artifacts
-from groundwork.pipeline.evaluate import age
-from groundwork.pipeline.flows import pipeline_flow
+from groundwork.models.evaluation.evaluate import age
+from groundwork.pipeline.flow import pipeline_flow
 from groundwork.pipeline.ingest import ingest
 from groundwork.pipeline.train import Trained, train
-from groundwork.promotion import reconcile
-from groundwork.registry import Registry
-from groundwork.settings import Settings
-from groundwork.snapshots import Snapshots
+from groundwork.models.registry.promotion import reconcile
+from groundwork.models.registry.registry import Registry
+from groundwork.core.settings import Settings
+from groundwork.data.snapshots import Snapshots
 from groundwork.store import Store
 
 

@@ -7,18 +7,18 @@ from datetime import UTC, datetime
 from functools import partial
 from urllib.parse import urlsplit
 
-from groundwork.batch import Job, made_of, score_on_worker, score_rows
-from groundwork.cluster import spread
-from groundwork.errors import ClusterError, NotEnoughData
+from groundwork.models.scoring.batch import Job, made_of, score_on_worker, score_rows
+from groundwork.models.scoring.dask_cluster import spread
+from groundwork.core.errors import ClusterError, NotEnoughData
 from groundwork.pipeline import artifacts
-from groundwork.pipeline.flows import pipeline_flow
-from groundwork.progress import tell
-from groundwork.promotion import reconcile
-from groundwork.registry import Registry
-from groundwork.settings import Settings
-from groundwork.snapshots import Snapshots
+from groundwork.pipeline.flow import pipeline_flow
+from groundwork.core.progress import tell
+from groundwork.models.registry.promotion import reconcile
+from groundwork.models.registry.registry import Registry
+from groundwork.core.settings import Settings
+from groundwork.data.snapshots import Snapshots
 from groundwork.store import Store, utc_text
-from groundwork.windows import Window
+from groundwork.core.windows import Window
 
 PIECE_ROWS = 100_000  # for one worker at a time
 

@@ -33,29 +33,29 @@ from sklearn.metrics import (
 )
 from sklearn.model_selection import TimeSeriesSplit
 
-from groundwork.bundles import BUNDLE, SIGNATURE
-from groundwork.charter import Gate
-from groundwork.contract import Dataset
-from groundwork.diagnostics import Calibration, Importance, Judge, calibration, importance
-from groundwork.errors import FeatureMismatch, NotEnoughData, UntrustedBundle
-from groundwork.features import arrays
-from groundwork.gate import SEED, Check, Decided, Footprint, Metric, Performance, Slice, Verdict, judge
-from groundwork.git import git
-from groundwork.packaging import mlflow_options, pack
+from groundwork.models.serving.bundles import BUNDLE, SIGNATURE
+from groundwork.documents.charter import Gate
+from groundwork.documents.contract.contract import Dataset
+from groundwork.models.evaluation.diagnostics import Calibration, Importance, Judge, calibration, importance
+from groundwork.core.errors import FeatureMismatch, NotEnoughData, UntrustedBundle
+from groundwork.models.serving.features import arrays
+from groundwork.models.gate.gate import SEED, Check, Decided, Footprint, Metric, Performance, Slice, Verdict, judge
+from groundwork.core.git import git
+from groundwork.models.packaging.pack import mlflow_options, pack
 from groundwork.pipeline import artifacts
-from groundwork.pipeline.flows import pipeline_flow
-from groundwork.predictor import Predictor, pipeline_scores
-from groundwork.pretrained import Pretrained
-from groundwork.progress import track
-from groundwork.promotion import login, promote, reconcile
+from groundwork.pipeline.flow import pipeline_flow
+from groundwork.models.serving.predictor import Predictor, pipeline_scores
+from groundwork.models.packaging.pretrained import Pretrained
+from groundwork.core.progress import track
+from groundwork.models.registry.promotion import login, promote, reconcile
 from groundwork.readiness.proofs import Finding, keep
-from groundwork.registry import Registry, Version
-from groundwork.settings import Settings
-from groundwork.signing import sign
-from groundwork.snapshots import Snapshots
+from groundwork.models.registry.registry import Registry, Version
+from groundwork.core.settings import Settings
+from groundwork.models.serving.signing import sign
+from groundwork.data.snapshots import Snapshots
 from groundwork.store import Promotion, Store
-from groundwork.task import Task
-from groundwork.windows import Window
+from groundwork.documents.contract.task import Task
+from groundwork.core.windows import Window
 from use_case import decision
 from use_case import model as use_case_model
 

@@ -10,10 +10,10 @@ from types import FrameType
 
 from prefect.runner import Runner
 
-from groundwork.errors import GroundworkError
+from groundwork.core.errors import GroundworkError
 from groundwork.pipeline.deployments import announce, deployments
-from groundwork.pipeline.flows import mend_lost_runs
-from groundwork.settings import Settings
+from groundwork.pipeline.flow import mend_lost_runs
+from groundwork.core.settings import Settings
 
 LOOK_SECONDS = 30  # between two looks for runs whose process is gone
 

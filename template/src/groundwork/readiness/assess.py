@@ -2,13 +2,13 @@
 
 from datetime import date
 
-from groundwork import sealing
-from groundwork.decision_record import DecisionRecord
+from groundwork.documents import sealing
+from groundwork.documents.decision_record import DecisionRecord
 from groundwork.readiness import ml_test_score, organisation
 from groundwork.readiness.criteria import Evidence, scale_rows, stop_rows
 from groundwork.readiness.scorecard import Scorecard, waive
 from groundwork.readiness.statements import Statements
-from groundwork.settings import Settings
+from groundwork.core.settings import Settings
 from groundwork.store import Store
 
 

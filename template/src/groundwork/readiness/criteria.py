@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from groundwork.charter import Criterion
-from groundwork.errors import StoreError
-from groundwork.features import arrays_of_log
+from groundwork.documents.charter import Criterion
+from groundwork.core.errors import StoreError
+from groundwork.models.serving.features import arrays_of_log
 from groundwork.readiness.scorecard import Row, State
 from groundwork.readiness.statements import Attestation, Statements
-from groundwork.settings import Settings
+from groundwork.core.settings import Settings
 from groundwork.store import Store, utc_text
 from use_case import decision
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
-from groundwork.errors import GroundworkError
+from groundwork.core.errors import GroundworkError
 from groundwork.readiness.proofs import FAILED, PASSED, UNKNOWN, Finding
 from groundwork.readiness.scorecard import Row, Section, State
 from groundwork.readiness.statements import Attestation, Statements
-from groundwork.settings import Settings
+from groundwork.core.settings import Settings
 from groundwork.store import Proof, Store
 
 

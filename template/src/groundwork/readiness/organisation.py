@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from datetime import date
 
-from groundwork import owner_files, sealing
-from groundwork.charter import Charter
-from groundwork.documents import unanswered
+from groundwork.documents.publish import owner_files
+from groundwork.documents import sealing
+from groundwork.documents.charter import Charter
+from groundwork.documents.document import unanswered
 from groundwork.readiness.scorecard import Row, State
-from groundwork.returns import returns
-from groundwork.settings import Settings
+from groundwork.documents.business_case import returns
+from groundwork.core.settings import Settings
 from groundwork.store import Proof, Store
 
 

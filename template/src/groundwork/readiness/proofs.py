@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from groundwork.settings import Settings
+from groundwork.core.settings import Settings
 from groundwork.store import Proof, Store, utc_text
 
 PASSED, FAILED, UNKNOWN = 0, 1, 2  # the exit codes of a proof

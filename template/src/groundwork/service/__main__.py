@@ -1,8 +1,8 @@
 import sys
 
-from groundwork.errors import GroundworkError
+from groundwork.core.errors import GroundworkError
 from groundwork.service.server import run
-from groundwork.settings import Settings
+from groundwork.core.settings import Settings
 
 if __name__ == "__main__":
     try:

@@ -12,13 +12,13 @@ from typing import Any
 import msgspec
 from numpy.typing import NDArray
 
-from groundwork.charter import Charter
-from groundwork.contract import Dataset
-from groundwork.errors import NoChampion, StoreError
-from groundwork.features import arrays
+from groundwork.documents.charter import Charter
+from groundwork.documents.contract.contract import Dataset
+from groundwork.core.errors import NoChampion, StoreError
+from groundwork.models.serving.features import arrays
 from groundwork.service.champion import Champion, ModelLoader
 from groundwork.service.metrics import Metrics
-from groundwork.settings import Settings
+from groundwork.core.settings import Settings
 from groundwork.store import Prediction, Role, Store, utc_text
 from use_case import decision
 

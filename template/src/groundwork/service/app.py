@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse
 
-from groundwork.decision_record import due
+from groundwork.documents.decision_record import due
 from groundwork.readiness.assess import assess
 from groundwork.readiness.render import page as scorecard_page
 from groundwork.service.answering import Answerer, Records
@@ -22,15 +22,15 @@ from groundwork.service.auth import keys_for
 from groundwork.service.batcher import Batcher
 from groundwork.service.champion import ModelLoader
 from groundwork.service.front import Front
-from groundwork.service.home import page as home_page
+from groundwork.service.home_page import page as home_page
 from groundwork.service.logs import LOGGING
 from groundwork.service.metrics import Metrics
-from groundwork.service.page import page
+from groundwork.service.api_page import page
 from groundwork.service.problems import FORESEEN, MEDIA_TYPE, Problem, as_problem, described
 from groundwork.service.requests import OutcomesReader, RequestReader
-from groundwork.settings import Settings
+from groundwork.core.settings import Settings
 from groundwork.store import Store
-from groundwork.task import Task
+from groundwork.documents.contract.task import Task
 
 CACHE_SECONDS = 5.0  # for loading the last good champion before the first request; a slow one goes on loading
 AFTER_DRAINING = 2.0  # seconds for what is left once no request is in flight any more

@@ -12,12 +12,12 @@ import threading
 import time
 from dataclasses import dataclass
 
-from groundwork.bundles import BundleCache, SignedBundle
-from groundwork.errors import BundleError, StoreError
-from groundwork.predictor import Predictor
+from groundwork.models.serving.bundles import BundleCache, SignedBundle
+from groundwork.core.errors import BundleError, StoreError
+from groundwork.models.serving.predictor import Predictor
 from groundwork.service.metrics import Metrics
-from groundwork.service.sources import source_of
-from groundwork.settings import Settings
+from groundwork.service.bundle_sources import source_of
+from groundwork.core.settings import Settings
 from groundwork.store import Promotion, Store
 
 PROMOTIONS_POLL_SECONDS = 1.0  # between two looks at the promotion log, which is one short query

@@ -17,7 +17,7 @@ from groundwork.service.batcher import Batcher
 from groundwork.service.metrics import Metrics
 from groundwork.service.problems import MEDIA_TYPE, Problem, as_problem
 from groundwork.service.requests import RequestReader
-from groundwork.settings import Settings
+from groundwork.core.settings import Settings
 
 log = logging.getLogger("groundwork.request")
 

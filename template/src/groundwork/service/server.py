@@ -23,7 +23,7 @@ from uvicorn.supervisors import Multiprocess
 
 from groundwork.service.auth import keys_for
 from groundwork.service.logs import LOGGING
-from groundwork.settings import Settings
+from groundwork.core.settings import Settings
 from groundwork.store import Store
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from urllib.parse import unquote, urlencode, urlsplit
 
 import msgspec
 
-from groundwork.bundles import BUNDLE, CHALLENGER, CHAMPION, BundleCache, SignedBundle
-from groundwork.errors import BundleError
-from groundwork.settings import Settings
+from groundwork.models.serving.bundles import BUNDLE, CHALLENGER, CHAMPION, BundleCache, SignedBundle
+from groundwork.core.errors import BundleError
+from groundwork.core.settings import Settings
 
 Answer = TypeVar("Answer")
 
