@@ -27,14 +27,14 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from groundwork.documents.publish import data_dictionary
 from groundwork.core import progress
+from groundwork.core.environment import prepare
+from groundwork.core.errors import DocumentError, GroundworkError
 from groundwork.documents.contract.compatibility import check_version
 from groundwork.documents.decision_record import DecisionRecord, Outcome
 from groundwork.documents.document import unanswered
-from groundwork.core.errors import DocumentError, GroundworkError
+from groundwork.documents.pilot import Pilot
 from groundwork.pipeline.prefect_server import announced, connect, wait
-from groundwork.core.settings import Settings
 
 if TYPE_CHECKING:
     from groundwork.pipeline.train import Trained
@@ -63,19 +63,19 @@ FIRST, LAST = 3, 12  # the example's data is one year, released month by month o
 
 
 @contextlib.contextmanager
-def pilot(invalid: int = 1, otherwise: int = 1) -> Iterator[Settings]:
-    """The settings, with the libraries told to be quiet; an error a person can mend ends with its message alone."""
+def entered(invalid: int = 1, otherwise: int = 1) -> Iterator[Pilot]:
+    """The pilot, with the libraries told to be quiet; an error a person can mend ends with its message alone."""
     atexit.register(_end_quietly)  # before the libraries register theirs, hence run after them
     try:
-        settings = Settings()
-        settings.charter, settings.contract, settings.owners  # noqa: B018 - what is wrong in them is said at once
-        if overdue := DecisionRecord.of(settings.home).overdue(settings.charter, date.today()):
+        pilot = Pilot.here()
+        pilot.charter, pilot.contract, pilot.owners  # noqa: B018 - what is wrong in them is said at once
+        if overdue := DecisionRecord.of(pilot.settings.home).overdue(pilot.charter, date.today()):
             _complaints().print(f"[yellow]![/] {overdue}: `groundwork decide scale`, `stop` or `extend`")
-        settings.prepare_environment()
+        prepare(pilot.settings)
         warnings.simplefilter("ignore")
         for library in ("mlflow", "alembic", "prefect"):
             logging.getLogger(library).setLevel(logging.ERROR)
-        yield settings
+        yield pilot
     except (GroundworkError, ValueError) as error:
         if console.quiet:
             _print_json({"error": str(error)})
@@ -151,24 +151,24 @@ def check(as_json: Json = False) -> None:
     Exit 1 if one is not valid, criteria were changed behind their seal or nobody can tell, the contract breaks the one
     released last, or the files made of contract and OWNERS say something else than those.
     """
-    from groundwork.documents.publish import owner_files
     from groundwork.documents import sealing
+    from groundwork.documents.publish import owner_files
 
-    with pilot() as settings:
-        documents = {"charter.yaml": settings.charter, "contract.yaml": settings.contract, "OWNERS": settings.owners}
+    with entered() as pilot:
+        documents = {"charter.yaml": pilot.charter, "contract.yaml": pilot.contract, "OWNERS": pilot.owners}
         still_open = {name: list(unanswered(document)) for name, document in documents.items()}
         for name, paths in still_open.items():
             console.print(f"[green]✓[/] {name} is valid")
             for path in paths:
                 console.print(f"  [yellow]{path} is still TBD[/]")
-        if broken := sealing.findings(settings.home):
+        if broken := sealing.findings(pilot.settings.home):
             raise sealing.SealError("charter.yaml: " + "\n".join(broken))
-        if unknown := sealing.cannot_tell(settings.home):
+        if unknown := sealing.cannot_tell(pilot.settings.home):
             raise sealing.SealError(f"charter.yaml: {unknown}")
-        console.print(f"[green]✓[/] {escape(check_version(settings.home, settings.contract))}", soft_wrap=True)
-        dictionary.check(settings.home, settings.contract)
-        console.print(f"[green]✓[/] {dictionary.PAGE} says what contract.yaml says")
-        warnings = owner_files.check(settings)
+        console.print(f"[green]✓[/] {escape(check_version(pilot.settings.home, pilot.contract))}", soft_wrap=True)
+        data_dictionary.check(pilot.settings.home, pilot.contract)
+        console.print(f"[green]✓[/] {data_dictionary.PAGE} says what contract.yaml says")
+        warnings = owner_files.check(pilot)
         console.print("[green]✓[/] other tools are told what OWNERS says")
         for warning in warnings:
             console.print(f"  [yellow]{escape(warning)}[/]", soft_wrap=True)
@@ -180,8 +180,8 @@ def charter_lock(by: Annotated[str, typer.Option(help="Your handle in OWNERS.")]
     """Seal the criteria, before the first model goes live: from now on they are changed by amendment only."""
     from groundwork.documents import sealing
 
-    with pilot() as settings:
-        seal = sealing.lock(settings.home, settings.owners, by, date.today())
+    with entered() as pilot:
+        seal = sealing.lock(pilot.settings.home, pilot.owners, by, date.today())
         console.print(f"[green]✓[/] the criteria are sealed as of {seal.on}; commit charter.yaml", soft_wrap=True)
 
 
@@ -194,8 +194,8 @@ def charter_amend(
     """Seal the criteria as they stand in charter.yaml now, after the lock: with a reason and a second person."""
     from groundwork.documents import sealing
 
-    with pilot() as settings:
-        seal = sealing.amend(settings.home, settings.owners, by, approved_by, why, date.today())
+    with entered() as pilot:
+        seal = sealing.amend(pilot.settings.home, pilot.owners, by, approved_by, why, date.today())
         console.print(f"[green]✓[/] the criteria are amended as of {seal.on}; commit charter.yaml", soft_wrap=True)
 
 
@@ -204,40 +204,40 @@ def write_owner_files() -> None:
     """Write CODEOWNERS, Backstage's catalog-info.yaml and Alertmanager's routes anew from OWNERS."""
     from groundwork.documents.publish import owner_files
 
-    with pilot() as settings:
-        for path in owner_files.write(settings):
+    with entered() as pilot:
+        for path in owner_files.write(pilot):
             console.print(f"[green]✓[/] {path}", soft_wrap=True)
-        for warning in owner_files.check(settings):
+        for warning in owner_files.check(pilot):
             console.print(f"  [yellow]{escape(warning)}[/]", soft_wrap=True)
 
 
 @app.command("dictionary", rich_help_panel=DATA)
 def write_dictionary() -> None:
-    """Write docs/data-dictionary.md anew from contract.yaml."""
-    with pilot() as settings:
-        console.print(f"[green]✓[/] {dictionary.write(settings.home, settings.contract)}", soft_wrap=True)
+    """Write docs/data-data_dictionary.md anew from contract.yaml."""
+    with entered() as pilot:
+        console.print(f"[green]✓[/] {data_dictionary.write(pilot.settings.home, pilot.contract)}", soft_wrap=True)
 
 
 @app.command(rich_help_panel=LOOP)
 def seed() -> None:
     """Fill the example's operational system with all that there is."""
-    with pilot() as settings, step("seed") as said:
-        said.append(_release(settings, LAST))
+    with entered() as pilot, step("seed") as said:
+        said.append(_release(pilot, LAST))
     _next("ingest")
 
 
 @app.command(rich_help_panel=LOOP)
 def release() -> None:
     """Let time pass in the example's operational system: release the next month into it."""
-    with pilot() as settings, step("release") as said:
-        said.append(_release(settings))
+    with entered() as pilot, step("release") as said:
+        said.append(_release(pilot))
     _next("ingest")
 
 
 @app.command(rich_help_panel=LOOP)
 def ingest(since: Day = None, until: Day = None, as_json: Json = False) -> None:
     """Bring in what is due, or the days from --since up to, not including, --until."""
-    with pilot():
+    with entered():
         with step("ingest") as said:
             said += _ingest(since, until)
         _next("train", "score")
@@ -246,8 +246,8 @@ def ingest(since: Day = None, until: Day = None, as_json: Json = False) -> None:
 @app.command(rich_help_panel=LOOP)
 def train(as_json: Json = False) -> None:
     """Train a candidate and let the gate judge it. Exit 1 if it is refused."""
-    with pilot() as settings:
-        trained = _train(settings)
+    with entered() as pilot:
+        trained = _train(pilot)
         _print_json({"in_service": trained.in_service} | msgspec.to_builtins(trained))
     if trained.in_service:
         _next("score", "serve")
@@ -260,7 +260,7 @@ def train(as_json: Json = False) -> None:
 @app.command(rich_help_panel=LOOP)
 def score(since: Day = None, until: Day = None, as_json: Json = False) -> None:
     """Let the champion decide for a whole window, by default the newest."""
-    with pilot():
+    with entered():
         with step("score") as said:
             said.append(_score(since, until))
         _next("monitor")
@@ -269,7 +269,7 @@ def score(since: Day = None, until: Day = None, as_json: Json = False) -> None:
 @app.command(rich_help_panel=LOOP)
 def monitor(since: Day = None, until: Day = None, as_json: Json = False) -> None:
     """Measure drift in a window, by default the newest. Exit 2 if it is unknown."""
-    with pilot():
+    with entered():
         known = _monitor(since, until)
     _next("status")
     if not known:
@@ -281,11 +281,11 @@ def evaluate(
     version: Annotated[str | None, typer.Argument(show_default="the champion")] = None, as_json: Json = False
 ) -> None:
     """Find out at length what a version leans on, and how it ages; write its model card."""
-    with pilot() as settings:
+    with entered() as pilot:
         from groundwork.models.evaluation.evaluate import evaluate as look_at
 
         with step("evaluate") as said:
-            found = look_at(settings, version)
+            found = look_at(pilot, version)
             said += [f"version {found.version}: {found.page}", *found.summary]
         _print_json(found)
 
@@ -293,11 +293,11 @@ def evaluate(
 @app.command(rich_help_panel=MODEL)
 def reproduce(version: str, as_json: Json = False) -> None:
     """Train a version again from exactly what it was made from. Exit 1 if it comes out otherwise, 2 if unknown."""
-    with pilot() as settings:
+    with entered() as pilot:
         from groundwork.models.training.reproduce import reproduce as again
 
         with under_way("reproduce"):
-            found = again(settings, version)
+            found = again(pilot, version)
         mark = {"equal": "[green]✓[/]", "different": "[red]✗[/]", "unknown": "[yellow]?[/]"}[found.status]
         console.print(f"{mark} {'reproduce':<8} {found.status}: {escape(found.reason)}", soft_wrap=True)
         _print_json(found)
@@ -313,13 +313,13 @@ def approve(
     as_json: Json = False,
 ) -> None:
     """Put in service what passed the gate and waits for approval."""
-    with pilot() as settings:
+    with entered() as pilot:
         from groundwork.models.registry.promotion import approve as let_in
         from groundwork.models.registry.registry import Registry
         from groundwork.store import Store
 
-        with step("approve") as said, Store(settings.store) as store:
-            entry = let_in(settings, store, Registry(settings), version, by, why)
+        with step("approve") as said, Store(pilot.settings.store) as store:
+            entry = let_in(pilot, store, Registry(pilot), version, by, why)
             said.append(f"version {entry.to_version} is now the champion")
         _print_json(entry._asdict())
     _next("status")
@@ -334,18 +334,18 @@ def rollback(
     as_json: Json = False,
 ) -> None:
     """Put an earlier champion back in service."""
-    with pilot() as settings:
+    with entered() as pilot:
         from groundwork.models.registry.promotion import reconcile, roll_back
         from groundwork.store import Store
 
-        with Store(settings.store) as store:
+        with Store(pilot.settings.store) as store:
             with step("rollback") as said:
-                entry = roll_back(settings, store, to, why)
+                entry = roll_back(pilot, store, to, why)
                 said.append(f"version {entry.to_version} is the champion again, version {entry.from_version} is not")
             with step("registry") as said:  # services that have it in their cache serve it already
                 from groundwork.models.registry.registry import Registry
 
-                reconcile(store, Registry(settings))
+                reconcile(store, Registry(pilot))
                 said.append(f"the alias champion is version {entry.to_version}")
         _print_json(entry._asdict())
     _next("status")
@@ -354,16 +354,16 @@ def rollback(
 @quarantine_app.command("list")
 def quarantine_list(as_json: Json = False) -> None:
     """Show what is in quarantine: window, rule, how many rows, and some of the values that break it."""
-    with pilot() as settings:
+    with entered() as pilot:
         from groundwork.data.quarantine import held
 
-        found = held(settings)
+        found = held(pilot)
         for entry in found:
             values = f": {', '.join(entry.examples)}" if entry.examples else ""
             console.print(f"{entry.window}  {entry.rows:>7,} rows  {escape(entry.rule + values)}", soft_wrap=True)
-        owner = settings.owners.accountable.data[settings.contract.dataset.name]
+        owner = pilot.owners.accountable.data[pilot.contract.dataset.name]
         console.print(
-            f"{escape(owner.name)} (@{escape(owner.handle)}) answers for the data set {settings.contract.dataset.name}"
+            f"{escape(owner.name)} (@{escape(owner.handle)}) answers for the data set {pilot.contract.dataset.name}"
             if found
             else "there is nothing in quarantine"
         )
@@ -373,18 +373,18 @@ def quarantine_list(as_json: Json = False) -> None:
 @quarantine_app.command("replay")
 def quarantine_replay(as_json: Json = False) -> None:
     """Check the rows in quarantine anew, against the present contract and source, and let in those that are sound."""
-    with pilot() as settings:
+    with entered() as pilot:
         from groundwork.data.quarantine import replay
         from groundwork.data.source import connected
         from groundwork.store import Store
 
         with (
             step("replay") as said,
-            Store(settings.store) as store,
+            Store(pilot.settings.store) as store,
             store.alone("ingest"),  # which writes the same tables
-            connected(settings) as backend,
+            connected(pilot) as backend,
         ):
-            done = replay(backend, settings)
+            done = replay(backend, pilot)
             said.append(f"{done.let_in:,} rows let in, {done.remaining:,} stay, snapshot version {done.version}")
             said += [f"{window} was not let in as a whole: run `groundwork ingest`" for window in done.not_let_in]
         _print_json(msgspec.to_builtins(done))
@@ -395,12 +395,12 @@ def erase(
     subject: Annotated[str, typer.Option(help="The value of the column tagged subject, or else of the primaryKey.")],
 ) -> None:
     """Remove one subject from snapshots, quarantine, prediction log and outcomes, and keep it out from now on."""
-    with pilot() as settings:
+    with entered() as pilot:
         from groundwork.data.erasure import erase as remove
         from groundwork.store import Store
 
-        with step("erase") as said, Store(settings.store) as store, store.alone("ingest"):
-            done = remove(settings, store, subject)
+        with step("erase") as said, Store(pilot.settings.store) as store, store.alone("ingest"):
+            done = remove(pilot, store, subject)
             said.append(
                 f"by {done.column}: {done.rows:,} rows of the snapshots, {done.quarantined:,} of quarantine, "
                 f"{done.predictions:,} predictions, {done.outcomes:,} outcomes; it stays out from now on"
@@ -414,7 +414,7 @@ def erase(
 @app.command(rich_help_panel=RUNNING)
 def retrain(as_json: Json = False) -> None:
     """Ingest what is due, and train if drift or age calls for it. Exit 1 if the candidate is refused."""
-    with pilot(), step("retrain") as said:
+    with entered(), step("retrain") as said:
         with prefect():
             from groundwork.pipeline.retrain import retrain as flow
         retrained = flow()
@@ -433,13 +433,13 @@ def worker() -> None:
     """Run the flows on their schedules until it is stopped."""
     for name in ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"):
         os.environ.setdefault(name, "INFO")  # nobody else says how the runs go
-    with pilot() as settings:
+    with entered() as pilot:
         sole = "PREFECT_API_URL" not in os.environ
-        with announced(settings) as api:
+        with announced(pilot.settings) as api:
             from groundwork.pipeline.worker import work
 
             console.print(f"Prefect at {api.removesuffix('/api')}", soft_wrap=True)
-            work(settings, sole, lambda line: console.print(escape(line), soft_wrap=True))
+            work(pilot, sole, lambda line: console.print(escape(line), soft_wrap=True))
     sys.stdout.flush()
     os._exit(0)  # to clear away what the flows imported takes seconds, and whoever told it to end waits
 
@@ -450,26 +450,26 @@ def deploy(
     image: Annotated[str, typer.Option(help="The pipeline's image, for pools that start containers.")] = "",
 ) -> None:
     """Register the flows and their schedules with a work pool."""
-    with pilot() as settings:
+    with entered() as pilot:
         from groundwork.pipeline.work_pool import register
 
-        for line in register(settings, pool, image):
+        for line in register(pilot, pool, image):
             console.print(f"[green]✓[/] {escape(line)}", soft_wrap=True)
 
 
 @app.command(rich_help_panel=RUNNING)
 def serve() -> None:
     """Serve the champion over HTTP until it is stopped."""
-    with pilot() as settings:
-        if not _is_free(settings.host, settings.port):
+    with entered() as pilot:
+        if not _is_free(pilot.settings.host, pilot.settings.port):
             raise GroundworkError(
-                f"port {settings.port} on {settings.host} is in use: stop what uses it, or set GROUNDWORK_PORT"
+                f"port {pilot.settings.port} on {pilot.settings.host} is in use: stop what uses it, or set GROUNDWORK_PORT"
             )
         from groundwork.service.auth import keys_for
         from groundwork.service.server import run
 
-        keys_for(settings.host, settings.api_keys)
-        run(settings)
+        keys_for(pilot.settings.host, pilot.settings.api_keys)
+        run(pilot)
 
 
 @app.command(rich_help_panel=RUNNING)
@@ -477,7 +477,7 @@ def key(name: str, scopes: Annotated[str, typer.Argument(help="Joined by +: pred
     """Make an API key: the key itself, to be kept secret, and its entry for GROUNDWORK_API_KEYS."""
     from groundwork.service.auth import ApiKeys, new_key
 
-    with pilot():
+    with entered():
         secret, entry = new_key(name, scopes)
         ApiKeys.parse(entry)
         print(secret)
@@ -489,8 +489,8 @@ def signer() -> None:
     """Print the public key of whoever trains here: the service loads nothing that no trusted key has signed."""
     from groundwork.models.serving.signing import signer
 
-    with pilot() as settings:
-        print(f"GROUNDWORK_TRUSTED_KEYS={signer(settings)}")
+    with entered() as pilot:
+        print(f"GROUNDWORK_TRUSTED_KEYS={signer(pilot)}")
 
 
 @app.command(rich_help_panel=LOOP)
@@ -498,36 +498,34 @@ def up(
     once: Annotated[bool, typer.Option("--once", help="End after the loop instead of serving on.")] = False,
 ) -> None:
     """Run the whole loop: ingest, train, gate, serve, predict, score, monitor; then go on serving."""
-    with pilot() as settings:
-        console.print(
-            f"[bold]{escape(settings.charter.metadata.title)}[/]: {escape(settings.charter.decision.statement)}"
-        )
-        connect(settings)  # it starts while the data is being made
-        if not settings.source_url:
+    with entered() as pilot:
+        console.print(f"[bold]{escape(pilot.charter.metadata.title)}[/]: {escape(pilot.charter.decision.statement)}")
+        connect(pilot.settings)  # it starts while the data is being made
+        if not pilot.settings.source_url:
             with step("seed") as said:
-                said.append(_release(settings, LAST))
+                said.append(_release(pilot, LAST))
         with step("start") as said:
             said.append(_start_orchestration())
         with step("ingest") as said:
             said += _ingest(None, None)
-        trained = _train(settings)
+        trained = _train(pilot)
         if trained.standing == "pending" and trained.champion_before is None:
             raise GroundworkError(
                 f"version {trained.version} waits for approval, and there is no champion to serve yet"
             )
         if not trained.in_service and trained.champion_before is None:
             raise GroundworkError("there is no champion to serve: better data, a better model, or another gate")
-        service, address = _start_service(settings)
+        service, address = _start_service(pilot)
         try:
             with step("serve") as said:
-                _wait_until_ready(service, address, settings)
-                said.append(f"{address} answers, process {service.pid}, log in {_log_file(settings)}")
+                _wait_until_ready(service, address, pilot)
+                said.append(f"{address} answers, process {service.pid}, log in {_log_file(pilot)}")
             with step("predict") as said:
-                said += _ask(settings, address)
+                said += _ask(pilot, address)
             with step("score") as said:
                 said.append(_score(None, None))
             known = _monitor(None, None)
-            _what_next(settings, address, serving=not once)
+            _what_next(pilot, address, serving=not once)
             if not once:
                 with contextlib.suppress(KeyboardInterrupt):
                     service.wait()
@@ -553,31 +551,33 @@ def demo(months: Annotated[int, typer.Option(min=1, help="How many months pass."
     ):
         os.environ.pop(name, None)
     os.environ["GROUNDWORK_DATA"] = str(Path(os.environ.get("GROUNDWORK_DATA", "data")) / "demo")
-    with pilot() as settings:
+    with entered() as pilot:
         with step("start") as said:
             said.append(_start_orchestration())
-        from groundwork.models.registry.registry import Registry
         from groundwork.data.snapshots import Snapshots
+        from groundwork.models.registry.registry import Registry
 
-        snapshots, registry = Snapshots(settings.snapshots, settings.contract.dataset), Registry(settings)
+        snapshots, registry = Snapshots(pilot.snapshots, pilot.contract.dataset), Registry(pilot)
         for _ in range(months):
             newest = snapshots.newest()
             if newest and newest.month == LAST:
-                _show_months(settings)
-                raise GroundworkError(f"the example's year is over: delete {settings.data_folder} to play it again")
+                _show_months(pilot)
+                raise GroundworkError(
+                    f"the example's year is over: delete {pilot.settings.data_folder} to play it again"
+                )
             with step("release") as said:
-                said.append(_release(settings, None if newest else FIRST))
+                said.append(_release(pilot, None if newest else FIRST))
             with step("ingest") as said:
                 said += _ingest(None, None)
             champion = registry.champion()
-            if champion or _train(settings).in_service:  # somebody has to decide the month
+            if champion or _train(pilot).in_service:  # somebody has to decide the month
                 with step("score") as said:
                     said.append(_score(None, None))
                 _monitor(None, None)
             if champion:
-                _train(settings)
+                _train(pilot)
             console.print()
-        _show_months(settings)
+        _show_months(pilot)
     _next("demo")
 
 
@@ -592,20 +592,20 @@ def readiness(
     Exit 0 if the line is met, 1 if something that must be is not, 2 if that is unknown, 3 if the charter's criteria are
     not locked or the decision is overdue.
     """
+    from groundwork.cli.scorecard_table import terminal
     from groundwork.readiness import render
     from groundwork.readiness.assess import assess
     from groundwork.readiness.scorecard import Exit
-    from groundwork.cli.scorecard_table import terminal
     from groundwork.store import Store
 
-    with pilot(Exit.NOT_IN_FORCE, Exit.UNDETERMINED) as settings, Store(settings.store) as store:
+    with entered(Exit.NOT_IN_FORCE, Exit.UNDETERMINED) as pilot, Store(pilot.settings.store) as store:
         if prove:
             with prefect():
                 from groundwork.pipeline.prove import prove as flow
                 from groundwork.readiness.proofs import summary
             with step("prove") as said:
                 said.append(summary(flow()))
-        card = assess(settings, store, date.today())
+        card = assess(pilot, store, date.today())
         console.print(terminal(card))
         if report:
             for name, text in render.files(card).items():
@@ -627,13 +627,13 @@ def decide(
     from groundwork.readiness.assess import assess
     from groundwork.store import Store
 
-    with pilot() as settings, Store(settings.store) as store:
+    with entered() as pilot, Store(pilot.settings.store) as store:
         today = date.today()
-        card = assess(settings, store, today)
-        promoted = store.latest_promotion(settings.charter.metadata.name)
+        card = assess(pilot, store, today)
+        promoted = store.latest_promotion(pilot.name)
         champion = promoted.to_version if promoted and promoted.evidence_sha256 else None
         evidence = decision_record.Evidence(card.met, f"{card.verdict}; next: {card.next_step}", card.sha256, champion)
-        decision_record.decide(settings.home, settings.charter, outcome, tuple(by), why, evidence, today)
+        decision_record.decide(pilot.settings.home, pilot.charter, outcome, tuple(by), why, evidence, today)
         console.print(f"[green]✓[/] decided: {outcome}. Commit {decision_record.FILE}.", soft_wrap=True)
     if outcome == "scale":
         _next("owners")  # the catalogue tells of it
@@ -642,14 +642,14 @@ def decide(
 @app.command(rich_help_panel=LOOP)
 def status(as_json: Json = False) -> None:
     """Show the champion and how it came about, how the flows ended, and the drift."""
-    with pilot() as settings:
+    with entered() as pilot:
         from groundwork.models.registry.promotion import reconcile
         from groundwork.models.registry.registry import Registry
         from groundwork.store import Store
 
-        registry = Registry(settings)
-        owner = settings.owners.accountable.model
-        with Store(settings.store) as store:
+        registry = Registry(pilot)
+        owner = pilot.owners.accountable.model
+        with Store(pilot.settings.store) as store:
             reconcile(store, registry)
             champion = registry.champion()
             promotions = store.promotions(registry.name)
@@ -661,7 +661,7 @@ def status(as_json: Json = False) -> None:
         if champion:
             served = f"{champion.tags['bundle_format']}: {champion.tags['bundle_reason']}"
             console.print(f"          {escape(served)}", soft_wrap=True)
-        for line in _scale_line(settings, float(champion.tags["gain_per_1000"])) if champion else []:
+        for line in _scale_line(pilot, float(champion.tags["gain_per_1000"])) if champion else []:
             console.print(f"          {line}", soft_wrap=True)
         for entry in promotions[:-6:-1]:
             console.print(
@@ -699,23 +699,23 @@ def status(as_json: Json = False) -> None:
         )
 
 
-def _release(settings: Settings, until: int | None = None) -> str:
+def _release(pilot: Pilot, until: int | None = None) -> str:
     try:
         from use_case import seed as operational_system
     except ModuleNotFoundError as error:
         raise GroundworkError(f"use_case/seed.py cannot play the operational system: {error}") from None
-    if settings.source_url:
+    if pilot.settings.source_url:
         raise GroundworkError("GROUNDWORK_SOURCE_URL is set: the example's operational system is not in use")
-    newest, rows = operational_system.release(settings.data_folder / "operational.duckdb", until)
+    newest, rows = operational_system.release(pilot.settings.data_folder / "operational.duckdb", until)
     return f"the operational system holds {rows:,} flights, up to month {newest} of 2013"
 
 
-def _show_months(settings: Settings) -> None:
+def _show_months(pilot: Pilot) -> None:
     """What the monitor found so far, window by window."""
     from groundwork.store import Store
 
     table = Table("window", "decided by", "drift", "share of columns", "which", box=None, pad_edge=False)
-    with Store(settings.store) as store:
+    with Store(pilot.settings.store) as store:
         for drift in store.drifts():
             table.add_row(
                 f"{drift.window_start:%Y-%m}",
@@ -754,10 +754,10 @@ def _ingest(since: datetime | None, until: datetime | None) -> list[str]:
     ]
 
 
-def _train(settings: Settings) -> "Trained":
+def _train(pilot: Pilot) -> "Trained":
     with prefect():
         from groundwork.pipeline.train import train as flow
-    currency = settings.charter.value.currency
+    currency = pilot.charter.value.currency
     with step("train") as said:
         trained = flow()
         made = f"trained on {trained.rows:,} rows" if trained.new else "was trained from this data and code before"
@@ -770,13 +770,13 @@ def _train(settings: Settings) -> "Trained":
         metric = (
             ""
             if performance.metric != performance.metric
-            else f", {settings.charter.gate.metric} {performance.metric:.3f}"
+            else f", {pilot.charter.gate.metric} {performance.metric:.3f}"
         )
         console.print(
             f"  {'':<8} {name:<14} {performance.value_per_1000:>8,.0f} {currency} per 1,000 decisions{metric}"
         )
     _show_verdict(trained)
-    for line in _scale_line(settings, trained.gain_per_1000):
+    for line in _scale_line(pilot, trained.gain_per_1000):
         console.print(f"  {'':<8} {line}", soft_wrap=True)
     return trained
 
@@ -801,13 +801,13 @@ def _show_verdict(trained: "Trained") -> None:
         )
 
 
-def _scale_line(settings: Settings, gain_per_1000: float) -> list[str]:
+def _scale_line(pilot: Pilot, gain_per_1000: float) -> list[str]:
     """How far the gain is from the charter's line, on past data: what it makes in service is not known yet."""
-    currency = settings.charter.value.currency
+    currency = pilot.charter.value.currency
     return [
         f"ready to scale ({criterion.id}): {criterion.op} {criterion.threshold:,.0f} {currency} per 1,000 decisions "
         f"more than without the model; on past data it is {gain_per_1000:,.0f}"
-        for criterion in settings.charter.ready_to_scale.criteria
+        for criterion in pilot.charter.ready_to_scale.criteria
         if criterion.measure == "gain_per_1000"
     ]
 
@@ -848,12 +848,12 @@ def _monitor(since: datetime | None, until: datetime | None) -> bool:
     return True
 
 
-def _ask(settings: Settings, address: str) -> list[str]:
+def _ask(pilot: Pilot, address: str) -> list[str]:
     """Send the newest row of the snapshots to the service."""
     from groundwork.data.snapshots import Snapshots
 
-    dataset = settings.contract.dataset
-    snapshots = Snapshots(settings.snapshots, dataset)
+    dataset = pilot.contract.dataset
+    snapshots = Snapshots(pilot.snapshots, dataset)
     newest = snapshots.newest()
     row = snapshots.read(start=newest).to_pylist()[0]
     record = {column.name: row[column.name] for column in dataset.requested}
@@ -873,26 +873,26 @@ def _said(score: float | dict[str, float]) -> str:
     return f"{likeliest} {score[likeliest]:.0%}"
 
 
-def _start_service(settings: Settings) -> tuple["subprocess.Popen[bytes]", str]:
-    port = settings.port
-    if not _is_free(settings.host, port):
+def _start_service(pilot: Pilot) -> tuple["subprocess.Popen[bytes]", str]:
+    port = pilot.settings.port
+    if not _is_free(pilot.settings.host, port):
         with socket.socket() as probe:
-            probe.bind((settings.host, 0))
+            probe.bind((pilot.settings.host, 0))
             port = probe.getsockname()[1]
-    with _log_file(settings).open("ab") as log:
+    with _log_file(pilot).open("ab") as log:
         service = subprocess.Popen(
             [sys.executable, "-m", "groundwork.cli.app", "serve"],
             stdout=log,
             stderr=log,
-            env=os.environ | {"GROUNDWORK_PORT": str(port), "GROUNDWORK_HOME": str(settings.home)},
+            env=os.environ | {"GROUNDWORK_PORT": str(port), "GROUNDWORK_HOME": str(pilot.settings.home)},
             start_new_session=True,  # Ctrl-C reaches this process alone, which then stops the service
         )
-    return service, f"http://{settings.host}:{port}"
+    return service, f"http://{pilot.settings.host}:{port}"
 
 
-def _wait_until_ready(service: "subprocess.Popen[bytes]", address: str, settings: Settings) -> None:
+def _wait_until_ready(service: "subprocess.Popen[bytes]", address: str, pilot: Pilot) -> None:
     problem = "it did not answer"
-    deadline = time.monotonic() + 2 * settings.registry_timeout_seconds
+    deadline = time.monotonic() + 2 * pilot.settings.registry_timeout_seconds
     while time.monotonic() < deadline and service.poll() is None:
         try:
             _http(f"{address}/health/ready")
@@ -902,7 +902,7 @@ def _wait_until_ready(service: "subprocess.Popen[bytes]", address: str, settings
         except OSError as error:
             problem = str(error)
         time.sleep(0.1)
-    raise GroundworkError(f"the service did not become ready: {problem}; see {_log_file(settings)}")
+    raise GroundworkError(f"the service did not become ready: {problem}; see {_log_file(pilot)}")
 
 
 def _stop(service: "subprocess.Popen[bytes]") -> None:
@@ -915,7 +915,7 @@ def _stop(service: "subprocess.Popen[bytes]") -> None:
             service.wait()
 
 
-def _what_next(settings: Settings, address: str, serving: bool) -> None:
+def _what_next(pilot: Pilot, address: str, serving: bool) -> None:
     console.print()
     if serving:
         console.print(
@@ -948,8 +948,8 @@ def _is_free(host: str, port: int) -> bool:
     return True
 
 
-def _log_file(settings: Settings) -> Path:
-    return settings.data_folder / "service.log"
+def _log_file(pilot: Pilot) -> Path:
+    return pilot.settings.data_folder / "service.log"
 
 
 if __name__ == "__main__":

@@ -1,18 +1,12 @@
 """Every environment variable that the system reads, in one place."""
 
-import os
-from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from pydantic import AliasChoices, Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from groundwork.documents.charter import Charter
-from groundwork.documents.contract.contract import Contract
 from groundwork.core.errors import DocumentError
-from groundwork.documents.owners import Owners
-from groundwork.documents.contract.task import METRICS
 
 
 def _find_home() -> Path:
@@ -95,31 +89,6 @@ class Settings(BaseSettings):
             raise ValueError(f"there is no charter.yaml in {home}")
         return home.resolve()
 
-    @cached_property
-    def charter(self) -> Charter:
-        return Charter.load(self.home / "charter.yaml")
-
-    @cached_property
-    def contract(self) -> Contract:
-        """The contract; the charter's metric must be one of what it says is predicted."""
-        contract = Contract.load(self.home / "contract.yaml")
-        outcome, metrics = contract.dataset.outcome, METRICS[contract.dataset.task.kind]
-        if self.charter.gate.metric not in metrics:
-            raise DocumentError(
-                f"charter.yaml: gate.metric: {self.charter.gate.metric} does not measure a {outcome.logical_type}, as "
-                f"{outcome.name} is in contract.yaml: take {' or '.join(metrics)}"
-            )
-        return contract
-
-    @cached_property
-    def owners(self) -> Owners:
-        """The owners; one must be named for the contract's data set."""
-        owners = Owners.load(self.home / "OWNERS")
-        dataset = self.contract.dataset.name
-        if dataset not in owners.accountable.data:
-            raise DocumentError(f"OWNERS: accountable.data: names nobody for the data set {dataset} of contract.yaml")
-        return owners
-
     @property
     def data_folder(self) -> Path:
         return self.home / self.data
@@ -127,14 +96,6 @@ class Settings(BaseSettings):
     @property
     def source(self) -> str:
         return self.source_url or f"duckdb://{self.data_folder / 'operational.duckdb'}"
-
-    @property
-    def snapshots(self) -> str:
-        return f"{self.snapshots_url.rstrip('/') or self.data_folder}/snapshots/{self.contract.dataset.name}"
-
-    @property
-    def quarantine(self) -> str:
-        return f"{self.snapshots_url.rstrip('/') or self.data_folder}/quarantine/{self.contract.dataset.name}"
 
     @property
     def store(self) -> str:
@@ -155,29 +116,3 @@ class Settings(BaseSettings):
     @property
     def tracking_uri(self) -> str:
         return self.mlflow_tracking_uri or f"sqlite:///{self.data_folder / 'mlflow.db'}"
-
-    def prepare_environment(self) -> None:
-        """Tell the libraries, before they are imported, to keep their files in the pilot and not to phone home."""
-        self.data_folder.mkdir(parents=True, exist_ok=True)
-        os.environ.update(QUIET)
-        for name, value in {
-            "MLFLOW_TRACKING_URI": self.tracking_uri,
-            "PREFECT_HOME": str(self.data_folder / "prefect"),
-            "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-            "PREFECT_LOGGING_LEVEL": "WARNING",
-            "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # what ends a flow is said once, by who called it
-            "OMP_WAIT_POLICY": "passive",  # threads that spin while they wait stall on a busy machine
-            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # by default seven, four minutes until a dead server is said to be
-        }.items():
-            os.environ.setdefault(name, value)
-
-
-# MLflow takes only the word `true`, Prefect's server only its own variable, Evidently anything.
-QUIET = {
-    "DO_NOT_TRACK": "true",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_UV_AUTO_DETECT": "false",
-    "MLFLOW_LOGGING_LEVEL": "ERROR",
-}

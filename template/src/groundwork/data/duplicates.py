@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from groundwork.documents.contract.contract import Dataset
+from groundwork.core.windows import Step, Window, window_of
 from groundwork.data.reading import Read
 from groundwork.data.rules import REASONS, is_there_already
 from groundwork.data.snapshots import Snapshots
 from groundwork.data.spool import Spool
-from groundwork.core.windows import Step, Window, window_of
+from groundwork.documents.contract.contract import Dataset
 
 DEPENDS = "depends on other windows"  # the fingerprint of a window that has to be read again until it does not
 

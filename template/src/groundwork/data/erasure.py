@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from groundwork.core.errors import ErasureError
-from groundwork.core.settings import Settings
 from groundwork.data.snapshots import Snapshots
 from groundwork.data.spool import forget_spools
+from groundwork.documents.pilot import Pilot
 from groundwork.store import Store
 
 
@@ -35,11 +35,11 @@ class Erasure:
 class Erased:
     """The subjects that were erased: one keyed hash per line, and that of nobody, which tells a changed key."""
 
-    def __init__(self, settings: Settings) -> None:
-        folder = settings.data_folder / "erased"
-        self._column = settings.contract.dataset.subject.name
+    def __init__(self, pilot: Pilot) -> None:
+        folder = pilot.settings.data_folder / "erased"
+        self._column = pilot.contract.dataset.subject.name
         self._list, self._key_file = folder / "subjects", folder / "key"
-        self._key = settings.erasure_key.encode()
+        self._key = pilot.settings.erasure_key.encode()
         self._hashes = frozenset(self._list.read_text().split()) if self._list.is_file() else frozenset()
         if self._hashes and self._hash("") not in self._hashes:
             raise ErasureError(
@@ -76,21 +76,21 @@ class Erased:
         return hmac.new(self._key, f"{self._column}={value}".encode(), hashlib.sha256).hexdigest()
 
 
-def erase(settings: Settings, store: Store, subject: str) -> Erasure:
+def erase(pilot: Pilot, store: Store, subject: str) -> Erasure:
     """Remove the subject from snapshots, quarantine, prediction log and outcomes. Doing it again does no harm.
 
     It is remembered first: a run that is killed halfway leaves nothing that an ingest could bring back. No ingest may
     be under way; what one that was killed has left goes too.
     """
-    dataset = settings.contract.dataset
+    dataset = pilot.contract.dataset
     column = dataset.subject
     try:
         value = int(subject) if column.logical_type == "integer" else subject
     except ValueError:
         raise ErasureError(f"{column.name} is an integer, and {subject!r} is none") from None
-    Erased(settings).remember(value)
-    forget_spools(settings.data_folder)
-    snapshots, quarantine = (Snapshots(path, dataset) for path in (settings.snapshots, settings.quarantine))
+    Erased(pilot).remember(value)
+    forget_spools(pilot.settings.data_folder)
+    snapshots, quarantine = (Snapshots(path, dataset) for path in (pilot.snapshots, pilot.quarantine))
     keys = snapshots.keys_of(column.name, value) | quarantine.keys_of(column.name, value)
     predictions, outcomes = store.erase(keys, column.name, value)
     rows, quarantined = snapshots.erase(column.name, value), quarantine.erase(column.name, value)

@@ -12,8 +12,8 @@ import ibis
 import ibis.expr.datatypes as dt
 import pyarrow as pa
 
-from groundwork.documents.contract.contract import Dataset
 from groundwork.core.windows import Step, Window, window_of
+from groundwork.documents.contract.contract import Dataset
 
 BITS = 2**64
 

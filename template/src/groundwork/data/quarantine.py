@@ -8,14 +8,14 @@ import ibis
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from groundwork.documents.contract.contract import Dataset
-from groundwork.data.erasure import Erased
 from groundwork.core.errors import ContractBreach
-from groundwork.data.source import expression
-from groundwork.data.rules import REASONS, broken_by_window, is_there_already, with_broken_rules
-from groundwork.core.settings import Settings
-from groundwork.data.snapshots import Snapshots
 from groundwork.core.windows import Window, window_of
+from groundwork.data.erasure import Erased
+from groundwork.data.rules import REASONS, broken_by_window, is_there_already, with_broken_rules
+from groundwork.data.snapshots import Snapshots
+from groundwork.data.source import expression
+from groundwork.documents.contract.contract import Dataset
+from groundwork.documents.pilot import Pilot
 
 EXAMPLES = 3
 ASKED_AT_ONCE = 1000  # keys in one query to the source
@@ -41,15 +41,15 @@ class Replayed:
     version: int | None
 
 
-def held(settings: Settings) -> list[Held]:
+def held(pilot: Pilot) -> list[Held]:
     """What is in quarantine, by window and rule."""
-    dataset = settings.contract.dataset
-    quarantine = Snapshots(settings.quarantine, dataset)
+    dataset = pilot.contract.dataset
+    quarantine = Snapshots(pilot.quarantine, dataset)
     if not quarantine.exists:
         return []
     found: dict[tuple[Window, str], Held] = {}
     for row in quarantine.read().to_pylist():
-        window = window_of(row[dataset.event_time.name], settings.charter.monitoring.window)
+        window = window_of(row[dataset.event_time.name], pilot.charter.monitoring.window)
         for rule in row[REASONS].split("; "):
             entry = found.setdefault((window, rule), Held(window, rule))
             entry.rows += 1
@@ -59,25 +59,25 @@ def held(settings: Settings) -> list[Held]:
     return sorted(found.values(), key=lambda entry: (entry.window, -entry.rows, entry.rule))
 
 
-def replay(backend: ibis.BaseBackend, settings: Settings) -> Replayed:
+def replay(backend: ibis.BaseBackend, pilot: Pilot) -> Replayed:
     """Check every row in quarantine against the present contract, and let in those that are sound, in one commit.
 
     A row is taken as the source has it now, and where the source has it no longer, as it was kept. The others stay,
     with the rules that they break now. Raises ContractBreach, and changes nothing, where a window as a whole would
     break the contract with them.
     """
-    dataset = settings.contract.dataset
-    snapshots, quarantine = Snapshots(settings.snapshots, dataset), Snapshots(settings.quarantine, dataset)
+    dataset = pilot.contract.dataset
+    snapshots, quarantine = Snapshots(pilot.snapshots, dataset), Snapshots(pilot.quarantine, dataset)
     kept = quarantine.read() if quarantine.exists else None
     if kept is None or not kept.num_rows:
         return Replayed(0, 0, [], snapshots.version)
     let_in, remaining, not_let_in = [], {}, []
-    for window, rows in _by_window(kept, settings):
+    for window, rows in _by_window(kept, pilot):
         there = snapshots.read(*window) if snapshots.exists else None
         if there is None or not there.num_rows:
             not_let_in.append(window)
             continue
-        checked = _checked(backend, settings, snapshots, window, rows, there)
+        checked = _checked(backend, pilot, snapshots, window, rows, there)
         is_sound = checked[REASONS].is_null()
         sound = checked.filter(is_sound).drop_columns([REASONS])
         whole = pa.concat_tables([there, sound.cast(there.schema)])
@@ -97,14 +97,14 @@ def replay(backend: ibis.BaseBackend, settings: Settings) -> Replayed:
 
 def _checked(
     backend: ibis.BaseBackend,
-    settings: Settings,
+    pilot: Pilot,
     snapshots: Snapshots,
     window: Window,
     rows: pa.Table,
     there: pa.Table,
 ) -> pa.Table:
     """The rows as they are now, with the rules that they break now; `there` are those in the snapshots' window."""
-    dataset = settings.contract.dataset
+    dataset = pilot.contract.dataset
     key = dataset.key.name
     schema = pa.schema([there.schema.field(column.name) for column in dataset.columns])
     in_snapshots = there[key].combine_chunks()
@@ -119,7 +119,7 @@ def _checked(
     asked = kept[key].filter(pc.invert(pc.is_in(kept[key], in_snapshots))).drop_null().to_pylist()
     now = _fitted(_in_source(backend, dataset, window, asked), schema) if asked else schema.empty_table()
     gone = kept.filter(pc.invert(pc.is_in(kept[key], now[key].combine_chunks())))
-    candidates = Erased(settings).without(pa.concat_tables([now, gone]))
+    candidates = Erased(pilot).without(pa.concat_tables([now, gone]))
     checked = with_broken_rules(ibis.memtable(candidates), dataset).to_pyarrow()
     reasons = [reason or "" for reason in checked[REASONS].to_pylist()]
     for name in dataset.unique:
@@ -149,11 +149,11 @@ def _fitted(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.table(columns, names=schema.names).cast(schema)
 
 
-def _by_window(rows: pa.Table, settings: Settings) -> Iterator[tuple[Window, pa.Table]]:
-    moments = rows[settings.contract.dataset.event_time.name].to_pylist()
+def _by_window(rows: pa.Table, pilot: Pilot) -> Iterator[tuple[Window, pa.Table]]:
+    moments = rows[pilot.contract.dataset.event_time.name].to_pylist()
     places: dict[Window, list[int]] = defaultdict(list)
     for place, moment in enumerate(moments):
-        places[window_of(moment, settings.charter.monitoring.window)].append(place)
+        places[window_of(moment, pilot.charter.monitoring.window)].append(place)
     for window in sorted(places):
         yield window, rows.take(places[window])
 

@@ -24,10 +24,10 @@ from deltalake.transaction import AddAction, RemoveAction, create_table_with_add
 from pyarrow.fs import FileSelector, PyFileSystem
 from pyarrow.parquet import ParquetFile, read_metadata
 
-from groundwork.documents.contract.contract import Dataset
 from groundwork.core.errors import Busy, NotEnoughData, TypeChanged
-from groundwork.data.spool import Spool
 from groundwork.core.windows import Step, Window, window_of
+from groundwork.data.spool import Spool
+from groundwork.documents.contract.contract import Dataset
 
 
 class Snapshots:

@@ -6,20 +6,20 @@ from datetime import datetime
 
 import ibis
 
-from groundwork.documents.contract.contract import Dataset
 from groundwork.core.errors import SourceError, SourceUnavailable
-from groundwork.core.settings import Settings
-from groundwork.store import without_password
 from groundwork.core.windows import Window
+from groundwork.documents.contract.contract import Dataset
+from groundwork.documents.pilot import Pilot
+from groundwork.store import without_password
 from use_case import source as use_case_source
 
 BEGINNING, END = datetime(1900, 1, 1), datetime(2200, 1, 1)
 
 
 @contextmanager
-def connected(settings: Settings) -> Iterator[ibis.BaseBackend]:
+def connected(pilot: Pilot) -> Iterator[ibis.BaseBackend]:
     """The operational system. Raises SourceError when it cannot be reached."""
-    url = settings.source
+    url = pilot.settings.source
     if url.startswith("duckdb://") and "read_only" not in url:
         url += "?read_only=True"
     try:
@@ -32,7 +32,7 @@ def connected(settings: Settings) -> Iterator[ibis.BaseBackend]:
         ) from error
     except Exception as error:
         raise SourceUnavailable(
-            f"the source {without_password(settings.source)} cannot be opened: {error}\n"
+            f"the source {without_password(pilot.settings.source)} cannot be opened: {error}\n"
             "Check GROUNDWORK_SOURCE_URL; for the example data, run `groundwork seed` first."
         ) from error
     try:

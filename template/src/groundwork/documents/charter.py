@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, FiniteFloat, PositiveInt, WithJsonSchema, model_validator
 
-from groundwork.documents.document import UNANSWERED, Document, Part
 from groundwork.documents.contract.task import LOWER_IS_BETTER
+from groundwork.documents.document import UNANSWERED, Document, Part
 
 Text = Annotated[str, Field(min_length=3)]
 Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,62}$")]

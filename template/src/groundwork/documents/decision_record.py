@@ -11,9 +11,9 @@ from typing import Annotated, Literal, NamedTuple
 import yaml
 from pydantic import Field
 
+from groundwork.core.errors import DocumentError, GroundworkError
 from groundwork.documents.charter import Charter
 from groundwork.documents.document import Document, Part
-from groundwork.core.errors import DocumentError, GroundworkError
 
 FILE = "decision-record.yaml"
 LAST_DAY = 90

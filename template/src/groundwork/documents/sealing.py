@@ -14,9 +14,9 @@ from typing import Any
 
 import yaml
 
-from groundwork.documents.charter import Charter, Seal
 from groundwork.core.errors import GroundworkError
 from groundwork.core.git import git, is_shallow
+from groundwork.documents.charter import Charter, Seal
 from groundwork.documents.owners import Owners
 
 

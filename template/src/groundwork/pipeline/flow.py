@@ -30,9 +30,10 @@ from prefect.states import Crashed
 from prefect.tasks import exponential_backoff
 from typing_extensions import ParamSpec
 
+from groundwork.core.environment import prepare
 from groundwork.core.errors import Busy, GroundworkError, SourceUnavailable, StoreError
+from groundwork.documents.pilot import Pilot
 from groundwork.readiness.proofs import on_schedule
-from groundwork.core.settings import Settings
 from groundwork.store import LOST, SILENCE, Store, UnderWay
 from groundwork.store import FlowRun as Recorded
 
@@ -86,11 +87,11 @@ def pipeline_flow(
             context = FlowRunContext.get()
             if context is None or context.flow_run is None:
                 return alone(*args, **kwargs)
-            settings = Settings()
-            settings.prepare_environment()  # a work pool starts it without the command line
-            mend_lost_runs(settings)
+            pilot = Pilot.here()
+            prepare(pilot.settings)  # a work pool starts it without the command line
+            mend_lost_runs(pilot)
             identifier = context.flow_run.id
-            with _marked(settings, name, identifier), _heard(settings, name, identifier, timeout_seconds):
+            with _marked(pilot, name, identifier), _heard(pilot, name, identifier, timeout_seconds):
                 result = attempt(*args, **kwargs)
             try:
                 show(result)
@@ -136,9 +137,9 @@ def _try_again(_task: Any, _run: Any, state: State) -> bool:
 
 
 @contextmanager
-def _marked(settings: Settings, name: str, identifier: UUID) -> Iterator[None]:
+def _marked(pilot: Pilot, name: str, identifier: UUID) -> Iterator[None]:
     """Hold the run's lock until this process ends, and say in its file whether the run came to its end."""
-    path = _folder(settings) / f"{identifier}.run"
+    path = _folder(pilot) / f"{identifier}.run"
     mark = _open(path.with_suffix(".new"))
     _taken(mark)
     _held.append(mark)
@@ -151,13 +152,13 @@ def _marked(settings: Settings, name: str, identifier: UUID) -> Iterator[None]:
 
 
 @contextmanager
-def _heard(settings: Settings, name: str, identifier: UUID, timeout_seconds: float) -> Iterator[None]:
+def _heard(pilot: Pilot, name: str, identifier: UUID, timeout_seconds: float) -> Iterator[None]:
     """Give signs of life in the store until the block ends, or should have. What the store misses comes again."""
     began, started = time.monotonic(), datetime.now(UTC)
     ended = threading.Event()
 
     def sign() -> None:
-        with suppress(StoreError), Store(settings.store) as store:
+        with suppress(StoreError), Store(pilot.settings.store) as store:
             store.keep_alive(UnderWay(str(identifier), name, started, datetime.now(UTC)))
 
     def give_signs() -> None:
@@ -172,17 +173,17 @@ def _heard(settings: Settings, name: str, identifier: UUID, timeout_seconds: flo
     finally:
         ended.set()
         signing.join()
-        with suppress(StoreError), Store(settings.store) as store:
+        with suppress(StoreError), Store(pilot.settings.store) as store:
             store.end_run(str(identifier))
 
 
-def mend_lost_runs(settings: Settings, sole: bool = False) -> list[str]:
+def mend_lost_runs(pilot: Pilot, sole: bool = False) -> list[str]:
     """Tell Prefect, and the store, of runs that were under way in this data folder and whose process is gone.
 
     So too of runs elsewhere, with the same store, that fell silent. `sole`: nobody but this process uses Prefect's
     server, so that a run without a mark is lost as well. Returns the names of the flows.
     """
-    folder = _folder(settings)
+    folder = _folder(pilot)
     found = []
     with get_client(sync_client=True) as client:
         for path in folder.glob("*.run"):
@@ -199,14 +200,14 @@ def mend_lost_runs(settings: Settings, sole: bool = False) -> list[str]:
                 if said:
                     lost = json.loads(said)
                     found.append(lost["flow"])
-                    with Store(settings.store) as store:
+                    with Store(pilot.settings.store) as store:
                         store.end_run(path.stem)
                         started = datetime.fromisoformat(lost["started_at"])
                         store.record_run(Recorded(lost["flow"], started, message=LOST))
             finally:
                 os.close(mark)
         alive = {path.stem for path in folder.glob("*.run")}
-        with suppress(StoreError), Store(settings.store) as store:  # the next look sees the same
+        with suppress(StoreError), Store(pilot.settings.store) as store:  # the next look sees the same
             now = datetime.now(UTC)
             for run in store.under_way():
                 asleep = run.run_id in alive and now < run.started_at + timedelta(seconds=TIMEOUT_SECONDS) + SILENCE
@@ -236,8 +237,8 @@ def _is_open(run: FlowRun) -> bool:
     return run.state is not None and run.state.type in _OPEN_STATES
 
 
-def _folder(settings: Settings) -> Path:
-    folder = settings.data_folder / "runs"
+def _folder(pilot: Pilot) -> Path:
+    folder = pilot.settings.data_folder / "runs"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

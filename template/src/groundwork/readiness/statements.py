@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, FiniteFloat
 
-from groundwork.documents.document import Document, Part
 from groundwork.core.errors import DocumentError
+from groundwork.documents.document import Document, Part
 from groundwork.documents.owners import Owners
 
 FILE = "readiness.yaml"

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from groundwork.models.serving.bundles import CHALLENGER, CHAMPION, BundleCache, SignedBundle
 from groundwork.core.errors import BundleError
+from groundwork.documents.pilot import Pilot
+from groundwork.models.serving.bundles import CHALLENGER, CHAMPION, BundleCache, SignedBundle
 from groundwork.service.tracking_server import TrackingServer
-from groundwork.core.settings import Settings
 
 
 class Source(Protocol):
@@ -30,19 +30,19 @@ class Source(Protocol):
         """End what is under way."""
 
 
-def source_of(settings: Settings) -> Source:
-    """The registry of these settings."""
-    is_server = settings.tracking_uri.startswith(("http://", "https://"))
-    return TrackingServer(settings) if is_server else OtherRegistry(settings)
+def source_of(pilot: Pilot) -> Source:
+    """The registry of these pilot."""
+    is_server = pilot.settings.tracking_uri.startswith(("http://", "https://"))
+    return TrackingServer(pilot) if is_server else OtherRegistry(pilot)
 
 
 class OtherRegistry:
     """A registry in a SQLite file, or another for which MLflow knows the way: asked in a child process, which ends."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._uri = settings.tracking_uri
-        self._seconds = settings.registry_timeout_seconds
-        self._cache = BundleCache(settings)
+    def __init__(self, pilot: Pilot) -> None:
+        self._uri = pilot.settings.tracking_uri
+        self._seconds = pilot.settings.registry_timeout_seconds
+        self._cache = BundleCache(pilot)
         self._child: subprocess.Popen[str] | None = None
 
     def glance(self) -> object:

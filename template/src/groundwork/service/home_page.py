@@ -7,12 +7,12 @@ from string import Template
 from groundwork.documents.decision_record import LAST_DAY, DecisionRecord
 from groundwork.documents.document import UNANSWERED
 from groundwork.documents.owners import Accountable
+from groundwork.documents.pilot import Pilot
 from groundwork.readiness.assess import assess
 from groundwork.readiness.criteria import gain_in_service
 from groundwork.readiness.render import VERDICTS, coded
 from groundwork.readiness.scorecard import Scorecard
 from groundwork.service.champion import ModelLoader
-from groundwork.core.settings import Settings
 from groundwork.store import Drift, Store
 
 WINDOW = timedelta(days=30)  # over which the live value is told
@@ -46,17 +46,17 @@ PAGE = Template("""\
 """)
 
 
-def page(settings: Settings, store: Store, loader: ModelLoader, today: date) -> str:
+def page(pilot: Pilot, store: Store, loader: ModelLoader, today: date) -> str:
     """The page as HTML. Raises StoreError if the store cannot be read."""
-    charter = settings.charter
-    card = assess(settings, store, today)
+    charter = pilot.charter
+    card = assess(pilot, store, today)
     drift = store.latest_drift()
     facts = {
-        "Day": _day(settings, card, today),
-        "For whom": _for_whom(settings),
-        "Answers for the decision": _person(settings.owners.accountable.decision),
-        "Decides now": _champion(settings, store, loader),
-        "Worth, so far": _worth(settings, store, today),
+        "Day": _day(pilot, card, today),
+        "For whom": _for_whom(pilot),
+        "Answers for the decision": _person(pilot.owners.accountable.decision),
+        "Decides now": _champion(pilot, store, loader),
+        "Worth, so far": _worth(pilot, store, today),
         "Has the data drifted?": _drift(drift),
     }
     return PAGE.substitute(
@@ -67,30 +67,30 @@ def page(settings: Settings, store: Store, loader: ModelLoader, today: date) -> 
         next_step=coded(card.next_step),
         colour=VERDICTS[card.exit_code][1],
         facts="".join(f"<div><dt>{escape(name)}</dt><dd>{said}</dd></div>" for name, said in facts.items()),
-        links="".join(f'<a href="{escape(to)}">{escape(name)}</a>' for name, to in _links(settings, drift).items()),
+        links="".join(f'<a href="{escape(to)}">{escape(name)}</a>' for name, to in _links(pilot, drift).items()),
     )
 
 
-def _day(settings: Settings, card: Scorecard, today: date) -> str:
+def _day(pilot: Pilot, card: Scorecard, today: date) -> str:
     if card.day is None:
         return "<b>not started</b><br>charter.yaml does not say when day 0 is"
-    record = DecisionRecord.of(settings.home)
+    record = DecisionRecord.of(pilot.settings.home)
     if record.outcome in ("scale", "stop"):
         return f"<b>decided: {record.outcome}</b><br>on {record.decisions[-1].on}"
     if card.day < 0:
-        return f"<b>starts on {settings.charter.plan.day0}</b>"
-    due = record.due(settings.charter)
+        return f"<b>starts on {pilot.charter.plan.day0}</b>"
+    due = record.due(pilot.charter)
     assert due is not None  # day 0 is known, and nothing was decided
-    plan = settings.charter.plan
+    plan = pilot.charter.plan
     steps = ((30, plan.day30), (60, plan.day60), (LAST_DAY, plan.day90))
     ahead = next(((number, step) for number, step in steps if number >= card.day and step), None)
     following = f"by day {ahead[0]}: {escape(ahead[1][0].outcome)}" if ahead else f"to be decided by {due}"
     return f"<b>{card.day} of {(due - (plan.day(0) or due)).days}</b><br>{following}"
 
 
-def _for_whom(settings: Settings) -> str:
+def _for_whom(pilot: Pilot) -> str:
     """Who takes the decision, by job, and who wants the pilot."""
-    decider, sponsor = settings.charter.decision.decider, settings.owners.accountable.sponsor
+    decider, sponsor = pilot.charter.decision.decider, pilot.owners.accountable.sponsor
     said = "not said yet" if decider.startswith(UNANSWERED) else escape(decider)
     wanted = f"<br>wanted by {escape(sponsor.name)}" if sponsor and sponsor.answered else ""
     return f"<b>{said}</b>{wanted}"
@@ -101,27 +101,27 @@ def _person(person: Accountable) -> str:
     return f"<b>{escape(person.name)}</b>{deputy}"
 
 
-def _champion(settings: Settings, store: Store, loader: ModelLoader) -> str:
-    if settings.serve_mode == "no-model":
+def _champion(pilot: Pilot, store: Store, loader: ModelLoader) -> str:
+    if pilot.settings.serve_mode == "no-model":
         return "<b>today's rule</b><br>the model is switched off"
     champion = loader.champion
     if champion is None:
         return f"<b>nobody</b><br>{escape(loader.problem)}"
-    promotion = store.latest_promotion(settings.charter.metadata.name)
+    promotion = store.latest_promotion(pilot.name)
     known = promotion is not None and promotion.to_version == champion.version
     since = f"since {promotion.promoted_at[:10]}" if promotion and known else "not by the promotion log"
     return f"<b>version {escape(champion.version)}</b><br>{since}"
 
 
-def _worth(settings: Settings, store: Store, today: date) -> str:
+def _worth(pilot: Pilot, store: Store, today: date) -> str:
     """The live value, beside the line for scaling."""
     until = datetime.combine(today + timedelta(days=1), datetime.min.time(), UTC)
-    live = gain_in_service(settings, store, until - WINDOW, until)
-    currency = settings.charter.value.currency
+    live = gain_in_service(pilot, store, until - WINDOW, until)
+    currency = pilot.charter.value.currency
     words = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
     lines = [
         f"wanted: {words[each.op]} {each.threshold:,.0f} {currency}"
-        for each in settings.charter.ready_to_scale.criteria
+        for each in pilot.charter.ready_to_scale.criteria
         if each.measure == "gain_per_1000"
     ]
     wanted = "".join(f"<br>{escape(line)}" for line in lines)
@@ -140,15 +140,15 @@ def _drift(drift: Drift | None) -> str:
     return f"<b>{said}</b><br>{escape(drift.reason)}<br>measured on {drift.measured_at:%Y-%m-%d}"
 
 
-def _links(settings: Settings, drift: Drift | None) -> dict[str, str]:
+def _links(pilot: Pilot, drift: Drift | None) -> dict[str, str]:
     """Where to look further; what is not there is not linked."""
     links = {"Scorecard": "scorecard", "How to ask it": "docs", "Metrics": "metrics"}
-    if drift and drift.report and (settings.reports / drift.report.rpartition("/")[2]).exists():
+    if drift and drift.report and (pilot.settings.reports / drift.report.rpartition("/")[2]).exists():
         links["Drift report"] = "report"
-    if settings.tracking_uri.startswith("http"):
-        links["Models (MLflow)"] = settings.tracking_uri
-    if settings.prefect_api_url:
-        links["Runs (Prefect)"] = settings.prefect_api_url.removesuffix("/").removesuffix("/api")
-    if settings.dashboards_url:
-        links["Dashboards"] = settings.dashboards_url
+    if pilot.settings.tracking_uri.startswith("http"):
+        links["Models (MLflow)"] = pilot.settings.tracking_uri
+    if pilot.settings.prefect_api_url:
+        links["Runs (Prefect)"] = pilot.settings.prefect_api_url.removesuffix("/").removesuffix("/api")
+    if pilot.settings.dashboards_url:
+        links["Dashboards"] = pilot.settings.dashboards_url
     return links

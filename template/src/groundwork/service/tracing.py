@@ -12,8 +12,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import Message, Receive, Scope, Send
 
 from groundwork.core.errors import GroundworkError
-from groundwork.service.front import Front
 from groundwork.core.settings import Settings
+from groundwork.service.front import Front
 
 try:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from groundwork.documents.contract.contract import ROLES, Column, Contract, Dataset
 from groundwork.core.errors import DocumentError
 from groundwork.core.git import git, is_shallow
+from groundwork.documents.contract.contract import ROLES, Column, Contract, Dataset
 
 CONTRACT = "contract.yaml"
 MAIN = ("origin/HEAD", "origin/main", "origin/master", "main", "master")

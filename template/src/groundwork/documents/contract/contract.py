@@ -15,8 +15,8 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from groundwork.documents.contract import sql
-from groundwork.documents.document import Document, Part
 from groundwork.documents.contract.task import BINARY, Task
+from groundwork.documents.document import Document, Part
 
 LogicalType = Literal["string", "integer", "number", "boolean", "timestamp"]
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from groundwork.documents.contract.contract import Column, Contract
 from groundwork.core.errors import DocumentError
+from groundwork.documents.contract.contract import Column, Contract
 
 PAGE = Path("docs/data-dictionary.md")
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import yaml
 
+from groundwork.core.errors import DocumentError
 from groundwork.documents.decision_record import FILE as DECISION_RECORD
 from groundwork.documents.decision_record import DecisionRecord
 from groundwork.documents.document import UNANSWERED
-from groundwork.core.errors import DocumentError
 from groundwork.documents.owners import Accountable, Owners, Person
-from groundwork.core.settings import Settings
+from groundwork.documents.pilot import Pilot
 
 CODEOWNERS = Path("CODEOWNERS")
 CATALOG = Path("catalog-info.yaml")
@@ -39,17 +39,17 @@ global:
 """
 
 
-def write(settings: Settings) -> list[Path]:
+def write(pilot: Pilot) -> list[Path]:
     """Write the three files, all or none; returns them. None are written while OWNERS names nobody.
 
     Raises DocumentError where one is there that was not written by this.
     """
-    wanted = _wanted(settings)
-    temporary = {settings.home / path: settings.home / f"{path}.tmp" for path in wanted}
+    wanted = _wanted(pilot)
+    temporary = {pilot.settings.home / path: pilot.settings.home / f"{path}.tmp" for path in wanted}
     try:
         for path, text in wanted.items():
-            (settings.home / path).parent.mkdir(parents=True, exist_ok=True)
-            temporary[settings.home / path].write_text(_kept(settings.home, path) + text, encoding="utf-8")
+            (pilot.settings.home / path).parent.mkdir(parents=True, exist_ok=True)
+            temporary[pilot.settings.home / path].write_text(_kept(pilot.settings.home, path) + text, encoding="utf-8")
         for file, new in temporary.items():
             new.replace(file)
     finally:
@@ -58,12 +58,12 @@ def write(settings: Settings) -> list[Path]:
     return list(wanted)
 
 
-def differences(settings: Settings) -> dict[Path, str]:
+def differences(pilot: Pilot) -> dict[Path, str]:
     """What is wrong with each of the files that does not say what OWNERS says."""
-    wanted = _wanted(settings)
+    wanted = _wanted(pilot)
     found = {}
     for path in (CODEOWNERS, CATALOG, ROUTES):
-        file = settings.home / path
+        file = pilot.settings.home / path
         if not file.is_file():
             if wanted:
                 found[path] = "is missing"
@@ -73,30 +73,30 @@ def differences(settings: Settings) -> dict[Path, str]:
             found[path] = "sends alerts to others than OWNERS says"
         elif path != ROUTES and file.read_text(encoding="utf-8") != wanted[path]:
             found[path] = "does not say what OWNERS says"
-    if wanted and (settings.home / HIDES_OURS).exists():
+    if wanted and (pilot.settings.home / HIDES_OURS).exists():
         found[HIDES_OURS] = "hides CODEOWNERS from GitHub: delete it"
     return found
 
 
-def check(settings: Settings) -> list[str]:
+def check(pilot: Pilot) -> list[str]:
     """What is not wrong, but should be known. Raises DocumentError where a file does not say what OWNERS says."""
-    if found := differences(settings):
+    if found := differences(pilot):
         lines = [f"{path}: {problem}" for path, problem in found.items()]
         raise DocumentError("\n".join(lines) + "\nrun `groundwork owners` and commit what it writes")
-    if not any(_named(settings.owners)):
+    if not any(_named(pilot.owners)):
         return ["OWNERS names nobody yet: CODEOWNERS, catalog-info.yaml and the alerts' routes wait for that"]
-    silent = [f"{role} (@{person.handle})" for role, person in _named(settings.owners) if not person.email]
+    silent = [f"{role} (@{person.handle})" for role, person in _named(pilot.owners) if not person.email]
     return [f"no alert is sent to who has no email in OWNERS: {', '.join(silent)}"] if silent else []
 
 
-def _wanted(settings: Settings) -> dict[Path, str]:
+def _wanted(pilot: Pilot) -> dict[Path, str]:
     """The files as they should be, without what is the team's own in them; none while nobody is named."""
-    if not any(_named(settings.owners)):
+    if not any(_named(pilot.owners)):
         return {}
     return {
-        CODEOWNERS: MARK + "".join(_code_owners(settings.owners)),
-        CATALOG: MARK + yaml.safe_dump_all(_catalog(settings), sort_keys=False, allow_unicode=True, width=1000),
-        ROUTES: yaml.safe_dump(_routes(settings.owners), sort_keys=False, allow_unicode=True, width=1000),
+        CODEOWNERS: MARK + "".join(_code_owners(pilot.owners)),
+        CATALOG: MARK + yaml.safe_dump_all(_catalog(pilot), sort_keys=False, allow_unicode=True, width=1000),
+        ROUTES: yaml.safe_dump(_routes(pilot.owners), sort_keys=False, allow_unicode=True, width=1000),
     }
 
 
@@ -147,17 +147,17 @@ def _with_deputy(person: Accountable) -> list[Person]:
     return [each for each in (person, person.deputy) if each and each.answered]
 
 
-def _catalog(settings: Settings) -> Iterator[dict[str, Any]]:
+def _catalog(pilot: Pilot) -> Iterator[dict[str, Any]]:
     """The pilot as a system of a service, its model and its data, each with who answers for it.
 
     What is open goes to whoever answers for the decision, or for anything: Backstage takes nothing without an owner.
     """
-    charter, people = settings.charter, dict(_named(settings.owners))
+    charter, people = pilot.charter, dict(_named(pilot.owners))
     anybody = people.get("decision") or next(iter(people.values()))
     title, statement = charter.metadata.title, charter.decision.statement
     about = {} if statement.startswith(UNANSWERED) else {"description": statement}
     pilot, model = _name(charter.metadata.name), _name(charter.metadata.name, "model")
-    sets = {data: _name(charter.metadata.name, f"{data}-data") for data in settings.owners.accountable.data}
+    sets = {data: _name(charter.metadata.name, f"{data}-data") for data in pilot.owners.accountable.data}
 
     def entity(kind: str, name: str, role: str, title: str, **spec: Any) -> dict[str, Any]:
         person = people.get(role, anybody)
@@ -177,7 +177,7 @@ def _catalog(settings: Settings) -> Iterator[dict[str, Any]]:
         "service",
         title,
         type="service",
-        lifecycle=lifecycle(DecisionRecord.of(settings.home)),
+        lifecycle=lifecycle(DecisionRecord.of(pilot.settings.home)),
         system=pilot,
         dependsOn=[f"resource:{name}" for name in (model, *sets.values())],
     )

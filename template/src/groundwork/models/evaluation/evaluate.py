@@ -14,9 +14,15 @@ import mlflow
 import numpy as np
 from numpy.typing import NDArray
 
-from groundwork.models.evaluation.diagnostics import Calibration, Importance, picture
 from groundwork.core.errors import GroundworkError
+from groundwork.core.progress import track
+from groundwork.core.windows import Window, window_of, windows
+from groundwork.data.snapshots import Snapshots
+from groundwork.documents.pilot import Pilot
+from groundwork.models.evaluation.diagnostics import Calibration, Importance, picture
 from groundwork.models.gate.gate import SEED, Decided, Estimate, Footprint, Performance, gain
+from groundwork.models.registry.registry import Registry, Version
+from groundwork.models.serving.predictor import pipeline_scores
 from groundwork.pipeline.train import (
     Examples,
     calibration_of,
@@ -30,14 +36,8 @@ from groundwork.pipeline.train import (
     not_among,
     performance,
 )
-from groundwork.models.serving.predictor import pipeline_scores
-from groundwork.core.progress import track
 from groundwork.readiness.proofs import Finding, keep
-from groundwork.models.registry.registry import Registry, Version
-from groundwork.core.settings import Settings
-from groundwork.data.snapshots import Snapshots
 from groundwork.store import Store
-from groundwork.core.windows import Window, window_of, windows
 from use_case import model as use_case_model
 
 MAX_FITS = 5  # of the back-test
@@ -127,46 +127,46 @@ class Evaluation:
         return [*lines, _said_of_features(self.dropped), _said_of_age(self.ageing)]
 
 
-def evaluate(settings: Settings, number: str | None = None) -> Evaluation:
+def evaluate(pilot: Pilot, number: str | None = None) -> Evaluation:
     """Evaluate a version, by default the champion, on the window it was judged on.
 
     Writes `data/reports/model-VERSION.md`, and keeps it with the version's run. Raises GroundworkError if there is no
     such version, NoChampion if there is none at all.
     """
     began = time.monotonic()
-    registry = Registry(settings)
+    registry = Registry(pilot)
     version = registry.version(number) if number else registry.required_champion()
     if version is None:
         raise GroundworkError(f"{registry.name} has no version {number}")
     if "predictions_sha256" not in version.tags:
         raise GroundworkError(f"version {version.number} was trained before this could be found out: train another one")
     predictor = registry.predictor(version)
-    training, evaluation = _rows(settings, version)
+    training, evaluation = _rows(pilot, version)
     if not len(evaluation):
         raise GroundworkError(f"no outcome is known in the window that version {version.number} was judged on")
-    made = decided(settings, predictor.scores(evaluation.columns), evaluation)
-    rule = decided_by_rule(settings, evaluation)
-    confidence = settings.charter.gate.confidence
-    reason = _why_it_cannot_be_fitted(settings, version)
+    made = decided(pilot, predictor.scores(evaluation.columns), evaluation)
+    rule = decided_by_rule(pilot, evaluation)
+    confidence = pilot.charter.gate.confidence
+    reason = _why_it_cannot_be_fitted(pilot, version)
     assert made.scores is not None
     found = Evaluation(
         version=version.number,
-        performance=performance(settings, made, evaluation),
-        rule=performance(settings, rule, evaluation),
+        performance=performance(pilot, made, evaluation),
+        rule=performance(pilot, rule, evaluation),
         gain_per_1000=gain(made, rule, confidence),
         footprint=footprint(predictor, Path(registry.pull(version).folder), evaluation),
-        importance=leanings(settings, predictor, evaluation),
-        calibration=calibration_of(settings, made.scores, evaluation),
-        dropped=None if reason else list(_drop_one(settings, version, training, evaluation)),
-        ageing=None if reason else back_test(settings, version),
+        importance=leanings(pilot, predictor, evaluation),
+        calibration=calibration_of(pilot, made.scores, evaluation),
+        dropped=None if reason else list(_drop_one(pilot, version, training, evaluation)),
+        ageing=None if reason else back_test(pilot, version),
         reason=reason,
-        page=str(settings.reports / f"model-{version.number}.md"),
+        page=str(pilot.settings.reports / f"model-{version.number}.md"),
     )
-    _keep(settings, registry, version, found)
+    _keep(pilot, registry, version, found)
     champion = registry.champion()
     if champion and champion.number == version.number:  # what was found of another says nothing of what serves
-        with Store(settings.store) as store:
-            keep(settings, store, f"groundwork evaluate {version.number}", _findings(found), began)
+        with Store(pilot.settings.store) as store:
+            keep(pilot, store, f"groundwork evaluate {version.number}", _findings(found), began)
     return found
 
 
@@ -186,22 +186,22 @@ def _findings(found: Evaluation) -> list[Finding]:
     ]
 
 
-def age(settings: Settings, version: Version, window: Window) -> Age:
+def age(pilot: Pilot, version: Version, window: Window) -> Age:
     """How old the version is when it decides the window."""
-    learned_until, step = datetime.fromisoformat(version.tags["train_end"]), settings.charter.monitoring.window
+    learned_until, step = datetime.fromisoformat(version.tags["train_end"]), pilot.charter.monitoring.window
     gone_by = len(list(windows(learned_until, window_of(window.start, step).start, step)))
     found = mlflow.get_run(version.run_id).data.tags
     return Age(version.number, gone_by, found.get(RETRAIN_AFTER), int(found.get(OLDEST_SEEN, -1)))
 
 
-def back_test(settings: Settings, version: Version) -> Ageing:
+def back_test(pilot: Pilot, version: Version) -> Ageing:
     """Train on older windows and judge on every later one: at which age does the gain fall below the charter's line?"""
-    dataset, snapshot = settings.contract.dataset, int(version.tags["snapshot_version"])
-    snapshots = Snapshots(settings.snapshots, dataset)
+    dataset, snapshot = pilot.contract.dataset, int(version.tags["snapshot_version"])
+    snapshots = Snapshots(pilot.snapshots, dataset)
     start, end = (datetime.fromisoformat(version.tags[name]) for name in ("train_start", "evaluation_end"))
     steps = [
         examples(snapshots.read(*window, version=snapshot), dataset)
-        for window in windows(start, end, settings.charter.monitoring.window)
+        for window in windows(start, end, pilot.charter.monitoring.window)
     ]
     parameters = _parameters(version)
     apart: dict[int, list[tuple[Decided, Decided]]] = {}
@@ -215,8 +215,8 @@ def back_test(settings: Settings, version: Version) -> Ageing:
         for age, later in enumerate(steps[cut:]):
             if len(later):
                 scores = pipeline_scores(model, later.frame, dataset.task).astype(np.float32)
-                apart.setdefault(age, []).append((decided(settings, scores, later), decided_by_rule(settings, later)))
-    gate = settings.charter.gate
+                apart.setdefault(age, []).append((decided(pilot, scores, later), decided_by_rule(pilot, later)))
+    gate = pilot.charter.gate
     ages = [
         Aged(
             age,
@@ -233,13 +233,13 @@ def back_test(settings: Settings, version: Version) -> Ageing:
     return Ageing(ages, fallen[0] if fallen else None)
 
 
-def _drop_one(settings: Settings, version: Version, training: Examples, evaluation: Examples) -> Iterator[Dropped]:
+def _drop_one(pilot: Pilot, version: Version, training: Examples, evaluation: Examples) -> Iterator[Dropped]:
     """Train without one feature after the other.
 
     Its values are shuffled among the rows before the model is fitted, so that they say nothing about any row: a column
     that is missing, or is the same everywhere, is more than many a pipeline can take.
     """
-    parameters, dataset = _parameters(version), settings.contract.dataset
+    parameters, dataset = _parameters(version), pilot.contract.dataset
 
     def made(without: str | None) -> Decided:
         def blind(rows: Examples) -> Examples:
@@ -250,22 +250,22 @@ def _drop_one(settings: Settings, version: Version, training: Examples, evaluati
 
         model, _ = fit(blind(training), dataset, parameters)
         scores = pipeline_scores(model, blind(evaluation).frame, dataset.task).astype(np.float32)
-        return decided(settings, scores, evaluation)
+        return decided(pilot, scores, evaluation)
 
     whole = made(None)
-    metric = performance(settings, whole, evaluation).metric
+    metric = performance(pilot, whole, evaluation).metric
     for name in track("features", list(training.columns)):
         without = made(name)
         yield Dropped(
             name,
-            gain(whole, without, settings.charter.gate.confidence),
-            settings.charter.gate.loss(metric - performance(settings, without, evaluation).metric),
+            gain(whole, without, pilot.charter.gate.confidence),
+            pilot.charter.gate.loss(metric - performance(pilot, without, evaluation).metric),
         )
 
 
-def _rows(settings: Settings, version: Version) -> tuple[Examples, Examples]:
-    dataset, snapshot = settings.contract.dataset, int(version.tags["snapshot_version"])
-    snapshots = Snapshots(settings.snapshots, dataset)
+def _rows(pilot: Pilot, version: Version) -> tuple[Examples, Examples]:
+    dataset, snapshot = pilot.contract.dataset, int(version.tags["snapshot_version"])
+    snapshots = Snapshots(pilot.snapshots, dataset)
     start, end, newest = (
         datetime.fromisoformat(version.tags[name]) for name in ("train_start", "train_end", "evaluation_end")
     )
@@ -275,9 +275,9 @@ def _rows(settings: Settings, version: Version) -> tuple[Examples, Examples]:
     )
 
 
-def _why_it_cannot_be_fitted(settings: Settings, version: Version) -> str:
+def _why_it_cannot_be_fitted(pilot: Pilot, version: Version) -> str:
     """What speaks against fitting the version's model anew; empty if nothing does."""
-    now = lineage(settings, int(version.tags["snapshot_version"]))
+    now = lineage(pilot, int(version.tags["snapshot_version"]))
     changed = [
         what
         for name, what in (
@@ -325,13 +325,13 @@ def _said_of_age(ageing: Ageing | None) -> str:
     return f"age: train again once it is {ageing.retrain_after} windows old, then the gain falls below the line"
 
 
-def _keep(settings: Settings, registry: Registry, version: Version, found: Evaluation) -> None:
+def _keep(pilot: Pilot, registry: Registry, version: Version, found: Evaluation) -> None:
     page = Path(found.page)
     page.parent.mkdir(parents=True, exist_ok=True)
     chart = page.with_suffix(".png")
     if found.calibration:
         chart.write_bytes(picture(found.calibration))
-    page.write_text(model_card(settings, version, found, chart.name), encoding="utf-8")
+    page.write_text(model_card(pilot, version, found, chart.name), encoding="utf-8")
     client = mlflow.MlflowClient()
     for file in (page, chart) if found.calibration else (page,):
         client.log_artifact(version.run_id, str(file), "evaluation")
@@ -342,11 +342,11 @@ def _keep(settings: Settings, registry: Registry, version: Version, found: Evalu
         client.set_tag(version.run_id, OLDEST_SEEN, str(found.ageing.ages[-1].windows))
 
 
-def model_card(settings: Settings, version: Version, found: Evaluation, chart: str) -> str:
+def model_card(pilot: Pilot, version: Version, found: Evaluation, chart: str) -> str:
     """The page for people: what the model is for, what it was made from, what it can do and what not."""
-    charter, tags = settings.charter, version.tags
+    charter, tags = pilot.charter, version.tags
     metric, confidence = charter.gate.metric, charter.gate.confidence
-    owner = settings.owners.accountable.model
+    owner = pilot.owners.accountable.model
 
     def money(value: Estimate) -> str:
         return f"{value.value:,.0f} | {value.lower:,.0f}"

@@ -18,11 +18,11 @@ from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 from sklearn.base import is_regressor
 
-from groundwork.models.packaging import converters
 from groundwork.core.errors import ModelMismatch
-from groundwork.models.serving.predictor import TOLERANCE, Bundle, Predictor, Sample, bundle_digest, pipeline_scores
-from groundwork.models.packaging.pretrained import Pretrained
 from groundwork.documents.contract.task import BINARY, Task
+from groundwork.models.packaging import converters
+from groundwork.models.packaging.pretrained import Pretrained
+from groundwork.models.serving.predictor import TOLERANCE, Bundle, Predictor, Sample, bundle_digest, pipeline_scores
 
 SAMPLE_ROWS = 20
 

@@ -12,8 +12,8 @@ from mlflow.models.model import ModelInfo
 from numpy.typing import NDArray
 from sklearn.base import is_regressor
 
-from groundwork.documents.contract.contract import Column, Dataset
 from groundwork.core.errors import ModelMismatch
+from groundwork.documents.contract.contract import Column, Dataset
 from groundwork.models.serving.predictor import pyfunc_scores
 
 # A version for ever: an alias may point to another model tomorrow.

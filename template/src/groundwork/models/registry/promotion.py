@@ -9,9 +9,9 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from groundwork.documents.document import UNANSWERED
 from groundwork.core.errors import BundleError, PromotionError
-from groundwork.core.settings import Settings
+from groundwork.documents.document import UNANSWERED
+from groundwork.documents.pilot import Pilot
 from groundwork.store import Promotion, Store, utc_text
 
 if TYPE_CHECKING:  # importing MLflow takes seconds, and a rollback must not wait for it
@@ -55,14 +55,14 @@ def reconcile(store: Store, registry: "Registry") -> Promotion | None:
     return newest
 
 
-def approve(settings: Settings, store: Store, registry: "Registry", number: str, by: str, why: str) -> Promotion:
+def approve(pilot: Pilot, store: Store, registry: "Registry", number: str, by: str, why: str) -> Promotion:
     """Put in service what passed the gate and waits for approval.
 
     Raises PromotionError if `by` is no approver of OWNERS, if the version does not wait, or if there has been another
     champion since it was compared; BundleError if it could not serve.
     """
-    if by not in settings.owners.approvers or by == UNANSWERED:
-        raise PromotionError(f"{by} is not among the approvers of OWNERS: {', '.join(settings.owners.approvers)}")
+    if by not in pilot.owners.approvers or by == UNANSWERED:
+        raise PromotionError(f"{by} is not among the approvers of OWNERS: {', '.join(pilot.owners.approvers)}")
     newest = reconcile(store, registry)
     version = registry.version(number)
     if version is None or version.judged != "pending":
@@ -78,13 +78,13 @@ def approve(settings: Settings, store: Store, registry: "Registry", number: str,
     return promote(store, registry, version, newest, by if by == system else f"{by} (logged in as {system})", why)
 
 
-def roll_back(settings: Settings, store: Store, to: str | None, why: str) -> Promotion:
+def roll_back(pilot: Pilot, store: Store, to: str | None, why: str) -> Promotion:
     """Put an earlier champion back, by default the one before the present, as far as the log goes.
 
     The registry is left to `reconcile`: a service that has the version in its cache need not wait for it. Raises
     PromotionError if there is no such champion, and BundleError if it could not serve.
     """
-    name = settings.charter.metadata.name
+    name = pilot.name
     log = store.promotions(name)
     if not log:
         raise PromotionError(f"no version of {name} has been promoted: there is nothing to roll back")
@@ -102,7 +102,7 @@ def roll_back(settings: Settings, store: Store, to: str | None, why: str) -> Pro
     if to not in champions:
         raise PromotionError(f"version {to} has never been champion; these have: {', '.join(champions)}")
     wanted = champions[to]
-    _check_it_serves(settings, wanted)
+    _check_it_serves(pilot, wanted)
     return _append(store, name, log[-1], to, login(), why, wanted.evidence_sha256, wanted.bundle_sha256)
 
 
@@ -124,16 +124,16 @@ def _in_turn(log: list[Promotion]) -> list[str]:
     return line
 
 
-def _check_it_serves(settings: Settings, wanted: Promotion) -> None:
+def _check_it_serves(pilot: Pilot, wanted: Promotion) -> None:
     from groundwork.models.serving.bundles import BundleCache
 
-    bundle = BundleCache(settings).cached(wanted.to_version, wanted.bundle_sha256)
+    bundle = BundleCache(pilot).cached(wanted.to_version, wanted.bundle_sha256)
     if bundle is not None:
-        bundle.predictor(settings.contract.dataset)
+        bundle.predictor(pilot.contract.dataset)
         return
     from groundwork.models.registry.registry import Registry
 
-    registry = Registry(settings)
+    registry = Registry(pilot)
     version = registry.version(wanted.to_version)
     if version is None:
         raise BundleError(f"version {wanted.to_version} of {registry.name} is neither in the cache nor in the registry")

@@ -2,8 +2,8 @@
 
 Which one that is, the promotion log says (`promotion.py`).
 
-`python -m groundwork.models.registry.registry` fetches the bundles of champion and challenger; where there is no MLflow server, the
-service runs it as a child process, so that the process which answers requests never imports MLflow.
+`python -m groundwork.models.registry.registry` fetches the bundles of champion and challenger; where there is no MLflow
+server, the service runs it as a child process, so that the process which answers requests never imports MLflow.
 """
 
 import contextlib
@@ -20,10 +20,11 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models.model import ModelInfo
 
-from groundwork.models.serving.bundles import BUNDLE, CHALLENGER, CHAMPION, BundleCache, SignedBundle
+from groundwork.core.environment import prepare
 from groundwork.core.errors import BundleError, NoChampion
+from groundwork.documents.pilot import Pilot
+from groundwork.models.serving.bundles import BUNDLE, CHALLENGER, CHAMPION, BundleCache, SignedBundle
 from groundwork.models.serving.predictor import Predictor
-from groundwork.core.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -57,13 +58,13 @@ class Version:
 class Registry:
     """The versions of this pilot's model."""
 
-    def __init__(self, settings: Settings) -> None:
-        mlflow.set_tracking_uri(settings.tracking_uri)
-        self.name = settings.charter.metadata.name
-        self._cache = BundleCache(settings)
-        self._dataset = settings.contract.dataset
-        self._artifacts = settings.data_folder / "mlartifacts"
-        self._local = settings.tracking_uri.startswith("sqlite:")
+    def __init__(self, pilot: Pilot) -> None:
+        mlflow.set_tracking_uri(pilot.settings.tracking_uri)
+        self.name = pilot.name
+        self._cache = BundleCache(pilot)
+        self._dataset = pilot.contract.dataset
+        self._artifacts = pilot.settings.data_folder / "mlartifacts"
+        self._local = pilot.settings.tracking_uri.startswith("sqlite:")
         self._client = MlflowClient()
 
     def use_experiment(self) -> None:
@@ -183,9 +184,9 @@ def _version(found: ModelVersion) -> Version:
 
 def main() -> int:
     """Print the bundles of champion and challenger as JSON, and the latter's `trouble`; exit 1 without a champion."""
-    settings = Settings()
-    settings.prepare_environment()
-    registry = Registry(settings)
+    pilot = Pilot.here()
+    prepare(pilot.settings)
+    registry = Registry(pilot)
     champion, challenger = registry.aliased(CHAMPION), registry.aliased(CHALLENGER)
     if champion is None:
         print(f"no version of {registry.name} has the alias {CHAMPION}: run `groundwork train`", file=sys.stderr)

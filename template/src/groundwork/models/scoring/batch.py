@@ -14,14 +14,16 @@ from pathlib import Path
 import msgspec
 from numpy.typing import NDArray
 
-from groundwork.documents.contract.contract import Dataset
+from groundwork.core.environment import prepare
 from groundwork.core.errors import ClusterError
+from groundwork.core.settings import Settings
+from groundwork.core.windows import Window
+from groundwork.data.snapshots import Snapshots
+from groundwork.documents.contract.contract import Dataset
+from groundwork.documents.pilot import Pilot
 from groundwork.models.serving.features import arrays
 from groundwork.models.serving.predictor import Predictor
-from groundwork.core.settings import Settings
-from groundwork.data.snapshots import Snapshots
 from groundwork.store import Prediction, Store
-from groundwork.core.windows import Window
 from use_case import decision
 
 EPOCH, MILLISECOND = datetime(1970, 1, 1), timedelta(milliseconds=1)
@@ -38,17 +40,15 @@ class Job:
     made_of: str  # a digest of the documents and the code that decide what comes out
 
 
-def score_rows(
-    settings: Settings, store: Store, predictor: Predictor, job: Job, piece: Window
-) -> Iterator[Counter[str]]:
+def score_rows(pilot: Pilot, store: Store, predictor: Predictor, job: Job, piece: Window) -> Iterator[Counter[str]]:
     """Log the model's answer to every row of the piece; yields how often each decision was taken, batch by batch.
 
     The same row scored again by the same version is not logged twice.
     """
-    dataset = settings.contract.dataset
-    worth = settings.charter.value.parameters
+    dataset = pilot.contract.dataset
+    worth = pilot.charter.value.parameters
     asked = [column.name for column in dataset.requested]
-    for rows in Snapshots(settings.snapshots, dataset).batches(*piece, job.snapshot_version, asked):
+    for rows in Snapshots(pilot.snapshots, dataset).batches(*piece, job.snapshot_version, asked):
         columns = {name: rows[name].to_pylist() for name in asked}
         scores = predictor.scores(arrays(columns, dataset.features))
         decided = decision.decide(scores, worth).tolist()
@@ -57,24 +57,28 @@ def score_rows(
 
 
 def score_on_worker(job: Job, piece: Window) -> Counter[str]:
-    """The same on a worker, which has the pilot's code, documents and settings itself."""
-    settings = Settings()
-    settings.prepare_environment()
-    if made_of(settings) != job.made_of:
+    """The same on a worker, which has the pilot's code, documents and pilot itself."""
+    pilot = Pilot.here()
+    prepare(pilot.settings)
+    if made_of(pilot) != job.made_of:
         raise ClusterError(
             "a worker has other documents, or another src/use_case, than the process that asks it: "
             "start the workers from the same commit"
         )
-    with Store(settings.store) as store:
-        predictor = _loaded(settings.home, job.model_version, job.bundle_sha256)
-        return sum(score_rows(settings, store, predictor, job, piece), Counter())
+    with Store(pilot.settings.store) as store:
+        predictor = _loaded(pilot.settings.home, job.model_version, job.bundle_sha256)
+        return sum(score_rows(pilot, store, predictor, job, piece), Counter())
 
 
-def made_of(settings: Settings) -> str:
+def made_of(pilot: Pilot) -> str:
     """A digest of what decides about a row beside the model: contract, charter, and the use case's code."""
     digest = hashlib.sha256()
     use_case = Path(decision.__file__).parent
-    for file in (settings.home / "contract.yaml", settings.home / "charter.yaml", *sorted(use_case.glob("*.py"))):
+    for file in (
+        pilot.settings.home / "contract.yaml",
+        pilot.settings.home / "charter.yaml",
+        *sorted(use_case.glob("*.py")),
+    ):
         digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()
 
@@ -83,8 +87,8 @@ def made_of(settings: Settings) -> str:
 def _loaded(home: Path, model_version: str, bundle_sha256: str) -> Predictor:
     from groundwork.models.registry.registry import Registry
 
-    settings = Settings(home=home)
-    registry = Registry(settings)
+    pilot = Pilot(Settings(home=home))
+    registry = Registry(pilot)
     version = registry.version(model_version)
     if version is None or version.bundle_sha256 != bundle_sha256:
         raise ClusterError(

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from groundwork.documents.contract.contract import Dataset
 from groundwork.core.errors import BundleError
+from groundwork.documents.contract.contract import Dataset
+from groundwork.documents.pilot import Pilot
 from groundwork.models.serving.predictor import Predictor, read_bundle
-from groundwork.core.settings import Settings
 from groundwork.models.serving.signing import check_signature
 
 CHAMPION = "champion"
@@ -35,9 +35,9 @@ class SignedBundle:
 class BundleCache:
     """Bundles by version and digest, and a note of the champion that was good last. Several processes may share it."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._folder = settings.champion_cache
+    def __init__(self, pilot: Pilot) -> None:
+        self._pilot = pilot
+        self._folder = pilot.settings.champion_cache
 
     def fetch(self, version: str, sha256: str, download: Callable[[Path], Path]) -> SignedBundle:
         """The bundle of a version, of which the registry says that this is the digest.
@@ -72,9 +72,9 @@ class BundleCache:
         """
         try:
             read_bundle(Path(folder), sha256)
-            check_signature(self._settings, sha256, Path(folder) / SIGNATURE)
+            check_signature(self._pilot, sha256, Path(folder) / SIGNATURE)
         except BundleError as error:
-            raise type(error)(f"version {version} of {self._settings.charter.metadata.name}: {error}") from None
+            raise type(error)(f"version {version} of {self._pilot.name}: {error}") from None
         return SignedBundle(version, sha256, folder)
 
     def remember(self, champion: SignedBundle) -> None:

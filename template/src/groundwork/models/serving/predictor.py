@@ -148,7 +148,7 @@ def _skops(content: bytes, task: Task) -> Callable[[Arrays], NDArray[np.float32]
 
 def _pyfunc(content: bytes, task: Task) -> Callable[[Arrays], NDArray[np.float32]]:
     """An MLflow model folder, as a ZIP archive. To load one is to run whatever code it holds."""
-    from groundwork.core.settings import QUIET
+    from groundwork.core.environment import QUIET
 
     os.environ.update(QUIET)  # before the import: the service starts without MLflow
     try:

@@ -1,7 +1,7 @@
 """Signs the digest of a serving bundle with Ed25519, and tells which digests somebody trusted has signed.
 
 Whoever holds the registry can alter a bundle together with the digest that is recorded beside it. So the digest is
-signed where the model is trained, and checked with public keys that come from the settings, never from the registry.
+signed where the model is trained, and checked with public keys that come from the pilot, never from the registry.
 """
 
 import base64
@@ -21,17 +21,17 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from groundwork.core.errors import GroundworkError, UntrustedBundle
-from groundwork.core.settings import Settings
+from groundwork.documents.pilot import Pilot
 
 
-def sign(settings: Settings, sha256: str) -> str:
+def sign(pilot: Pilot, sha256: str) -> str:
     """The signature of a bundle's digest, for this pilot. The first one on a laptop makes the key."""
-    return base64.b64encode(_signing_key(settings).sign(_message(settings, sha256))).decode()
+    return base64.b64encode(_signing_key(pilot).sign(_message(pilot, sha256))).decode()
 
 
-def check_signature(settings: Settings, sha256: str, file: Path) -> None:
+def check_signature(pilot: Pilot, sha256: str, file: Path) -> None:
     """Raise UntrustedBundle unless a trusted key has put the signature in this file to the digest, for this pilot."""
-    keys = trusted_keys(settings)
+    keys = trusted_keys(pilot)
     if not keys:
         raise UntrustedBundle(
             "no signature is trusted here: set GROUNDWORK_TRUSTED_KEYS to what `groundwork signer` prints where the "
@@ -41,7 +41,7 @@ def check_signature(settings: Settings, sha256: str, file: Path) -> None:
         raise UntrustedBundle("the bundle is not signed: train again, with `groundwork train`")
     for key in keys:
         try:
-            return key.verify(base64.b64decode(file.read_bytes()), _message(settings, sha256))
+            return key.verify(base64.b64decode(file.read_bytes()), _message(pilot, sha256))
         except (InvalidSignature, ValueError):
             continue
     raise UntrustedBundle(
@@ -50,25 +50,25 @@ def check_signature(settings: Settings, sha256: str, file: Path) -> None:
     )
 
 
-def trusted_keys(settings: Settings) -> list[Ed25519PublicKey]:
-    """The keys of the settings; if there are none, the one that signs on this machine, if it has been made."""
-    entries = [entry.strip() for entry in settings.trusted_keys.split(",") if entry.strip()]
+def trusted_keys(pilot: Pilot) -> list[Ed25519PublicKey]:
+    """The keys of the pilot; if there are none, the one that signs on this machine, if it has been made."""
+    entries = [entry.strip() for entry in pilot.settings.trusted_keys.split(",") if entry.strip()]
     if entries:
         return [_public_key(entry) for entry in entries]
-    if settings.signing_key_file.exists():
-        return [_load(settings.signing_key_file).public_key()]
+    if pilot.settings.signing_key_file.exists():
+        return [_load(pilot.settings.signing_key_file).public_key()]
     return []
 
 
-def signer(settings: Settings) -> str:
+def signer(pilot: Pilot) -> str:
     """The public half of the key that signs here, as GROUNDWORK_TRUSTED_KEYS takes it. The key is made if need be."""
-    public = _signing_key(settings).public_key()
+    public = _signing_key(pilot).public_key()
     return base64.b64encode(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).decode()
 
 
-def _message(settings: Settings, sha256: str) -> bytes:
+def _message(pilot: Pilot, sha256: str) -> bytes:
     """What is signed: a bundle of another pilot is none of this one, whoever signed it."""
-    return f"groundwork bundle\n{settings.charter.metadata.name}\n{sha256}".encode()
+    return f"groundwork bundle\n{pilot.name}\n{sha256}".encode()
 
 
 def _public_key(entry: str) -> Ed25519PublicKey:
@@ -84,10 +84,10 @@ def _public_key(entry: str) -> Ed25519PublicKey:
     return key
 
 
-def _signing_key(settings: Settings) -> Ed25519PrivateKey:
-    file = settings.signing_key_file
+def _signing_key(pilot: Pilot) -> Ed25519PrivateKey:
+    file = pilot.settings.signing_key_file
     if not file.exists():
-        if settings.signing_key:
+        if pilot.settings.signing_key:
             raise GroundworkError(f"GROUNDWORK_SIGNING_KEY: there is no file {file}")
         _make(file)
     return _load(file)

@@ -12,13 +12,13 @@ import mlflow
 import numpy as np
 
 from groundwork.core.errors import NotEnoughData
-from groundwork.models.packaging.pack import pack
-from groundwork.pipeline.train import PACKAGES, environment, examples, fit, lineage, sha256_of
-from groundwork.models.serving.predictor import Predictor
-from groundwork.readiness.proofs import Finding, keep
-from groundwork.models.registry.registry import Registry, Version
-from groundwork.core.settings import Settings
 from groundwork.data.snapshots import Snapshots
+from groundwork.documents.pilot import Pilot
+from groundwork.models.packaging.pack import pack
+from groundwork.models.registry.registry import Registry, Version
+from groundwork.models.serving.predictor import Predictor
+from groundwork.pipeline.train import PACKAGES, environment, examples, fit, lineage, sha256_of
+from groundwork.readiness.proofs import Finding, keep
 from groundwork.store import Store
 from use_case import decision
 
@@ -32,34 +32,34 @@ class Reproduced:
     reason: str
 
 
-def reproduce(settings: Settings, number: str) -> Reproduced:
+def reproduce(pilot: Pilot, number: str) -> Reproduced:
     """Train version `number` again, without registering anything, and keep how it came out."""
     began = time.monotonic()
-    found = _again(settings, number)
+    found = _again(pilot, number)
     passed = {"equal": True, "different": False, "unknown": None}[found.status]
     finding = Finding("infra-reproducible", passed, f"version {number}: {found.reason}")
-    with Store(settings.store) as store:
-        keep(settings, store, f"groundwork reproduce {number}", [finding], began)
+    with Store(pilot.settings.store) as store:
+        keep(pilot, store, f"groundwork reproduce {number}", [finding], began)
     return found
 
 
-def _again(settings: Settings, number: str) -> Reproduced:
-    registry = Registry(settings)
+def _again(pilot: Pilot, number: str) -> Reproduced:
+    registry = Registry(pilot)
     version = registry.version(number)
     if version is None:
         return Reproduced(number, "unknown", f"{registry.name} has no version {number}")
     if "predictions_sha256" not in version.tags:
         return Reproduced(number, "unknown", "it was trained before predictions had a digest")
-    if differing := _differing(settings, version):
-        return Reproduced(number, "unknown", f"{'; '.join(differing)}. {_how_to_get_there(settings, version)}")
+    if differing := _differing(pilot, version):
+        return Reproduced(number, "unknown", f"{'; '.join(differing)}. {_how_to_get_there(pilot, version)}")
     start, end, newest = (
         datetime.fromisoformat(version.tags[name]) for name in ("train_start", "train_end", "evaluation_end")
     )
-    snapshots = Snapshots(settings.snapshots, settings.contract.dataset)
+    snapshots = Snapshots(pilot.snapshots, pilot.contract.dataset)
     snapshot = int(version.tags["snapshot_version"])
     try:
         training, evaluation = (
-            examples(snapshots.read(*window, version=snapshot), settings.contract.dataset)
+            examples(snapshots.read(*window, version=snapshot), pilot.contract.dataset)
             for window in ((start, end), (end, newest))
         )
         if not len(training):
@@ -68,8 +68,8 @@ def _again(settings: Settings, number: str) -> Reproduced:
         summary = " ".join(str(error).split())[:200]
         return Reproduced(number, "unknown", f"version {snapshot} of the snapshots cannot be read: {summary}")
     proving = evaluation if len(evaluation) else training
-    model, _ = fit(training, settings.contract.dataset, json.loads(version.tags["parameters"]))
-    parameters, task = settings.charter.value.parameters, settings.contract.dataset.task
+    model, _ = fit(training, pilot.contract.dataset, json.loads(version.tags["parameters"]))
+    parameters, task = pilot.charter.value.parameters, pilot.contract.dataset.task
     with tempfile.TemporaryDirectory() as folder:
         bundle = pack(model, proving.frame, lambda scores: decision.decide(scores, parameters), Path(folder), task)
         scores = Predictor(Path(folder), bundle.sha256, bundle.features, task).scores(proving.columns)
@@ -84,9 +84,9 @@ def _again(settings: Settings, number: str) -> Reproduced:
     )
 
 
-def _differing(settings: Settings, version: Version) -> list[str]:
+def _differing(pilot: Pilot, version: Version) -> list[str]:
     """What is not as it was."""
-    now = lineage(settings, int(version.tags["snapshot_version"]))
+    now = lineage(pilot, int(version.tags["snapshot_version"]))
     named = {
         "snapshot_table": "the table of the snapshots",
         "contract_sha256": "contract.yaml",
@@ -106,11 +106,11 @@ def _differing(settings: Settings, version: Version) -> list[str]:
     return differing
 
 
-def _how_to_get_there(settings: Settings, version: Version) -> str:
+def _how_to_get_there(pilot: Pilot, version: Version) -> str:
     commit = version.tags["git_commit"]
     if commit == "none" or commit.endswith("-dirty"):
         return "It was trained from files that were not committed, so they cannot be checked out"
     return (
         f"To go back: git worktree add ../version-{version.number} {commit} && cd ../version-{version.number} && "
-        f"uv sync --frozen && GROUNDWORK_DATA={settings.data_folder} uv run groundwork reproduce {version.number}"
+        f"uv sync --frozen && GROUNDWORK_DATA={pilot.settings.data_folder} uv run groundwork reproduce {version.number}"
     )
