@@ -20,11 +20,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-HERE = Path(__file__).parent
-sys.path.append(str(HERE.parent))
+sys.path.append(str(Path(__file__).parents[1]))
 
-from builds import ENVIRONMENT, ROOT, Build, commit_of, run  # noqa: E402
-from page import publish  # noqa: E402
+from builds import ENVIRONMENT, ROOT, Build, commit_of, run
+from page import publish
 
 # The last commit before the commands were made faster: the imports were not lazy, and Prefect's server was started and
 # awaited by each flow that was run by hand.
@@ -36,11 +35,17 @@ LEFT_OVER_SECONDS = 120  # in which what a command leaves behind has to end
 PR_SET_CHILD_SUBREAPER = 36
 
 
+def adopt_orphans() -> None:
+    """Become the parent of all processes that outlive the ones that started them."""
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        sys.exit(f"processes that outlive a command cannot be waited for: {os.strerror(ctypes.get_errno())}")
+
+
 def measure(folder: Path, *command: str) -> dict[str, float]:
     """The seconds that a command takes, and the CPU seconds of all processes it starts. Ends the program if it fails.
 
-    The wall time ends with the command. Processes that outlive it become children of this one, which is a subreaper,
-    and are waited for: `RUSAGE_CHILDREN` has the time of those that were waited for alone.
+    The wall time ends with the command. After `adopt_orphans`, processes that outlive it become children of this one;
+    they are waited for too.
     """
     used, began = _cpu_of_children(), time.perf_counter()
     with tempfile.TemporaryFile("w+") as out:
@@ -146,8 +151,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write all that was measured to this file")
     parser.add_argument("--publish", type=Path, metavar="PAGE", help="put the tables into this page")
     options = parser.parse_args()
-    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
-        sys.exit(f"processes that outlive a command cannot be waited for: {os.strerror(ctypes.get_errno())}")
+    adopt_orphans()
     if run(ROOT, "git", "status", "--porcelain"):
         print("uncommitted changes are not measured", file=sys.stderr)
     wanted = commands(options.quick, options.demo)
