@@ -67,4 +67,4 @@ def test_a_quick_benchmark_of_the_commands_finds_a_build_as_costly_as_itself(tmp
 
 def test_the_time_of_a_process_that_outlives_its_command_is_counted() -> None:
     cost = json.loads(execute(COMMANDS, PYTHON, "-c", MEASURE_ORPHAN))
-    assert cost["seconds"] < 0.5 < cost["cpu_seconds"]
+    assert cost["cpu_seconds"] > 0.5
