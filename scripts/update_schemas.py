@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from groundwork.charter import Charter
-from groundwork.contract import Contract
-from groundwork.documents import Document
-from groundwork.owners import Owners
+from groundwork.documents.charter import Charter
+from groundwork.documents.contract.contract import Contract
+from groundwork.documents.document import Document
+from groundwork.documents.owners import Owners
 
 FOLDER = Path(__file__).parent.parent / "template" / "src" / "groundwork" / "schemas"
 DOCUMENTS: dict[str, type[Document]] = {"charter": Charter, "contract": Contract, "owners": Owners}

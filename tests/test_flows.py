@@ -171,7 +171,7 @@ def test_a_flow_that_is_killed_by_hand_is_told_by_whatever_starts_next(own: Pilo
     own.still.touch()
     with own.running("groundwork", "ingest") as ingest:
         [mark] = own.wait(own.under_way, ingest)
-        [server] = children(ingest.pid, "groundwork.pipeline.server")
+        [server] = children(ingest.pid, "groundwork.pipeline.prefect_server")
         refused = own.groundwork("ingest", code=1)
         assert "another ingest is under way" in refused
         ingest.send_signal(signal.SIGKILL)

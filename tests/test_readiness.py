@@ -41,8 +41,8 @@ DECISION = {
 ASK = """
 import json, sys, urllib.request
 from datetime import date
-from groundwork.settings import Settings
-from groundwork.snapshots import Snapshots
+from groundwork.core.settings import Settings
+from groundwork.data.snapshots import Snapshots
 settings, address = Settings(), sys.argv[1]
 dataset = settings.contract.dataset
 snapshots = Snapshots(settings.snapshots, dataset)

@@ -26,8 +26,8 @@ def test_the_examples_in_the_charters_comments_are_valid(pilot: Path, tmp_path: 
     used = re.sub(r"^( *)# (.)", r"\1\2", "apiVersion" + body, flags=re.MULTILINE)
     (tmp_path / "charter.yaml").write_text(used, encoding="utf-8")
     code = (
-        "import sys; from pathlib import Path; from groundwork.charter import Charter; "
-        "from groundwork.documents import unanswered; from groundwork.returns import returns; "
+        "import sys; from pathlib import Path; from groundwork.documents.charter import Charter; "
+        "from groundwork.documents.document import unanswered; from groundwork.documents.business_case import returns; "
         "charter = Charter.load(Path(sys.argv[1])); assert returns(charter); print(unanswered(charter))"
     )
     said = execute(tmp_path, str(pilot / ".venv/bin/python"), "-c", code, str(tmp_path / "charter.yaml"))

@@ -25,13 +25,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from groundwork.features import arrays
+from groundwork.models.serving.features import arrays
 from groundwork.pipeline import score
-from groundwork.registry import CHAMPION, Registry
-from groundwork.settings import Settings
-from groundwork.snapshots import Snapshots
+from groundwork.models.registry.registry import CHAMPION, Registry
+from groundwork.core.settings import Settings
+from groundwork.data.snapshots import Snapshots
 from groundwork.store import Store
-from groundwork.windows import Window, window_of
+from groundwork.core.windows import Window, window_of
 from numpy.typing import NDArray
 from use_case import decision
 

@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from groundwork.features import arrays
-from groundwork.predictor import Predictor
-from groundwork.settings import Settings
+from groundwork.models.serving.features import arrays
+from groundwork.models.serving.predictor import Predictor
+from groundwork.core.settings import Settings
 
 
 def main(case: Path, last_good: Path, seconds: float, sizes: list[int]) -> None:

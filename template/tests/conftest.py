@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 import yaml
 
-from groundwork import dictionary, owner_files
-from groundwork.contract import Contract, Dataset
-from groundwork.settings import QUIET, Settings
+from groundwork.documents.publish import data_dictionary
+from groundwork.documents.publish import owner_files
+from groundwork.documents.contract.contract import Contract, Dataset
+from groundwork.core.settings import QUIET, Settings
 
 PROJECT = Path(__file__).parents[1]
 
@@ -159,8 +160,8 @@ def plain(tmp_path: Path, first_weeks: Path, monkeypatch: pytest.MonkeyPatch) ->
     """
     import duckdb
 
-    from groundwork.pipeline.source import connected, expression
-    from groundwork.windows import Window
+    from groundwork.data.source import connected, expression
+    from groundwork.core.windows import Window
     from use_case import source
 
     write_pilot(tmp_path / "plain", first_weeks)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from groundwork.service.requests import RequestReader
-from groundwork.settings import Settings
+from groundwork.core.settings import Settings
 from groundwork.store import Store
 
 

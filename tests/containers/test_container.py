@@ -24,9 +24,9 @@ IN_THE_PILOT = """
 import json, sys
 from datetime import datetime, timedelta
 import mlflow, pandas as pd
-from groundwork.features import arrays
-from groundwork.settings import Settings
-from groundwork.snapshots import Snapshots
+from groundwork.models.serving.features import arrays
+from groundwork.core.settings import Settings
+from groundwork.data.snapshots import Snapshots
 from use_case import decision
 
 settings = Settings()

@@ -40,8 +40,8 @@ Secret(value=sys.argv[1]).save("signer")
 # What the run left in the data folder, by the pilot's own code in the pipeline's image.
 LEFT = """
 import json
-from groundwork.settings import Settings
-from groundwork.snapshots import Snapshots
+from groundwork.core.settings import Settings
+from groundwork.data.snapshots import Snapshots
 settings = Settings()
 print(json.dumps([Snapshots(settings.snapshots, settings.contract.dataset).read().num_rows, settings.git_commit]))
 """

@@ -15,12 +15,12 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
-from groundwork.promotion import promote
-from groundwork.registry import Registry
-from groundwork.settings import Settings
-from groundwork.snapshots import Snapshots
+from groundwork.models.registry.promotion import promote
+from groundwork.models.registry.registry import Registry
+from groundwork.core.settings import Settings
+from groundwork.data.snapshots import Snapshots
 from groundwork.store import Store
-from groundwork.windows import window_of
+from groundwork.core.windows import window_of
 from serving import Service, closed, load, promote_altered, serving
 from use_case import decision
 
@@ -153,7 +153,7 @@ def test_the_service_decides_as_the_pipeline_does_on_every_row_of_the_newest_mon
             status, answer = service.ask("/predict", body)
             assert status == 200, answer
             answered += answer["predictions"]
-    # Not through groundwork.features: what the pipeline was trained on, made by other means.
+    # Not through groundwork.models.serving.features: what the pipeline was trained on, made by other means.
     frame = rows.select(dataset.feature_names).to_pandas()
     texts = [column.name for column in dataset.features if column.logical_type == "string"]
     frame = frame.astype({name: object if name in texts else "float32" for name in frame.columns})

@@ -15,8 +15,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
-from groundwork.errors import Busy, StoreError
-from groundwork.windows import Window
+from groundwork.core.errors import Busy, StoreError
+from groundwork.core.windows import Window
 
 DriftStatus = Literal["ok", "drift", "unknown"]
 SILENCE = timedelta(minutes=10)  # twenty times what a run lets pass between two signs of life

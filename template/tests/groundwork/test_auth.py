@@ -3,7 +3,7 @@ import hashlib
 
 import pytest
 
-from groundwork.errors import GroundworkError
+from groundwork.core.errors import GroundworkError
 from groundwork.service.auth import ApiKeys, keys_for, new_key
 from groundwork.service.problems import Problem
 

@@ -12,14 +12,14 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from groundwork.bundles import BundleCache, SignedBundle
-from groundwork.errors import BundleError, UntrustedBundle
-from groundwork.packaging import pack
+from groundwork.models.serving.bundles import BundleCache, SignedBundle
+from groundwork.core.errors import BundleError, UntrustedBundle
+from groundwork.models.packaging.pack import pack
 from groundwork.pipeline.train import read_history
-from groundwork.predictor import Bundle, bundle_digest
-from groundwork.registry import Registry, Version
-from groundwork.settings import Settings
-from groundwork.signing import sign
+from groundwork.models.serving.predictor import Bundle, bundle_digest
+from groundwork.models.registry.registry import Registry, Version
+from groundwork.core.settings import Settings
+from groundwork.models.serving.signing import sign
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from groundwork.compatibility import breaking_changes, check_version
-from groundwork.contract import Contract
-from groundwork.errors import DocumentError
+from groundwork.documents.contract.compatibility import breaking_changes, check_version
+from groundwork.documents.contract.contract import Contract
+from groundwork.core.errors import DocumentError
 
 CITIES = {"metric": "invalidValues", "arguments": {"validValues": ["Rome", "Oslo"]}, "mustBe": 0}
 PROMISED: dict[str, Any] = {

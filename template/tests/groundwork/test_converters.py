@@ -11,9 +11,9 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
-from groundwork.packaging import pack
-from groundwork.predictor import TOLERANCE, Predictor
-from groundwork.task import Task
+from groundwork.models.packaging.pack import pack
+from groundwork.models.serving.predictor import TOLERANCE, Predictor
+from groundwork.documents.contract.task import Task
 
 ROWS = 2000
 random = np.random.default_rng(0)

@@ -5,9 +5,9 @@ from datetime import date, timedelta
 
 import pytest
 
-from groundwork.decision_record import DecisionError, DecisionRecord, Evidence, decide, due
-from groundwork.errors import DocumentError
-from groundwork.settings import Settings
+from groundwork.documents.decision_record import DecisionError, DecisionRecord, Evidence, decide, due
+from groundwork.core.errors import DocumentError
+from groundwork.core.settings import Settings
 
 DAY0 = date(2026, 8, 1)
 MET = Evidence(True, "ready to scale", "0" * 64, "3")

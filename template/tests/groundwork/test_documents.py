@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
-from groundwork.charter import Charter
-from groundwork.contract import Contract
-from groundwork.documents import Document, unanswered
-from groundwork.errors import DocumentError
-from groundwork.owners import Owners
-from groundwork.settings import Settings
+from groundwork.documents.charter import Charter
+from groundwork.documents.contract.contract import Contract
+from groundwork.documents.document import Document, unanswered
+from groundwork.core.errors import DocumentError
+from groundwork.documents.owners import Owners
+from groundwork.core.settings import Settings
 
 PROJECT = Path(__file__).parents[2]
 KINDS: dict[str, type[Document]] = {"charter.yaml": Charter, "contract.yaml": Contract, "OWNERS": Owners}

@@ -11,17 +11,17 @@ import pytest
 from deltalake import DeltaTable
 from deltalake.fs import DeltaStorageHandler
 
-from groundwork.erasure import Erased, erase
-from groundwork.errors import ErasureError, NotEnoughData
+from groundwork.data.erasure import Erased, erase
+from groundwork.core.errors import ErasureError, NotEnoughData
 from groundwork.pipeline.ingest import ingest
 from groundwork.pipeline.monitor import check_drift
 from groundwork.pipeline.score import score
 from groundwork.pipeline.train import train
-from groundwork.settings import Settings
-from groundwork.snapshots import Snapshots
-from groundwork.spool import PREFIX
+from groundwork.core.settings import Settings
+from groundwork.data.snapshots import Snapshots
+from groundwork.data.spool import PREFIX
 from groundwork.store import Store
-from groundwork.windows import Window
+from groundwork.core.windows import Window
 
 pytestmark = pytest.mark.usefixtures("plain_steps")
 

@@ -11,21 +11,21 @@ import numpy as np
 import pytest
 
 from conftest import enter
-from groundwork.diagnostics import calibration, importance
-from groundwork.erasure import erase
-from groundwork.errors import GroundworkError, NotEnoughData
-from groundwork.gate import Performance
-from groundwork.pipeline import reproduce as reproduce_module
-from groundwork.pipeline.evaluate import back_test, evaluate
+from groundwork.models.evaluation.diagnostics import calibration, importance
+from groundwork.data.erasure import erase
+from groundwork.core.errors import GroundworkError, NotEnoughData
+from groundwork.models.gate.gate import Performance
+from groundwork.models.training import reproduce as reproduce_module
+from groundwork.models.evaluation.evaluate import back_test, evaluate
 from groundwork.pipeline.ingest import ingest
 from groundwork.pipeline.monitor import check_drift
-from groundwork.pipeline.reproduce import reproduce
+from groundwork.models.training.reproduce import reproduce
 from groundwork.pipeline.train import train
-from groundwork.registry import Registry, Version
-from groundwork.settings import Settings
-from groundwork.snapshots import Snapshots
+from groundwork.models.registry.registry import Registry, Version
+from groundwork.core.settings import Settings
+from groundwork.data.snapshots import Snapshots
 from groundwork.store import Store
-from groundwork.windows import Window
+from groundwork.core.windows import Window
 from use_case import model
 
 FEBRUARY = Window(datetime(2013, 2, 1), datetime(2013, 3, 1))

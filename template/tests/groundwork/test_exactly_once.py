@@ -17,17 +17,17 @@ import ibis
 import pyarrow as pa
 import pytest
 
-from groundwork.erasure import Erased
-from groundwork.errors import Busy
-from groundwork.pipeline.fingerprint import in_source, row_hash
+from groundwork.data.erasure import Erased
+from groundwork.core.errors import Busy
+from groundwork.data.fingerprint import in_source, row_hash
 from groundwork.pipeline.ingest import ingest
-from groundwork.pipeline.reading import read_windows
-from groundwork.pipeline.source import BEGINNING, END, expression
+from groundwork.data.reading import read_windows
+from groundwork.data.source import BEGINNING, END, expression
 from groundwork.pipeline.train import Examples, read_history
-from groundwork.settings import Settings
-from groundwork.snapshots import Snapshots
+from groundwork.core.settings import Settings
+from groundwork.data.snapshots import Snapshots
 from groundwork.store import Store
-from groundwork.windows import Window
+from groundwork.core.windows import Window
 
 pytestmark = pytest.mark.usefixtures("plain_steps")
 
@@ -303,7 +303,7 @@ FORKING = """
 import os, sys, time
 import deltalake, duckdb, ibis, numpy, pandas, pyarrow
 from groundwork.pipeline import ingest
-from groundwork.settings import Settings
+from groundwork.core.settings import Settings
 from use_case import source
 ingest._let_in = ingest.let_in
 source.rows = lambda backend, start, end: backend.table("rows").filter(

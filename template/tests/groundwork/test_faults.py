@@ -20,11 +20,11 @@ from typing import Any
 import pytest
 
 from conftest import enter
-from groundwork.promotion import promote, reconcile
-from groundwork.registry import CHALLENGER, Registry
+from groundwork.models.registry.promotion import promote, reconcile
+from groundwork.models.registry.registry import CHALLENGER, Registry
 from groundwork.service.auth import new_key
 from groundwork.service.requests import RequestReader
-from groundwork.settings import Settings
+from groundwork.core.settings import Settings
 from groundwork.store import Store
 from serving import Service, black_hole, closed, load, promote_altered, serving
 
@@ -105,7 +105,7 @@ def test_the_rollback_drill(pilot_copy: Settings, second_version: str) -> None:
     with serving(pilot_copy, GROUNDWORK_REGISTRY_POLL_SECONDS="600") as service:
         service.wait("/health/ready", model_version=second_version, model_source="registry")
         began = time.monotonic()
-        command = [sys.executable, "-m", "groundwork.cli", "rollback", "--why", "it re-plans everything"]
+        command = [sys.executable, "-m", "groundwork.cli.app", "rollback", "--why", "it re-plans everything"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as rollback, load(service) as answers:
             service.wait("/health/ready", model_version="1")
             took = time.monotonic() - began

@@ -3,8 +3,8 @@
 import numpy as np
 import pyarrow as pa
 
-from groundwork.contract import Column
-from groundwork.features import arrays
+from groundwork.documents.contract.contract import Column
+from groundwork.models.serving.features import arrays
 
 
 def column(name: str, logical_type: str) -> Column:

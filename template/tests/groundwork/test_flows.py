@@ -15,19 +15,21 @@ import pytest
 from mlflow.exceptions import MlflowException
 from requests import exceptions
 
-from groundwork.errors import Busy, ContractBreach, NotEnoughData, SourceError, SourceUnavailable, StoreError
+from groundwork.core.errors import Busy, ContractBreach, NotEnoughData, SourceError, SourceUnavailable, StoreError
 from groundwork.monitoring.drift import DriftUnknown
-from groundwork.pipeline import flows, retrain, server
+from groundwork.pipeline import retrain
+from groundwork.pipeline import flow
+from groundwork.pipeline import prefect_server
 from groundwork.pipeline.deployments import SCHEDULES, deployments
-from groundwork.pipeline.evaluate import age
+from groundwork.models.evaluation.evaluate import age
 from groundwork.pipeline.ingest import ingest
 from groundwork.pipeline.monitor import monitor
-from groundwork.pipeline.source import connected
+from groundwork.data.source import connected
 from groundwork.pipeline.train import train
-from groundwork.registry import Registry
-from groundwork.settings import Settings
+from groundwork.models.registry.registry import Registry
+from groundwork.core.settings import Settings
 from groundwork.store import Store
-from groundwork.windows import Window
+from groundwork.core.windows import Window
 
 MARCH = Window(datetime(2013, 3, 1), datetime(2013, 4, 1))
 

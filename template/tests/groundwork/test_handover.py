@@ -22,14 +22,14 @@ from mlflow import MlflowClient
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from conftest import enter
-from groundwork.bundles import BUNDLE, CHALLENGER, CHAMPION, SIGNATURE
-from groundwork.errors import BundleError
-from groundwork.predictor import Bundle, bundle_digest
-from groundwork.registry import Registry
-from groundwork.service.sources import source_of
+from groundwork.models.serving.bundles import BUNDLE, CHALLENGER, CHAMPION, SIGNATURE
+from groundwork.core.errors import BundleError
+from groundwork.models.serving.predictor import Bundle, bundle_digest
+from groundwork.models.registry.registry import Registry
+from groundwork.service.bundle_sources import source_of
 from groundwork.service.tracking_server import TrackingServer
-from groundwork.settings import Settings
-from groundwork.signing import sign, signer
+from groundwork.core.settings import Settings
+from groundwork.models.serving.signing import sign, signer
 from serving import Service, black_hole, closed, serving
 
 NO_MLFLOW = "import sys\nsys.modules['mlflow'] = None\n"  # as in the image

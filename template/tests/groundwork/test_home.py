@@ -11,8 +11,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from groundwork.service.app import create_app
-from groundwork.service.home import page
-from groundwork.settings import Settings
+from groundwork.service.home_page import page
+from groundwork.core.settings import Settings
 from groundwork.store import Drift, Prediction, Promotion, Store, utc_text
 
 DAY0 = date(2026, 8, 3)

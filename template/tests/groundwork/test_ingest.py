@@ -10,14 +10,14 @@ import ibis
 import pytest
 
 from conftest import visits
-from groundwork.errors import ContractBreach, NotEnoughData, SourceError
+from groundwork.core.errors import ContractBreach, NotEnoughData, SourceError
 from groundwork.pipeline.ingest import ingest
-from groundwork.registry import Registry
-from groundwork.rules import REASONS, with_broken_rules
-from groundwork.settings import Settings
-from groundwork.snapshots import Snapshots
+from groundwork.models.registry.registry import Registry
+from groundwork.data.rules import REASONS, with_broken_rules
+from groundwork.core.settings import Settings
+from groundwork.data.snapshots import Snapshots
 from groundwork.store import Store
-from groundwork.windows import Window
+from groundwork.core.windows import Window
 from use_case import source
 
 JANUARY = Window(datetime(2013, 1, 1), datetime(2013, 2, 1))
@@ -237,7 +237,7 @@ def test_the_newest_window_is_read_again_as_it_grows(new_pilot: Settings, sql: C
 KILLED_HALFWAY = """
 import os, signal
 from groundwork.pipeline import ingest as module
-from groundwork.snapshots import Snapshots
+from groundwork.data.snapshots import Snapshots
 
 module._let_in = module.let_in
 replace, commits = Snapshots.replace, 0

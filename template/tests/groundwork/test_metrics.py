@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client import generate_latest
 
-from groundwork.owners import Owners
+from groundwork.documents.owners import Owners
 from groundwork.service.metrics import Metrics
 from groundwork.store import Drift, Store, UnderWay
 

@@ -10,19 +10,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from groundwork.charter import Monitoring
-from groundwork.contract import Column
+from groundwork.documents.charter import Monitoring
+from groundwork.documents.contract.contract import Column
 from groundwork.monitoring import drift as drift_module
 from groundwork.monitoring.drift import DriftUnknown, measure
 from groundwork.pipeline import monitor as monitor_module
 from groundwork.pipeline.ingest import ingest
 from groundwork.pipeline.monitor import check_drift, monitor
 from groundwork.pipeline.score import score
-from groundwork.promotion import promote, reconcile
-from groundwork.registry import Registry
-from groundwork.settings import Settings
+from groundwork.models.registry.promotion import promote, reconcile
+from groundwork.models.registry.registry import Registry
+from groundwork.core.settings import Settings
 from groundwork.store import Drift, Store
-from groundwork.windows import Window
+from groundwork.core.windows import Window
 
 pytestmark = pytest.mark.usefixtures("plain_steps")
 

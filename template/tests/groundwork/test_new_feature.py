@@ -9,10 +9,10 @@ import yaml
 from groundwork.pipeline.ingest import ingest
 from groundwork.pipeline.score import score
 from groundwork.pipeline.train import train
-from groundwork.registry import Registry
+from groundwork.models.registry.registry import Registry
 from groundwork.service.requests import RequestReader
-from groundwork.settings import Settings
-from groundwork.snapshots import Snapshots
+from groundwork.core.settings import Settings
+from groundwork.data.snapshots import Snapshots
 from groundwork.store import Store
 from use_case import source
 

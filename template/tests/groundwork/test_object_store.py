@@ -21,11 +21,11 @@ from deltalake.fs import DeltaStorageHandler
 from pyarrow.fs import FileSelector, PyFileSystem, S3FileSystem
 from pyarrow.parquet import read_table
 
-from groundwork.erasure import erase
+from groundwork.data.erasure import erase
 from groundwork.pipeline.ingest import ingest
 from groundwork.pipeline.score import score
-from groundwork.settings import Settings
-from groundwork.snapshots import Snapshots
+from groundwork.core.settings import Settings
+from groundwork.data.snapshots import Snapshots
 from groundwork.store import Store
 
 PORTS = ("s3", "filer", "master", "volume")  # each with a second one for its own kind
@@ -116,8 +116,8 @@ def test_ingest_and_score_come_to_the_same_as_in_a_folder(
 WRITER = """
 import sys
 from datetime import datetime
-from groundwork.settings import Settings
-from groundwork.snapshots import Snapshots
+from groundwork.core.settings import Settings
+from groundwork.data.snapshots import Snapshots
 settings = Settings()
 snapshots = Snapshots(settings.snapshots, settings.contract.dataset)
 rows = snapshots.read(datetime(2013, 1, 1), datetime(2013, 1, 2)).slice(0, 1)
@@ -196,8 +196,8 @@ KILLED = """
 import os, signal, sys
 from deltalake import DeltaTable
 from deltalake.fs import DeltaStorageHandler
-from groundwork.erasure import erase
-from groundwork.settings import Settings
+from groundwork.data.erasure import erase
+from groundwork.core.settings import Settings
 from groundwork.store import Store
 subject, step = sys.argv[1:]
 for kind in (DeltaTable, DeltaStorageHandler):

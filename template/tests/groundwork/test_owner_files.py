@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
-from groundwork import owner_files
-from groundwork.decision_record import Decided, DecisionRecord, Evidence, decide
-from groundwork.errors import DocumentError
-from groundwork.owner_files import CATALOG, CODEOWNERS, ROUTES
-from groundwork.settings import Settings
+from groundwork.documents.publish import owner_files
+from groundwork.documents.decision_record import Decided, DecisionRecord, Evidence, decide
+from groundwork.core.errors import DocumentError
+from groundwork.documents.publish.owner_files import CATALOG, CODEOWNERS, ROUTES
+from groundwork.core.settings import Settings
 
 ADA, GRACE = {"name": "Ada Lovelace", "handle": "ada"}, {"name": "Grace Hopper", "handle": "grace"}
 EMMY = {"name": "Emmy Noether", "handle": "emmy", "email": "emmy@example.org", "deputy": ADA}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from groundwork.settings import Settings
+from groundwork.core.settings import Settings
 
 TODAY = date(2026, 11, 23)
 ADA, GRACE = {"name": "Ada Lovelace", "handle": "ada"}, {"name": "Grace Hopper", "handle": "grace"}

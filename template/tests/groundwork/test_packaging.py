@@ -18,11 +18,11 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder
 
-from groundwork import packaging
-from groundwork.errors import BundleError, FeatureMismatch, ModelMismatch
-from groundwork.packaging import pack
-from groundwork.predictor import TOLERANCE, Bundle, Predictor, bundle_digest
-from groundwork.task import Task
+from groundwork.models.packaging import pack
+from groundwork.core.errors import BundleError, FeatureMismatch, ModelMismatch
+from groundwork.models.packaging.pack import pack
+from groundwork.models.serving.predictor import TOLERANCE, Bundle, Predictor, bundle_digest
+from groundwork.documents.contract.task import Task
 
 ROWS = 600
 random = np.random.default_rng(0)

@@ -9,13 +9,13 @@ import pytest
 from mlflow.types import ColSpec, Schema
 from numpy.typing import NDArray
 
-from groundwork.errors import BundleError, ModelMismatch
-from groundwork.packaging import pack
+from groundwork.core.errors import BundleError, ModelMismatch
+from groundwork.models.packaging.pack import pack
 from groundwork.pipeline.train import read_history, train
-from groundwork.predictor import TOLERANCE, Predictor
-from groundwork.pretrained import Pretrained
-from groundwork.registry import Registry
-from groundwork.settings import Settings
+from groundwork.models.serving.predictor import TOLERANCE, Predictor
+from groundwork.models.packaging.pretrained import Pretrained
+from groundwork.models.registry.registry import Registry
+from groundwork.core.settings import Settings
 from use_case import model as use_case_model
 
 pytestmark = pytest.mark.usefixtures("plain_steps")

@@ -5,9 +5,10 @@ import io
 import pytest
 from rich.console import Console
 
-from groundwork import cli, progress
+from groundwork.cli import app
+from groundwork.core import progress
 from groundwork.pipeline.ingest import ingest
-from groundwork.settings import Settings
+from groundwork.core.settings import Settings
 
 
 def test_each_piece_is_told_once_it_is_done() -> None:

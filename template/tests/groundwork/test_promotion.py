@@ -12,11 +12,11 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from groundwork.errors import BundleError, FeatureMismatch, PromotionError
+from groundwork.core.errors import BundleError, FeatureMismatch, PromotionError
 from groundwork.pipeline.train import train
-from groundwork.promotion import approve, promote, reconcile, roll_back
-from groundwork.registry import CHALLENGER, Registry, Version
-from groundwork.settings import Settings
+from groundwork.models.registry.promotion import approve, promote, reconcile, roll_back
+from groundwork.models.registry.registry import CHALLENGER, Registry, Version
+from groundwork.core.settings import Settings
 from groundwork.store import Promotion, Store
 
 pytestmark = pytest.mark.usefixtures("plain_steps")
@@ -91,9 +91,9 @@ def test_a_bundle_that_no_service_would_load_is_not_written_down(pilot_copy: Set
 
 DIE_BEFORE_THE_ALIAS = """
 import os, signal, sys
-from groundwork.promotion import approve, promote, reconcile
-from groundwork.registry import Registry
-from groundwork.settings import Settings
+from groundwork.models.registry.promotion import approve, promote, reconcile
+from groundwork.models.registry.registry import Registry
+from groundwork.core.settings import Settings
 from groundwork.store import Store
 
 settings = Settings()
@@ -111,7 +111,7 @@ def test_a_kill_between_log_and_registry_is_put_right(pilot_copy: Settings, put_
     assert [entry.to_version for entry in log(pilot_copy)] == ["1", second]
     assert champion(pilot_copy) == "1"
     if put_right_by == "status":
-        status = [sys.executable, "-m", "groundwork.cli", "status"]
+        status = [sys.executable, "-m", "groundwork.cli.app", "status"]
         said = subprocess.run(status, capture_output=True, text=True, check=True, env=os.environ).stdout
         assert f"champion  version {second}" in said
         assert f"1 → {second} by ada: better" in said

@@ -9,23 +9,24 @@ from typing import Any
 
 import pytest
 
-from groundwork.errors import ContractBreach, SourceUnavailable
-from groundwork.gate import Estimate
-from groundwork.pipeline import evaluate, prove
-from groundwork.pipeline.evaluate import Aged, Ageing, Dropped, Evaluation
+from groundwork.core.errors import ContractBreach, SourceUnavailable
+from groundwork.models.gate.gate import Estimate
+from groundwork.pipeline import prove
+from groundwork.models.evaluation import evaluate
+from groundwork.models.evaluation.evaluate import Aged, Ageing, Dropped, Evaluation
 from groundwork.pipeline.ingest import ingest
 from groundwork.pipeline.monitor import monitor
-from groundwork.pipeline.reproduce import reproduce
+from groundwork.models.training.reproduce import reproduce
 from groundwork.pipeline.score import score
 from groundwork.pipeline.train import train
 from groundwork.readiness import ml_test_score
 from groundwork.readiness.ml_test_score import ProofError, Rubric, run_tests
 from groundwork.readiness.proofs import Finding, keep
-from groundwork.registry import Registry
-from groundwork.settings import Settings
-from groundwork.snapshots import Snapshots
+from groundwork.models.registry.registry import Registry
+from groundwork.core.settings import Settings
+from groundwork.data.snapshots import Snapshots
 from groundwork.store import Proof, Store
-from groundwork.windows import Window
+from groundwork.core.windows import Window
 from use_case import model
 
 pytestmark = pytest.mark.usefixtures("plain_steps")

@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
-from groundwork.errors import ContractBreach, SourceError
+from groundwork.core.errors import ContractBreach, SourceError
 from groundwork.pipeline.ingest import ingest
-from groundwork.pipeline.quarantine import Replayed, held, replay
-from groundwork.pipeline.source import connected
-from groundwork.rules import REASONS
-from groundwork.settings import Settings
-from groundwork.snapshots import Snapshots
+from groundwork.data.quarantine import Replayed, held, replay
+from groundwork.data.source import connected
+from groundwork.data.rules import REASONS
+from groundwork.core.settings import Settings
+from groundwork.data.snapshots import Snapshots
 
 pytestmark = pytest.mark.usefixtures("plain_steps")
 

@@ -12,14 +12,15 @@ from xml.etree import ElementTree
 
 import pytest
 
-from groundwork import owner_files, sealing
-from groundwork.decision_record import Evidence, decide
-from groundwork.git import git
+from groundwork.documents.publish import owner_files
+from groundwork.documents import sealing
+from groundwork.documents.decision_record import Evidence, decide
+from groundwork.core.git import git
 from groundwork.readiness import ml_test_score
 from groundwork.readiness.assess import assess
 from groundwork.readiness.render import badge, files, junit, markdown, page
 from groundwork.readiness.scorecard import Exit, Row, Scorecard, State
-from groundwork.settings import Settings
+from groundwork.core.settings import Settings
 from groundwork.store import Prediction, Proof, Store, utc_text
 
 DAY0 = date(2026, 8, 3)

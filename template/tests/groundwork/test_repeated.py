@@ -10,11 +10,11 @@ from datetime import datetime
 import pytest
 
 from groundwork.pipeline.ingest import ingest
-from groundwork.pipeline.quarantine import replay
-from groundwork.pipeline.source import connected
-from groundwork.settings import Settings
-from groundwork.snapshots import Snapshots
-from groundwork.windows import Window
+from groundwork.data.quarantine import replay
+from groundwork.data.source import connected
+from groundwork.core.settings import Settings
+from groundwork.data.snapshots import Snapshots
+from groundwork.core.windows import Window
 
 pytestmark = pytest.mark.usefixtures("plain_steps")
 

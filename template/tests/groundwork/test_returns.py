@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from groundwork.returns import returns
-from groundwork.settings import Settings
+from groundwork.documents.business_case import returns
+from groundwork.core.settings import Settings
 
 CASE = {
     "metric": "late departures re-planned in time",

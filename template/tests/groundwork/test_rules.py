@@ -10,16 +10,16 @@ import msgspec
 import pytest
 
 from conftest import visits
-from groundwork.errors import ContractBreach, DocumentError, GroundworkError
+from groundwork.core.errors import ContractBreach, DocumentError, GroundworkError
 from groundwork.pipeline.ingest import check_freshness, ingest
-from groundwork.pipeline.source import connected
-from groundwork.rules import REASONS, with_broken_rules
+from groundwork.data.source import connected
+from groundwork.data.rules import REASONS, with_broken_rules
 from groundwork.service.requests import BadRequest, RequestReader
-from groundwork.settings import Settings
-from groundwork.snapshots import Snapshots
-from groundwork.sql import parse
+from groundwork.core.settings import Settings
+from groundwork.data.snapshots import Snapshots
+from groundwork.documents.contract.sql import parse
 from groundwork.store import Store
-from groundwork.windows import Window
+from groundwork.core.windows import Window
 
 JANUARY = Window(datetime(2013, 1, 1), datetime(2013, 2, 1))
 FEBRUARY = Window(datetime(2013, 2, 1), datetime(2013, 3, 1))

@@ -16,15 +16,15 @@ from typing import Any
 
 import pytest
 
-from groundwork import cluster
-from groundwork.batch import Job, made_of, score_on_worker
-from groundwork.errors import ClusterError, NotEnoughData
+from groundwork.models.scoring import dask_cluster
+from groundwork.models.scoring.batch import Job, made_of, score_on_worker
+from groundwork.core.errors import ClusterError, NotEnoughData
 from groundwork.pipeline import score as module
 from groundwork.pipeline.score import Scored, score
-from groundwork.settings import Settings
-from groundwork.snapshots import Snapshots
+from groundwork.core.settings import Settings
+from groundwork.data.snapshots import Snapshots
 from groundwork.store import Prediction, Store
-from groundwork.windows import Window, window_of
+from groundwork.core.windows import Window, window_of
 
 needs_dask = pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason="needs `uv sync --group dask`")
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from groundwork import sealing
+from groundwork.documents import sealing
 from groundwork.pipeline import prove
 from groundwork.readiness.assess import assess
 from groundwork.readiness.proofs import keep
 from groundwork.readiness.scorecard import Row
-from groundwork.sealing import SealError
-from groundwork.settings import Settings
+from groundwork.documents.sealing import SealError
+from groundwork.core.settings import Settings
 from groundwork.store import Store
 
 DAY = date(2026, 11, 23)

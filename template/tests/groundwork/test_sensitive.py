@@ -11,17 +11,17 @@ import mlflow
 import msgspec
 import pytest
 
-from groundwork.errors import ContractBreach, DocumentError, SourceError
+from groundwork.core.errors import ContractBreach, DocumentError, SourceError
 from groundwork.pipeline.ingest import ingest
 from groundwork.pipeline.monitor import check_drift
 from groundwork.pipeline.score import score
 from groundwork.pipeline.train import train
-from groundwork.registry import Registry
+from groundwork.models.registry.registry import Registry
 from groundwork.service.requests import BadRequest, RequestReader
-from groundwork.settings import Settings
-from groundwork.snapshots import Snapshots
+from groundwork.core.settings import Settings
+from groundwork.data.snapshots import Snapshots
 from groundwork.store import Store
-from groundwork.windows import Window
+from groundwork.core.windows import Window
 from use_case import source
 
 NAME = {

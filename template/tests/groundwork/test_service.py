@@ -19,15 +19,15 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
-import groundwork.registry
-from groundwork.errors import GroundworkError
-from groundwork.registry import Registry
+import groundwork.models.registry.registry
+from groundwork.core.errors import GroundworkError
+from groundwork.models.registry.registry import Registry
 from groundwork.service.app import create_app
 from groundwork.service.auth import new_key
-from groundwork.settings import Settings
-from groundwork.snapshots import Snapshots
+from groundwork.core.settings import Settings
+from groundwork.data.snapshots import Snapshots
 from groundwork.store import Prediction, Store
-from groundwork.windows import window_of
+from groundwork.core.windows import window_of
 
 RECORD = {
     "flight_id": "20131224-B6-1016-JFK",
@@ -57,9 +57,9 @@ def running(settings: Settings, child_process: bool = False) -> Iterator[TestCli
 
 
 def printed() -> str:
-    """What `python -m groundwork.registry` prints."""
+    """What `python -m groundwork.models.registry.registry` prints."""
     with redirect_stdout(io.StringIO()) as said:
-        assert groundwork.registry.main() == 0
+        assert groundwork.models.registry.registry.main() == 0
     return said.getvalue()
 
 
@@ -233,7 +233,7 @@ def test_the_service_answers_as_the_trained_pipeline_does(service: TestClient, s
         answer = service.post("/predict", json={"records": records[start : start + 1000]})
         assert answer.status_code == 200
         answered += answer.json()["predictions"]
-    # Not through groundwork.features: what the pipeline was trained on, made by other means.
+    # Not through groundwork.models.serving.features: what the pipeline was trained on, made by other means.
     frame = rows.select(dataset.feature_names).to_pandas()
     numbers = [column.name for column in dataset.features if column.logical_type != "string"]
     frame = frame.astype(

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from conftest import write_pilot
-from groundwork.errors import GroundworkError, UntrustedBundle
-from groundwork.settings import Settings
-from groundwork.signing import check_signature, sign, signer, trusted_keys
+from groundwork.core.errors import GroundworkError, UntrustedBundle
+from groundwork.core.settings import Settings
+from groundwork.models.serving.signing import check_signature, sign, signer, trusted_keys
 
 DIGEST = "d" * 64
 

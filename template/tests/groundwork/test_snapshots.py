@@ -11,9 +11,9 @@ import pytest
 from deltalake import DeltaTable
 
 from conftest import visits
-from groundwork.errors import Busy, TypeChanged
-from groundwork.snapshots import Snapshots
-from groundwork.spool import Spool
+from groundwork.core.errors import Busy, TypeChanged
+from groundwork.data.snapshots import Snapshots
+from groundwork.data.spool import Spool
 
 DATASET = visits(name="age")
 JANUARY, FEBRUARY, MARCH = (datetime(2013, month, 1) for month in (1, 2, 3))

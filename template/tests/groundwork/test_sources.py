@@ -17,12 +17,12 @@ from typing import Any
 import ibis
 import pytest
 
-from groundwork.errors import SourceError
+from groundwork.core.errors import SourceError
 from groundwork.pipeline.ingest import Ingested, ingest
-from groundwork.pipeline.source import connected
-from groundwork.rules import REASONS
-from groundwork.settings import Settings
-from groundwork.snapshots import Snapshots
+from groundwork.data.source import connected
+from groundwork.data.rules import REASONS
+from groundwork.core.settings import Settings
+from groundwork.data.snapshots import Snapshots
 
 # What befalls some flights, so that there is something to quarantine, on every engine for the same reasons.
 BROKEN = {

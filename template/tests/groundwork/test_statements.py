@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from groundwork.decision_record import DecisionRecord
-from groundwork.errors import DocumentError
+from groundwork.documents.decision_record import DecisionRecord
+from groundwork.core.errors import DocumentError
 from groundwork.readiness.statements import Statements
-from groundwork.settings import Settings
+from groundwork.core.settings import Settings
 
 TODAY = date(2026, 9, 1)
 STATEMENTS = {

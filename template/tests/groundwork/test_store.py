@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from groundwork.errors import Busy, StoreError
+from groundwork.core.errors import Busy, StoreError
 from groundwork.store import LOST, SILENCE, Drift, Prediction, Promotion, Store, UnderWay
-from groundwork.windows import Window
+from groundwork.core.windows import Window
 
 MARCH, APRIL = datetime(2013, 3, 1), datetime(2013, 4, 1)
 

@@ -15,18 +15,18 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.pipeline import Pipeline
 
 from conftest import enter, write_pilot
-from groundwork.errors import DocumentError, NotEnoughData
-from groundwork.pipeline.evaluate import evaluate
+from groundwork.core.errors import DocumentError, NotEnoughData
+from groundwork.models.evaluation.evaluate import evaluate
 from groundwork.pipeline.ingest import ingest
 from groundwork.pipeline.monitor import monitor
-from groundwork.pipeline.reproduce import reproduce
+from groundwork.models.training.reproduce import reproduce
 from groundwork.pipeline.score import score
 from groundwork.pipeline.train import read_history, train
-from groundwork.registry import Registry
+from groundwork.models.registry.registry import Registry
 from groundwork.service.app import create_app
-from groundwork.settings import Settings
+from groundwork.core.settings import Settings
 from groundwork.store import Prediction, Store
-from groundwork.task import Task
+from groundwork.documents.contract.task import Task
 from use_case import decision, model, source
 
 build_example, rows_of_flights = model.build, source.rows

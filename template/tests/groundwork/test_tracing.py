@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from groundwork.settings import Settings
+from groundwork.core.settings import Settings
 from serving import Service, black_hole, closed, serving
 
 INSTALLED = importlib.util.find_spec("opentelemetry.exporter") is not None

@@ -11,16 +11,16 @@ import mlflow
 import pytest
 from sklearn.dummy import DummyClassifier
 
-from groundwork.bundles import SIGNATURE
-from groundwork.errors import NotEnoughData
+from groundwork.models.serving.bundles import SIGNATURE
+from groundwork.core.errors import NotEnoughData
 from groundwork.pipeline import train as train_module
 from groundwork.pipeline.ingest import ingest
 from groundwork.pipeline.train import read_history, train
-from groundwork.predictor import Bundle, bundle_digest
-from groundwork.registry import Registry, Version
-from groundwork.settings import Settings
-from groundwork.signing import sign
-from groundwork.snapshots import Snapshots
+from groundwork.models.serving.predictor import Bundle, bundle_digest
+from groundwork.models.registry.registry import Registry, Version
+from groundwork.core.settings import Settings
+from groundwork.models.serving.signing import sign
+from groundwork.data.snapshots import Snapshots
 from groundwork.store import Store
 from use_case import model
 

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from groundwork.windows import Step, Window, window_of, windows
+from groundwork.core.windows import Step, Window, window_of, windows
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from groundwork.promotion import promote, reconcile
-from groundwork.registry import Registry
+from groundwork.models.registry.promotion import promote, reconcile
+from groundwork.models.registry.registry import Registry
 from groundwork.service.auth import new_key
-from groundwork.settings import Settings
+from groundwork.core.settings import Settings
 from groundwork.store import Store
 from serving import Service, load, serving
 

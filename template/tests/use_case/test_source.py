@@ -9,7 +9,7 @@ import ibis
 import pyarrow as pa
 import pytest
 
-from groundwork.contract import Contract
+from groundwork.documents.contract.contract import Contract
 from use_case import source
 
 PROJECT = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ import pandas as pd
 from evidently import DataDefinition, Dataset, Report
 from evidently.presets import DataDriftPreset
 
-from groundwork.charter import Monitoring
+from groundwork.documents.charter import Monitoring
 
 SAMPLE_ROWS = 10_000  # per side; the cost stays flat, and distances of equal data stay far below 0.1
 SCORE = "score"

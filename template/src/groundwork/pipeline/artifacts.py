@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
+from groundwork.documents.pilot import Pilot
 from groundwork.readiness.proofs import FAILED, PASSED, UNKNOWN
-from groundwork.settings import Settings
 
 if TYPE_CHECKING:
     from groundwork.pipeline.ingest import Ingested
@@ -37,15 +37,15 @@ def of_train(trained: Trained) -> None:
         for each in trained.verdict.checks
     ]
     create_table_artifact(checks, key="gate", description=f"The gate on version {trained.version}: {trained.standing}.")
-    settings = Settings()
-    name = settings.charter.metadata.name
-    if settings.tracking_uri.startswith("http"):
-        link = f"{settings.tracking_uri.rstrip('/')}/#/models/{name}/versions/{trained.version}"
+    pilot = Pilot.here()
+    name = pilot.name
+    if pilot.settings.tracking_uri.startswith("http"):
+        link = f"{pilot.settings.tracking_uri.rstrip('/')}/#/models/{name}/versions/{trained.version}"
         create_link_artifact(link, f"{name} version {trained.version}", key="model", description="In MLflow.")
     else:
         create_markdown_artifact(
             f"Version {trained.version} of `{name}`, in MLflow: `uv run mlflow ui --backend-store-uri"
-            f" {settings.tracking_uri}`",
+            f" {pilot.settings.tracking_uri}`",
             key="model",
         )
 

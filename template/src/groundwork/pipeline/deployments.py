@@ -7,13 +7,13 @@ from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLi
 from prefect.deployments.runner import RunnerDeployment
 from prefect.types.entrypoint import EntrypointType
 
+from groundwork.documents.pilot import Pilot
 from groundwork.pipeline.ingest import ingest
 from groundwork.pipeline.monitor import monitor
 from groundwork.pipeline.prove import prove
 from groundwork.pipeline.retrain import retrain
 from groundwork.pipeline.score import score
 from groundwork.pipeline.train import train
-from groundwork.settings import Settings
 from groundwork.store import Store
 
 NAME = "scheduled"
@@ -30,16 +30,14 @@ SCHEDULES: dict[Flow[..., Any], str] = {
 }
 
 
-def deployments(
-    settings: Settings, pool: str | None = None, job: dict[str, Any] | None = None
-) -> list[RunnerDeployment]:
+def deployments(pilot: Pilot, pool: str | None = None, job: dict[str, Any] | None = None) -> list[RunnerDeployment]:
     """Every flow with its schedule, one run at a time; a run that comes while one is under way is cancelled."""
     return [
         RunnerDeployment.from_flow(
             flow,
             name=NAME,
             cron=cron,
-            tags=["groundwork", settings.charter.metadata.name],
+            tags=["groundwork", pilot.name],
             description=flow.description,
             concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
             entrypoint_type=EntrypointType.MODULE_PATH,
@@ -50,11 +48,11 @@ def deployments(
     ]
 
 
-def announce(settings: Settings) -> list[str]:
+def announce(pilot: Pilot) -> list[str]:
     """Note in the store that the flows have schedules, so that one that never succeeds is missed.
 
     Returns what runs when, a line for each flow.
     """
-    with Store(settings.store) as store:
+    with Store(pilot.settings.store) as store:
         store.keep_schedules([flow.name for flow in SCHEDULES])
     return [f"{flow.name:<8} {cron} UTC" for flow, cron in SCHEDULES.items()]

@@ -11,22 +11,22 @@ import ibis
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from groundwork.erasure import Erased
-from groundwork.errors import ContractBreach, NotEnoughData, SourceError, SourceUnavailable
+from groundwork.core.errors import ContractBreach, NotEnoughData, SourceError, SourceUnavailable
+from groundwork.core.progress import tell
+from groundwork.core.windows import Window, window_of, windows
+from groundwork.data.duplicates import DEPENDS, set_apart
+from groundwork.data.erasure import Erased
+from groundwork.data.fingerprint import in_source
+from groundwork.data.reading import Read, broken_as_a_whole, read_windows
+from groundwork.data.rules import REASONS, stale
+from groundwork.data.snapshots import Snapshots
+from groundwork.data.source import BEGINNING, END, connected, expression
+from groundwork.data.spool import Spool, forget_spools, spool_folder
+from groundwork.documents.pilot import Pilot
 from groundwork.pipeline import artifacts
-from groundwork.pipeline.fingerprint import in_source
-from groundwork.pipeline.flows import pipeline_flow
-from groundwork.pipeline.reading import Read, broken_as_a_whole, read_windows
-from groundwork.pipeline.repeated import DEPENDS, set_apart
-from groundwork.pipeline.source import BEGINNING, END, connected, expression
-from groundwork.progress import tell
+from groundwork.pipeline.flow import pipeline_flow
 from groundwork.readiness.proofs import Finding, keep
-from groundwork.rules import REASONS, stale
-from groundwork.settings import Settings
-from groundwork.snapshots import Snapshots
-from groundwork.spool import Spool, forget_spools, spool_folder
 from groundwork.store import FlowRun, Store, without_password
-from groundwork.windows import Window, window_of, windows
 
 READ_TOGETHER = 12  # windows in one scan: more would scan the source less often, and lose more to a kill
 
@@ -42,59 +42,59 @@ class Ingested:
     fingerprint: str | None = None  # of the rows as they were read; None from an engine that tells none
 
 
-def let_in(settings: Settings, window: Window, read: Read, broken: Sequence[str]) -> Ingested:
+def let_in(pilot: Pilot, window: Window, read: Read, broken: Sequence[str]) -> Ingested:
     """Commit what was read of a window. Raises ContractBreach when too many of its rows are broken, or it as a whole.
 
     Broken rows are kept in quarantine either way; the snapshots change only if the window is let in. A source that
     gives no rows at all changes nothing: that is an outage more often than an empty month.
     """
-    dataset = settings.contract.dataset
-    snapshots = Snapshots(settings.snapshots, dataset)
+    dataset = pilot.contract.dataset
+    snapshots = Snapshots(pilot.snapshots, dataset)
     rows, quarantined = read.sound.num_rows + read.broken.num_rows, read.broken.num_rows
     if not rows and not broken:
         return Ingested(window, 0, 0, snapshots.version)
-    quarantine = Snapshots(settings.quarantine, dataset)
+    quarantine = Snapshots(pilot.quarantine, dataset)
     if quarantined or quarantine.exists:
         quarantine.replace(read.broken, *window)
     if quarantined > dataset.max_quarantined_share * rows:
         raise _breach(
-            settings,
+            pilot,
             f"{quarantined:,} of {rows:,} rows of {window} break contract.yaml, more than the "
             f"{dataset.max_quarantined_share:.0%} it tolerates. Most often: {_most_frequent(read.broken)}.\n"
-            f"The rows are in {settings.quarantine}; the snapshots were left as they were.",
+            f"The rows are in {pilot.quarantine}; the snapshots were left as they were.",
         )
     if broken:
         raise _breach(
-            settings,
+            pilot,
             f"{window} as a whole breaks contract.yaml: {'; '.join(broken)}.\nThe snapshots were left as they were.",
         )
     version = snapshots.replace(read.sound, *window)
     return Ingested(window, rows, quarantined, version, read.fingerprint)
 
 
-def check_freshness(backend: ibis.BaseBackend, settings: Settings, now: datetime) -> None:
+def check_freshness(backend: ibis.BaseBackend, pilot: Pilot, now: datetime) -> None:
     """Raises ContractBreach where the newest data in the source is older than the contract promises; `now` in UTC."""
-    rows = expression(backend, settings.contract.dataset, Window(BEGINNING, END))
-    if broken := stale(rows, settings.contract, now):
-        raise _breach(settings, f"the source breaks contract.yaml: {'; '.join(broken)}.\nWhat there is was let in.")
+    rows = expression(backend, pilot.contract.dataset, Window(BEGINNING, END))
+    if broken := stale(rows, pilot.contract, now):
+        raise _breach(pilot, f"the source breaks contract.yaml: {'; '.join(broken)}.\nWhat there is was let in.")
 
 
 def due_windows(
-    backend: ibis.BaseBackend, settings: Settings, known: Mapping[Window, str]
+    backend: ibis.BaseBackend, pilot: Pilot, known: Mapping[Window, str]
 ) -> tuple[list[Window], list[Window]]:
     """The windows of the source that are not `known` by their fingerprint, and the newest one always.
 
     And those that are known, and of which the source holds no rows any more.
     """
-    dataset = settings.contract.dataset
+    dataset = pilot.contract.dataset
     rows = expression(backend, dataset, Window(BEGINNING, END))
     try:
-        found = in_source(backend, rows, dataset, settings.charter.monitoring.window, hashed=bool(known))
+        found = in_source(backend, rows, dataset, pilot.charter.monitoring.window, hashed=bool(known))
     except Exception as error:
         told, cause = dataset.told(error)
         raise SourceUnavailable(f"the source cannot be read: {told}") from cause
     if not found:
-        raise NotEnoughData(f"the source {without_password(settings.source)} holds no rows yet")
+        raise NotEnoughData(f"the source {without_password(pilot.settings.source)} holds no rows yet")
     newest = max(found)
     due = [window for window, now in found.items() if now is None or now != known.get(window) or window == newest]
     gone = [each for each in known if not any(now.start < each.end and now.end > each.start for now in found)]
@@ -102,8 +102,8 @@ def due_windows(
 
 
 @task(name="let-in", cache_policy=NO_CACHE)
-def _let_in(settings: Settings, window: Window, read: Read, broken: Sequence[str]) -> Ingested:
-    return let_in(settings, window, read, broken)
+def _let_in(pilot: Pilot, window: Window, read: Read, broken: Sequence[str]) -> Ingested:
+    return let_in(pilot, window, read, broken)
 
 
 @pipeline_flow(artifacts.of_ingest, log_prints=True)
@@ -112,15 +112,15 @@ def ingest(start: datetime | None = None, end: datetime | None = None) -> list[I
 
     Raises Busy where an ingest is under way.
     """
-    settings = Settings()
-    dataset, step = settings.contract.dataset, settings.charter.monitoring.window
-    snapshots = Snapshots(settings.snapshots, dataset)
+    pilot = Pilot.here()
+    dataset, step = pilot.contract.dataset, pilot.charter.monitoring.window
+    snapshots = Snapshots(pilot.snapshots, dataset)
     with (
-        Store(settings.store) as store,
+        Store(pilot.settings.store) as store,
         store.recorded("ingest") as run,
-        _told_whose_it_is(settings),
-        connected(settings) as backend,
-        _proven(settings, store, run),
+        _told_whose_it_is(pilot),
+        connected(pilot) as backend,
+        _proven(pilot, store, run),
     ):
 
         def remember(window: Window, fingerprint: str) -> None:
@@ -128,21 +128,21 @@ def ingest(start: datetime | None = None, end: datetime | None = None) -> list[I
             if snapshots.exists:
                 store.record_window(window, fingerprint, str(snapshots.table_id), snapshots.version or 0)
 
-        forget_spools(settings.data_folder)
+        forget_spools(pilot.settings.data_folder)
         known, newest = store.windows_read(snapshots.table_id, snapshots.version), None
         gone: list[Window] = []
         if start and end:
             last = window_of(end - timedelta(microseconds=1), step)
             waiting = list(windows(window_of(start, step).start, last.end, step))
         else:
-            waiting, gone = due_windows(backend, settings, known)
+            waiting, gone = due_windows(backend, pilot, known)
             newest = waiting[-1]
         ingested: list[Ingested] = []
         tell("windows", 0, len(waiting))
         while waiting:
             together = _first_that_follow(waiting)
-            with spool_folder(settings.data_folder) as folder:
-                reads = read_windows(backend, dataset, together, folder, Erased(settings))
+            with spool_folder(pilot.settings.data_folder) as folder:
+                reads = read_windows(backend, dataset, together, folder, Erased(pilot))
                 changed = [
                     each
                     for each, read in reads.items()
@@ -155,7 +155,7 @@ def ingest(start: datetime | None = None, end: datetime | None = None) -> list[I
                     remember(window, DEPENDS)  # first, in case that this run is killed
                 broken = broken_as_a_whole(backend, dataset, reads, newest)
                 for window in together:
-                    result = _let_in(settings, window, reads[window], broken.get(window, []))
+                    result = _let_in(pilot, window, reads[window], broken.get(window, []))
                     if result.fingerprint:
                         remember(window, result.fingerprint)
                     ingested.append(result)
@@ -167,13 +167,15 @@ def ingest(start: datetime | None = None, end: datetime | None = None) -> list[I
                         f"{result.rows_quarantined:,} quarantined"
                     )
         if not run.rows_in:
-            raise NotEnoughData(f"the source {without_password(settings.source)} holds no rows from {start} to {end}")
+            raise NotEnoughData(
+                f"the source {without_password(pilot.settings.source)} holds no rows from {start} to {end}"
+            )
         if gone:
             run.message = f"the source has no rows any more of {', '.join(map(str, gone))}: the snapshots keep theirs"
             print(run.message)
             ingested += [Ingested(window, 0, 0, ingested[-1].version) for window in gone]
         if not (start and end):  # whoever asks for certain days may ask for old ones
-            check_freshness(backend, settings, datetime.now(UTC).replace(tzinfo=None))
+            check_freshness(backend, pilot, datetime.now(UTC).replace(tzinfo=None))
     return ingested
 
 
@@ -188,12 +190,12 @@ def _first_that_follow(waiting: Sequence[Window]) -> list[Window]:
 
 
 @contextmanager
-def _proven(settings: Settings, store: Store, run: FlowRun) -> Iterator[None]:
+def _proven(pilot: Pilot, store: Store, run: FlowRun) -> Iterator[None]:
     """Keep whether the rows fitted the contract; of a source that does not answer, nothing is known."""
     began = time.monotonic()
 
     def found(passed: bool, seen: str) -> None:
-        keep(settings, store, "groundwork ingest", [Finding("data-schema", passed, seen)], began)
+        keep(pilot, store, "groundwork ingest", [Finding("data-schema", passed, seen)], began)
 
     try:
         yield
@@ -205,22 +207,22 @@ def _proven(settings: Settings, store: Store, run: FlowRun) -> Iterator[None]:
     found(True, f"{run.rows_in:,} rows were held against contract.yaml, {run.rows_quarantined:,} broke it")
 
 
-def _breach(settings: Settings, said: str) -> ContractBreach:
-    return ContractBreach(f"{said} {_whose(settings)}")
+def _breach(pilot: Pilot, said: str) -> ContractBreach:
+    return ContractBreach(f"{said} {_whose(pilot)}")
 
 
 @contextmanager
-def _told_whose_it_is(settings: Settings) -> Iterator[None]:
+def _told_whose_it_is(pilot: Pilot) -> Iterator[None]:
     """What is wrong with the source is somebody's to mend."""
     try:
         yield
     except SourceError as error:
-        raise type(error)(f"{error}\n{_whose(settings)}") from error
+        raise type(error)(f"{error}\n{_whose(pilot)}") from error
 
 
-def _whose(settings: Settings) -> str:
-    name = settings.contract.dataset.name
-    owner = settings.owners.accountable.data[name]
+def _whose(pilot: Pilot) -> str:
+    name = pilot.contract.dataset.name
+    owner = pilot.owners.accountable.data[name]
     return f"{owner.name} (@{owner.handle}) answers for the data set {name}."
 
 

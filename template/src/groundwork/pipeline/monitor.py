@@ -13,15 +13,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from groundwork.contract import Dataset
-from groundwork.errors import GroundworkError, NotEnoughData
-from groundwork.features import arrays, arrays_of_log
-from groundwork.gate import Decided, gain, metric_estimate
+from groundwork.core.errors import GroundworkError, NotEnoughData
+from groundwork.core.windows import Window
+from groundwork.data.snapshots import Snapshots
+from groundwork.documents.contract.contract import Dataset
+from groundwork.documents.contract.task import Task
+from groundwork.documents.pilot import Pilot
+from groundwork.models.evaluation.evaluate import age
+from groundwork.models.gate.gate import Decided, gain, metric_estimate
+from groundwork.models.registry.promotion import reconcile
+from groundwork.models.registry.registry import Registry, Version
+from groundwork.models.serving.features import arrays, arrays_of_log
 from groundwork.monitoring.drift import SCORE, DriftUnknown, Measured, measure
 from groundwork.monitoring.shadow import compare
 from groundwork.pipeline import artifacts
-from groundwork.pipeline.evaluate import age
-from groundwork.pipeline.flows import pipeline_flow
+from groundwork.pipeline.flow import pipeline_flow
 from groundwork.pipeline.train import (
     ROWS_TIMED,
     Examples,
@@ -30,35 +36,29 @@ from groundwork.pipeline.train import (
     metric_of,
     targets_of,
 )
-from groundwork.promotion import reconcile
 from groundwork.readiness.proofs import Finding, keep
-from groundwork.registry import Registry, Version
-from groundwork.settings import Settings
-from groundwork.snapshots import Snapshots
 from groundwork.store import Drift, DriftStatus, Prediction, Store
-from groundwork.task import Task
-from groundwork.windows import Window
 from use_case import decision
 
 
-def check_drift(settings: Settings, store: Store, window: Window) -> Drift:
+def check_drift(pilot: Pilot, store: Store, window: Window) -> Drift:
     """Measure drift for the window and record the result, whatever it is.
 
     Never raises for what it finds: an empty window, a missing column or a failing library gives `unknown`.
     """
     version, measured, report, reason = None, None, None, ""
     try:
-        registry = Registry(settings)
+        registry = Registry(pilot)
         reconcile(store, registry)
         champion = registry.required_champion()
         version = champion.number
         logged = [p for p in store.predictions(*window) if p.model_version == version and p.role != "shadow"]
-        page = settings.reports / f"drift-{window.start:%Y-%m-%d}.html"
+        page = pilot.settings.reports / f"drift-{window.start:%Y-%m-%d}.html"
         found = measure(
-            reference_frame(settings, registry, champion),
-            logged_frame(logged, settings.contract.dataset),
-            _numeric(settings.contract.dataset),
-            settings.charter.monitoring,
+            reference_frame(pilot, registry, champion),
+            logged_frame(logged, pilot.contract.dataset),
+            _numeric(pilot.contract.dataset),
+            pilot.charter.monitoring,
             page,
         )
         _keep_in_mlflow(registry, champion, window, found, page)
@@ -69,7 +69,7 @@ def check_drift(settings: Settings, store: Store, window: Window) -> Drift:
         reason = f"{type(error).__name__}: {error}"
     status: DriftStatus = "unknown"
     if measured:
-        tolerated = settings.charter.monitoring.max_drifted_share
+        tolerated = pilot.charter.monitoring.max_drifted_share
         status = "drift" if measured.share > tolerated else "ok"
         reason = f"{len(measured.drifted)} of {len(measured.distances)} columns drifted, {tolerated:.0%} are tolerated"
     drift = Drift(
@@ -87,10 +87,10 @@ def check_drift(settings: Settings, store: Store, window: Window) -> Drift:
     return drift
 
 
-def reference_frame(settings: Settings, registry: Registry, champion: Version) -> pd.DataFrame:
+def reference_frame(pilot: Pilot, registry: Registry, champion: Version) -> pd.DataFrame:
     """The champion's training rows, from the snapshot it was trained on, with the champion's scores."""
-    dataset = settings.contract.dataset
-    snapshots = Snapshots(settings.snapshots, dataset)
+    dataset = pilot.contract.dataset
+    snapshots = Snapshots(pilot.snapshots, dataset)
     present = snapshots.table_id
     if champion.tags.get("snapshot_table", present) != present:
         raise NotEnoughData(f"the snapshots that version {champion.number} was trained on are gone")
@@ -117,70 +117,70 @@ def logged_frame(logged: list[Prediction], dataset: Dataset) -> pd.DataFrame:
 @pipeline_flow(artifacts.of_monitor)
 def monitor(start: datetime | None = None, end: datetime | None = None) -> Drift:
     """Check drift in [start, end), by default in the newest window. Raises DriftUnknown if nobody can tell."""
-    settings = Settings()
-    snapshots = Snapshots(settings.snapshots, settings.contract.dataset)
+    pilot = Pilot.here()
+    snapshots = Snapshots(pilot.snapshots, pilot.contract.dataset)
     began = time.monotonic()
-    with Store(settings.store) as store, store.recorded("monitor") as run:
-        window = Window(start, end) if start and end else snapshots.newest_window(settings.charter.monitoring.window)
-        drift = check_drift(settings, store, window)
+    with Store(pilot.settings.store) as store, store.recorded("monitor") as run:
+        window = Window(start, end) if start and end else snapshots.newest_window(pilot.charter.monitoring.window)
+        drift = check_drift(pilot, store, window)
         logged = store.predictions(*window)
         for shadow in compare(logged):
             store.record_shadow(shadow.model_version, shadow.rows, shadow.agreement)
-        keep(settings, store, "groundwork monitor", _findings(settings, store, window, logged), began)
+        keep(pilot, store, "groundwork monitor", _findings(pilot, store, window, logged), began)
         run.message = drift.reason
         if drift.status == "unknown":
             raise DriftUnknown(f"drift in {window} is unknown: {drift.reason}")
     return drift
 
 
-def _findings(settings: Settings, store: Store, window: Window, logged: list[Prediction]) -> list[Finding]:
+def _findings(pilot: Pilot, store: Store, window: Window, logged: list[Prediction]) -> list[Finding]:
     """How the champion does in service. Never raises for what it finds: what cannot be looked at is unknown."""
     checks = ("monitor-stale", "monitor-performance", "monitor-quality", "model-online")
     try:
-        champion = Registry(settings).required_champion()
+        champion = Registry(pilot).required_champion()
         answered = [each for each in logged if each.model_version == champion.number and each.role != "shadow"]
-        aged = age(settings, champion, window)
+        aged = age(pilot, champion, window)
         return [
             Finding("monitor-stale", None if aged.is_due is None else not aged.is_due, str(aged)),
-            _cost(settings, champion, answered),
-            *_quality(settings, champion, answered, store.outcomes(*window)),
+            _cost(pilot, champion, answered),
+            *_quality(pilot, champion, answered, store.outcomes(*window)),
         ]
     except Exception as error:  # as with drift
         return [Finding(check, None, f"{type(error).__name__}: {error}") for check in checks]
 
 
-def _cost(settings: Settings, champion: Version, answered: list[Prediction]) -> Finding:
+def _cost(pilot: Pilot, champion: Version, answered: list[Prediction]) -> Finding:
     """What an answer costs now, on records that were asked, against the charter's budget."""
-    check, limit = "monitor-performance", settings.charter.gate.max_latency_ms
+    check, limit = "monitor-performance", pilot.charter.gate.max_latency_ms
     asked = answered[:ROWS_TIMED]
     if not asked:
         return Finding(check, None, f"version {champion.number} answered nothing in the window")
-    registry = Registry(settings)
+    registry = Registry(pilot)
     bundle = Path(registry.pull(champion).folder)
-    seen = footprint(registry.predictor(champion), bundle, _examples(settings, asked, np.zeros(len(asked))))
+    seen = footprint(registry.predictor(champion), bundle, _examples(pilot, asked, np.zeros(len(asked))))
     said = f"version {champion.number} takes {seen.latency_ms:.2f} ms of CPU time for a row, {limit:g} are allowed"
     return Finding(check, seen.latency_ms <= limit, said)
 
 
 def _quality(
-    settings: Settings, champion: Version, answered: list[Prediction], told: Mapping[str, float | str]
+    pilot: Pilot, champion: Version, answered: list[Prediction], told: Mapping[str, float | str]
 ) -> Iterator[Finding]:
     """What came of its answers: does it still reach the gate's line, and the figure that it was let in with?"""
-    dataset, gate = settings.contract.dataset, settings.charter.gate
+    dataset, gate = pilot.contract.dataset, pilot.charter.gate
     known = [each for each in answered if each.prediction_id in told]
     if len(known) < gate.min_rows:
         few = f"of {len(answered):,} answers of version {champion.number}, {len(known):,} have an outcome, "
         for check in ("monitor-quality", "model-online"):
             yield Finding(check, None, f"{few}and {gate.min_rows:,} are wanted: send them to POST /outcomes")
         return
-    rows = _examples(settings, known, dataset.task.outcomes([told[each.prediction_id] for each in known]))
+    rows = _examples(pilot, known, dataset.task.outcomes([told[each.prediction_id] for each in known]))
     decisions = np.array([each.decision for each in known])
-    worth = decision.value(decisions, rows.outcomes, settings.charter.value.parameters)
+    worth = decision.value(decisions, rows.outcomes, pilot.charter.value.parameters)
     made = Decided(worth, _scores(known, dataset.task), rows.days)
-    over_rule = gain(made, decided_by_rule(settings, rows), gate.confidence).value
-    live = metric_estimate(metric_of(settings), targets_of(settings, rows), made, None, gate.confidence)
+    over_rule = gain(made, decided_by_rule(pilot, rows), gate.confidence).value
+    live = metric_estimate(metric_of(pilot), targets_of(pilot, rows), made, None, gate.confidence)
     said = f"{gate.metric} {live.value:.4f} on {len(known):,} answers"
-    known_gain = f"{over_rule:,.0f} {settings.charter.value.currency} per 1,000 decisions more than the rule"
+    known_gain = f"{over_rule:,.0f} {pilot.charter.value.currency} per 1,000 decisions more than the rule"
     sound = bool(gate.reaches(live.value, gate.line) and over_rule >= gate.min_gain_over_rule)
     yield Finding("monitor-quality", sound, f"{said}, the line is {gate.line:g}; {known_gain}")
     offline = _metric_at_the_gate(champion)
@@ -200,8 +200,8 @@ def _metric_at_the_gate(version: Version) -> float | None:
     return float(kept["candidate"]["metric"])
 
 
-def _examples(settings: Settings, logged: list[Prediction], outcomes: NDArray) -> Examples:
-    columns = arrays_of_log([each.record for each in logged], settings.contract.dataset.features)
+def _examples(pilot: Pilot, logged: list[Prediction], outcomes: NDArray) -> Examples:
+    columns = arrays_of_log([each.record for each in logged], pilot.contract.dataset.features)
     days = np.array([each.event_time[:10] for each in logged], "datetime64[D]")
     return Examples(columns, outcomes, days=days)
 

@@ -2,17 +2,17 @@
 
 import time
 
-from groundwork import sealing
-from groundwork.errors import GroundworkError
-from groundwork.git import git, is_shallow
+from groundwork.core.errors import GroundworkError
+from groundwork.core.git import git, is_shallow
+from groundwork.documents import sealing
+from groundwork.documents.pilot import Pilot
+from groundwork.models.evaluation.evaluate import evaluate
+from groundwork.models.registry.registry import Registry, Version
+from groundwork.models.training.reproduce import reproduce
 from groundwork.pipeline import artifacts
-from groundwork.pipeline.evaluate import evaluate
-from groundwork.pipeline.flows import pipeline_flow
-from groundwork.pipeline.reproduce import reproduce
+from groundwork.pipeline.flow import pipeline_flow
 from groundwork.readiness.ml_test_score import PROVE, ProofError, run_tests
 from groundwork.readiness.proofs import Finding, keep, summary
-from groundwork.registry import Registry, Version
-from groundwork.settings import Settings
 from groundwork.store import Proof, Store
 
 USE_CASE = "src/use_case"
@@ -25,20 +25,20 @@ def prove() -> list[Proof]:
 
     Returns the newest proof of each check. Raises ProofError, once everything else was done, for what could not be run.
     """
-    settings, troubles = Settings(), []
-    with Store(settings.store) as store, store.recorded("prove") as run:
-        champion = Registry(settings).champion()
+    pilot, troubles = Pilot.here(), []
+    with Store(pilot.settings.store) as store, store.recorded("prove") as run:
+        champion = Registry(pilot).champion()
         began = time.monotonic()
-        keep(settings, store, PROVE, [*_seals(settings), *_review(settings, store, champion)], began)
+        keep(pilot, store, PROVE, [*_seals(pilot), *_review(pilot, store, champion)], began)
         if champion:
             for show in (evaluate, reproduce):
                 try:
-                    show(settings, champion.number)
+                    show(pilot, champion.number)
                 except GroundworkError as error:
                     troubles.append(f"{show.__name__}: {error}")
         began = time.monotonic()
         try:
-            keep(settings, store, PROVE, run_tests(settings), began)
+            keep(pilot, store, PROVE, run_tests(pilot), began)
         except ProofError as error:
             troubles.append(str(error))
         newest = [proofs[-1] for proofs in store.proofs().values()]
@@ -48,16 +48,18 @@ def prove() -> list[Proof]:
     return newest
 
 
-def _seals(settings: Settings) -> list[Finding]:
+def _seals(pilot: Pilot) -> list[Finding]:
     """What git tells of the seals, kept for where there is no history, as in an image."""
-    if not settings.charter.seals or sealing.cannot_tell(settings.home):
+    if not pilot.charter.seals or sealing.cannot_tell(pilot.settings.home):
         return []
-    broken = sealing.findings(settings.home)
-    text = (settings.home / "charter.yaml").read_bytes().decode()  # to the byte, as `sealing.file_digest` takes it
+    broken = sealing.findings(pilot.settings.home)
+    text = (
+        (pilot.settings.home / "charter.yaml").read_bytes().decode()
+    )  # to the byte, as `sealing.file_digest` takes it
     return [Finding("locked", not broken, "; ".join(broken) or "no seal is broken", text)]
 
 
-def _review(settings: Settings, store: Store, champion: Version | None) -> list[Finding]:
+def _review(pilot: Pilot, store: Store, champion: Version | None) -> list[Finding]:
     """Whether a second person saw the code that the champion was trained by. That nobody stands there shows nothing."""
     if champion is None:
         return []
@@ -66,25 +68,25 @@ def _review(settings: Settings, store: Store, champion: Version | None) -> list[
         return [Finding(check, None, f"{name} was not trained in a git repository")]
     if commit.endswith("-dirty"):
         return [Finding(check, False, f"{name} was trained from files that were not committed")]
-    promoted = store.latest_promotion(settings.charter.metadata.name)
+    promoted = store.latest_promotion(pilot.name)
     approver = promoted.promoted_by.partition(" (")[0] if promoted else ""
-    if settings.charter.gate.approval == "required" and approver in settings.owners.approvers:
+    if pilot.charter.gate.approval == "required" and approver in pilot.owners.approvers:
         return [Finding(check, True, f"{name} was approved by {approver}")]
-    change = git(settings.home, "log", "-1", "--format=%H", commit, "--", USE_CASE)
-    if not change or is_shallow(settings.home):
+    change = git(pilot.settings.home, "log", "-1", "--format=%H", commit, "--", USE_CASE)
+    if not change or is_shallow(pilot.settings.home):
         return [Finding(check, None, f"git does not tell here who changed {USE_CASE}: `git fetch --unshallow`")]
-    author, *others = _people(settings, change, commit)
+    author, *others = _people(pilot, change, commit)
     said = f"{USE_CASE} as of {name} was last changed by {author} in {change[:10]}"
     if others:
         return [Finding(check, True, f"{said}, and seen by {', '.join(others)}")]
     return [Finding(check, None, f"{said}; nobody else merged it, or signed it with Reviewed-by")]
 
 
-def _people(settings: Settings, change: str, until: str) -> list[str]:
+def _people(pilot: Pilot, change: str, until: str) -> list[str]:
     """By their addresses: who wrote the change, then who else committed, reviewed or merged it."""
 
     def told(*arguments: str) -> list[str]:
-        return (git(settings.home, "log", *arguments) or "").splitlines()
+        return (git(pilot.settings.home, "log", *arguments) or "").splitlines()
 
     [author] = told("-1", "--format=%ae", change)
     reviewers = told("-1", "--format=%ce%n%(trailers:key=Reviewed-by,valueonly)", change)

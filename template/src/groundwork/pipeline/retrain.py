@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass
 
+from groundwork.data.snapshots import Snapshots
+from groundwork.documents.pilot import Pilot
+from groundwork.models.evaluation.evaluate import age
+from groundwork.models.registry.promotion import reconcile
+from groundwork.models.registry.registry import Registry
 from groundwork.pipeline import artifacts
-from groundwork.pipeline.evaluate import age
-from groundwork.pipeline.flows import pipeline_flow
+from groundwork.pipeline.flow import pipeline_flow
 from groundwork.pipeline.ingest import ingest
 from groundwork.pipeline.train import Trained, train
-from groundwork.promotion import reconcile
-from groundwork.registry import Registry
-from groundwork.settings import Settings
-from groundwork.snapshots import Snapshots
 from groundwork.store import Store
 
 
@@ -22,12 +22,12 @@ class Retrained:
     trained: Trained | None
 
 
-def reasons_to_train(settings: Settings, store: Store) -> list[str]:
+def reasons_to_train(pilot: Pilot, store: Store) -> list[str]:
     """What calls for a new model: drift, and the age at which the back-test saw the gain fall.
 
     What nobody knows calls for one too, as soon as a window has come in: the gate still stands between it and service.
     """
-    registry = Registry(settings)
+    registry = Registry(pilot)
     reconcile(store, registry)
     champion = registry.champion()
     if champion is None:
@@ -38,9 +38,9 @@ def reasons_to_train(settings: Settings, store: Store) -> list[str]:
         reasons.append(f"drift since version {champion.number} was trained has not been measured")
     elif drift.status != "ok":
         reasons.append(f"drift: {drift.reason}" if drift.status == "drift" else f"drift is unknown: {drift.reason}")
-    snapshots = Snapshots(settings.snapshots, settings.contract.dataset)
-    newest = snapshots.newest_window(settings.charter.monitoring.window)
-    aged = age(settings, champion, newest)
+    snapshots = Snapshots(pilot.snapshots, pilot.contract.dataset)
+    newest = snapshots.newest_window(pilot.charter.monitoring.window)
+    aged = age(pilot, champion, newest)
     if aged.is_due or (aged.is_due is None and aged.windows):
         reasons.append(str(aged))
     return reasons
@@ -49,10 +49,10 @@ def reasons_to_train(settings: Settings, store: Store) -> list[str]:
 @pipeline_flow(artifacts.of_retrain, retries=0)  # the flows in it are tried again by themselves
 def retrain() -> Retrained:
     """Ingest what is due, then train if anything calls for it; the gate decides as ever."""
-    settings = Settings()
-    with Store(settings.store) as store, store.recorded("retrain") as run:
+    pilot = Pilot.here()
+    with Store(pilot.settings.store) as store, store.recorded("retrain") as run:
         ingest()
-        reasons = reasons_to_train(settings, store)
+        reasons = reasons_to_train(pilot, store)
         trained = train() if reasons else None
         run.message = "; ".join(reasons) or "nothing calls for a new model"
     return Retrained(reasons, trained)

@@ -7,18 +7,18 @@ from datetime import UTC, datetime
 from functools import partial
 from urllib.parse import urlsplit
 
-from groundwork.batch import Job, made_of, score_on_worker, score_rows
-from groundwork.cluster import spread
-from groundwork.errors import ClusterError, NotEnoughData
+from groundwork.core.errors import ClusterError, NotEnoughData
+from groundwork.core.progress import tell
+from groundwork.core.windows import Window
+from groundwork.data.snapshots import Snapshots
+from groundwork.documents.pilot import Pilot
+from groundwork.models.registry.promotion import reconcile
+from groundwork.models.registry.registry import Registry
+from groundwork.models.scoring.batch import Job, made_of, score_on_worker, score_rows
+from groundwork.models.scoring.dask_cluster import spread
 from groundwork.pipeline import artifacts
-from groundwork.pipeline.flows import pipeline_flow
-from groundwork.progress import tell
-from groundwork.promotion import reconcile
-from groundwork.registry import Registry
-from groundwork.settings import Settings
-from groundwork.snapshots import Snapshots
+from groundwork.pipeline.flow import pipeline_flow
 from groundwork.store import Store, utc_text
-from groundwork.windows import Window
 
 PIECE_ROWS = 100_000  # for one worker at a time
 
@@ -33,24 +33,24 @@ class Scored:
     decisions: dict[str, int]
 
 
-def score_window(settings: Settings, store: Store, window: Window) -> Scored:
+def score_window(pilot: Pilot, store: Store, window: Window) -> Scored:
     """Score every row of the window. The same rows scored again by the same version are not logged twice.
 
     It is done in this process, or by the workers of a Dask scheduler: GROUNDWORK_DASK_SCHEDULER decides.
     """
-    registry = Registry(settings)
+    registry = Registry(pilot)
     reconcile(store, registry)
     champion = registry.required_champion()
-    snapshots = Snapshots(settings.snapshots, settings.contract.dataset)
+    snapshots = Snapshots(pilot.snapshots, pilot.contract.dataset)
     version = snapshots.version
     pieces = snapshots.pieces(window, PIECE_ROWS, version) if version is not None else []
     if version is None or not pieces:
         raise NotEnoughData(f"the snapshots hold no rows from {window}")
-    job = Job(champion.number, champion.bundle_sha256, version, utc_text(datetime.now(UTC)), made_of(settings))
+    job = Job(champion.number, champion.bundle_sha256, version, utc_text(datetime.now(UTC)), made_of(pilot))
     scored = (
-        _on_workers(settings, job, [piece for piece, _ in pieces])
-        if settings.dask_scheduler
-        else score_rows(settings, store, registry.predictor(champion), job, window)
+        _on_workers(pilot, job, [piece for piece, _ in pieces])
+        if pilot.settings.dask_scheduler
+        else score_rows(pilot, store, registry.predictor(champion), job, window)
     )
     decisions: Counter[str] = Counter()
     expected = sum(rows for _, rows in pieces)
@@ -65,23 +65,23 @@ def score_window(settings: Settings, store: Store, window: Window) -> Scored:
     return Scored(window, expected, champion.number, dict(sorted(decisions.items())))
 
 
-def _on_workers(settings: Settings, job: Job, pieces: list[Window]) -> Iterator[Counter[str]]:
-    on_this_machine = urlsplit(settings.dask_scheduler).hostname in ("127.0.0.1", "::1", "localhost")
-    if settings.store.startswith("sqlite:") and not on_this_machine:
+def _on_workers(pilot: Pilot, job: Job, pieces: list[Window]) -> Iterator[Counter[str]]:
+    on_this_machine = urlsplit(pilot.settings.dask_scheduler).hostname in ("127.0.0.1", "::1", "localhost")
+    if pilot.settings.store.startswith("sqlite:") and not on_this_machine:
         raise ClusterError(
             "workers on other machines cannot write into the prediction log in SQLite: "
             "set GROUNDWORK_STORE_URL=postgresql://… here and for the workers"
         )
-    return spread(settings.dask_scheduler, partial(score_on_worker, job), pieces)
+    return spread(pilot.settings.dask_scheduler, partial(score_on_worker, job), pieces)
 
 
 @pipeline_flow(artifacts.of_score)
 def score(start: datetime | None = None, end: datetime | None = None) -> Scored:
     """Score [start, end), by default the newest window."""
-    settings = Settings()
-    snapshots = Snapshots(settings.snapshots, settings.contract.dataset)
-    with Store(settings.store) as store, store.recorded("score") as run:
-        window = Window(start, end) if start and end else snapshots.newest_window(settings.charter.monitoring.window)
-        scored = score_window(settings, store, window)
+    pilot = Pilot.here()
+    snapshots = Snapshots(pilot.snapshots, pilot.contract.dataset)
+    with Store(pilot.settings.store) as store, store.recorded("score") as run:
+        window = Window(start, end) if start and end else snapshots.newest_window(pilot.charter.monitoring.window)
+        scored = score_window(pilot, store, window)
         run.rows_in = scored.rows
     return scored

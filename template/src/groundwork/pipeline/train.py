@@ -33,29 +33,29 @@ from sklearn.metrics import (
 )
 from sklearn.model_selection import TimeSeriesSplit
 
-from groundwork.bundles import BUNDLE, SIGNATURE
-from groundwork.charter import Gate
-from groundwork.contract import Dataset
-from groundwork.diagnostics import Calibration, Importance, Judge, calibration, importance
-from groundwork.errors import FeatureMismatch, NotEnoughData, UntrustedBundle
-from groundwork.features import arrays
-from groundwork.gate import SEED, Check, Decided, Footprint, Metric, Performance, Slice, Verdict, judge
-from groundwork.git import git
-from groundwork.packaging import mlflow_options, pack
+from groundwork.core.errors import FeatureMismatch, NotEnoughData, UntrustedBundle
+from groundwork.core.git import git
+from groundwork.core.progress import track
+from groundwork.core.windows import Window
+from groundwork.data.snapshots import Snapshots
+from groundwork.documents.charter import Gate
+from groundwork.documents.contract.contract import Dataset
+from groundwork.documents.contract.task import Task
+from groundwork.documents.pilot import Pilot
+from groundwork.models.evaluation.diagnostics import Calibration, Importance, Judge, calibration, importance
+from groundwork.models.gate.gate import SEED, Check, Decided, Footprint, Metric, Performance, Slice, Verdict, judge
+from groundwork.models.packaging.pack import mlflow_options, pack
+from groundwork.models.packaging.pretrained import Pretrained
+from groundwork.models.registry.promotion import login, promote, reconcile
+from groundwork.models.registry.registry import Registry, Version
+from groundwork.models.serving.bundles import BUNDLE, SIGNATURE
+from groundwork.models.serving.features import arrays
+from groundwork.models.serving.predictor import Predictor, pipeline_scores
+from groundwork.models.serving.signing import sign
 from groundwork.pipeline import artifacts
-from groundwork.pipeline.flows import pipeline_flow
-from groundwork.predictor import Predictor, pipeline_scores
-from groundwork.pretrained import Pretrained
-from groundwork.progress import track
-from groundwork.promotion import login, promote, reconcile
+from groundwork.pipeline.flow import pipeline_flow
 from groundwork.readiness.proofs import Finding, keep
-from groundwork.registry import Registry, Version
-from groundwork.settings import Settings
-from groundwork.signing import sign
-from groundwork.snapshots import Snapshots
 from groundwork.store import Promotion, Store
-from groundwork.task import Task
-from groundwork.windows import Window
 from use_case import decision
 from use_case import model as use_case_model
 
@@ -135,11 +135,11 @@ class Trained:
         return self.standing in ("champion", "promoted")
 
 
-def read_history(settings: Settings) -> History:
+def read_history(pilot: Pilot) -> History:
     """Split the newest snapshot by time. Raises NotEnoughData where there is nothing to learn or to judge from."""
-    dataset = settings.contract.dataset
-    snapshots = Snapshots(settings.snapshots, dataset)
-    newest = snapshots.newest_window(settings.charter.monitoring.window)
+    dataset = pilot.contract.dataset
+    snapshots = Snapshots(pilot.snapshots, dataset)
+    newest = snapshots.newest_window(pilot.charter.monitoring.window)
     version = snapshots.version
     assert version is not None  # there is a newest window, hence a table
     needed = (dataset.event_time, dataset.outcome, *dataset.features, *dataset.slices)
@@ -180,14 +180,14 @@ def not_among(outcomes: NDArray, task: Task) -> str:
     return ""
 
 
-def lineage(settings: Settings, snapshot_version: int) -> dict[str, str]:
+def lineage(pilot: Pilot, snapshot_version: int) -> dict[str, str]:
     """What a version was made from. `lineage` is the digest of all that decides what comes out."""
     use_case = Path(use_case_model.__file__).parent
     made_from = {
-        "snapshot_table": str(Snapshots(settings.snapshots, settings.contract.dataset).table_id),
+        "snapshot_table": str(Snapshots(pilot.snapshots, pilot.contract.dataset).table_id),
         "snapshot_version": str(snapshot_version),
-        "contract_sha256": _digest(settings.home / "contract.yaml"),
-        "charter_sha256": _digest(settings.home / "charter.yaml"),
+        "contract_sha256": _digest(pilot.settings.home / "contract.yaml"),
+        "charter_sha256": _digest(pilot.settings.home / "charter.yaml"),
         "use_case_sha256": _digest(*sorted(use_case.glob("*.py"))),
     }
     digest = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
@@ -196,7 +196,7 @@ def lineage(settings: Settings, snapshot_version: int) -> dict[str, str]:
     return made_from | {
         "lineage": digest,
         "groundwork_sha256": _digest(*sorted(system.rglob("*.py"))),
-        "git_commit": _git_commit(settings),
+        "git_commit": _git_commit(pilot),
     }
 
 
@@ -228,7 +228,7 @@ def fit(training: Examples, dataset: Dataset, parameters: Mapping[str, Any]) -> 
     return built.fit(training.frame, dataset.task.targets(training.outcomes)), type(built).__name__
 
 
-def search(settings: Settings, training: Examples) -> tuple[dict[str, Any], int]:
+def search(pilot: Pilot, training: Examples) -> tuple[dict[str, Any], int]:
     """The parameters of `search()` in use_case/model.py that make most money on later rows, and of how many sets.
 
     Without it, none of none.
@@ -244,9 +244,9 @@ def search(settings: Settings, training: Examples) -> tuple[dict[str, Any], int]
             found = []
             for past, later in TimeSeriesSplit(SPLITS).split(training.outcomes):
                 judged_on = training.part(later)
-                model, _ = fit(training.part(past), settings.contract.dataset, parameters)
-                scores = pipeline_scores(model, judged_on.frame, settings.contract.dataset.task).astype(np.float32)
-                found.append(performance(settings, decided(settings, scores, judged_on), judged_on))
+                model, _ = fit(training.part(past), pilot.contract.dataset, parameters)
+                scores = pipeline_scores(model, judged_on.frame, pilot.contract.dataset.task).astype(np.float32)
+                found.append(performance(pilot, decided(pilot, scores, judged_on), judged_on))
             mean = Performance(
                 float(np.mean([each.value_per_1000 for each in found])), float(np.mean([each.metric for each in found]))
             )
@@ -258,27 +258,27 @@ def search(settings: Settings, training: Examples) -> tuple[dict[str, Any], int]
     return max(trials, key=lambda trial: trial[0].value_per_1000)[1], len(trials)
 
 
-def decided(settings: Settings, scores: NDArray, evaluation: Examples) -> Decided:
+def decided(pilot: Pilot, scores: NDArray, evaluation: Examples) -> Decided:
     """What deciding by these scores would have made, row by row."""
-    decisions = decision.decide(scores, settings.charter.value.parameters)
-    return Decided(_values(settings, decisions, evaluation), scores, evaluation.days)
+    decisions = decision.decide(scores, pilot.charter.value.parameters)
+    return Decided(_values(pilot, decisions, evaluation), scores, evaluation.days)
 
 
-def decided_by_rule(settings: Settings, evaluation: Examples) -> Decided:
+def decided_by_rule(pilot: Pilot, evaluation: Examples) -> Decided:
     """What the no-model rule would have made; it has no scores."""
     decisions = decision.without_model(evaluation.columns)
-    return Decided(_values(settings, decisions, evaluation), days=evaluation.days)
+    return Decided(_values(pilot, decisions, evaluation), days=evaluation.days)
 
 
-def targets_of(settings: Settings, evaluation: Examples) -> NDArray:
+def targets_of(pilot: Pilot, evaluation: Examples) -> NDArray:
     """The outcomes as metrics take them."""
-    return settings.contract.dataset.task.targets(evaluation.outcomes)
+    return pilot.contract.dataset.task.targets(evaluation.outcomes)
 
 
-def metric_of(settings: Settings) -> Metric:
+def metric_of(pilot: Pilot) -> Metric:
     """The charter's metric, of targets and scores; NaN without rows, and where of yes and no only one occurs."""
-    measure = METRICS[settings.charter.gate.metric]
-    least = 2 if settings.contract.dataset.task.kind == "binary" else 1
+    measure = METRICS[pilot.charter.gate.metric]
+    least = 2 if pilot.contract.dataset.task.kind == "binary" else 1
 
     def metric(targets: NDArray, scores: NDArray) -> float:
         return float(measure(targets, scores)) if len(np.unique(targets)) >= least else float("nan")
@@ -286,9 +286,9 @@ def metric_of(settings: Settings) -> Metric:
     return metric
 
 
-def performance(settings: Settings, made: Decided, evaluation: Examples) -> Performance:
+def performance(pilot: Pilot, made: Decided, evaluation: Examples) -> Performance:
     """The same in two figures. Without scores there is no metric, without rows neither."""
-    metric = float("nan") if made.scores is None else metric_of(settings)(targets_of(settings, evaluation), made.scores)
+    metric = float("nan") if made.scores is None else metric_of(pilot)(targets_of(pilot, evaluation), made.scores)
     return Performance(float(made.values.mean() * 1000) if len(evaluation) else float("nan"), metric)
 
 
@@ -305,17 +305,17 @@ def footprint(predictor: Predictor, bundle: Path, evaluation: Examples) -> Footp
 
 
 @task(name="fit-and-register", cache_policy=NO_CACHE)
-def fit_and_register(settings: Settings, registry: Registry, history: History, made_from: dict[str, str]) -> Version:
+def fit_and_register(pilot: Pilot, registry: Registry, history: History, made_from: dict[str, str]) -> Version:
     """Fit the use case's model on the past, or fetch the one it names, pack it for serving, and register it."""
     registry.use_experiment()
     evaluation = history.evaluation if len(history.evaluation) else history.training
     with mlflow.start_run(run_name="train") as run, tempfile.TemporaryDirectory() as folder:
-        chosen, trials = search(settings, history.training)
-        model, name = fit(history.training, settings.contract.dataset, chosen)
-        frame, task = evaluation.frame, settings.contract.dataset.task
-        parameters = settings.charter.value.parameters
+        chosen, trials = search(pilot, history.training)
+        model, name = fit(history.training, pilot.contract.dataset, chosen)
+        frame, task = evaluation.frame, pilot.contract.dataset.task
+        parameters = pilot.charter.value.parameters
         bundle = pack(model, frame, lambda scores: decision.decide(scores, parameters), Path(folder) / BUNDLE, task)
-        (Path(folder) / BUNDLE / SIGNATURE).write_text(sign(settings, bundle.sha256), encoding="ascii")
+        (Path(folder) / BUNDLE / SIGNATURE).write_text(sign(pilot, bundle.sha256), encoding="ascii")
         tags = made_from | {
             "bundle_sha256": bundle.sha256,
             "bundle_format": bundle.format,
@@ -331,7 +331,7 @@ def fit_and_register(settings: Settings, registry: Registry, history: History, m
         predictor = Predictor(Path(folder) / BUNDLE, bundle.sha256, bundle.features, task)
         scores = predictor.scores(evaluation.columns)
         tags["predictions_sha256"] = sha256_of(scores.tobytes())
-        _log_diagnostics(settings, predictor, scores, evaluation)
+        _log_diagnostics(pilot, predictor, scores, evaluation)
         mlflow.set_tags(tags)
         mlflow.log_text("\n".join(environment()), PACKAGES)
         mlflow.log_params({"rows": len(history.training), "model": name} | chosen)
@@ -344,25 +344,25 @@ def fit_and_register(settings: Settings, registry: Registry, history: History, m
     return registry.register(logged, run.info.run_id, tags)
 
 
-def judge_on(settings: Settings, predictor: Predictor) -> Judge:
+def judge_on(pilot: Pilot, predictor: Predictor) -> Judge:
     """The predictor's performance as a function of features and outcomes."""
 
     def performed(columns: dict[str, NDArray], outcomes: NDArray) -> Performance:
         rows = Examples(columns, outcomes)
-        return performance(settings, decided(settings, predictor.scores(columns), rows), rows)
+        return performance(pilot, decided(pilot, predictor.scores(columns), rows), rows)
 
     return performed
 
 
-def leanings(settings: Settings, predictor: Predictor, evaluation: Examples) -> list[Importance]:
+def leanings(pilot: Pilot, predictor: Predictor, evaluation: Examples) -> list[Importance]:
     """What the predictor leans on. To lose is always positive, be more of the metric better or less."""
-    found = importance(evaluation.columns, evaluation.outcomes, judge_on(settings, predictor))
-    return [replace(each, metric=settings.charter.gate.loss(each.metric)) for each in found]
+    found = importance(evaluation.columns, evaluation.outcomes, judge_on(pilot, predictor))
+    return [replace(each, metric=pilot.charter.gate.loss(each.metric)) for each in found]
 
 
-def calibration_of(settings: Settings, scores: NDArray, evaluation: Examples) -> Calibration | None:
+def calibration_of(pilot: Pilot, scores: NDArray, evaluation: Examples) -> Calibration | None:
     """Whether probabilities mean what they say; of several classes, that of the likeliest. A quantity has none."""
-    task = settings.contract.dataset.task
+    task = pilot.contract.dataset.task
     if task.kind == "regression":
         return None
     if task.kind == "multiclass":
@@ -370,10 +370,10 @@ def calibration_of(settings: Settings, scores: NDArray, evaluation: Examples) ->
     return calibration(evaluation.outcomes, scores)
 
 
-def _log_diagnostics(settings: Settings, predictor: Predictor, scores: NDArray, evaluation: Examples) -> None:
+def _log_diagnostics(pilot: Pilot, predictor: Predictor, scores: NDArray, evaluation: Examples) -> None:
     """Keep what is cheap to know of every candidate with its run; `groundwork evaluate` finds out more."""
-    leaning = leanings(settings, predictor, evaluation)
-    calibrated = calibration_of(settings, scores, evaluation)
+    leaning = leanings(pilot, predictor, evaluation)
+    calibrated = calibration_of(pilot, scores, evaluation)
     mlflow.log_dict({"features": [asdict(each) for each in leaning]}, "evaluation/importance.json")
     mlflow.log_metrics({f"importance.{each.feature}": each.value_per_1000 for each in leaning})
     if calibrated:
@@ -389,17 +389,17 @@ def train() -> Trained:
     that was taken out of service since is not put back by training again. One that waits for approval is judged anew
     once there is another champion.
     """
-    settings = Settings()
+    pilot = Pilot.here()
     began = time.monotonic()
-    with Store(settings.store) as store, store.recorded("train") as run:
-        registry = Registry(settings)
+    with Store(pilot.settings.store) as store, store.recorded("train") as run:
+        registry = Registry(pilot)
         newest = reconcile(store, registry)
-        history = read_history(settings)
+        history = read_history(pilot)
         run.rows_in = len(history.training) + len(history.evaluation)
-        made_from = lineage(settings, history.snapshot_version)
+        made_from = lineage(pilot, history.snapshot_version)
         found = registry.find(made_from["lineage"])
-        version = found or fit_and_register(settings, registry, history, made_from)
-        judged = _judge(settings, registry, version, history.evaluation)
+        version = found or fit_and_register(pilot, registry, history, made_from)
+        judged = _judge(pilot, registry, version, history.evaluation)
         champion = judged.champion_number
         standing: Standing
         if version.number == champion:
@@ -411,10 +411,10 @@ def train() -> Trained:
         elif version.judged == "pending" and version.judged_against == champion:
             standing = "pending"
         else:
-            version = registry.record_evidence(version, judged.evidence(settings, history))
-            standing = _let_in(settings, store, registry, version, newest, judged)
+            version = registry.record_evidence(version, judged.evidence(pilot, history))
+            standing = _let_in(pilot, store, registry, version, newest, judged)
         served = version if standing in ("champion", "promoted") or not champion else registry.required_champion()
-        keep(settings, store, "groundwork train", _findings(settings, served, version, judged), began)
+        keep(pilot, store, "groundwork train", _findings(pilot, served, version, judged), began)
         run.message = standing if standing != "refused" else "refused: " + "; ".join(judged.verdict.reasons)
     return Trained(
         version.number,
@@ -445,13 +445,13 @@ class _Judged:
     def gain_per_1000(self) -> float:
         return self.candidate.value_per_1000 - self.rule.value_per_1000
 
-    def evidence(self, settings: Settings, history: History) -> dict[str, Any]:
+    def evidence(self, pilot: Pilot, history: History) -> dict[str, Any]:
         return self.verdict.as_dict() | {
             "judged_against": self.champion_number,
             "window": str(history.newest),
             "snapshot_version": history.snapshot_version,
             "rows": len(history.evaluation),
-            "confidence": settings.charter.gate.confidence,
+            "confidence": pilot.charter.gate.confidence,
             "candidate": asdict(self.candidate),
             "rule": asdict(self.rule),
             "champion": asdict(self.champion) if self.champion else None,
@@ -459,17 +459,17 @@ class _Judged:
         }
 
 
-def _findings(settings: Settings, served: Version, candidate: Version, judged: _Judged) -> list[Finding]:
+def _findings(pilot: Pilot, served: Version, candidate: Version, judged: _Judged) -> list[Finding]:
     """What the gate saw of the version that serves, or of the candidate where none does."""
-    gate, slices, own = settings.charter.gate, judged.verdict.slices, served.number == candidate.number
+    gate, slices, own = pilot.charter.gate, judged.verdict.slices, served.number == candidate.number
     performed = judged.candidate if own else judged.champion
     if performed is None:
         return []  # it could not be loaded, so nothing was seen of it
     name = f"version {served.number}"
     gain = performed.value_per_1000 - judged.rule.value_per_1000
-    worth = f"{gain:,.0f} {settings.charter.value.currency} per 1,000 decisions"
+    worth = f"{gain:,.0f} {pilot.charter.value.currency} per 1,000 decisions"
     measured = [(each, each.metric if own else each.champion_metric) for each in slices]
-    about_people = [column.name for column in settings.contract.dataset.slices if column.sensitive]
+    about_people = [column.name for column in pilot.contract.dataset.slices if column.sensitive]
     trials = int(served.tags.get("trials", "0"))
     tuned = f"{name} has the best of {trials} sets of parameters" if trials else "use_case/model.py has no search()"
     beats = None if math.isnan(gain) else gain > 0 and gain >= gate.min_gain_over_rule
@@ -513,28 +513,26 @@ def _of_slices(check: str, gate: Gate, measured: list[tuple[Slice, float | None]
     return Finding(check, not below, said + (f"behind the line: {', '.join(below)}" if below else "all reach the line"))
 
 
-def _judge(settings: Settings, registry: Registry, version: Version, evaluation: Examples) -> _Judged:
+def _judge(pilot: Pilot, registry: Registry, version: Version, evaluation: Examples) -> _Judged:
     """Judge what would be served: the bundle, not the pipeline in memory."""
     champion, rival = registry.champion(), None
-    rule = decided_by_rule(settings, evaluation)
+    rule = decided_by_rule(pilot, evaluation)
     wanted = "those of contract.yaml, by which the service checks requests"
     try:
         predictor = registry.predictor(version)
     except FeatureMismatch as error:
         misfit = Verdict([Check("features", wanted, str(error), False)])
         nothing = Performance(float("nan"), float("nan"))
-        return _Judged(
-            champion.number if champion else "", misfit, nothing, performance(settings, rule, evaluation), None
-        )
-    candidate = decided(settings, predictor.scores(evaluation.columns), evaluation)
+        return _Judged(champion.number if champion else "", misfit, nothing, performance(pilot, rule, evaluation), None)
+    candidate = decided(pilot, predictor.scores(evaluation.columns), evaluation)
     if champion and champion.number != version.number:
         # Made for an earlier contract, or signed by a key that is trusted no more, it could not serve.
         with contextlib.suppress(FeatureMismatch, UntrustedBundle):
-            rival = decided(settings, registry.predictor(champion).scores(evaluation.columns), evaluation)
+            rival = decided(pilot, registry.predictor(champion).scores(evaluation.columns), evaluation)
     verdict = judge(
-        settings.charter.gate,
-        metric_of(settings),
-        targets_of(settings, evaluation),
+        pilot.charter.gate,
+        metric_of(pilot),
+        targets_of(pilot, evaluation),
         candidate,
         rule,
         rival,
@@ -544,30 +542,28 @@ def _judge(settings: Settings, registry: Registry, version: Version, evaluation:
     return _Judged(
         champion.number if champion else "",
         replace(verdict, checks=[Check("features", wanted, "the same", True), *verdict.checks]),
-        performance(settings, candidate, evaluation),
-        performance(settings, rule, evaluation),
-        performance(settings, rival, evaluation) if rival else None,
+        performance(pilot, candidate, evaluation),
+        performance(pilot, rule, evaluation),
+        performance(pilot, rival, evaluation) if rival else None,
     )
 
 
 def _let_in(
-    settings: Settings, store: Store, registry: Registry, version: Version, newest: Promotion | None, judged: _Judged
+    pilot: Pilot, store: Store, registry: Registry, version: Version, newest: Promotion | None, judged: _Judged
 ) -> Standing:
     if not judged.verdict.passed:
         registry.refuse(version)
         return "refused"
-    if settings.charter.gate.approval == "required":
+    if pilot.charter.gate.approval == "required":
         registry.hold(version)
         return "pending"
-    why = (
-        f"passed the gate: {judged.gain_per_1000:,.0f} {settings.charter.value.currency} per 1,000 decisions more than "
-    )
+    why = f"passed the gate: {judged.gain_per_1000:,.0f} {pilot.charter.value.currency} per 1,000 decisions more than "
     promote(store, registry, version, newest, login(), why + "the no-model rule")
     return "promoted"
 
 
-def _values(settings: Settings, decisions: NDArray, evaluation: Examples) -> NDArray[np.float64]:
-    values: NDArray[np.float64] = decision.value(decisions, evaluation.outcomes, settings.charter.value.parameters)
+def _values(pilot: Pilot, decisions: NDArray, evaluation: Examples) -> NDArray[np.float64]:
+    values: NDArray[np.float64] = decision.value(decisions, evaluation.outcomes, pilot.charter.value.parameters)
     return values
 
 
@@ -578,7 +574,7 @@ def _digest(*files: Path) -> str:
     return digest.hexdigest()
 
 
-def _git_commit(settings: Settings) -> str:
-    """The commit, marked where files differ from it; outside of git what the settings say, or `none`."""
-    said = git(settings.home, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
-    return said or settings.git_commit or "none"
+def _git_commit(pilot: Pilot) -> str:
+    """The commit, marked where files differ from it; outside of git what the pilot say, or `none`."""
+    said = git(pilot.settings.home, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    return said or pilot.settings.git_commit or "none"

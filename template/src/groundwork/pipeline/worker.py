@@ -10,15 +10,15 @@ from types import FrameType
 
 from prefect.runner import Runner
 
-from groundwork.errors import GroundworkError
+from groundwork.core.errors import GroundworkError
+from groundwork.documents.pilot import Pilot
 from groundwork.pipeline.deployments import announce, deployments
-from groundwork.pipeline.flows import mend_lost_runs
-from groundwork.settings import Settings
+from groundwork.pipeline.flow import mend_lost_runs
 
 LOOK_SECONDS = 30  # between two looks for runs whose process is gone
 
 
-def work(settings: Settings, sole: bool, say: Callable[[str], None]) -> None:
+def work(pilot: Pilot, sole: bool, say: Callable[[str], None]) -> None:
     """Register the deployments and run what is due until SIGTERM or Ctrl-C. `sole`: the server is this pilot's alone.
 
     Runs under way are cancelled then, and killed after the grace period. The deployments stay as they are.
@@ -30,12 +30,12 @@ def work(settings: Settings, sole: bool, say: Callable[[str], None]) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):  # set, so that not even a shell that ignored them for us matters
         signal.signal(number, tell)
-    for name in mend_lost_runs(settings, sole):
+    for name in mend_lost_runs(pilot, sole):
         say(f"the last run of {name} was lost: it is marked as crashed")
-    runner = Runner(name=settings.charter.metadata.name, pause_on_shutdown=False)
-    for deployment in deployments(settings):
+    runner = Runner(name=pilot.name, pause_on_shutdown=False)
+    for deployment in deployments(pilot):
         runner.add_deployment(deployment)
-    for line in announce(settings):
+    for line in announce(pilot):
         say(line)
     broken: list[BaseException] = []
 
@@ -51,13 +51,13 @@ def work(settings: Settings, sole: bool, say: Callable[[str], None]) -> None:
     running.start()
     while not told.wait(LOOK_SECONDS):
         with suppress(Exception):  # the server may be away for a moment; the next look sees the same
-            mend_lost_runs(settings)
+            mend_lost_runs(pilot)
     if running.is_alive():
-        _end(runner, running, settings.grace_seconds)
+        _end(runner, running, pilot.settings.grace_seconds)
     elif broken:
         raise GroundworkError(f"the worker broke: {broken[0]!r}") from broken[0]
     with suppress(Exception):
-        mend_lost_runs(settings, sole)
+        mend_lost_runs(pilot, sole)
 
 
 def _end(runner: Runner, running: threading.Thread, grace_seconds: float) -> None:

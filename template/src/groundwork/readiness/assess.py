@@ -2,26 +2,26 @@
 
 from datetime import date
 
-from groundwork import sealing
-from groundwork.decision_record import DecisionRecord
+from groundwork.documents import sealing
+from groundwork.documents.decision_record import DecisionRecord
+from groundwork.documents.pilot import Pilot
 from groundwork.readiness import ml_test_score, organisation
 from groundwork.readiness.criteria import Evidence, scale_rows, stop_rows
 from groundwork.readiness.scorecard import Scorecard, waive
 from groundwork.readiness.statements import Statements
-from groundwork.settings import Settings
 from groundwork.store import Store
 
 
-def assess(settings: Settings, store: Store, today: date) -> Scorecard:
+def assess(pilot: Pilot, store: Store, today: date) -> Scorecard:
     """Everything that is known about the pilot's readiness on that day."""
-    charter = settings.charter
-    broken_seals = sealing.findings(settings.home)  # asks git of every commit of the charter, hence once
-    statements = Statements.of(settings.home, settings.owners)
+    charter = pilot.charter
+    broken_seals = sealing.findings(pilot.settings.home)  # asks git of every commit of the charter, hence once
+    statements = Statements.of(pilot.settings.home, pilot.owners)
     others = [
-        *organisation.rows(settings, store, broken_seals, sealing.cannot_tell(settings.home), today),
-        *ml_test_score.rows(settings, store, statements, today),
+        *organisation.rows(pilot, store, broken_seals, sealing.cannot_tell(pilot.settings.home), today),
+        *ml_test_score.rows(pilot, store, statements, today),
     ]
-    evidence = Evidence(settings, store, statements, {row.id: row.state for row in others}, today)
+    evidence = Evidence(pilot, store, statements, {row.id: row.state for row in others}, today)
     criteria = [
         *scale_rows(charter.ready_to_scale.criteria, evidence),
         *stop_rows(charter.stop_criteria, evidence),
@@ -32,6 +32,6 @@ def assess(settings: Settings, store: Store, today: date) -> Scorecard:
         on=today,
         day=(today - day0).days if day0 else None,
         rows=waive([*criteria, *others], statements.waivers_on(today)),
-        not_in_force=tuple(organisation.not_in_force(settings, broken_seals)),
-        overdue=DecisionRecord.of(settings.home).overdue(charter, today),
+        not_in_force=tuple(organisation.not_in_force(pilot, broken_seals)),
+        overdue=DecisionRecord.of(pilot.settings.home).overdue(charter, today),
     )

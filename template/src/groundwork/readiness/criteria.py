@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from groundwork.charter import Criterion
-from groundwork.errors import StoreError
-from groundwork.features import arrays_of_log
+from groundwork.core.errors import StoreError
+from groundwork.documents.charter import Criterion
+from groundwork.documents.pilot import Pilot
+from groundwork.models.serving.features import arrays_of_log
 from groundwork.readiness.scorecard import Row, State
 from groundwork.readiness.statements import Attestation, Statements
-from groundwork.settings import Settings
 from groundwork.store import Store, utc_text
 from use_case import decision
 
@@ -33,7 +33,7 @@ class Measured(NamedTuple):
 class Evidence(NamedTuple):
     """Where the measures find what they need."""
 
-    settings: Settings
+    pilot: Pilot
     store: Store
     statements: Statements
     states: Mapping[str, State]  # the scorecard's other rows, for criteria that name one
@@ -89,9 +89,9 @@ def _measure(criterion: Criterion, evidence: Evidence) -> Measured:
     midnight = datetime.combine(evidence.today, datetime.min.time(), UTC)
     since = midnight - timedelta(days=int(criterion.window[:-1]))
     if isinstance(measure, str):
-        return gain_in_service(evidence.settings, evidence.store, since, midnight + timedelta(days=1))
+        return gain_in_service(evidence.pilot, evidence.store, since, midnight + timedelta(days=1))
     if measure.promql:
-        return _ask_prometheus(measure.promql, measure.samples, evidence.settings.prometheus_url)
+        return _ask_prometheus(measure.promql, measure.samples, evidence.pilot.settings.prometheus_url)
     if measure.sql:
         return _ask_store(measure.sql, evidence.store)
     if measure.attestation:
@@ -104,7 +104,7 @@ def _measure(criterion: Criterion, evidence: Evidence) -> Measured:
     return Measured(None, 0, proof, f"{measure.check} is {state or 'no check of the scorecard'}")
 
 
-def gain_in_service(settings: Settings, store: Store, since: datetime, until: datetime) -> Measured:
+def gain_in_service(pilot: Pilot, store: Store, since: datetime, until: datetime) -> Measured:
     """Money per 1,000 decisions more than today's rule would have made of the same records, where the outcome is known.
 
     Only what the service answered counts, not what was scored in batch or in the shadow.
@@ -113,10 +113,10 @@ def gain_in_service(settings: Settings, store: Store, since: datetime, until: da
     answered = store.answered_with_outcome(utc_text(since), utc_text(until))
     if not answered:
         return Measured(None, 0, proof, "no answer of the service has an outcome yet: send them to POST /outcomes")
-    dataset = settings.contract.dataset
+    dataset = pilot.contract.dataset
     columns = arrays_of_log([record for record, _, _ in answered], dataset.features)
     outcomes = dataset.task.outcomes([outcome for _, _, outcome in answered])
-    worth = settings.charter.value.parameters
+    worth = pilot.charter.value.parameters
     made = decision.value(np.array([decided for _, decided, _ in answered]), outcomes, worth)
     without = decision.value(decision.without_model(columns), outcomes, worth)
     return Measured(float((made - without).mean() * 1000), len(answered), proof)

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
-from groundwork.errors import GroundworkError
+from groundwork.core.errors import GroundworkError
+from groundwork.documents.pilot import Pilot
 from groundwork.readiness.proofs import FAILED, PASSED, UNKNOWN, Finding
 from groundwork.readiness.scorecard import Row, Section, State
 from groundwork.readiness.statements import Attestation, Statements
-from groundwork.settings import Settings
 from groundwork.store import Proof, Store
 
 
@@ -129,11 +129,11 @@ RUBRIC = (
 )
 
 
-def rows(settings: Settings, store: Store, statements: Statements, today: date) -> Iterator[Row]:
+def rows(pilot: Pilot, store: Store, statements: Statements, today: date) -> Iterator[Row]:
     """One row per test. What has not run, and nobody has stated, is unknown."""
     proofs = store.proofs()
-    roles = settings.owners.accountable
-    data_owner = roles.data[settings.contract.dataset.name].name
+    roles = pilot.owners.accountable
+    data_owner = roles.data[pilot.contract.dataset.name].name
     owners = {"data": data_owner, "model": roles.model.name}
     for rubric in RUBRIC:
         state, seen, at, points = _seen(proofs.get(rubric.id, []), statements.attested(rubric.id, today))
@@ -153,16 +153,18 @@ def rows(settings: Settings, store: Store, statements: Statements, today: date) 
         )
 
 
-def run_tests(settings: Settings) -> list[Finding]:
+def run_tests(pilot: Pilot) -> list[Finding]:
     """Run the project's tests that prove something. Raises ProofError if they cannot be run."""
-    wanted = sorted({test for rubric in RUBRIC for test in rubric.tests if (settings.home / _file(test)).exists()})
+    wanted = sorted(
+        {test for rubric in RUBRIC for test in rubric.tests if (pilot.settings.home / _file(test)).exists()}
+    )
     if not wanted:
         return []
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "junit.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *wanted]
         done = subprocess.run(
-            command, cwd=settings.home, capture_output=True, text=True, check=False, env=_clean_environment()
+            command, cwd=pilot.settings.home, capture_output=True, text=True, check=False, env=_clean_environment()
         )
         if not report.exists():
             raise ProofError(f"pytest did not run: {' '.join((done.stdout + done.stderr).split())[-500:]}")

@@ -3,18 +3,19 @@
 from collections.abc import Iterator
 from datetime import date
 
-from groundwork import owner_files, sealing
-from groundwork.charter import Charter
-from groundwork.documents import unanswered
+from groundwork.documents import sealing
+from groundwork.documents.business_case import returns
+from groundwork.documents.charter import Charter
+from groundwork.documents.document import unanswered
+from groundwork.documents.pilot import Pilot
+from groundwork.documents.publish import owner_files
 from groundwork.readiness.scorecard import Row, State
-from groundwork.returns import returns
-from groundwork.settings import Settings
 from groundwork.store import Proof, Store
 
 
-def rows(settings: Settings, store: Store, broken_seals: list[str], cannot_tell: str, today: date) -> Iterator[Row]:
+def rows(pilot: Pilot, store: Store, broken_seals: list[str], cannot_tell: str, today: date) -> Iterator[Row]:
     """One row per question. `broken_seals` and `cannot_tell` are what `sealing` found out."""
-    charter, owners = settings.charter, settings.owners
+    charter, owners = pilot.charter, pilot.owners
     decider = owners.accountable.decision.name
     yield _open("decision", "Which decision does it serve?", "must", decider, "decision", charter)
     yield _open("business-case", "What is it worth, and what does it cost?", "should", decider, "businessCase", charter)
@@ -46,8 +47,8 @@ def rows(settings: Settings, store: Store, broken_seals: list[str], cannot_tell:
         "OWNERS",
         f"mend OWNERS: {findings[0]}" if findings else "",
     )
-    yield _told(settings, decider)
-    yield _sealed(settings, store, broken_seals, cannot_tell, decider)
+    yield _told(pilot, decider)
+    yield _sealed(pilot, store, broken_seals, cannot_tell, decider)
     deciders = len(set(charter.plan.deciders))
     planned = charter.plan.day(0) is not None and deciders > 1
     yield _row(
@@ -63,9 +64,9 @@ def rows(settings: Settings, store: Store, broken_seals: list[str], cannot_tell:
     )
 
 
-def not_in_force(settings: Settings, broken_seals: list[str]) -> list[str]:
+def not_in_force(pilot: Pilot, broken_seals: list[str]) -> list[str]:
     """Why the criteria do not count."""
-    if not settings.charter.seals:
+    if not pilot.charter.seals:
         return ["the criteria are not locked: agree on them, then `groundwork charter lock --by HANDLE`"]
     return broken_seals
 
@@ -85,10 +86,10 @@ def _open(name: str, title: str, level: str, owner: str, part: str, charter: Cha
     )
 
 
-def _told(settings: Settings, owner: str) -> Row:
+def _told(pilot: Pilot, owner: str) -> Row:
     """Where none of the files is, as in the service's image, nobody knows."""
-    found = owner_files.differences(settings)
-    there = any((settings.home / path).exists() for path in (owner_files.CODEOWNERS, owner_files.CATALOG))
+    found = owner_files.differences(pilot)
+    there = any((pilot.settings.home / path).exists() for path in (owner_files.CODEOWNERS, owner_files.CATALOG))
     return _row(
         "owner-files",
         "Do code review, the catalogue and the alerts go by OWNERS?",
@@ -102,16 +103,16 @@ def _told(settings: Settings, owner: str) -> Row:
     )
 
 
-def _sealed(settings: Settings, store: Store, broken_seals: list[str], cannot_tell: str, owner: str) -> Row:
+def _sealed(pilot: Pilot, store: Store, broken_seals: list[str], cannot_tell: str, owner: str) -> Row:
     """The line has to be there before the first model is: afterwards it can be drawn to fit."""
-    seals = settings.charter.seals
-    first = next(iter(store.promotions(settings.charter.metadata.name)), None)
+    seals = pilot.charter.seals
+    first = next(iter(store.promotions(pilot.name)), None)
     problems = [*broken_seals]
     if not seals:
         problems = ["nobody has locked the criteria"]
     elif first and first.promoted_at[:10] < seals[0].on.isoformat():
         problems.append(f"locked on {seals[0].on}, after the first model went live on {first.promoted_at[:10]}")
-    told = _told_elsewhere(settings, store) if cannot_tell else None
+    told = _told_elsewhere(pilot, store) if cannot_tell else None
     if told and told.exit_code:
         problems.append(told.seen)
     unknown = cannot_tell if not problems and told is None else ""
@@ -138,9 +139,9 @@ def _sealed(settings: Settings, store: Store, broken_seals: list[str], cannot_te
     )
 
 
-def _told_elsewhere(settings: Settings, store: Store) -> Proof | None:
+def _told_elsewhere(pilot: Pilot, store: Store) -> Proof | None:
     """What `readiness --prove` found where git had the history of this very charter; an image has none."""
-    digest = sealing.file_digest(settings.home)
+    digest = sealing.file_digest(pilot.settings.home)
     return next((proof for proof in reversed(store.proofs().get("locked", [])) if proof.digest == digest), None)
 
 

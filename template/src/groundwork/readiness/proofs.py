@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from groundwork.settings import Settings
+from groundwork.documents.pilot import Pilot
 from groundwork.store import Proof, Store, utc_text
 
 PASSED, FAILED, UNKNOWN = 0, 1, 2  # the exit codes of a proof
@@ -22,7 +22,7 @@ class Finding(NamedTuple):
     evidence: str = ""  # what the digest is of; by default what was seen
 
 
-def keep(settings: Settings, store: Store, command: str, findings: Iterable[Finding], began: float) -> list[Proof]:
+def keep(pilot: Pilot, store: Store, command: str, findings: Iterable[Finding], began: float) -> list[Proof]:
     """Keep the findings of a command that began at `began`, as `time.monotonic` tells it."""
     now, seconds = utc_text(datetime.now(UTC)), time.monotonic() - began
     kept = [
@@ -33,7 +33,7 @@ def keep(settings: Settings, store: Store, command: str, findings: Iterable[Find
             UNKNOWN if each.passed is None else PASSED if each.passed else FAILED,
             hashlib.sha256((each.evidence or each.seen).encode()).hexdigest(),
             seconds,
-            bool(settings.source_url),
+            bool(pilot.settings.source_url),
             on_schedule(),
             each.seen,
         )

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, FiniteFloat
 
-from groundwork.documents import Document, Part
-from groundwork.errors import DocumentError
-from groundwork.owners import Owners
+from groundwork.core.errors import DocumentError
+from groundwork.documents.document import Document, Part
+from groundwork.documents.owners import Owners
 
 FILE = "readiness.yaml"
 Text = Annotated[str, Field(min_length=3)]

@@ -1,11 +1,11 @@
 import sys
 
-from groundwork.errors import GroundworkError
+from groundwork.core.errors import GroundworkError
+from groundwork.documents.pilot import Pilot
 from groundwork.service.server import run
-from groundwork.settings import Settings
 
 if __name__ == "__main__":
     try:
-        run(Settings())
+        run(Pilot.here())
     except GroundworkError as error:
         sys.exit(str(error))

@@ -12,13 +12,13 @@ from typing import Any
 import msgspec
 from numpy.typing import NDArray
 
-from groundwork.charter import Charter
-from groundwork.contract import Dataset
-from groundwork.errors import NoChampion, StoreError
-from groundwork.features import arrays
+from groundwork.core.errors import NoChampion, StoreError
+from groundwork.documents.charter import Charter
+from groundwork.documents.contract.contract import Dataset
+from groundwork.documents.pilot import Pilot
+from groundwork.models.serving.features import arrays
 from groundwork.service.champion import Champion, ModelLoader
 from groundwork.service.metrics import Metrics
-from groundwork.settings import Settings
 from groundwork.store import Prediction, Role, Store, utc_text
 from use_case import decision
 
@@ -30,9 +30,9 @@ _encoder = msgspec.json.Encoder()
 class Answerer:
     """What the batcher calls. Runs on the batcher's thread alone."""
 
-    def __init__(self, settings: Settings, store: Store, loader: ModelLoader, metrics: Metrics) -> None:
-        charter: Charter = settings.charter
-        self._dataset: Dataset = settings.contract.dataset
+    def __init__(self, pilot: Pilot, store: Store, loader: ModelLoader, metrics: Metrics) -> None:
+        charter: Charter = pilot.charter
+        self._dataset: Dataset = pilot.contract.dataset
         self._features = self._dataset.features
         withheld = self._dataset.logged != self._dataset.requested
         self._logged = [column.name for column in self._dataset.logged] if withheld else None
@@ -44,12 +44,12 @@ class Answerer:
         self._store = store
         self._loader = loader
         self._metrics = metrics
-        self._no_model = settings.serve_mode == "no-model"
-        self._canary_share = settings.canary_share
+        self._no_model = pilot.settings.serve_mode == "no-model"
+        self._canary_share = pilot.settings.canary_share
         self._shadow = AfterAnswer("shadow", self._score_shadow, metrics)
         self._log_later = (
             AfterAnswer("prediction-log", store.log_predictions, metrics)
-            if settings.acknowledge == "answered"
+            if pilot.settings.acknowledge == "answered"
             else None
         )
 

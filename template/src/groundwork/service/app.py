@@ -14,47 +14,47 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse
 
-from groundwork.decision_record import due
+from groundwork.documents.contract.task import Task
+from groundwork.documents.decision_record import due
+from groundwork.documents.pilot import Pilot
 from groundwork.readiness.assess import assess
 from groundwork.readiness.render import page as scorecard_page
 from groundwork.service.answering import Answerer, Records
+from groundwork.service.api_page import page
 from groundwork.service.auth import keys_for
 from groundwork.service.batcher import Batcher
 from groundwork.service.champion import ModelLoader
 from groundwork.service.front import Front
-from groundwork.service.home import page as home_page
+from groundwork.service.home_page import page as home_page
 from groundwork.service.logs import LOGGING
 from groundwork.service.metrics import Metrics
-from groundwork.service.page import page
 from groundwork.service.problems import FORESEEN, MEDIA_TYPE, Problem, as_problem, described
 from groundwork.service.requests import OutcomesReader, RequestReader
-from groundwork.settings import Settings
 from groundwork.store import Store
-from groundwork.task import Task
 
 CACHE_SECONDS = 5.0  # for loading the last good champion before the first request; a slow one goes on loading
 AFTER_DRAINING = 2.0  # seconds for what is left once no request is in flight any more
 
 
-def create_app(settings: Settings | None = None) -> Front:
+def create_app(pilot: Pilot | None = None) -> Front:
     """Build the application. Raises GroundworkError if a document is invalid, or a network would reach it openly."""
-    settings = settings or Settings()
-    keys = keys_for(settings.host, settings.api_keys)
+    pilot = pilot or Pilot.here()
+    keys = keys_for(pilot.settings.host, pilot.settings.api_keys)
     logging.config.dictConfig(LOGGING)
-    store = Store(settings.store)
-    metrics = Metrics(settings.owners, store, lambda: due(settings.home, settings.charter))
-    reader = RequestReader(settings.contract, settings.max_records)
-    loader = ModelLoader(settings, metrics, store)
-    answerer = Answerer(settings, store, loader, metrics)
+    store = Store(pilot.settings.store)
+    metrics = Metrics(pilot.owners, store, lambda: due(pilot.settings.home, pilot.charter))
+    reader = RequestReader(pilot.contract, pilot.settings.max_records)
+    loader = ModelLoader(pilot, metrics, store)
+    answerer = Answerer(pilot, store, loader, metrics)
     batcher: Batcher[Records, bytes] = Batcher(
         answerer.answer_batch,
-        settings.max_batch_records,
-        settings.batch_linger_seconds,
-        settings.max_waiting,
-        settings.deadline_seconds,
+        pilot.settings.max_batch_records,
+        pilot.settings.batch_linger_seconds,
+        pilot.settings.max_waiting,
+        pilot.settings.deadline_seconds,
     )
     metrics.follow(metrics.waiting, lambda: batcher.waiting)
-    metrics.follow(metrics.ready, lambda: settings.serve_mode == "no-model" or loader.champion is not None)
+    metrics.follow(metrics.ready, lambda: pilot.settings.serve_mode == "no-model" or loader.champion is not None)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -71,18 +71,18 @@ def create_app(settings: Settings | None = None) -> Front:
         answerer.stop(AFTER_DRAINING)
         store.close()
 
-    app = _routes(settings, store, loader, batcher, metrics, reader, lifespan)
+    app = _routes(pilot, store, loader, batcher, metrics, reader, lifespan)
     app.state.loader = loader
     front: type[Front] = Front
-    if settings.otlp_endpoint:
+    if pilot.settings.otlp_endpoint:
         from groundwork.service.tracing import TracedFront
 
         front = TracedFront
-    return front(app, settings, keys, reader, batcher, metrics)
+    return front(app, pilot, keys, reader, batcher, metrics)
 
 
 def _routes(
-    settings: Settings,
+    pilot: Pilot,
     store: Store,
     loader: ModelLoader,
     batcher: Batcher[Records, bytes],
@@ -91,26 +91,26 @@ def _routes(
     lifespan: Any,
 ) -> FastAPI:
     """Everything but the answer to POST /predict, and the description of that."""
-    charter = settings.charter
+    charter = pilot.charter
     app = FastAPI(
         title=charter.metadata.title,
         description=charter.decision.statement,
-        version=settings.contract.version,
+        version=pilot.contract.version,
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
     )
-    outcomes_reader = OutcomesReader(settings.contract.dataset.outcome)
+    outcomes_reader = OutcomesReader(pilot.contract.dataset.outcome)
 
     @app.get("/health/live", summary="Is the process up?", responses=described(503))
     async def live() -> dict[str, str]:
-        if batcher.busy_seconds > settings.hung_seconds:
+        if batcher.busy_seconds > pilot.settings.hung_seconds:
             raise Problem(503, f"one batch has been under way for {batcher.busy_seconds:.0f} s: start me again")
         return {"status": "live"}
 
     @app.get("/health/ready", summary="Can it answer?", responses=described(503), response_model=None)
     async def ready() -> dict[str, str]:
-        if settings.serve_mode == "no-model":
+        if pilot.settings.serve_mode == "no-model":
             return {"status": "ready", "mode": "no-model"}
         champion = loader.champion
         if champion is None:
@@ -128,17 +128,17 @@ def _routes(
 
     @app.get("/", include_in_schema=False)
     def home() -> Response:
-        return Response(home_page(settings, store, loader, date.today()), media_type="text/html")
+        return Response(home_page(pilot, store, loader, date.today()), media_type="text/html")
 
     @app.get("/scorecard", include_in_schema=False)
     def scorecard() -> Response:
-        return Response(scorecard_page(assess(settings, store, date.today())), media_type="text/html")
+        return Response(scorecard_page(assess(pilot, store, date.today())), media_type="text/html")
 
     @app.get("/report", include_in_schema=False)
     def report() -> Response:
         """The newest drift report, out of the folder of reports and nowhere else."""
         drift = store.latest_drift()
-        file = settings.reports / Path(drift.report).name if drift and drift.report else None
+        file = pilot.settings.reports / Path(drift.report).name if drift and drift.report else None
         if file is None or not file.is_file():
             raise HTTPException(404, "there is no drift report here: `groundwork monitor` writes one")
         return FileResponse(file, media_type="text/html")
@@ -168,7 +168,7 @@ def _routes(
 
     def openapi() -> dict[str, Any]:
         if not app.openapi_schema:
-            _describe_requests(describe(), reader, outcomes_reader, settings.contract.dataset.task)
+            _describe_requests(describe(), reader, outcomes_reader, pilot.contract.dataset.task)
         return describe()
 
     app.openapi = openapi  # type: ignore[method-assign]

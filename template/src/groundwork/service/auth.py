@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from groundwork.errors import GroundworkError
+from groundwork.core.errors import GroundworkError
 from groundwork.service.problems import Problem
 
 Scope = Literal["predict", "outcomes", "admin"]

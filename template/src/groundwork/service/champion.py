@@ -12,12 +12,12 @@ import threading
 import time
 from dataclasses import dataclass
 
-from groundwork.bundles import BundleCache, SignedBundle
-from groundwork.errors import BundleError, StoreError
-from groundwork.predictor import Predictor
+from groundwork.core.errors import BundleError, StoreError
+from groundwork.documents.pilot import Pilot
+from groundwork.models.serving.bundles import BundleCache, SignedBundle
+from groundwork.models.serving.predictor import Predictor
+from groundwork.service.bundle_sources import source_of
 from groundwork.service.metrics import Metrics
-from groundwork.service.sources import source_of
-from groundwork.settings import Settings
 from groundwork.store import Promotion, Store
 
 PROMOTIONS_POLL_SECONDS = 1.0  # between two looks at the promotion log, which is one short query
@@ -37,19 +37,19 @@ class Champion:
 class ModelLoader(threading.Thread):
     """Watches the aliases. `champion` is None, and `problem` says why, as long as nothing can be served."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, store: Store) -> None:
+    def __init__(self, pilot: Pilot, metrics: Metrics, store: Store) -> None:
         super().__init__(name="model-loader", daemon=True)
         self.champion: Champion | None = None
         self.challenger: Champion | None = None
         self.problem = "the champion is being fetched from the registry"
         self.source = "none"
-        self._settings = settings
+        self._pilot = pilot
         self._metrics = metrics
         self._store = store
         self._promotion: Promotion | None = None
-        self._source = source_of(settings)
-        self._cache = BundleCache(settings)
-        self._dataset = settings.contract.dataset
+        self._source = source_of(pilot)
+        self._cache = BundleCache(pilot)
+        self._dataset = pilot.contract.dataset
         self._seen: object = None
         self._stopped = threading.Event()
         self.looked_in_cache = threading.Event()
@@ -71,8 +71,8 @@ class ModelLoader(threading.Thread):
             self._stopped.wait(min(PROMOTIONS_POLL_SECONDS, max(refresh_at - time.monotonic(), 0)))
 
     def _seconds_to_the_next_refresh(self) -> float:
-        settings = self._settings
-        return settings.registry_retry_seconds if self.champion is None else settings.registry_poll_seconds
+        pilot = self._pilot
+        return pilot.settings.registry_retry_seconds if self.champion is None else pilot.settings.registry_poll_seconds
 
     def stop(self) -> None:
         self._stopped.set()
@@ -81,7 +81,7 @@ class ModelLoader(threading.Thread):
     def _follow_promotions(self) -> None:
         """Serve what was promoted or rolled back last, if it is in the cache; the registry's alias follows later."""
         try:
-            newest = self._store.latest_promotion(self._settings.charter.metadata.name)
+            newest = self._store.latest_promotion(self._pilot.name)
         except StoreError:  # predictions cannot be logged either, and say so
             return
         if newest is None or newest == self._promotion:
@@ -157,7 +157,7 @@ class ModelLoader(threading.Thread):
     def _tell(self) -> None:
         models = {"champion": self.champion, "challenger": self.challenger}
         loaded = {alias: (model.version, model.predictor.bundle.format) for alias, model in models.items() if model}
-        self._metrics.models(self._settings.charter.metadata.name, loaded, self.source)
+        self._metrics.models(self._pilot.name, loaded, self.source)
 
 
 def _freeze() -> None:

@@ -12,12 +12,12 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from groundwork.core.settings import Settings
 from groundwork.service.auth import OPEN, ApiKeys
 from groundwork.service.batcher import Batcher
 from groundwork.service.metrics import Metrics
 from groundwork.service.problems import MEDIA_TYPE, Problem, as_problem
 from groundwork.service.requests import RequestReader
-from groundwork.settings import Settings
 
 log = logging.getLogger("groundwork.request")
 

@@ -23,7 +23,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from groundwork.owners import Owners
+from groundwork.documents.owners import Owners
 from groundwork.store import Prediction, Store
 
 SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)

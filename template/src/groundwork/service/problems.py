@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from groundwork.errors import BundleError, DocumentError, NoChampion, StoreError
+from groundwork.core.errors import BundleError, DocumentError, NoChampion, StoreError
 from groundwork.service.batcher import DeadlineExceeded, Overloaded
 from groundwork.service.requests import BadRequest
 

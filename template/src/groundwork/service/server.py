@@ -21,9 +21,9 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
+from groundwork.documents.pilot import Pilot
 from groundwork.service.auth import keys_for
 from groundwork.service.logs import LOGGING
-from groundwork.settings import Settings
 from groundwork.store import Store
 
 if TYPE_CHECKING:
@@ -32,22 +32,22 @@ if TYPE_CHECKING:
 SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
 
 
-def run(settings: Settings) -> None:
+def run(pilot: Pilot) -> None:
     """Serve until told to end: SIGTERM lets requests in flight finish within the grace period, and exits with 0."""
     options: dict[str, Any] = {
         "factory": True,
-        "host": settings.host,
-        "port": settings.port,
-        "workers": settings.workers,
-        "http": functools.partial(ImpatientProtocol, settings.client_seconds),
+        "host": pilot.settings.host,
+        "port": pilot.settings.port,
+        "workers": pilot.settings.workers,
+        "http": functools.partial(ImpatientProtocol, pilot.settings.client_seconds),
         "log_config": None,
         "access_log": False,
         "timeout_keep_alive": 30,
-        "timeout_graceful_shutdown": settings.grace_seconds,
+        "timeout_graceful_shutdown": pilot.settings.grace_seconds,
         "timeout_worker_healthcheck": 10,  # imports keep a starting one silent for a while
     }
-    if settings.workers > 1:
-        _supervise(settings, uvicorn.Config("groundwork.service.server:worker", **options))
+    if pilot.settings.workers > 1:
+        _supervise(pilot, uvicorn.Config("groundwork.service.server:worker", **options))
         return
     os.environ.pop(SHARED_METRICS, None)  # memory is faster, if nobody shares; before prometheus_client is imported
     # Uvicorn raises the signal again once it has drained; an orderly end is no failure.
@@ -59,9 +59,9 @@ def worker() -> "Front":
     """The application in one of several processes, which ends with its supervisor, and when it hangs."""
     from groundwork.service.app import create_app
 
-    settings = Settings()
-    app = create_app(settings)
-    threading.Thread(target=_end_in_time, args=(app, settings.hung_seconds), name="watch", daemon=True).start()
+    pilot = Pilot.here()
+    app = create_app(pilot)
+    threading.Thread(target=_end_in_time, args=(app, pilot.settings.hung_seconds), name="watch", daemon=True).start()
     return app
 
 
@@ -78,16 +78,16 @@ def _end_in_time(app: "Front", hung_seconds: float) -> None:
             os._exit(1)
 
 
-def _supervise(settings: Settings, config: uvicorn.Config) -> None:
+def _supervise(pilot: Pilot, config: uvicorn.Config) -> None:
     logging.config.dictConfig(LOGGING)
     # What is wrong is said at once, and once: a worker that cannot start is started again, for ever.
-    keys_for(settings.host, settings.api_keys)
-    settings.charter, settings.contract, settings.owners  # noqa: B018
-    Store(settings.store).close()
-    if settings.otlp_endpoint:
+    keys_for(pilot.settings.host, pilot.settings.api_keys)
+    pilot.charter, pilot.contract, pilot.owners  # noqa: B018
+    Store(pilot.settings.store).close()
+    if pilot.settings.otlp_endpoint:
         import groundwork.service.tracing  # noqa: F401
     # Or each worker's libraries would start a thread for every core.
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // settings.workers)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // pilot.settings.workers)))
     with tempfile.TemporaryDirectory(prefix="groundwork-metrics-", ignore_cleanup_errors=True) as folder:
         shared = Path(os.environ.setdefault(SHARED_METRICS, folder))
         shared.mkdir(parents=True, exist_ok=True)

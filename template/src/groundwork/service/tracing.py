@@ -11,9 +11,9 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Message, Receive, Scope, Send
 
-from groundwork.errors import GroundworkError
+from groundwork.core.errors import GroundworkError
+from groundwork.core.settings import Settings
 from groundwork.service.front import Front
-from groundwork.settings import Settings
 
 try:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter

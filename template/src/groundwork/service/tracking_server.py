@@ -16,9 +16,9 @@ from urllib.parse import unquote, urlencode, urlsplit
 
 import msgspec
 
-from groundwork.bundles import BUNDLE, CHALLENGER, CHAMPION, BundleCache, SignedBundle
-from groundwork.errors import BundleError
-from groundwork.settings import Settings
+from groundwork.core.errors import BundleError
+from groundwork.documents.pilot import Pilot
+from groundwork.models.serving.bundles import BUNDLE, CHALLENGER, CHAMPION, BundleCache, SignedBundle
 
 Answer = TypeVar("Answer")
 
@@ -26,14 +26,14 @@ Answer = TypeVar("Answer")
 class TrackingServer:
     """An MLflow server. It fetches the artefacts itself, wherever they are: the service needs no access to them."""
 
-    def __init__(self, settings: Settings) -> None:
-        parts = urlsplit(settings.tracking_uri)
+    def __init__(self, pilot: Pilot) -> None:
+        parts = urlsplit(pilot.settings.tracking_uri)
         self._address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
-        self._authorization = _authorization(settings)
-        self._model = settings.charter.metadata.name
-        self._cache = BundleCache(settings)
-        self._seconds = settings.registry_timeout_seconds
-        self._tls = ssl.create_default_context(cafile=settings.mlflow_tracking_server_cert_path or None)
+        self._authorization = _authorization(pilot)
+        self._model = pilot.name
+        self._cache = BundleCache(pilot)
+        self._seconds = pilot.settings.registry_timeout_seconds
+        self._tls = ssl.create_default_context(cafile=pilot.settings.mlflow_tracking_server_cert_path or None)
         self._deadline = 0.0
 
     def glance(self) -> object:
@@ -200,11 +200,11 @@ class _UntilDeadline(io.RawIOBase):
         super().close()
 
 
-def _authorization(settings: Settings) -> str:
-    """The header, as MLflow's own client makes it of the same settings."""
-    in_address = urlsplit(settings.tracking_uri)
-    user = settings.mlflow_tracking_username or unquote(in_address.username or "")
-    password = settings.mlflow_tracking_password or unquote(in_address.password or "")
+def _authorization(pilot: Pilot) -> str:
+    """The header, as MLflow's own client makes it of the same pilot."""
+    in_address = urlsplit(pilot.settings.tracking_uri)
+    user = pilot.settings.mlflow_tracking_username or unquote(in_address.username or "")
+    password = pilot.settings.mlflow_tracking_password or unquote(in_address.password or "")
     if user and password:
         return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
-    return f"Bearer {settings.mlflow_tracking_token}" if settings.mlflow_tracking_token else ""
+    return f"Bearer {pilot.settings.mlflow_tracking_token}" if pilot.settings.mlflow_tracking_token else ""

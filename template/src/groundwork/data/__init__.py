@@ -1,0 +1,1 @@
+"""Data from the source to the snapshots: ingest, rules, quarantine, erasure."""

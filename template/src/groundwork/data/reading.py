@@ -1,0 +1,222 @@
+"""Reads windows from the source into files: one scan for all that follow each other, the broken rows apart."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import ibis
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from groundwork.core.errors import ErasureError, SourceError, SourceUnavailable
+from groundwork.core.windows import Window
+from groundwork.data.erasure import Erased
+from groundwork.data.fingerprint import can_hash, fingerprint, row_hash, text_hash
+from groundwork.data.rules import REASONS, broken_by_window, with_broken_rules
+from groundwork.data.source import END, expression
+from groundwork.data.spool import Spool
+from groundwork.documents.contract.contract import Dataset
+
+TIMES, ROW_HASH, HASH_OF = "delivered_times", "row_hash", "hash_of_"
+BATCH_ROWS = 100_000
+
+_ARROW_TYPES = {
+    "string": pa.string(),
+    "integer": pa.int64(),
+    "number": pa.float64(),
+    "boolean": pa.bool_(),
+    "timestamp": pa.timestamp("us"),
+}
+
+
+@dataclass
+class Read:
+    """What was read of one window: its sound and its broken rows, in files."""
+
+    sound: Spool
+    broken: Spool
+    fingerprint: str | None  # None from an engine that tells none
+    hashes: Mapping[str, NDArray[np.uint64]]  # of the values that must be unique, by column
+    repeats: bool = False  # whether one of these values may stand in another of the windows that were read with it
+
+
+def read_windows(
+    backend: ibis.BaseBackend, dataset: Dataset, due: Sequence[Window], folder: Path, erased: Erased
+) -> dict[Window, Read]:
+    """Read windows that follow each other, the sound and the broken rows of each apart. Raises SourceError.
+
+    One scan of the source reads all of them. A window in which a value is repeated that must not be is read again by
+    itself: rows that are equal in every column are one row, as a source may deliver it twice; of rows that are not
+    equal and have one key, the same one is let in whatever the order they come in.
+    """
+    with _told(dataset, due):
+        rows = expression(backend, dataset, Window(due[0].start, due[-1].end))
+        checked = with_broken_rules(rows, dataset, repeated=False)
+        reads = _spooled(backend, checked, dataset, due, folder / "once", erased)
+        if _any_twice(reads.values()):
+            for window in [window for window, read in reads.items() if _any_twice([read])]:
+                rows = expression(backend, dataset, window)
+                once = rows.group_by(list(rows.columns)).aggregate(**{TIMES: lambda each: each.count()})
+                checked = with_broken_rules(once, dataset)  # to look for repeated values in the engine costs far more
+                reads |= _spooled(backend, checked, dataset, [window], folder / "repeated", erased)
+                reads[window].hashes = {name: np.unique(hashes) for name, hashes in reads[window].hashes.items()}
+            repeats = _any_twice(reads.values())
+            for read in reads.values():
+                read.repeats = repeats
+    return reads
+
+
+def _any_twice(reads: Collection[Read]) -> bool:
+    """Whether a value that must be unique may stand twice in what was read; if not, none does."""
+
+    def repeats(values: NDArray[np.uint64]) -> bool:
+        values.sort()
+        return bool((values[1:] == values[:-1]).any())
+
+    with ThreadPoolExecutor() as threads:  # to sort leaves Python to the others
+        for columns in zip(*(read.hashes.values() for read in reads), strict=True):
+            hashes = np.concatenate(columns)
+            middle = len(hashes) // 2
+            if middle:
+                hashes.partition(middle)  # the greatest of the one half and the least of the other meet here
+                if any(threads.map(repeats, (hashes[:middle], hashes[middle:]))):
+                    return True
+                if hashes[middle - 1] == hashes[middle]:
+                    return True
+    return False
+
+
+def broken_as_a_whole(
+    backend: ibis.BaseBackend, dataset: Dataset, reads: Mapping[Window, Read], newest: Window | None
+) -> dict[Window, list[str]]:
+    """The rules on figures of a whole window that each window breaks. `newest` is the source's last, if it is known."""
+    if not dataset.window_rules:
+        return {}
+    with _told(dataset, list(reads)):
+        last = max((window for window, read in reads.items() if read.sound.num_rows), default=None)
+        if last and (last < newest if newest else _is_anything_after(backend, dataset, last)):
+            last = None
+        return {
+            window: broken_by_window(ibis.memtable(read.sound.to_dataset()), dataset, growing=window == last)
+            for window, read in reads.items()
+        }
+
+
+@contextmanager
+def _told(dataset: Dataset, due: Sequence[Window]) -> Iterator[None]:
+    try:
+        yield
+    except (SourceError, ErasureError):
+        raise
+    except Exception as error:
+        told, cause = dataset.told(error)
+        raise SourceUnavailable(f"the source cannot be read for {Window(due[0].start, due[-1].end)}: {told}") from cause
+
+
+def _is_anything_after(backend: ibis.BaseBackend, dataset: Dataset, window: Window) -> bool:
+    later = expression(backend, dataset, Window(window.end, END))
+    return bool(later.limit(1).count().to_pyarrow().as_py())
+
+
+def _spooled(
+    backend: ibis.BaseBackend,
+    checked: ibis.Table,
+    dataset: Dataset,
+    due: Sequence[Window],
+    folder: Path,
+    erased: Erased,
+) -> dict[Window, Read]:
+    """Read rows that have their reasons and, if it is not once, how often each was delivered."""
+    types = pa.schema([(column.name, _ARROW_TYPES[column.logical_type]) for column in dataset.columns])
+    hashed = can_hash(backend)
+    if hashed:
+        hashes = {f"{HASH_OF}{name}": text_hash(backend, checked[name].cast("string")) for name in dataset.unique}
+        checked = checked.mutate(**{ROW_HASH: row_hash(backend, checked, types.names)}, **hashes)
+    spools = {window: _Spooling(dataset, types, folder / f"{window.start:%Y-%m-%d}", hashed) for window in due}
+    with duckdb.connect() as engine:
+        for batch in _batches(backend, checked):
+            rows = pa.table(batch) if hashed else _with_hashes(engine, pa.table(batch), dataset.unique)
+            for window, part in _by_window(rows, dataset, due):
+                spools[window].take(part, erased)
+    with ThreadPoolExecutor() as threads:  # to finish files leaves Python to the others
+        return dict(zip(spools, threads.map(_Spooling.read, spools.values()), strict=True))
+
+
+def _with_hashes(engine: duckdb.DuckDBPyConnection, rows: pa.Table, names: Sequence[str]) -> pa.Table:
+    """What the source's engine does not tell is made here."""
+    engine.register("batch", rows)
+    hashes = ", ".join(f'hash(md5_number(cast("{name}" as varchar))) as "{HASH_OF}{name}"' for name in names)
+    return engine.sql(f"select *, {hashes} from batch").to_arrow_table()
+
+
+def _by_window(rows: pa.Table, dataset: Dataset, due: Sequence[Window]) -> Iterator[tuple[Window, pa.Table]]:
+    """The rows of each window. Raises SourceError where a row belongs to none: it would be lost without a word."""
+    moments = rows[dataset.event_time.name].cast(_ARROW_TYPES["timestamp"])
+    first, last = pc.min_max(moments).as_py().values()
+    found = 0
+    for window in due:
+        if first is None or first >= window.end or last < window.start:
+            continue
+        if first >= window.start and last < window.end and not moments.null_count:
+            yield window, rows
+            return
+        within = pc.and_(pc.greater_equal(moments, window.start), pc.less(moments, window.end)).fill_null(False)
+        found += pc.sum(within).as_py()
+        yield window, rows.filter(within)
+    if found == rows.num_rows:
+        return
+    raise SourceError(
+        f"use_case/source.py gives {rows.num_rows - found:,} rows whose {dataset.event_time.name} is not in "
+        f"{Window(due[0].start, due[-1].end)}: let it filter by `start` and `end`"
+    )
+
+
+class _Spooling:
+    """One window on its way into its files."""
+
+    def __init__(self, dataset: Dataset, types: pa.Schema, folder: Path, hashed: bool) -> None:
+        folder.mkdir(parents=True)
+        self._dataset = dataset
+        self._sound = Spool(folder / "sound.parquet", types, dataset)
+        self._broken = Spool(folder / "broken.parquet", types.append(pa.field(REASONS, pa.string())), dataset)
+        self._hashed = hashed
+        self._delivered, self._total = 0, 0
+        self._seen: dict[str, list[NDArray[np.uint64]]] = {name: [] for name in dataset.unique}
+
+    def take(self, rows: pa.Table, erased: Erased) -> None:
+        for name, values in self._seen.items():
+            values.append(_bits(rows[f"{HASH_OF}{name}"].drop_null()))
+        if self._hashed:
+            hashes = _bits(rows[ROW_HASH])
+            times = _bits(rows[TIMES]) if TIMES in rows.column_names else None
+            self._delivered += rows.num_rows if times is None else int(times.sum())
+            self._total += int((hashes if times is None else hashes * times).sum())  # modulo 2**64
+        rows = erased.without(rows)
+        if rows[REASONS].null_count < rows.num_rows:
+            self._broken.write(rows.filter(rows[REASONS].is_valid()))
+            rows = rows.filter(rows[REASONS].is_null())
+        self._sound.write(rows)
+
+    def read(self) -> Read:
+        """What was read, once there are no more rows."""
+        self._sound.close()
+        self._broken.close()
+        told = fingerprint(self._dataset, self._delivered, self._total) if self._hashed else None
+        hashes = {name: np.concatenate([np.empty(0, np.uint64), *values]) for name, values in self._seen.items()}
+        return Read(self._sound, self._broken, told, hashes)
+
+
+def _batches(backend: ibis.BaseBackend, rows: ibis.Table) -> Iterator[pa.RecordBatch]:
+    if backend.name == "duckdb":  # Ibis 12 asks DuckDB 2 for a method that it no longer has
+        yield from backend.con.sql(str(backend.compile(rows))).to_arrow_reader(BATCH_ROWS)
+    else:
+        yield from rows.to_pyarrow_batches(chunk_size=BATCH_ROWS)
+
+
+def _bits(whole_numbers: pa.ChunkedArray) -> NDArray[np.uint64]:
+    return whole_numbers.to_numpy().astype(np.uint64)  # a copy, that does not keep the whole batch

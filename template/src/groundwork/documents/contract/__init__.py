@@ -1,0 +1,1 @@
+"""The data contract: columns, rules, and how it may change."""

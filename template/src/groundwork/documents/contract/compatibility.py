@@ -1,0 +1,156 @@
+"""Compares the contract with the one that was released last: what would break for those who keep to that one?"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from groundwork.core.errors import DocumentError
+from groundwork.core.git import git, is_shallow
+from groundwork.documents.contract.contract import ROLES, Column, Contract, Dataset
+
+CONTRACT = "contract.yaml"
+MAIN = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
+
+
+class Released(NamedTuple):
+    """The contract as it was at a commit."""
+
+    at: str
+    text: str
+
+
+def check_version(home: Path, contract: Contract) -> str:
+    """Say how the contract stands to the one released last.
+
+    Raises DocumentError where it breaks that one without a new major version, and where nobody can tell.
+    """
+    earlier = last_released(home)
+    if earlier is None:
+        return f"{CONTRACT}: there is no earlier version to compare it with"
+    try:
+        promised = Contract.parse(earlier.text, f"{CONTRACT} at {earlier.at}")
+    except DocumentError as error:
+        version = _version(earlier.text)
+        changes = [f"nobody can tell, because that one cannot be read any more: {error}"]
+    else:
+        version = promised.version
+        changes = list(breaking_changes(promised, contract))
+        if promised.id != contract.id or promised.status in ("proposed", "draft"):
+            return f"{CONTRACT} is not bound by the one at {earlier.at}, which was another one or a draft"
+    if _series(contract.version) != _series(version):
+        return f"{CONTRACT} begins a new series: version {contract.version} after {version} at {earlier.at}"
+    if not changes:
+        return f"{CONTRACT} keeps what version {version} at {earlier.at} promised"
+    listed = "\n".join(f"  {change}" for change in changes)
+    raise DocumentError(
+        f"{CONTRACT}: version {contract.version} breaks what version {version} at {earlier.at} promised:\n{listed}\n"
+        f"Undo that, or raise the version to {_next(version)} and tell whoever delivers the data or asks the service."
+    )
+
+
+def breaking_changes(old: Contract, new: Contract) -> Iterator[str]:
+    """What those who keep to the old contract would run into: rows, or requests, that are refused now."""
+    before, now = old.dataset, new.dataset
+    if before.name != now.name:
+        yield f"the data set {before.name} is now called {now.name}"
+    columns = {column.name: column for column in now.columns}
+    known = {column.name for column in before.columns}
+    added = [column for column in now.columns if column.name not in known]
+    for column in before.columns:
+        if column.name not in columns:
+            alike = [each.name for each in added if each.logical_type == column.logical_type]
+            yield f"{column.name}: removed" + (f", or renamed to {' or '.join(alike)}" if alike else "")
+        else:
+            yield from (f"{column.name}: {change}" for change in _column_changes(column, columns[column.name]))
+    yield from (f"{column.name}: new, and must be there" for column in added if column.needed)
+    rules = _row_rules(before)
+    yield from (f"{name}: a new rule" for condition, name in _row_rules(now).items() if condition not in rules)
+
+
+def _column_changes(old: Column, new: Column) -> Iterator[str]:
+    if old.logical_type != new.logical_type:
+        yield f"the type {old.logical_type} is now {new.logical_type}"
+    for role in ROLES:
+        if old.plays(role) != new.plays(role):
+            yield f"is {'now' if new.plays(role) else 'no longer'} tagged {role}"
+    if old.primary_key != new.primary_key:
+        yield f"is {'now' if new.primary_key else 'no longer'} the primaryKey"
+    if new.needed and not old.needed:
+        yield "must be there now"
+    if new.unique and not (old.unique or old.primary_key):
+        yield "must be unique now"
+    before, now = old.logical_type_options, new.logical_type_options
+    for name, narrower in (("minimum", 1), ("min_length", 1), ("maximum", -1), ("max_length", -1)):
+        was, bound = getattr(before, name), getattr(now, name)
+        if bound is not None and (was is None or (bound - was) * narrower > 0):
+            yield f"{name.replace('_l', 'L')} {'none' if was is None else f'{was:g}'} is now {bound:g}"
+    if now.pattern is not None and now.pattern != before.pattern:
+        yield f"the pattern {before.pattern or 'none'} is now {now.pattern}, which may let in less"
+    if new.valid_values and not old.valid_values:
+        yield f"is now one of {', '.join(new.valid_values)} only"
+    elif new.valid_values and (gone := [value for value in old.valid_values if value not in new.valid_values]):
+        yield f"may no longer be {', '.join(gone)}"
+
+
+def _row_rules(dataset: Dataset) -> dict[str, str]:
+    return {str(rule.query.condition): f"{rule.place}: {rule.name}" for rule in dataset.row_rules}
+
+
+def last_released(home: Path) -> Released | None:
+    """The contract at the last release tag, or where this branch left the main branch, or in the commit before.
+
+    None where there is none: no repository, or the first version. Raises DocumentError where nobody can tell.
+    """
+    if not any((folder / ".git").exists() for folder in (home, *home.parents)):
+        return None
+    if git(home, "rev-parse", "--verify", "--quiet", "HEAD") is None:
+        if git(home, "rev-parse", "--git-dir") is None:
+            raise DocumentError(f"{CONTRACT}: git cannot say what was released: run `git status` here to see why")
+        return None
+    found = _base(home)
+    if found is None:
+        if is_shallow(home):
+            raise DocumentError(
+                f"{CONTRACT}: the history is cut short, so nobody can tell what was released: fetch all of it, tags "
+                "included (`git fetch --unshallow --tags`; in CI `fetch-depth: 0` or `GIT_DEPTH: 0`)"
+            )
+        return None
+    at, commit = found
+    text = git(home, "show", f"{commit}:./{CONTRACT}")
+    return Released(at, text) if text is not None else None
+
+
+def _base(home: Path) -> tuple[str, str] | None:
+    """What to call the commit, and its name."""
+    if tag := git(home, "describe", "--tags", "--abbrev=0", "--match=v[0-9]*", "--match=[0-9]*"):
+        return f"the tag {tag}", f"refs/tags/{tag}"
+    head = git(home, "rev-parse", "HEAD")
+    main = next((name for name in MAIN if git(home, "rev-parse", "--verify", "--quiet", name)), None)
+    left_at = git(home, "merge-base", "HEAD", main) if main else head
+    if left_at is None:
+        return None
+    if left_at != head:
+        return f"the commit {left_at[:10]} of {main}", left_at
+    if git(home, "diff", "--name-only", "HEAD", "--", CONTRACT):
+        return "the last commit", "HEAD"
+    changed = git(home, "log", "--first-parent", "-1", "--format=%H", "--", CONTRACT)
+    before = git(home, "rev-parse", "--verify", "--quiet", f"{changed}^") if changed else None
+    return (f"the commit {before[:10]}", before) if before else None
+
+
+def _version(text: str) -> str:
+    """The version in a contract that is not valid, as far as it can be made out."""
+    found = re.search(r"^version: *[\"']?(\d+\.\d+\.\d+)", text, re.MULTILINE)
+    return found[1] if found else "0.0.0"
+
+
+def _series(version: str) -> list[str]:
+    """What must grow with a break: the major version, or before 1.0.0 the minor one."""
+    major, minor, _ = version.split(".")
+    return [major] if major != "0" else [major, minor]
+
+
+def _next(version: str) -> str:
+    major, minor, _ = version.split(".")
+    return f"{int(major) + 1}.0.0" if major != "0" else f"0.{int(minor) + 1}.0"

@@ -1,0 +1,1 @@
+"""Files for people and other tools that are made from the documents."""

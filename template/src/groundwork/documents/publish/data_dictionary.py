@@ -1,0 +1,124 @@
+"""The data dictionary: contract.yaml as a page for people who read no YAML."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from groundwork.core.errors import DocumentError
+from groundwork.documents.contract.contract import Column, Contract
+
+PAGE = Path("docs/data-dictionary.md")
+
+_TYPES = {
+    "string": "text",
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "true or false",
+    "timestamp": "day and time",
+}
+_PARTS = {
+    "event_time": "the time that everything goes by",
+    "outcome": "what turned out to be true",
+    "feature": "what the model goes by",
+    "subject": "whose row it is",
+}
+
+
+def write(home: Path, contract: Contract) -> Path:
+    """Write the page; returns where it lies."""
+    page = home / PAGE
+    page.parent.mkdir(exist_ok=True)
+    page.write_text(render(contract), encoding="utf-8")
+    return page
+
+
+def check(home: Path, contract: Contract) -> None:
+    """Raises DocumentError where the page is missing, or says anything else than the contract."""
+    page = home / PAGE
+    if not page.is_file() or page.read_text(encoding="utf-8") != render(contract):
+        raise DocumentError(f"{PAGE}: does not say what contract.yaml says: run `groundwork dictionary` and commit it")
+
+
+def render(contract: Contract) -> str:
+    """The page, in Markdown."""
+    return "\n".join(_lines(contract))
+
+
+def _lines(contract: Contract) -> Iterator[str]:
+    dataset = contract.dataset
+    about = contract.description if isinstance(contract.description, dict) else {"purpose": contract.description}
+    yield f"# Data dictionary: {_text(contract.name or dataset.name)}"
+    yield ""
+    yield f"What each word in the data means, version {contract.version}. `groundwork dictionary` makes this page of"
+    yield "`contract.yaml`; change that instead. `OWNERS` says who answers for the data."
+    yield ""
+    for heading, said in (
+        ("One row", dataset.description),
+        *((key.capitalize(), about.get(key)) for key in ("purpose", "usage", "limitations")),
+    ):
+        if said:
+            yield f"- **{heading}**: {_text(said)}"
+    yield ""
+    yield "## Columns"
+    yield ""
+    yield "| column | means | its values | for example | part |"
+    yield "| --- | --- | --- | --- | --- |"
+    for column in dataset.columns:
+        name = f"`{column.name}`" + (f" ({_text(column.business_name)})" if column.business_name else "")
+        values, part = "; ".join(_values(column)), ", ".join(_parts(column))
+        yield f"| {name} | {_text(column.description)} | {values} | {_text(_example(column))} | {part} |"
+    yield ""
+    yield "## Rules"
+    yield ""
+    for rule in dataset.row_rules:
+        yield f"- {_text(rule.name)}: no row may have `{rule.query.condition}`."
+    for rule in dataset.window_rules:
+        condition = f" where `{rule.query.condition}`" if rule.query.condition else ""
+        figure = "the number of rows" if rule.query.counts_rows else f"`{rule.query.figure}`"
+        yield f"- {_text(rule.name)}: in every window, {figure}{condition} must be {rule.quality.expectation}."
+    for level in contract.freshness:
+        yield f"- The newest `{contract.moment_of(level).name}` must not be older than {level.value:g} {level.unit}."
+    tolerated = f"{dataset.max_quarantined_share * 100:g} %"
+    yield f"- A window in which more than {tolerated} of the rows break a rule is not let in."
+    yield ""
+
+
+def _values(column: Column) -> Iterator[str]:
+    limits = column.logical_type_options
+    if column.valid_values:
+        yield f"one of {', '.join(map(_text, column.valid_values))}"
+    else:
+        yield _TYPES[column.logical_type]
+    for least, most, unit in (
+        (limits.minimum, limits.maximum, ""),
+        (limits.min_length, limits.max_length, " characters"),
+    ):
+        if least is not None and most is not None:
+            yield f"{least:,.10g} to {most:,.10g}{unit}"
+        elif least is not None or most is not None:
+            yield f"at least {least:,.10g}{unit}" if least is not None else f"at most {most:,.10g}{unit}"
+    if limits.pattern:
+        yield f"written as `{_text(limits.pattern)}`"
+    if column.unique or column.primary_key:
+        yield "never the same twice"
+    yield "always there" if column.needed else "may be missing"
+
+
+def _parts(column: Column) -> Iterator[str]:
+    if column.primary_key:
+        yield "names the row"
+    yield from (said for role, said in _PARTS.items() if column.plays(role))
+    if column.classification:
+        yield _text(column.classification)
+    for custom in column.custom_properties:
+        if custom.property == "allowedIn":
+            yield f"allowed in {', '.join(custom.value)}: {_text(custom.description)}"
+
+
+def _example(column: Column) -> str:
+    value = column.examples[0]
+    return {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value)
+
+
+def _text(said: object) -> str:
+    """On one line, and safe in a table."""
+    return " ".join(str(said).split()).replace("|", "\\|")

@@ -1,0 +1,1 @@
+"""What a version relies on, how well it performs, and how it ages."""

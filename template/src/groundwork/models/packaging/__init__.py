@@ -1,0 +1,1 @@
+"""A trained model as a bundle that the service can load."""

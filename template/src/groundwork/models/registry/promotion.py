@@ -1,0 +1,154 @@
+"""Who is champion, since when, and why: the promotion log decides, and the registry's alias follows it.
+
+A promotion is one more entry in the log, which only one of two that race can write. A crash between the entry and the
+alias is put right by `reconcile`, which every run begins with.
+"""
+
+import getpass
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from groundwork.core.errors import BundleError, PromotionError
+from groundwork.documents.document import UNANSWERED
+from groundwork.documents.pilot import Pilot
+from groundwork.store import Promotion, Store, utc_text
+
+if TYPE_CHECKING:  # importing MLflow takes seconds, and a rollback must not wait for it
+    from groundwork.models.registry.registry import Registry, Version
+
+
+def promote(
+    store: Store, registry: "Registry", version: "Version", seen: Promotion | None, by: str, why: str
+) -> Promotion:
+    """Make `version` the champion, if `seen` is still the newest entry of the log.
+
+    Raises PromotionError if it is not: what was compared with the champion of then may be no better than this one.
+    Raises BundleError, before anything is written, if no service would load it.
+    """
+    registry.pull(version)
+    entry = _append(store, registry.name, seen, version.number, by, why, version.evidence_sha256, version.bundle_sha256)
+    registry.put_in_service(version)
+    return entry
+
+
+def reconcile(store: Store, registry: "Registry") -> Promotion | None:
+    """Let the registry say what the log says, and return the log's newest entry; None if nothing was promoted.
+
+    A champion that is older than the log is taken over into it. Raises PromotionError if the registry does not have
+    the champion of the log.
+    """
+    newest = store.latest_promotion(registry.name)
+    champion = registry.champion()
+    if newest is None:
+        if champion is None:
+            return None
+        return promote(store, registry, champion, None, login(), "was in service before there was a log")
+    if champion is None or champion.number != newest.to_version or champion.judged != "promoted":
+        version = registry.version(newest.to_version)
+        if version is None or version.bundle_sha256 != newest.bundle_sha256:
+            raise PromotionError(
+                f"by the promotion log, version {newest.to_version} of {registry.name} is the champion, and the "
+                "registry does not have it: are MLFLOW_TRACKING_URI and GROUNDWORK_STORE_URL those of the same pilot?"
+            )
+        registry.put_in_service(version)
+    return newest
+
+
+def approve(pilot: Pilot, store: Store, registry: "Registry", number: str, by: str, why: str) -> Promotion:
+    """Put in service what passed the gate and waits for approval.
+
+    Raises PromotionError if `by` is no approver of OWNERS, if the version does not wait, or if there has been another
+    champion since it was compared; BundleError if it could not serve.
+    """
+    if by not in pilot.owners.approvers or by == UNANSWERED:
+        raise PromotionError(f"{by} is not among the approvers of OWNERS: {', '.join(pilot.owners.approvers)}")
+    newest = reconcile(store, registry)
+    version = registry.version(number)
+    if version is None or version.judged != "pending":
+        state = "is unknown" if version is None else f"is {version.judged or 'not judged'}"
+        raise PromotionError(f"version {number} of {registry.name} {state}: it does not wait for approval")
+    if version.judged_against != (newest.to_version if newest else ""):
+        raise PromotionError(
+            f"version {number} was compared with {version.judged_against or 'no champion'}, and there is another "
+            "champion since: run `groundwork train`, which judges it anew"
+        )
+    registry.predictor(version)
+    system = login()
+    return promote(store, registry, version, newest, by if by == system else f"{by} (logged in as {system})", why)
+
+
+def roll_back(pilot: Pilot, store: Store, to: str | None, why: str) -> Promotion:
+    """Put an earlier champion back, by default the one before the present, as far as the log goes.
+
+    The registry is left to `reconcile`: a service that has the version in its cache need not wait for it. Raises
+    PromotionError if there is no such champion, and BundleError if it could not serve.
+    """
+    name = pilot.name
+    log = store.promotions(name)
+    if not log:
+        raise PromotionError(f"no version of {name} has been promoted: there is nothing to roll back")
+    champions = {entry.to_version: entry for entry in log}
+    *before, present = _in_turn(log)
+    if to is None:
+        if not before:
+            raise PromotionError(
+                f"version {present} is the first champion of {name}: there is none before it. "
+                "`SERVE_MODE=no-model groundwork serve` decides by today's rule."
+            )
+        to = before[-1]
+    if to == present:
+        raise PromotionError(f"version {to} is the champion already")
+    if to not in champions:
+        raise PromotionError(f"version {to} has never been champion; these have: {', '.join(champions)}")
+    wanted = champions[to]
+    _check_it_serves(pilot, wanted)
+    return _append(store, name, log[-1], to, login(), why, wanted.evidence_sha256, wanted.bundle_sha256)
+
+
+def login() -> str:
+    """Who runs this process, as the system knows them."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user often has no name
+        return f"uid {os.getuid()}"
+
+
+def _in_turn(log: list[Promotion]) -> list[str]:
+    """The champions that led to the present one: going back to one takes out all that came after it."""
+    line: list[str] = []
+    for entry in log:
+        if entry.to_version in line:
+            del line[line.index(entry.to_version) :]
+        line.append(entry.to_version)
+    return line
+
+
+def _check_it_serves(pilot: Pilot, wanted: Promotion) -> None:
+    from groundwork.models.serving.bundles import BundleCache
+
+    bundle = BundleCache(pilot).cached(wanted.to_version, wanted.bundle_sha256)
+    if bundle is not None:
+        bundle.predictor(pilot.contract.dataset)
+        return
+    from groundwork.models.registry.registry import Registry
+
+    registry = Registry(pilot)
+    version = registry.version(wanted.to_version)
+    if version is None:
+        raise BundleError(f"version {wanted.to_version} of {registry.name} is neither in the cache nor in the registry")
+    registry.predictor(version)
+
+
+def _append(
+    store: Store, name: str, seen: Promotion | None, to: str, by: str, why: str, evidence: str, bundle: str
+) -> Promotion:
+    number, present = (seen.number, seen.to_version) if seen else (0, "")
+    entry = Promotion(name, number + 1, utc_text(datetime.now(UTC)), by, present, to, why, evidence, bundle)
+    if not store.append_promotion(entry):
+        raise PromotionError(
+            f"version {to} was not promoted: it was compared with "
+            f"{f'version {present}' if present else 'no champion'}, and another one has been promoted since. "
+            "Run the same command again."
+        )
+    return entry

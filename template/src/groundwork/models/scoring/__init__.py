@@ -1,0 +1,1 @@
+"""The champion's predictions for a whole window."""

@@ -1,0 +1,1 @@
+"""Fitting a model on the past, and from exactly what it was made."""

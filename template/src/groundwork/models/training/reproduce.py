@@ -1,0 +1,116 @@
+"""Reproduce: train a version again from exactly what it was made from, and compare the predictions."""
+
+import json
+import tempfile
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import mlflow
+import numpy as np
+
+from groundwork.core.errors import NotEnoughData
+from groundwork.data.snapshots import Snapshots
+from groundwork.documents.pilot import Pilot
+from groundwork.models.packaging.pack import pack
+from groundwork.models.registry.registry import Registry, Version
+from groundwork.models.serving.predictor import Predictor
+from groundwork.pipeline.train import PACKAGES, environment, examples, fit, lineage, sha256_of
+from groundwork.readiness.proofs import Finding, keep
+from groundwork.store import Store
+from use_case import decision
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """How it ended: `unknown` means that it could not be tried, and the reason says what is missing."""
+
+    version: str
+    status: Literal["equal", "different", "unknown"]
+    reason: str
+
+
+def reproduce(pilot: Pilot, number: str) -> Reproduced:
+    """Train version `number` again, without registering anything, and keep how it came out."""
+    began = time.monotonic()
+    found = _again(pilot, number)
+    passed = {"equal": True, "different": False, "unknown": None}[found.status]
+    finding = Finding("infra-reproducible", passed, f"version {number}: {found.reason}")
+    with Store(pilot.settings.store) as store:
+        keep(pilot, store, f"groundwork reproduce {number}", [finding], began)
+    return found
+
+
+def _again(pilot: Pilot, number: str) -> Reproduced:
+    registry = Registry(pilot)
+    version = registry.version(number)
+    if version is None:
+        return Reproduced(number, "unknown", f"{registry.name} has no version {number}")
+    if "predictions_sha256" not in version.tags:
+        return Reproduced(number, "unknown", "it was trained before predictions had a digest")
+    if differing := _differing(pilot, version):
+        return Reproduced(number, "unknown", f"{'; '.join(differing)}. {_how_to_get_there(pilot, version)}")
+    start, end, newest = (
+        datetime.fromisoformat(version.tags[name]) for name in ("train_start", "train_end", "evaluation_end")
+    )
+    snapshots = Snapshots(pilot.snapshots, pilot.contract.dataset)
+    snapshot = int(version.tags["snapshot_version"])
+    try:
+        training, evaluation = (
+            examples(snapshots.read(*window, version=snapshot), pilot.contract.dataset)
+            for window in ((start, end), (end, newest))
+        )
+        if not len(training):
+            raise NotEnoughData("it holds no rows of the window")
+    except Exception as error:  # whatever Delta Lake says of a version that is gone
+        summary = " ".join(str(error).split())[:200]
+        return Reproduced(number, "unknown", f"version {snapshot} of the snapshots cannot be read: {summary}")
+    proving = evaluation if len(evaluation) else training
+    model, _ = fit(training, pilot.contract.dataset, json.loads(version.tags["parameters"]))
+    parameters, task = pilot.charter.value.parameters, pilot.contract.dataset.task
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = pack(model, proving.frame, lambda scores: decision.decide(scores, parameters), Path(folder), task)
+        scores = Predictor(Path(folder), bundle.sha256, bundle.features, task).scores(proving.columns)
+    if sha256_of(scores.tobytes()) == version.tags["predictions_sha256"]:
+        return Reproduced(number, "equal", f"{len(proving):,} predictions are the same, bit by bit")
+    before = registry.predictor(version).scores(proving.columns)
+    return Reproduced(
+        number,
+        "different",
+        f"of {len(proving):,} predictions {int((scores != before).sum()):,} differ, by at most "
+        f"{float(np.abs(scores - before).max()):.1e}",
+    )
+
+
+def _differing(pilot: Pilot, version: Version) -> list[str]:
+    """What is not as it was."""
+    now = lineage(pilot, int(version.tags["snapshot_version"]))
+    named = {
+        "snapshot_table": "the table of the snapshots",
+        "contract_sha256": "contract.yaml",
+        "charter_sha256": "charter.yaml",
+        "use_case_sha256": "src/use_case",
+        "groundwork_sha256": "src/groundwork",
+    }
+    differing = [f"{what} differs" for name, what in named.items() if version.tags.get(name) != now[name]]
+    installed = environment()
+    if sha256_of("\n".join(installed).encode()) != version.tags["packages_sha256"]:
+        try:
+            then = set(mlflow.artifacts.load_text(f"runs:/{version.run_id}/{PACKAGES}").splitlines())
+            changed = sorted(then - set(installed)) or sorted(set(installed) - then)
+            differing.append(f"other packages are installed: it was made with {', '.join(changed[:5])}")
+        except Exception:
+            differing.append("other packages are installed")
+    return differing
+
+
+def _how_to_get_there(pilot: Pilot, version: Version) -> str:
+    commit = version.tags["git_commit"]
+    if commit == "none" or commit.endswith("-dirty"):
+        return "It was trained from files that were not committed, so they cannot be checked out"
+    return (
+        f"To go back: git worktree add ../version-{version.number} {commit} && cd ../version-{version.number} && "
+        f"uv sync --frozen && GROUNDWORK_DATA={pilot.settings.data_folder} uv run groundwork reproduce {version.number}"
+    )
