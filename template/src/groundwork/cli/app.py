@@ -37,6 +37,7 @@ from groundwork.documents.pilot import Pilot
 from groundwork.pipeline.prefect_server import announced, connect, wait
 
 if TYPE_CHECKING:
+    from groundwork.store.migrate import Migration
     from groundwork.pipeline.train import Trained
 
 LOOP, DECISION, DATA, MODEL, RUNNING = "The loop", "The decision", "The data", "The model", "Running it"
@@ -473,6 +474,18 @@ def serve() -> None:
 
 
 @app.command(rich_help_panel=RUNNING)
+def migrate(as_json: Json = False) -> None:
+    """Bring the store to the schema version of this code, after a copy of an SQLite file."""
+    with entered() as pilot:
+        from groundwork.store.migrate import migrate
+
+        with step("migrate") as said:
+            done = migrate(pilot.settings.store)
+            said += _migrated(done)
+        _print_json({"before": done.before, "after": done.after, "copy": str(done.copy) if done.copy else None})
+
+
+@app.command(rich_help_panel=RUNNING)
 def key(name: str, scopes: Annotated[str, typer.Argument(help="Joined by +: predict, outcomes, admin.")]) -> None:
     """Make an API key: the key itself, to be kept secret, and its entry for GROUNDWORK_API_KEYS."""
     from groundwork.service.auth import ApiKeys, new_key
@@ -501,6 +514,12 @@ def up(
     with entered() as pilot:
         console.print(f"[bold]{escape(pilot.charter.metadata.title)}[/]: {escape(pilot.charter.decision.statement)}")
         connect(pilot.settings)  # it starts while the data is being made
+        from groundwork.store.migrate import migrate
+
+        migrated = migrate(pilot.settings.store)
+        if migrated.changed:
+            with step("migrate") as said:
+                said += _migrated(migrated)
         if not pilot.settings.source_url:
             with step("seed") as said:
                 said.append(_release(pilot, LAST))
@@ -697,6 +716,16 @@ def status(as_json: Json = False) -> None:
                 "owner": owner.model_dump(),
             }
         )
+
+
+def _migrated(done: "Migration") -> list[str]:
+    if done.before is None:
+        return [f"the store is new, at schema version {done.after}"]
+    if not done.changed:
+        return [f"the store is at schema version {done.after}: there was nothing to do"]
+    before = f"schema version {done.before}" if done.before else "before it had a schema version"
+    copy = [f"the store as it was before: {done.copy}"] if done.copy else []
+    return [f"the store went from {before} to schema version {done.after}", *copy]
 
 
 def _release(pilot: Pilot, until: int | None = None) -> str:
