@@ -37,8 +37,8 @@ from groundwork.documents.pilot import Pilot
 from groundwork.pipeline.prefect_server import announced, connect, wait
 
 if TYPE_CHECKING:
-    from groundwork.store.migrate import Migration
     from groundwork.pipeline.train import Trained
+    from groundwork.store.migrate import Migration
 
 LOOP, DECISION, DATA, MODEL, RUNNING = "The loop", "The decision", "The data", "The model", "Running it"
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)

@@ -28,7 +28,10 @@ class Proofs:
 
     def record(self, proofs: Iterable[Proof]) -> None:
         """Keep the proofs in one transaction."""
-        rows = [proof._replace(own_data=int(proof.own_data), on_schedule=int(proof.on_schedule)) for proof in proofs]
+        rows = [
+            tuple(int(value) if isinstance(value, bool) else value for value in proof)  # PostgreSQL puts no boolean into an integer column
+            for proof in proofs
+        ]
         with self._connection.transaction() as transaction:
             transaction.execute_many(insertion("proofs", Proof._fields), rows)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from groundwork.store.connection import Connection, Transaction, insertion, utc_text
 
@@ -103,14 +103,17 @@ class Runs:
         rows = self._connection.rows(
             f"select {', '.join(_ENDED)} from flow_runs where succeeded = ? order by started_at", (int(succeeded),)
         )
-        runs = [FlowRun(**dict(zip(_ENDED, row, strict=True))) for row in rows]
-        for run in runs:
-            run.started_at, run.succeeded = datetime.fromisoformat(str(run.started_at)), succeeded
+        runs = [_ended(dict(zip(_ENDED, row, strict=True))) for row in rows]
         if not succeeded:
             now = datetime.now(UTC)
             runs += [run.as_lost for run in self.under_way() if run.lost_at < now]
             runs.sort(key=lambda run: run.started_at)
         return list({run.flow: run for run in runs}.values())
+
+
+def _ended(row: dict[str, Any]) -> FlowRun:
+    changed = {"started_at": datetime.fromisoformat(row["started_at"]), "succeeded": bool(row["succeeded"])}
+    return FlowRun(**row | changed)
 
 
 def _insert(transaction: Transaction, run: FlowRun) -> None:
