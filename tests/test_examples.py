@@ -45,7 +45,7 @@ def test_its_files_replace_those_of_a_project() -> None:
 
 
 def test_it_runs_the_whole_loop_on_minutes(example: Project) -> None:
-    said = example.run("groundwork.cli.app", "up", "--once")
+    said = example.run("groundwork.cli.main", "up", "--once")
     assert "version 1 is now the champion" in said
     assert "served as ONNX: proven equal to the pipeline" in said
     assert "per 1,000 decisions, rmse 4" in said
@@ -65,5 +65,5 @@ def test_its_gate_blocks_a_model_that_errs_by_more_minutes(example: Project) -> 
     assert "  maximum: 50 " in text
     charter.write_text(text.replace("  maximum: 50 ", "  maximum: 20 "), encoding="utf-8")
     with pytest.raises(AssertionError, match=r"rmse: wanted at most 20\.0000, seen 4\d\."):
-        example.run("groundwork.cli.app", "train")
-    assert "champion  version 1" in example.run("groundwork.cli.app", "status")
+        example.run("groundwork.cli.main", "train")
+    assert "champion  version 1" in example.run("groundwork.cli.main", "status")

@@ -164,10 +164,10 @@ def test_a_network_is_trained_as_the_guide_says_and_served_without_pytorch(
     lenient = charter.read_text(encoding="utf-8").replace("minGainOverRule: 0", "minGainOverRule: -100000")
     charter.write_text(lenient, encoding="utf-8")
     its_code = ("env", f"PYTHONPATH={folder / 'src'}")
-    said = execute(folder, *its_code, str(with_torch), "-m", "groundwork.cli.app", "train")
+    said = execute(folder, *its_code, str(with_torch), "-m", "groundwork.cli.main", "train")
     assert "served as ONNX: proven equal to the pipeline" in said
     assert "version 1 is now the champion" in said
     without = str(pilot / ".venv/bin/python")
     with pytest.raises(AssertionError, match="No module named 'torch'"):
         execute(folder, without, "-c", "import torch")
-    assert "by version 1" in execute(folder, *its_code, without, "-m", "groundwork.cli.app", "score")
+    assert "by version 1" in execute(folder, *its_code, without, "-m", "groundwork.cli.main", "score")

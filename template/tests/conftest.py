@@ -17,7 +17,8 @@ import yaml
 
 from groundwork.documents.publish import data_dictionary
 from groundwork.documents.publish import owner_files
-from groundwork.documents.contract.contract import Contract, Dataset
+from groundwork.documents.contract.contract import Contract
+from groundwork.documents.contract.dataset import Dataset
 from groundwork.core.settings import QUIET, Settings
 
 PROJECT = Path(__file__).parents[1]
@@ -210,8 +211,8 @@ def plain_steps() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def pilot(tmp_path_factory: pytest.TempPathFactory, flights: Path, plain_steps: None) -> Iterator[Settings]:
     """A pilot with a champion, trained on January and judged on February. It is shared: only read it."""
-    from groundwork.pipeline.ingest import ingest
-    from groundwork.pipeline.train import train
+    from groundwork.data.ingest import ingest
+    from groundwork.models.training.train import train
 
     home = tmp_path_factory.mktemp("pilots") / "pilot"
     write_pilot(home, flights)

@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from groundwork.models.serving.bundles import BundleCache, SignedBundle
 from groundwork.core.errors import BundleError, UntrustedBundle
 from groundwork.models.packaging.pack import pack
-from groundwork.pipeline.train import read_history
+from groundwork.models.training.history import read_history
 from groundwork.models.serving.predictor import Bundle, bundle_digest
 from groundwork.models.registry.registry import Registry, Version
 from groundwork.core.settings import Settings

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from groundwork.cli import app
-from groundwork.pipeline.ingest import ingest
+from groundwork.cli.main import app
+from groundwork.data.ingest import ingest
 from groundwork.models.registry.registry import Registry
 from groundwork.core.settings import Settings
 from groundwork.data.snapshots import Snapshots
@@ -22,7 +22,7 @@ from groundwork.store import Store, UnderWay
 
 def groundwork(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "groundwork.cli.app", *arguments],
+        [sys.executable, "-m", "groundwork.cli.main", *arguments],
         cwd=cwd,
         env=os.environ | environment,
         capture_output=True,
@@ -177,7 +177,7 @@ def test_a_pilot_below_its_line_is_not_scaled(new_pilot: Settings) -> None:
 def test_it_works_in_a_folder_of_the_pilot_and_nowhere_else(new_pilot: Settings, tmp_path: Path) -> None:
     inside = new_pilot.home / "docs"
     environment = {name: value for name, value in os.environ.items() if name != "GROUNDWORK_HOME"}
-    command = [sys.executable, "-m", "groundwork.cli.app", "check"]
+    command = [sys.executable, "-m", "groundwork.cli.main", "check"]
     for folder, code in ((inside, 0), (tmp_path, 1)):
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == code
@@ -273,7 +273,7 @@ def test_an_error_in_json_says_what_text_says(new_pilot: Settings) -> None:
 
 ONE_AFTER_THE_OTHER = """
 import sys
-from groundwork.cli.app import app
+from groundwork.cli.main import app
 
 for command in sys.argv[1:]:
     try:

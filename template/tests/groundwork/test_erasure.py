@@ -13,10 +13,10 @@ from deltalake.fs import DeltaStorageHandler
 
 from groundwork.data.erasure import Erased, erase
 from groundwork.core.errors import ErasureError, NotEnoughData
-from groundwork.pipeline.ingest import ingest
-from groundwork.pipeline.monitor import check_drift
-from groundwork.pipeline.score import score
-from groundwork.pipeline.train import train
+from groundwork.data.ingest import ingest
+from groundwork.monitoring.monitor import check_drift
+from groundwork.models.scoring.score import score
+from groundwork.models.training.train import train
 from groundwork.core.settings import Settings
 from groundwork.data.snapshots import Snapshots
 from groundwork.data.spool import PREFIX

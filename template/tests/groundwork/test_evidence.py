@@ -14,13 +14,14 @@ from conftest import enter
 from groundwork.models.evaluation.diagnostics import calibration, importance
 from groundwork.data.erasure import erase
 from groundwork.core.errors import GroundworkError, NotEnoughData
-from groundwork.models.gate.gate import Performance
+from groundwork.models.evaluation.estimates import Performance
 from groundwork.models.training import reproduce as reproduce_module
-from groundwork.models.evaluation.evaluate import back_test, evaluate
-from groundwork.pipeline.ingest import ingest
-from groundwork.pipeline.monitor import check_drift
+from groundwork.models.evaluation.ageing import back_test
+from groundwork.models.evaluation.evaluate import evaluate
+from groundwork.data.ingest import ingest
+from groundwork.monitoring.monitor import check_drift
 from groundwork.models.training.reproduce import reproduce
-from groundwork.pipeline.train import train
+from groundwork.models.training.train import train
 from groundwork.models.registry.registry import Registry, Version
 from groundwork.core.settings import Settings
 from groundwork.data.snapshots import Snapshots

@@ -20,10 +20,10 @@ import pytest
 from groundwork.data.erasure import Erased
 from groundwork.core.errors import Busy
 from groundwork.data.fingerprint import in_source, row_hash
-from groundwork.pipeline.ingest import ingest
+from groundwork.data.ingest import ingest
 from groundwork.data.reading import read_windows
 from groundwork.data.source import BEGINNING, END, expression
-from groundwork.pipeline.train import Examples, read_history
+from groundwork.models.training.history import Examples, read_history
 from groundwork.core.settings import Settings
 from groundwork.data.snapshots import Snapshots
 from groundwork.store import Store

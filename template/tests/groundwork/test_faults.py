@@ -105,7 +105,7 @@ def test_the_rollback_drill(pilot_copy: Settings, second_version: str) -> None:
     with serving(pilot_copy, GROUNDWORK_REGISTRY_POLL_SECONDS="600") as service:
         service.wait("/health/ready", model_version=second_version, model_source="registry")
         began = time.monotonic()
-        command = [sys.executable, "-m", "groundwork.cli.app", "rollback", "--why", "it re-plans everything"]
+        command = [sys.executable, "-m", "groundwork.cli.main", "rollback", "--why", "it re-plans everything"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as rollback, load(service) as answers:
             service.wait("/health/ready", model_version="1")
             took = time.monotonic() - began

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from groundwork.documents.contract.contract import Column
+from groundwork.documents.contract.column import Column
 from groundwork.models.serving.features import arrays
 
 

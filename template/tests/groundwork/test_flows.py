@@ -21,11 +21,11 @@ from groundwork.pipeline import retrain
 from groundwork.pipeline import flow
 from groundwork.pipeline import prefect_server
 from groundwork.pipeline.deployments import SCHEDULES, deployments
-from groundwork.models.evaluation.evaluate import age
-from groundwork.pipeline.ingest import ingest
-from groundwork.pipeline.monitor import monitor
+from groundwork.models.evaluation.ageing import age
+from groundwork.data.ingest import ingest
+from groundwork.monitoring.monitor import monitor
 from groundwork.data.source import connected
-from groundwork.pipeline.train import train
+from groundwork.models.training.train import train
 from groundwork.models.registry.registry import Registry
 from groundwork.core.settings import Settings
 from groundwork.store import Store
@@ -162,7 +162,7 @@ def test_a_new_model_is_trained_unless_it_is_known_to_be_needless(
             monitor.fn()
         [reason] = retrain.reasons_to_train(pilot_copy, store)
         assert reason.startswith("drift is unknown: ")
-        from groundwork.pipeline.score import score
+        from groundwork.models.scoring.score import score
 
         score.fn()
         set_in(pilot_copy.home / "charter.yaml", "monitoring.maxDriftedShare", 1)

@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from groundwork.documents.charter import Gate
-from groundwork.models.gate.gate import Decided, Estimate, Footprint, Verdict, gain, judge, metric_estimate
+from groundwork.models.evaluation.estimates import Decided, Estimate, gain, metric_estimate
+from groundwork.models.evaluation.footprint import Footprint
+from groundwork.models.gate.verdict import Verdict
+from groundwork.models.gate.judge import judge
 
 GATE = Gate(
     metric="roc_auc", minimum=0.6, min_gain_over_rule=100, min_gain_over_champion=10, max_metric_loss=0.01, min_rows=50

@@ -11,7 +11,7 @@ import pytest
 
 from conftest import visits
 from groundwork.core.errors import ContractBreach, NotEnoughData, SourceError
-from groundwork.pipeline.ingest import ingest
+from groundwork.data.ingest import ingest
 from groundwork.models.registry.registry import Registry
 from groundwork.data.rules import REASONS, with_broken_rules
 from groundwork.core.settings import Settings

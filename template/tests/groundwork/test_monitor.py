@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 
 from groundwork.documents.charter import Monitoring
-from groundwork.documents.contract.contract import Column
+from groundwork.documents.contract.column import Column
 from groundwork.monitoring import drift as drift_module
 from groundwork.monitoring.drift import DriftUnknown, measure
 from groundwork.pipeline import monitor as monitor_module
-from groundwork.pipeline.ingest import ingest
-from groundwork.pipeline.monitor import check_drift, monitor
-from groundwork.pipeline.score import score
+from groundwork.data.ingest import ingest
+from groundwork.monitoring.monitor import check_drift, monitor
+from groundwork.models.scoring.score import score
 from groundwork.models.registry.promotion import promote, reconcile
 from groundwork.models.registry.registry import Registry
 from groundwork.core.settings import Settings

@@ -6,9 +6,9 @@ from datetime import datetime
 import pytest
 import yaml
 
-from groundwork.pipeline.ingest import ingest
-from groundwork.pipeline.score import score
-from groundwork.pipeline.train import train
+from groundwork.data.ingest import ingest
+from groundwork.models.scoring.score import score
+from groundwork.models.training.train import train
 from groundwork.models.registry.registry import Registry
 from groundwork.service.requests import RequestReader
 from groundwork.core.settings import Settings

@@ -22,8 +22,8 @@ from pyarrow.fs import FileSelector, PyFileSystem, S3FileSystem
 from pyarrow.parquet import read_table
 
 from groundwork.data.erasure import erase
-from groundwork.pipeline.ingest import ingest
-from groundwork.pipeline.score import score
+from groundwork.data.ingest import ingest
+from groundwork.models.scoring.score import score
 from groundwork.core.settings import Settings
 from groundwork.data.snapshots import Snapshots
 from groundwork.store import Store

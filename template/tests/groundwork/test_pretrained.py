@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from groundwork.core.errors import BundleError, ModelMismatch
 from groundwork.models.packaging.pack import pack
-from groundwork.pipeline.train import read_history, train
+from groundwork.models.training.history import read_history
+from groundwork.models.training.train import train
 from groundwork.models.serving.predictor import TOLERANCE, Predictor
 from groundwork.models.packaging.pretrained import Pretrained
 from groundwork.models.registry.registry import Registry

@@ -5,9 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
-from groundwork.cli import app
+from groundwork.cli.main import app
 from groundwork.core import progress
-from groundwork.pipeline.ingest import ingest
+from groundwork.data.ingest import ingest
 from groundwork.core.settings import Settings
 
 

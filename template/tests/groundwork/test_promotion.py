@@ -13,7 +13,7 @@ import mlflow
 import pytest
 
 from groundwork.core.errors import BundleError, FeatureMismatch, PromotionError
-from groundwork.pipeline.train import train
+from groundwork.models.training.train import train
 from groundwork.models.registry.promotion import approve, promote, reconcile, roll_back
 from groundwork.models.registry.registry import CHALLENGER, Registry, Version
 from groundwork.core.settings import Settings
@@ -111,7 +111,7 @@ def test_a_kill_between_log_and_registry_is_put_right(pilot_copy: Settings, put_
     assert [entry.to_version for entry in log(pilot_copy)] == ["1", second]
     assert champion(pilot_copy) == "1"
     if put_right_by == "status":
-        status = [sys.executable, "-m", "groundwork.cli.app", "status"]
+        status = [sys.executable, "-m", "groundwork.cli.main", "status"]
         said = subprocess.run(status, capture_output=True, text=True, check=True, env=os.environ).stdout
         assert f"champion  version {second}" in said
         assert f"1 → {second} by ada: better" in said

@@ -10,18 +10,20 @@ from typing import Any
 import pytest
 
 from groundwork.core.errors import ContractBreach, SourceUnavailable
-from groundwork.models.gate.gate import Estimate
+from groundwork.models.evaluation.estimates import Estimate
 from groundwork.pipeline import prove
 from groundwork.models.evaluation import evaluate
-from groundwork.models.evaluation.evaluate import Aged, Ageing, Dropped, Evaluation
-from groundwork.pipeline.ingest import ingest
-from groundwork.pipeline.monitor import monitor
+from groundwork.models.evaluation.ageing import Aged, Ageing
+from groundwork.models.evaluation.features import Dropped
+from groundwork.models.evaluation.evaluate import Evaluation
+from groundwork.data.ingest import ingest
+from groundwork.monitoring.monitor import monitor
 from groundwork.models.training.reproduce import reproduce
-from groundwork.pipeline.score import score
-from groundwork.pipeline.train import train
+from groundwork.models.scoring.score import score
+from groundwork.models.training.train import train
 from groundwork.readiness import ml_test_score
 from groundwork.readiness.ml_test_score import ProofError, Rubric, run_tests
-from groundwork.readiness.proofs import Finding, keep
+from groundwork.findings import Finding, keep
 from groundwork.models.registry.registry import Registry
 from groundwork.core.settings import Settings
 from groundwork.data.snapshots import Snapshots

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from groundwork.core.errors import ContractBreach, SourceError
-from groundwork.pipeline.ingest import ingest
+from groundwork.data.ingest import ingest
 from groundwork.data.quarantine import Replayed, held, replay
 from groundwork.data.source import connected
 from groundwork.data.rules import REASONS

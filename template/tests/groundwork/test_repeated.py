@@ -9,7 +9,7 @@ from datetime import datetime
 
 import pytest
 
-from groundwork.pipeline.ingest import ingest
+from groundwork.data.ingest import ingest
 from groundwork.data.quarantine import replay
 from groundwork.data.source import connected
 from groundwork.core.settings import Settings

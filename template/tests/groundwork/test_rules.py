@@ -11,7 +11,7 @@ import pytest
 
 from conftest import visits
 from groundwork.core.errors import ContractBreach, DocumentError, GroundworkError
-from groundwork.pipeline.ingest import check_freshness, ingest
+from groundwork.data.ingest import check_freshness, ingest
 from groundwork.data.source import connected
 from groundwork.data.rules import REASONS, with_broken_rules
 from groundwork.service.requests import BadRequest, RequestReader

@@ -20,7 +20,7 @@ from groundwork.models.scoring import dask_cluster
 from groundwork.models.scoring.batch import Job, made_of, score_on_worker
 from groundwork.core.errors import ClusterError, NotEnoughData
 from groundwork.pipeline import score as module
-from groundwork.pipeline.score import Scored, score
+from groundwork.models.scoring.score import Scored, score
 from groundwork.core.settings import Settings
 from groundwork.data.snapshots import Snapshots
 from groundwork.store import Prediction, Store

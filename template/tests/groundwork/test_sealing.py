@@ -11,7 +11,7 @@ import pytest
 from groundwork.documents import sealing
 from groundwork.pipeline import prove
 from groundwork.readiness.assess import assess
-from groundwork.readiness.proofs import keep
+from groundwork.findings import keep
 from groundwork.readiness.scorecard import Row
 from groundwork.documents.sealing import SealError
 from groundwork.core.settings import Settings

@@ -12,10 +12,10 @@ import msgspec
 import pytest
 
 from groundwork.core.errors import ContractBreach, DocumentError, SourceError
-from groundwork.pipeline.ingest import ingest
-from groundwork.pipeline.monitor import check_drift
-from groundwork.pipeline.score import score
-from groundwork.pipeline.train import train
+from groundwork.data.ingest import ingest
+from groundwork.monitoring.monitor import check_drift
+from groundwork.models.scoring.score import score
+from groundwork.models.training.train import train
 from groundwork.models.registry.registry import Registry
 from groundwork.service.requests import BadRequest, RequestReader
 from groundwork.core.settings import Settings

@@ -18,7 +18,7 @@ import ibis
 import pytest
 
 from groundwork.core.errors import SourceError
-from groundwork.pipeline.ingest import Ingested, ingest
+from groundwork.data.ingest import Ingested, ingest
 from groundwork.data.source import connected
 from groundwork.data.rules import REASONS
 from groundwork.core.settings import Settings

@@ -17,11 +17,12 @@ from sklearn.pipeline import Pipeline
 from conftest import enter, write_pilot
 from groundwork.core.errors import DocumentError, NotEnoughData
 from groundwork.models.evaluation.evaluate import evaluate
-from groundwork.pipeline.ingest import ingest
-from groundwork.pipeline.monitor import monitor
+from groundwork.data.ingest import ingest
+from groundwork.monitoring.monitor import monitor
 from groundwork.models.training.reproduce import reproduce
-from groundwork.pipeline.score import score
-from groundwork.pipeline.train import read_history, train
+from groundwork.models.scoring.score import score
+from groundwork.models.training.history import read_history
+from groundwork.models.training.train import train
 from groundwork.models.registry.registry import Registry
 from groundwork.service.app import create_app
 from groundwork.core.settings import Settings

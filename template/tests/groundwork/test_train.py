@@ -14,8 +14,9 @@ from sklearn.dummy import DummyClassifier
 from groundwork.models.serving.bundles import SIGNATURE
 from groundwork.core.errors import NotEnoughData
 from groundwork.pipeline import train as train_module
-from groundwork.pipeline.ingest import ingest
-from groundwork.pipeline.train import read_history, train
+from groundwork.data.ingest import ingest
+from groundwork.models.training.history import read_history
+from groundwork.models.training.train import train
 from groundwork.models.serving.predictor import Bundle, bundle_digest
 from groundwork.models.registry.registry import Registry, Version
 from groundwork.core.settings import Settings

@@ -74,6 +74,12 @@ class Settings(BaseSettings):
     prefect_api_url: str = Field(
         default="", validation_alias="PREFECT_API_URL", description="Linked from the page at /."
     )
+    prefect_port: PositiveInt = Field(
+        default=4200, validation_alias="PREFECT_SERVER_API_PORT", description="Where a worker shows Prefect's pages."
+    )
+    prefect_flow_run: str = Field(
+        default="", validation_alias="PREFECT__FLOW_RUN_ID", description="Set by a worker for the run that it starts."
+    )
     dashboards_url: str = Field(default="", description="Linked from the page at /, such as Grafana.")
     prometheus_url: str = Field(default="", description="Where criteria that are PromQL are asked.")
     store_url: str = Field(default="", description="sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME.")
@@ -88,6 +94,11 @@ class Settings(BaseSettings):
         if not (home / "charter.yaml").is_file():
             raise ValueError(f"there is no charter.yaml in {home}")
         return home.resolve()
+
+    @property
+    def on_schedule(self) -> bool:
+        """Whether a worker started this process, and not a person."""
+        return bool(self.prefect_flow_run)
 
     @property
     def data_folder(self) -> Path:

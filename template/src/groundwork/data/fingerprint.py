@@ -13,7 +13,7 @@ import ibis.expr.datatypes as dt
 import pyarrow as pa
 
 from groundwork.core.windows import Step, Window, window_of
-from groundwork.documents.contract.contract import Dataset
+from groundwork.documents.contract.dataset import Dataset
 
 BITS = 2**64
 

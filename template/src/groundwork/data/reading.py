@@ -20,7 +20,7 @@ from groundwork.data.fingerprint import can_hash, fingerprint, row_hash, text_ha
 from groundwork.data.rules import REASONS, broken_by_window, with_broken_rules
 from groundwork.data.source import END, expression
 from groundwork.data.spool import Spool
-from groundwork.documents.contract.contract import Dataset
+from groundwork.documents.contract.dataset import Dataset
 
 TIMES, ROW_HASH, HASH_OF = "delivered_times", "row_hash", "hash_of_"
 BATCH_ROWS = 100_000

@@ -8,7 +8,9 @@ from datetime import datetime
 
 import ibis
 
-from groundwork.documents.contract.contract import Column, Contract, Dataset
+from groundwork.documents.contract.column import Column
+from groundwork.documents.contract.contract import Contract
+from groundwork.documents.contract.dataset import Dataset
 
 REASONS = "broken_rules"
 

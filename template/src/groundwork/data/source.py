@@ -8,7 +8,7 @@ import ibis
 
 from groundwork.core.errors import SourceError, SourceUnavailable
 from groundwork.core.windows import Window
-from groundwork.documents.contract.contract import Dataset
+from groundwork.documents.contract.dataset import Dataset
 from groundwork.documents.pilot import Pilot
 from groundwork.store import without_password
 from use_case import source as use_case_source

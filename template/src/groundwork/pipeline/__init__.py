@@ -1,1 +1,1 @@
-"""The pipeline: one module per Prefect flow. Each flow is a thin layer over plain functions."""
+"""Prefect: one thin flow per verb, schedules and the worker. No other room imports Prefect."""

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from groundwork.documents.pilot import Pilot
-from groundwork.readiness.proofs import FAILED, PASSED, UNKNOWN
+from groundwork.findings import FAILED, PASSED, UNKNOWN
 
 if TYPE_CHECKING:
-    from groundwork.pipeline.ingest import Ingested
-    from groundwork.pipeline.retrain import Retrained
-    from groundwork.pipeline.score import Scored
-    from groundwork.pipeline.train import Trained
+    from groundwork.data.ingest import Ingested
+    from groundwork.models.scoring.score import Scored
+    from groundwork.models.training.train import Trained
+    from groundwork.monitoring.retraining import Retrained
     from groundwork.store import Drift, Proof
 
 

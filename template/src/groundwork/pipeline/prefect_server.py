@@ -1,10 +1,10 @@
-"""Prefect's server: the one that PREFECT_API_URL names, that of a worker in this pilot, or one of our own.
+"""Prefect's server: the one that PREFECT_API_URL names, or that of a worker in this pilot.
 
-Ours is a child process that ends with its parent, however that ends: it listens to a pipe that only the parent holds.
+The worker's is a child process that ends with its parent, however that ends: it listens to a pipe that only the parent
+holds.
 """
 
 import atexit
-import fcntl
 import os
 import signal
 import socket
@@ -18,19 +18,24 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from groundwork.core.errors import Busy, GroundworkError
+from groundwork.core.locks import try_lock
 from groundwork.core.settings import Settings
 
 START_SECONDS = 300
-WORKER_PORT = 4200  # where people look for Prefect's pages
 
 
-def connect(settings: Settings) -> None:
-    """Begin to start a server, if there is none; call it before Prefect is imported, and `wait` after."""
-    if "PREFECT_API_URL" not in os.environ:
-        _use(_of_worker(settings) or _start(settings, {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT_UI_ENABLED": "0"}))
+def connect(settings: Settings) -> bool:
+    """Whether there is a server: PREFECT_API_URL names it, or a worker of this pilot has one, which Prefect is told of.
+
+    Call it before Prefect is imported.
+    """
+    url = settings.prefect_api_url or _of_worker(settings)
+    if url:
+        _use(url)
+    return bool(url)
 
 
-def wait() -> str:
+def _wait() -> str:
     """Wait until the server answers, and return the address of its API."""
     url = os.environ["PREFECT_API_URL"]
     if _child is None:
@@ -47,15 +52,13 @@ def wait() -> str:
 def announced(settings: Settings) -> Iterator[str]:
     """A server with its pages and its scheduler, which every command in this pilot uses meanwhile. Raises Busy."""
     with _note(settings).open("a+") as note:
-        try:
-            fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Busy(f"a worker runs already in {settings.data_folder}") from None
+        if not try_lock(note):
+            raise Busy(f"a worker runs already in {settings.data_folder}")
         note.truncate(0)
-        if "PREFECT_API_URL" not in os.environ:
+        if not settings.prefect_api_url:
             pages = str(settings.data_folder / "prefect" / "pages")
-            _use(_start(settings, {"PREFECT_UI_STATIC_DIRECTORY": pages}, int(_port())))
-        url = wait()
+            _use(_start(settings, {"PREFECT_UI_STATIC_DIRECTORY": pages}, settings.prefect_port))
+        url = _wait()
         note.write(url)
         note.flush()
         try:
@@ -72,10 +75,6 @@ def _use(url: str) -> None:
     os.environ["PREFECT_API_URL"] = url
 
 
-def _port() -> str:
-    return os.environ.get("PREFECT_SERVER_API_PORT", str(WORKER_PORT))
-
-
 def _note(settings: Settings) -> Path:
     folder = settings.data_folder / "prefect"
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,9 +84,7 @@ def _note(settings: Settings) -> Path:
 def _of_worker(settings: Settings) -> str | None:
     """The address that a living worker has noted: it holds a lock on its note."""
     with suppress(FileNotFoundError), _note(settings).open() as note:
-        try:
-            fcntl.flock(note, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(note, shared=True):
             return note.read() or None
     return None
 

@@ -13,7 +13,7 @@ from prefect.runner import Runner
 from groundwork.core.errors import GroundworkError
 from groundwork.documents.pilot import Pilot
 from groundwork.pipeline.deployments import announce, deployments
-from groundwork.pipeline.flow import mend_lost_runs
+from groundwork.pipeline.lost_runs import mend_lost_runs
 
 LOOK_SECONDS = 30  # between two looks for runs whose process is gone
 
@@ -30,7 +30,7 @@ def work(pilot: Pilot, sole: bool, say: Callable[[str], None]) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):  # set, so that not even a shell that ignored them for us matters
         signal.signal(number, tell)
-    for name in mend_lost_runs(pilot, sole):
+    for name in mend_lost_runs(pilot.settings, sole):
         say(f"the last run of {name} was lost: it is marked as crashed")
     runner = Runner(name=pilot.name, pause_on_shutdown=False)
     for deployment in deployments(pilot):
@@ -51,13 +51,13 @@ def work(pilot: Pilot, sole: bool, say: Callable[[str], None]) -> None:
     running.start()
     while not told.wait(LOOK_SECONDS):
         with suppress(Exception):  # the server may be away for a moment; the next look sees the same
-            mend_lost_runs(pilot)
+            mend_lost_runs(pilot.settings)
     if running.is_alive():
         _end(runner, running, pilot.settings.grace_seconds)
     elif broken:
         raise GroundworkError(f"the worker broke: {broken[0]!r}") from broken[0]
     with suppress(Exception):
-        mend_lost_runs(pilot, sole)
+        mend_lost_runs(pilot.settings, sole)
 
 
 def _end(runner: Runner, running: threading.Thread, grace_seconds: float) -> None:

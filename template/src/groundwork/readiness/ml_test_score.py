@@ -16,7 +16,7 @@ from pathlib import Path
 
 from groundwork.core.errors import GroundworkError
 from groundwork.documents.pilot import Pilot
-from groundwork.readiness.proofs import FAILED, PASSED, UNKNOWN, Finding
+from groundwork.findings import FAILED, PASSED, UNKNOWN, Finding
 from groundwork.readiness.scorecard import Row, Section, State
 from groundwork.readiness.statements import Attestation, Statements
 from groundwork.store import Proof, Store

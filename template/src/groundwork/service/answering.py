@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from groundwork.core.errors import NoChampion, StoreError
 from groundwork.documents.charter import Charter
-from groundwork.documents.contract.contract import Dataset
+from groundwork.documents.contract.dataset import Dataset
 from groundwork.documents.pilot import Pilot
 from groundwork.models.serving.features import arrays
 from groundwork.service.champion import Champion, ModelLoader

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging.config
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import date
@@ -77,8 +78,9 @@ def create_app(pilot: Pilot | None = None) -> Front:
     if pilot.settings.otlp_endpoint:
         from groundwork.service.tracing import TracedFront
 
+        os.environ.setdefault("OTEL_SERVICE_NAME", pilot.name)
         front = TracedFront
-    return front(app, pilot, keys, reader, batcher, metrics)
+    return front(app, pilot.settings, keys, reader, batcher, metrics)
 
 
 def _routes(

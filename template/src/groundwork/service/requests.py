@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from groundwork.documents.contract.contract import Column, Contract
+from groundwork.documents.contract.column import Column
+from groundwork.documents.contract.contract import Contract
 
 _LOCAL_TIME = (
     r"^[12]\d{3}-((0[13578]|1[02])-(0[1-9]|[12]\d|3[01])|(0[469]|11)-(0[1-9]|[12]\d|30)|02-(0[1-9]|1\d|2[0-8]))"

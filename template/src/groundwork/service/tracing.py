@@ -4,7 +4,6 @@ Only then is this module imported. The SDK reads its other variables itself, suc
 OTEL_SERVICE_NAME and OTEL_TRACES_SAMPLER.
 """
 
-import os
 import threading
 from typing import Any
 
@@ -38,7 +37,6 @@ class TracedFront(Front):
 
     def __init__(self, app: Any, settings: Settings, *parts: Any) -> None:
         super().__init__(app, settings, *parts)
-        os.environ.setdefault("OTEL_SERVICE_NAME", settings.charter.metadata.name)
         self._provider = TracerProvider(shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self._tracer = self._provider.get_tracer("groundwork")

@@ -3,12 +3,12 @@
 Predictions and outcomes, runs and schedules, what was ingested and proven, what the monitor found, and promotions.
 """
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any, Self
 
 from groundwork.core.errors import Busy, StoreError
+from groundwork.core.locks import try_lock
 from groundwork.store import schema
 from groundwork.store.connection import Connection, connect, sqlite_file, without_password
 from groundwork.store.drifts import Drifts
@@ -85,12 +85,7 @@ def _lock(url: str, name: str, held: ExitStack) -> bool:
     """Take the lock of this name, until `held` is closed; false if another process has it."""
     path = sqlite_file(url)
     if path is not None:
-        file = held.enter_context(path.with_name(f"{path.name}.{name}.lock").open("a"))
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+        return try_lock(held.enter_context(path.with_name(f"{path.name}.{name}.lock").open("a")))
     connection = connect(url)
     held.callback(connection.close)
     row = connection.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", (f"groundwork {name}",)).fetchone()

@@ -7,7 +7,10 @@ from typing import NamedTuple
 
 from groundwork.core.errors import DocumentError
 from groundwork.core.git import git, is_shallow
-from groundwork.documents.contract.contract import ROLES, Column, Contract, Dataset
+from groundwork.documents.contract.column import Column
+from groundwork.documents.contract.contract import Contract
+from groundwork.documents.contract.dataset import Dataset
+from groundwork.documents.contract.quality import ROLES
 
 CONTRACT = "contract.yaml"
 MAIN = ("origin/HEAD", "origin/main", "origin/master", "main", "master")

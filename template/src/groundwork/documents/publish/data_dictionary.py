@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from groundwork.core.errors import DocumentError
-from groundwork.documents.contract.contract import Column, Contract
+from groundwork.documents.contract.column import Column
+from groundwork.documents.contract.contract import Contract
 
 PAGE = Path("docs/data-dictionary.md")
 

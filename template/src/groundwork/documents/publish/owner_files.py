@@ -156,7 +156,7 @@ def _catalog(pilot: Pilot) -> Iterator[dict[str, Any]]:
     anybody = people.get("decision") or next(iter(people.values()))
     title, statement = charter.metadata.title, charter.decision.statement
     about = {} if statement.startswith(UNANSWERED) else {"description": statement}
-    pilot, model = _name(charter.metadata.name), _name(charter.metadata.name, "model")
+    system, model = _name(charter.metadata.name), _name(charter.metadata.name, "model")
     sets = {data: _name(charter.metadata.name, f"{data}-data") for data in pilot.owners.accountable.data}
 
     def entity(kind: str, name: str, role: str, title: str, **spec: Any) -> dict[str, Any]:
@@ -166,24 +166,24 @@ def _catalog(pilot: Pilot) -> Iterator[dict[str, Any]]:
         return {
             "apiVersion": "backstage.io/v1alpha1",
             "kind": kind,
-            "metadata": {"name": name, "title": title, **(about if name == pilot else {}), **notes},
+            "metadata": {"name": name, "title": title, **(about if name == system else {}), **notes},
             "spec": {**spec, "owner": _reference(person)},
         }
 
-    yield entity("System", pilot, "decision", title)
+    yield entity("System", system, "decision", title)
     yield entity(
         "Component",
-        pilot,
+        system,
         "service",
         title,
         type="service",
         lifecycle=lifecycle(DecisionRecord.of(pilot.settings.home)),
-        system=pilot,
+        system=system,
         dependsOn=[f"resource:{name}" for name in (model, *sets.values())],
     )
-    yield entity("Resource", model, "model", f"{title}: model", type="ml-model", system=pilot)
+    yield entity("Resource", model, "model", f"{title}: model", type="ml-model", system=system)
     for data, name in sets.items():
-        yield entity("Resource", name, f"data:{data}", f"{title}: {data}", type="dataset", system=pilot)
+        yield entity("Resource", name, f"data:{data}", f"{title}: {data}", type="dataset", system=system)
 
 
 def lifecycle(record: DecisionRecord) -> str:

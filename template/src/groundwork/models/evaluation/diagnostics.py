@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from groundwork.models.gate.gate import SEED, Performance
+from groundwork.models.evaluation.estimates import SEED, Performance
 
 SHUFFLES = 3  # of each feature
 SHUFFLED_ROWS = 10_000

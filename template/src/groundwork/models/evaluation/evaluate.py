@@ -1,106 +1,31 @@
-"""Evaluate: what a version leans on, which features it could do without, and how it ages; written as a model card.
+"""Evaluate a version: features, calibration and age, written as a model card."""
 
-It takes minutes where training takes seconds, because it fits the model many times over.
-"""
-
-import json
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import mlflow
-import numpy as np
-from numpy.typing import NDArray
 
 from groundwork.core.errors import GroundworkError
-from groundwork.core.progress import track
-from groundwork.core.windows import Window, window_of, windows
-from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
-from groundwork.models.evaluation.diagnostics import Calibration, Importance, picture
-from groundwork.models.gate.gate import SEED, Decided, Estimate, Footprint, Performance, gain
-from groundwork.models.registry.registry import Registry, Version
-from groundwork.models.serving.predictor import pipeline_scores
-from groundwork.pipeline.train import (
-    Examples,
-    calibration_of,
-    decided,
-    decided_by_rule,
-    examples,
-    fit,
-    footprint,
-    leanings,
-    lineage,
-    not_among,
-    performance,
+from groundwork.findings import Finding, keep
+from groundwork.models.evaluation.ageing import (
+    NOT_YET,
+    OLDEST_SEEN,
+    RETRAIN_AFTER,
+    Ageing,
+    back_test,
+    describe_age,
 )
-from groundwork.readiness.proofs import Finding, keep
+from groundwork.models.evaluation.diagnostics import Calibration, Importance, picture
+from groundwork.models.evaluation.estimates import Estimate, Performance, gain
+from groundwork.models.evaluation.features import Dropped, describe_features, drop_one_by_one
+from groundwork.models.evaluation.footprint import Footprint, measure_footprint
+from groundwork.models.evaluation.importance import calibration_of, leanings
+from groundwork.models.evaluation.performance import decided, decided_by_rule, performance
+from groundwork.models.evaluation.refitting import obstacle_to_refitting, rows_of
+from groundwork.models.registry.registry import Registry, Version
 from groundwork.store import Store
-from use_case import model as use_case_model
-
-MAX_FITS = 5  # of the back-test
-RETRAIN_AFTER, OLDEST_SEEN = "retrain_after_windows", "oldest_windows_seen"  # tags of the run
-NOT_YET = "not yet"  # in place of an age: the gain did not fall as far as the data goes
-
-
-@dataclass(frozen=True)
-class Dropped:
-    """What is lost when the model is trained without a feature."""
-
-    feature: str
-    value_per_1000: Estimate
-    metric: float
-
-    @property
-    def needed(self) -> bool:
-        """Whether it is more than chance that the decisions make less money without it."""
-        return self.value_per_1000.lower > 0
-
-
-@dataclass(frozen=True)
-class Aged:
-    """Models whose training ended so many windows before the window that they decide."""
-
-    windows: int
-    models: int
-    gain_per_1000: Estimate  # over the no-model rule
-
-
-@dataclass(frozen=True)
-class Ageing:
-    """How the gain falls with age. `retrain_after` is None where it has not fallen below the line so far."""
-
-    ages: list[Aged]
-    retrain_after: int | None
-
-
-@dataclass(frozen=True)
-class Age:
-    """How many windows after the end of its training a version decides, and what the back-test found of such ages."""
-
-    version: str
-    windows: int
-    retrain_after: str | None  # a number of windows, or NOT_YET; None before the version was evaluated
-    oldest_seen: int  # the highest age that was judged
-
-    @property
-    def is_due(self) -> bool | None:
-        """Whether it is to be trained again by now; None where nobody knows."""
-        if self.retrain_after is None:
-            return None
-        if self.retrain_after != NOT_YET:
-            return self.windows >= int(self.retrain_after)
-        return None if self.windows > self.oldest_seen else False
-
-    def __str__(self) -> str:
-        said = f"version {self.version} is {self.windows} windows old"
-        if self.retrain_after is None:
-            return f"{said}; how it ages is unknown: `groundwork evaluate`"
-        if self.is_due is None:
-            return f"{said}; up to {self.oldest_seen} the gain stays above the line, and nothing is known beyond"
-        return f"{said}, to be trained again at {self.retrain_after}"
 
 
 @dataclass(frozen=True)
@@ -124,7 +49,7 @@ class Evaluation:
         lines = [f"calibration error {self.calibration.error:.3f}"] if self.calibration else []
         if self.dropped is None:
             return [*lines, f"features to drop and age: unknown, {self.reason}"]
-        return [*lines, _said_of_features(self.dropped), _said_of_age(self.ageing)]
+        return [*lines, describe_features(self.dropped), describe_age(self.ageing)]
 
 
 def evaluate(pilot: Pilot, number: str | None = None) -> Evaluation:
@@ -141,23 +66,23 @@ def evaluate(pilot: Pilot, number: str | None = None) -> Evaluation:
     if "predictions_sha256" not in version.tags:
         raise GroundworkError(f"version {version.number} was trained before this could be found out: train another one")
     predictor = registry.predictor(version)
-    training, evaluation = _rows(pilot, version)
+    training, evaluation = rows_of(pilot, version)
     if not len(evaluation):
         raise GroundworkError(f"no outcome is known in the window that version {version.number} was judged on")
     made = decided(pilot, predictor.scores(evaluation.columns), evaluation)
     rule = decided_by_rule(pilot, evaluation)
     confidence = pilot.charter.gate.confidence
-    reason = _why_it_cannot_be_fitted(pilot, version)
+    reason = obstacle_to_refitting(pilot, version)
     assert made.scores is not None
     found = Evaluation(
         version=version.number,
         performance=performance(pilot, made, evaluation),
         rule=performance(pilot, rule, evaluation),
         gain_per_1000=gain(made, rule, confidence),
-        footprint=footprint(predictor, Path(registry.pull(version).folder), evaluation),
+        footprint=measure_footprint(predictor, Path(registry.pull(version).folder), evaluation),
         importance=leanings(pilot, predictor, evaluation),
         calibration=calibration_of(pilot, made.scores, evaluation),
-        dropped=None if reason else list(_drop_one(pilot, version, training, evaluation)),
+        dropped=None if reason else list(drop_one_by_one(pilot, version, training, evaluation)),
         ageing=None if reason else back_test(pilot, version),
         reason=reason,
         page=str(pilot.settings.reports / f"model-{version.number}.md"),
@@ -178,151 +103,12 @@ def _findings(found: Evaluation) -> list[Finding]:
         return [Finding("data-beneficial", None, unknown), Finding("model-stale", None, unknown)]
     needed = all(each.needed for each in found.dropped)
     lived = found.ageing is not None and len(found.ageing.ages) > 1
-    aged = f"{name}, {_said_of_age(found.ageing)}" if lived else f"{name}: there are too few windows to look back on"
+    aged = f"{name}, {describe_age(found.ageing)}" if lived else f"{name}: there are too few windows to look back on"
     sound = found.ageing is not None and found.ageing.retrain_after != 0
     return [
-        Finding("data-beneficial", needed, f"{name}: {_said_of_features(found.dropped)}"),
+        Finding("data-beneficial", needed, f"{name}: {describe_features(found.dropped)}"),
         Finding("model-stale", sound if lived else None, aged),
     ]
-
-
-def age(pilot: Pilot, version: Version, window: Window) -> Age:
-    """How old the version is when it decides the window."""
-    learned_until, step = datetime.fromisoformat(version.tags["train_end"]), pilot.charter.monitoring.window
-    gone_by = len(list(windows(learned_until, window_of(window.start, step).start, step)))
-    found = mlflow.get_run(version.run_id).data.tags
-    return Age(version.number, gone_by, found.get(RETRAIN_AFTER), int(found.get(OLDEST_SEEN, -1)))
-
-
-def back_test(pilot: Pilot, version: Version) -> Ageing:
-    """Train on older windows and judge on every later one: at which age does the gain fall below the charter's line?"""
-    dataset, snapshot = pilot.contract.dataset, int(version.tags["snapshot_version"])
-    snapshots = Snapshots(pilot.snapshots, dataset)
-    start, end = (datetime.fromisoformat(version.tags[name]) for name in ("train_start", "evaluation_end"))
-    steps = [
-        examples(snapshots.read(*window, version=snapshot), dataset)
-        for window in windows(start, end, pilot.charter.monitoring.window)
-    ]
-    parameters = _parameters(version)
-    apart: dict[int, list[tuple[Decided, Decided]]] = {}
-    cuts = range(1, len(steps))
-    fits = sorted({cuts[each] for each in np.linspace(0, len(cuts) - 1, min(MAX_FITS, len(cuts))).astype(int)})
-    for cut in track("ages", fits):
-        training = _joined(steps[:cut])
-        if not_among(training.outcomes, dataset.task):
-            continue
-        model, _ = fit(training, dataset, parameters)
-        for age, later in enumerate(steps[cut:]):
-            if len(later):
-                scores = pipeline_scores(model, later.frame, dataset.task).astype(np.float32)
-                apart.setdefault(age, []).append((decided(pilot, scores, later), decided_by_rule(pilot, later)))
-    gate = pilot.charter.gate
-    ages = [
-        Aged(
-            age,
-            len(pairs),
-            gain(
-                _all(made for made, _ in pairs),
-                _all(rule for _, rule in pairs),
-                gate.confidence,
-            ),
-        )
-        for age, pairs in sorted(apart.items())
-    ]
-    fallen = [each.windows for each in ages if not each.gain_per_1000.lower >= gate.min_gain_over_rule]
-    return Ageing(ages, fallen[0] if fallen else None)
-
-
-def _drop_one(pilot: Pilot, version: Version, training: Examples, evaluation: Examples) -> Iterator[Dropped]:
-    """Train without one feature after the other.
-
-    Its values are shuffled among the rows before the model is fitted, so that they say nothing about any row: a column
-    that is missing, or is the same everywhere, is more than many a pipeline can take.
-    """
-    parameters, dataset = _parameters(version), pilot.contract.dataset
-
-    def made(without: str | None) -> Decided:
-        def blind(rows: Examples) -> Examples:
-            if without is None:
-                return rows
-            shuffled = np.random.default_rng(SEED).permutation(rows.columns[without])
-            return replace(rows, columns=rows.columns | {without: shuffled})
-
-        model, _ = fit(blind(training), dataset, parameters)
-        scores = pipeline_scores(model, blind(evaluation).frame, dataset.task).astype(np.float32)
-        return decided(pilot, scores, evaluation)
-
-    whole = made(None)
-    metric = performance(pilot, whole, evaluation).metric
-    for name in track("features", list(training.columns)):
-        without = made(name)
-        yield Dropped(
-            name,
-            gain(whole, without, pilot.charter.gate.confidence),
-            pilot.charter.gate.loss(metric - performance(pilot, without, evaluation).metric),
-        )
-
-
-def _rows(pilot: Pilot, version: Version) -> tuple[Examples, Examples]:
-    dataset, snapshot = pilot.contract.dataset, int(version.tags["snapshot_version"])
-    snapshots = Snapshots(pilot.snapshots, dataset)
-    start, end, newest = (
-        datetime.fromisoformat(version.tags[name]) for name in ("train_start", "train_end", "evaluation_end")
-    )
-    return (
-        examples(snapshots.read(start, end, snapshot), dataset),
-        examples(snapshots.read(end, newest, snapshot), dataset),
-    )
-
-
-def _why_it_cannot_be_fitted(pilot: Pilot, version: Version) -> str:
-    """What speaks against fitting the version's model anew; empty if nothing does."""
-    now = lineage(pilot, int(version.tags["snapshot_version"]))
-    changed = [
-        what
-        for name, what in (
-            ("snapshot_table", "the table of the snapshots"),
-            ("use_case_sha256", "src/use_case"),
-            ("contract_sha256", "contract.yaml"),
-        )
-        if version.tags.get(name, now[name]) != now[name]
-    ]
-    if changed:
-        return f"{' and '.join(changed)} changed since the version was trained"
-    return "it was trained elsewhere" if isinstance(use_case_model.build(), str) else ""
-
-
-def _parameters(version: Version) -> dict[str, object]:
-    parameters: dict[str, object] = json.loads(version.tags["parameters"])
-    return parameters
-
-
-def _all(parts: Iterable[Decided]) -> Decided:
-    """Decisions about different windows, together."""
-    values, days = zip(*((part.values, part.days) for part in parts), strict=True)
-    return Decided(np.concatenate(values), days=np.concatenate(days))
-
-
-def _joined(parts: list[Examples]) -> Examples:
-    columns: dict[str, NDArray] = {
-        name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns
-    }
-    return Examples(columns, np.concatenate([part.outcomes for part in parts]))
-
-
-def _said_of_features(dropped: list[Dropped]) -> str:
-    idle = [each.feature for each in dropped if not each.needed]
-    return f"no more than chance is lost without one of: {', '.join(idle)}" if idle else "every feature is needed"
-
-
-def _said_of_age(ageing: Ageing | None) -> str:
-    if ageing is None or not ageing.ages:
-        return "age: unknown, there are too few windows to look back on"
-    if ageing.retrain_after is None:
-        return f"age: the gain stays above the line for {ageing.ages[-1].windows + 1} windows, as far as the data goes"
-    if ageing.retrain_after == 0:
-        return "age: the gain is below the line from the first window on"
-    return f"age: train again once it is {ageing.retrain_after} windows old, then the gain falls below the line"
 
 
 def _keep(pilot: Pilot, registry: Registry, version: Version, found: Evaluation) -> None:
@@ -397,7 +183,7 @@ def model_card(pilot: Pilot, version: Version, found: Evaluation, chart: str) ->
         lines += [f"What it could do without, and how it ages, is unknown: {found.reason}.", ""]
     else:
         lines += [
-            f"What is lost when it is trained without a feature: {_said_of_features(found.dropped)}.",
+            f"What is lost when it is trained without a feature: {describe_features(found.dropped)}.",
             "",
             f"| without | value | at least | {metric} |",
             "| --- | ---: | ---: | ---: |",
@@ -427,7 +213,7 @@ def model_card(pilot: Pilot, version: Version, found: Evaluation, chart: str) ->
             f"Models trained on less of the past, judged on every later {charter.monitoring.window}: gain over the "
             f"rule, of which the charter wants at least {charter.gate.min_gain_over_rule:,.0f}.",
             "",
-            f"**{_said_of_age(found.ageing).removeprefix('age: ').capitalize()}.** Different ages are judged on "
+            f"**{describe_age(found.ageing).removeprefix('age: ').capitalize()}.** Different ages are judged on "
             "different windows, so some of what looks like age is season.",
             "",
             "| windows old | models | gain | at least |",

@@ -19,7 +19,7 @@ from groundwork.core.errors import ClusterError
 from groundwork.core.settings import Settings
 from groundwork.core.windows import Window
 from groundwork.data.snapshots import Snapshots
-from groundwork.documents.contract.contract import Dataset
+from groundwork.documents.contract.dataset import Dataset
 from groundwork.documents.pilot import Pilot
 from groundwork.models.serving.features import arrays
 from groundwork.models.serving.predictor import Predictor

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from groundwork.documents.contract.contract import Column
+from groundwork.documents.contract.column import Column
 
 MISSING_TEXT = ""
 

@@ -1,7 +1,6 @@
 """Keeps what a command showed of the pilot, so that the score grows by running and not by claiming."""
 
 import hashlib
-import os
 import time
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
@@ -34,7 +33,7 @@ def keep(pilot: Pilot, store: Store, command: str, findings: Iterable[Finding], 
             hashlib.sha256((each.evidence or each.seen).encode()).hexdigest(),
             seconds,
             bool(pilot.settings.source_url),
-            on_schedule(),
+            pilot.settings.on_schedule,
             each.seen,
         )
         for each in findings
@@ -46,8 +45,3 @@ def keep(pilot: Pilot, store: Store, command: str, findings: Iterable[Finding], 
 def summary(proofs: Collection[Proof]) -> str:
     """How many of them pass, in words."""
     return f"{sum(proof.exit_code == PASSED for proof in proofs)} of {len(proofs)} checks pass"
-
-
-def on_schedule() -> bool:
-    """Whether nobody started this by hand: a worker did, and Prefect tells its process which run it is there for."""
-    return "PREFECT__FLOW_RUN_ID" in os.environ

@@ -1,0 +1,146 @@
+"""Verbs about the decision: its documents, its criteria, the scorecard."""
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from groundwork.cli.entry import entered
+from groundwork.cli.output import Json, console, print_json, step, suggest
+from groundwork.documents.contract.compatibility import check_version
+from groundwork.documents.decision_record import Outcome
+from groundwork.documents.document import unanswered
+from groundwork.documents.publish import data_dictionary as dictionary
+from groundwork.pipeline import by_hand
+
+PANEL = "The decision"
+verbs = typer.Typer()
+
+
+charter_app = typer.Typer(help="Seal the line at which the pilot is scaled or stopped.", no_args_is_help=True)
+verbs.add_typer(charter_app, name="charter", rich_help_panel=PANEL)
+
+
+@verbs.command(rich_help_panel=PANEL)
+def check(as_json: Json = False) -> None:
+    """Validate charter.yaml, contract.yaml and OWNERS, and list what is still to be answered.
+
+    Exit 1 if one is not valid, criteria were changed behind their seal or nobody can tell, the contract breaks the one
+    released last, or the files made of contract and OWNERS say something else than those.
+    """
+    from groundwork.documents import sealing
+    from groundwork.documents.publish import owner_files
+
+    with entered() as pilot:
+        documents = {"charter.yaml": pilot.charter, "contract.yaml": pilot.contract, "OWNERS": pilot.owners}
+        still_open = {name: list(unanswered(document)) for name, document in documents.items()}
+        for name, paths in still_open.items():
+            console.print(f"[green]✓[/] {name} is valid")
+            for path in paths:
+                console.print(f"  [yellow]{path} is still TBD[/]")
+        if broken := sealing.findings(pilot.settings.home):
+            raise sealing.SealError("charter.yaml: " + "\n".join(broken))
+        if unknown := sealing.cannot_tell(pilot.settings.home):
+            raise sealing.SealError(f"charter.yaml: {unknown}")
+        console.print(f"[green]✓[/] {escape(check_version(pilot.settings.home, pilot.contract))}", soft_wrap=True)
+        dictionary.check(pilot.settings.home, pilot.contract)
+        console.print(f"[green]✓[/] {dictionary.PAGE} says what contract.yaml says")
+        warnings = owner_files.check(pilot)
+        console.print("[green]✓[/] other tools are told what OWNERS says")
+        for warning in warnings:
+            console.print(f"  [yellow]{escape(warning)}[/]", soft_wrap=True)
+        print_json({"valid": True, "tbd": still_open, "warnings": warnings})
+
+
+@charter_app.command("lock")
+def charter_lock(by: Annotated[str, typer.Option(help="Your handle in OWNERS.")]) -> None:
+    """Seal the criteria, before the first model goes live: from now on they are changed by amendment only."""
+    from groundwork.documents import sealing
+
+    with entered() as pilot:
+        seal = sealing.lock(pilot.settings.home, pilot.owners, by, date.today())
+        console.print(f"[green]✓[/] the criteria are sealed as of {seal.on}; commit charter.yaml", soft_wrap=True)
+
+
+@charter_app.command("amend")
+def charter_amend(
+    by: Annotated[str, typer.Option(help="Your handle in OWNERS.")],
+    approved_by: Annotated[str, typer.Option(help="The handle of a second person.")],
+    why: Annotated[str, typer.Option(help="The reason, kept in the file.")],
+) -> None:
+    """Seal the criteria as they stand in charter.yaml now, after the lock: with a reason and a second person."""
+    from groundwork.documents import sealing
+
+    with entered() as pilot:
+        seal = sealing.amend(pilot.settings.home, pilot.owners, by, approved_by, why, date.today())
+        console.print(f"[green]✓[/] the criteria are amended as of {seal.on}; commit charter.yaml", soft_wrap=True)
+
+
+@verbs.command("owners", rich_help_panel=PANEL)
+def write_owner_files() -> None:
+    """Write CODEOWNERS, Backstage's catalog-info.yaml and Alertmanager's routes anew from OWNERS."""
+    from groundwork.documents.publish import owner_files
+
+    with entered() as pilot:
+        for path in owner_files.write(pilot):
+            console.print(f"[green]✓[/] {path}", soft_wrap=True)
+        for warning in owner_files.check(pilot):
+            console.print(f"  [yellow]{escape(warning)}[/]", soft_wrap=True)
+
+
+@verbs.command(rich_help_panel=PANEL)
+def readiness(
+    prove: Annotated[bool, typer.Option("--prove", help="Run the tests that prove something first.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Folder for the page, Markdown, JUnit and badge.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the scorecard: is it ready to scale, what speaks against it, and who mends it?
+
+    Exit 0 if the line is met, 1 if something that must be is not, 2 if that is unknown, 3 if the charter's criteria are
+    not locked or the decision is overdue.
+    """
+    from groundwork.cli.scorecard_table import terminal
+    from groundwork.findings import summary
+    from groundwork.readiness import render
+    from groundwork.readiness.assess import assess
+    from groundwork.readiness.scorecard import Exit
+    from groundwork.store import Store
+
+    with entered(Exit.NOT_IN_FORCE, Exit.UNDETERMINED) as pilot, Store(pilot.settings.store) as store:
+        if prove:
+            with step("prove") as said:
+                said.append(summary(by_hand.run(pilot, "prove")))
+        card = assess(pilot, store, date.today())
+        console.print(terminal(card))
+        if report:
+            for name, text in render.files(card).items():
+                report.mkdir(parents=True, exist_ok=True)
+                (report / name).write_text(text, encoding="utf-8")
+            console.print(f"[dim]report:[/] {report / 'scorecard.html'}", soft_wrap=True)
+        print_json(card.content)
+    raise typer.Exit(card.exit_code)
+
+
+@verbs.command(rich_help_panel=PANEL)
+def decide(
+    outcome: Annotated[Outcome, typer.Argument(help="What is decided.")],
+    by: Annotated[list[str], typer.Option(help="The handle of one who decides; give it twice at least.")],
+    why: Annotated[str, typer.Option(help="The reason, kept in the record.")],
+) -> None:
+    """Write down what was decided about the pilot, with the digest of the scorecard it rests on."""
+    from groundwork.documents import decision_record
+    from groundwork.readiness.assess import assess
+    from groundwork.store import Store
+
+    with entered() as pilot, Store(pilot.settings.store) as store:
+        today = date.today()
+        card = assess(pilot, store, today)
+        promoted = store.latest_promotion(pilot.name)
+        champion = promoted.to_version if promoted and promoted.evidence_sha256 else None
+        evidence = decision_record.Evidence(card.met, f"{card.verdict}; next: {card.next_step}", card.sha256, champion)
+        decision_record.decide(pilot.settings.home, pilot.charter, outcome, tuple(by), why, evidence, today)
+        console.print(f"[green]✓[/] decided: {outcome}. Commit {decision_record.FILE}.", soft_wrap=True)
+    if outcome == "scale":
+        suggest("owners")  # the catalogue tells of it

@@ -1,0 +1,263 @@
+"""The loop, verb by verb: ingest, train, score, monitor, status."""
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+import typer
+from rich.markup import escape
+
+from groundwork.cli.entry import entered
+from groundwork.cli.output import EXIT_UNKNOWN, Day, Json, console, print_json, step, suggest, under_way
+from groundwork.core.errors import GroundworkError
+from groundwork.documents.pilot import Pilot
+from groundwork.pipeline import by_hand
+
+if TYPE_CHECKING:
+    from groundwork.data.ingest import Ingested
+    from groundwork.models.scoring.score import Scored
+    from groundwork.models.training.train import Trained
+    from groundwork.store import Drift
+
+PANEL = "The loop"
+verbs = typer.Typer()
+
+
+FIRST, LAST = 3, 12  # the example's data is one year, released month by month once there is enough to learn from
+
+
+@verbs.command(rich_help_panel=PANEL)
+def seed() -> None:
+    """Fill the example's operational system with all that there is."""
+    with entered() as pilot, step("seed") as said:
+        said.append(release_data(pilot, LAST))
+    suggest("ingest")
+
+
+@verbs.command(rich_help_panel=PANEL)
+def release() -> None:
+    """Let time pass in the example's operational system: release the next month into it."""
+    with entered() as pilot, step("release") as said:
+        said.append(release_data(pilot))
+    suggest("ingest")
+
+
+@verbs.command(rich_help_panel=PANEL)
+def ingest(since: Day = None, until: Day = None, as_json: Json = False) -> None:
+    """Bring in what is due, or the days from --since up to, not including, --until."""
+    with entered() as pilot:
+        with step("ingest") as said:
+            said += run_ingest(pilot, since, until)
+        suggest("train", "score")
+
+
+@verbs.command(rich_help_panel=PANEL)
+def train(as_json: Json = False) -> None:
+    """Train a candidate and let the gate judge it. Exit 1 if it is refused."""
+    with entered() as pilot:
+        trained = run_train(pilot)
+        print_json({"in_service": trained.in_service} | msgspec.to_builtins(trained))
+    if trained.in_service:
+        suggest("score", "serve")
+    elif trained.standing == "pending":
+        suggest(f"approve {trained.version} --by HANDLE --why REASON")
+    else:
+        raise typer.Exit(1)
+
+
+@verbs.command(rich_help_panel=PANEL)
+def score(since: Day = None, until: Day = None, as_json: Json = False) -> None:
+    """Let the champion decide for a whole window, by default the newest."""
+    with entered() as pilot:
+        with step("score") as said:
+            said.append(run_score(pilot, since, until))
+        suggest("monitor")
+
+
+@verbs.command(rich_help_panel=PANEL)
+def monitor(since: Day = None, until: Day = None, as_json: Json = False) -> None:
+    """Measure drift in a window, by default the newest. Exit 2 if it is unknown."""
+    with entered() as pilot:
+        known = run_monitor(pilot, since, until)
+    suggest("status")
+    if not known:
+        raise typer.Exit(EXIT_UNKNOWN)
+
+
+@verbs.command(rich_help_panel=PANEL)
+def status(as_json: Json = False) -> None:
+    """Show the champion and how it came about, how the flows ended, and the drift."""
+    with entered() as pilot:
+        from groundwork.models.registry.promotion import reconcile
+        from groundwork.models.registry.registry import Registry
+        from groundwork.store import Store
+
+        registry = Registry(pilot)
+        owner = pilot.owners.accountable.model
+        with Store(pilot.settings.store) as store:
+            reconcile(store, registry)
+            champion = registry.champion()
+            promotions = store.promotions(registry.name)
+            runs = store.latest_runs(True) + store.latest_runs(False)
+            now = datetime.now(UTC)
+            unfinished = [run for run in store.under_way() if run.lost_at >= now]
+            drift = store.latest_drift()
+        console.print(f"champion  {f'version {champion.number}' if champion else 'none: run `groundwork train`'}")
+        if champion:
+            served = f"{champion.tags['bundle_format']}: {champion.tags['bundle_reason']}"
+            console.print(f"          {escape(served)}", soft_wrap=True)
+        for line in scale_line(pilot, float(champion.tags["gain_per_1000"])) if champion else []:
+            console.print(f"          {line}", soft_wrap=True)
+        for entry in promotions[:-6:-1]:
+            console.print(
+                f"          {entry.promoted_at[:16].replace('T', ' ')} UTC  {entry.from_version or '-'} → "
+                f"{entry.to_version} by {escape(entry.promoted_by)}: {escape(entry.why)}",
+                soft_wrap=True,
+            )
+        for run in sorted(runs, key=lambda run: run.started_at):
+            mark = "[green]✓[/]" if run.succeeded else "[red]✗[/]"
+            console.print(
+                f"{mark} {run.flow:<8} {run.started_at:%Y-%m-%d %H:%M} UTC, {run.seconds:.1f} s  {escape(run.message)}",
+                soft_wrap=True,
+            )
+        for going in unfinished:
+            console.print(
+                f"… {going.flow:<8} {going.started_at:%Y-%m-%d %H:%M} UTC, under way; "
+                f"heard of {(now - going.heard_at).total_seconds():.0f} s ago",
+                soft_wrap=True,
+            )
+        console.print(
+            f"drift     {drift.status}: {drift.reason}" if drift else "drift     unknown: run `groundwork monitor`",
+            soft_wrap=True,
+        )
+        console.print(f"owner     {escape(owner.name)} (@{escape(owner.handle)}) answers for the model")
+        log = [entry._asdict() for entry in promotions]
+        print_json(
+            {
+                "champion": champion,
+                "promotions": log,
+                "flow_runs": runs,
+                "under_way": [run._asdict() for run in unfinished],
+                "drift": drift,
+                "owner": owner.model_dump(),
+            }
+        )
+
+
+def release_data(pilot: Pilot, until: int | None = None) -> str:
+    try:
+        from use_case import seed as operational_system
+    except ModuleNotFoundError as error:
+        raise GroundworkError(f"use_case/seed.py cannot play the operational system: {error}") from None
+    if pilot.settings.source_url:
+        raise GroundworkError("GROUNDWORK_SOURCE_URL is set: the example's operational system is not in use")
+    newest, rows = operational_system.release(pilot.settings.data_folder / "operational.duckdb", until)
+    return f"the operational system holds {rows:,} flights, up to month {newest} of 2013"
+
+
+def require_both_or_neither(since: datetime | None, until: datetime | None) -> None:
+    if (since is None) != (until is None) or (since and until and since >= until):
+        raise GroundworkError("give both --since and --until, the earlier day first, or neither")
+
+
+def run_ingest(pilot: Pilot, since: datetime | None, until: datetime | None) -> list[str]:
+    require_both_or_neither(since, until)
+    done: list[Ingested] = by_hand.run(pilot, "ingest", since, until)
+    print_json({"windows": done})
+    rows, quarantined = sum(each.rows_in for each in done), sum(each.rows_quarantined for each in done)
+    filled = [each.window for each in done if each.rows_in]
+    kept = [f"the source has no rows of {each.window}: the snapshots keep theirs" for each in done if not each.rows_in]
+    return [
+        f"{rows:,} rows in, {quarantined:,} quarantined, "
+        f"{filled[0].start:%Y-%m-%d} to {str(filled[-1])[-10:]}, snapshot version {done[-1].version}",
+        *kept,
+    ]
+
+
+def run_train(pilot: Pilot) -> "Trained":
+    currency = pilot.charter.value.currency
+    with step("train") as said:
+        trained: Trained = by_hand.run(pilot, "train")
+        made = f"trained on {trained.rows:,} rows" if trained.new else "was trained from this data and code before"
+        served = f"served as ONNX: {trained.bundle}" if trained.bundle.startswith("proven") else trained.bundle
+        said += [f"version {trained.version} {made}", served]
+    rivals = [("version " + trained.version, trained.candidate), ("no-model rule", trained.rule)]
+    if trained.champion:
+        rivals.append(("champion " + str(trained.champion_before), trained.champion))
+    for name, performance in rivals:
+        metric = (
+            ""
+            if performance.metric != performance.metric
+            else f", {pilot.charter.gate.metric} {performance.metric:.3f}"
+        )
+        console.print(
+            f"  {'':<8} {name:<14} {performance.value_per_1000:>8,.0f} {currency} per 1,000 decisions{metric}"
+        )
+    _show_verdict(trained)
+    for line in scale_line(pilot, trained.gain_per_1000):
+        console.print(f"  {'':<8} {line}", soft_wrap=True)
+    return trained
+
+
+def _show_verdict(trained: "Trained") -> None:
+    mark, said = {
+        "champion": ("[green]✓[/]", "stays the champion"),
+        "promoted": ("[green]✓[/]", "is now the champion"),
+        "pending": (
+            "[yellow]?[/]",
+            f"passed and waits for approval: `groundwork approve {trained.version} --by … --why …`",
+        ),
+        "taken out": ("[yellow]![/]", "was promoted before and has been taken out of service since; it stays out"),
+        "refused": ("[red]✗[/]", "is refused"),
+    }[trained.standing]
+    console.print(f"{mark} {'gate':<8} version {trained.version} {said}", soft_wrap=True)
+    for check in trained.verdict.checks:
+        mark = "[green]✓[/]" if check.passed else "[red]✗[/]"
+        console.print(
+            f"  {'':<8} {mark} {escape(check.name)}: wanted {escape(check.wanted)}, seen {escape(check.seen)}",
+            soft_wrap=True,
+        )
+
+
+def scale_line(pilot: Pilot, gain_per_1000: float) -> list[str]:
+    """How far the gain is from the charter's line, on past data: what it makes in service is not known yet."""
+    currency = pilot.charter.value.currency
+    return [
+        f"ready to scale ({criterion.id}): {criterion.op} {criterion.threshold:,.0f} {currency} per 1,000 decisions "
+        f"more than without the model; on past data it is {gain_per_1000:,.0f}"
+        for criterion in pilot.charter.ready_to_scale.criteria
+        if criterion.measure == "gain_per_1000"
+    ]
+
+
+def run_score(pilot: Pilot, since: datetime | None, until: datetime | None) -> str:
+    require_both_or_neither(since, until)
+    scored: Scored = by_hand.run(pilot, "score", since, until)
+    print_json(scored)
+    counts = ", ".join(f"{count:,} {decided}" for decided, count in scored.decisions.items())
+    return f"{scored.rows:,} rows of {scored.window} by version {scored.model_version}: {counts}"
+
+
+def run_monitor(pilot: Pilot, since: datetime | None, until: datetime | None) -> bool:
+    from groundwork.monitoring.drift import DriftUnknown
+
+    require_both_or_neither(since, until)
+    started = time.monotonic()
+    try:
+        with under_way("monitor"):
+            drift: Drift = by_hand.run(pilot, "monitor", since, until)
+    except DriftUnknown as error:
+        console.print(f"[yellow]?[/] {'monitor':<8} {escape(str(error))}", soft_wrap=True)
+        print_json({"status": "unknown", "reason": str(error)})
+        return False
+    print_json(drift)
+    mark = "[green]✓[/]" if drift.status == "ok" else "[yellow]![/]"
+    console.print(
+        f"{mark} {'monitor':<8} {drift.status}: {drift.reason} [dim]{time.monotonic() - started:.1f} s[/]",
+        soft_wrap=True,
+    )
+    for name in sorted(drift.drifted, key=lambda name: -drift.distances[name]):
+        console.print(f"  {'':<8} {name}: distance {drift.distances[name]:.2f}")
+    console.print(f"  {'':<8} report: {drift.report}", soft_wrap=True)
+    return True

@@ -1,0 +1,34 @@
+"""The command line: one verb per thing a person does.
+
+Exit codes: 0 done, 1 refused or failed, 2 wrong use, or drift unknown.
+"""
+
+from typing import Annotated
+
+import typer
+
+from groundwork import __version__
+from groundwork.cli import data, decision, loop, model, running, up
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+for group in (loop, up, decision, data, model, running):
+    app.add_typer(group.verbs)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"groundwork {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+if __name__ == "__main__":
+    app()

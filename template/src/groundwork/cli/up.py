@@ -1,0 +1,177 @@
+"""The whole loop at once: `up`, and `demo`, which lets months pass."""
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from groundwork.cli.entry import entered
+from groundwork.cli.loop import (
+    FIRST,
+    LAST,
+    release_data,
+    run_ingest,
+    run_monitor,
+    run_score,
+    run_train,
+)
+from groundwork.cli.output import EXIT_UNKNOWN, console, step, suggest
+from groundwork.cli.running import describe_migration
+from groundwork.cli.service_process import _http, log_file, start_service, stop_service, wait_until_ready
+from groundwork.core.errors import GroundworkError
+from groundwork.documents.pilot import Pilot
+from groundwork.store.migrate import migrate
+
+PANEL = "The loop"
+verbs = typer.Typer()
+
+
+@verbs.command(rich_help_panel=PANEL)
+def up(
+    once: Annotated[bool, typer.Option("--once", help="End after the loop instead of serving on.")] = False,
+) -> None:
+    """Run the whole loop: ingest, train, gate, serve, predict, score, monitor; then go on serving."""
+    with entered() as pilot:
+        console.print(f"[bold]{escape(pilot.charter.metadata.title)}[/]: {escape(pilot.charter.decision.statement)}")
+        migrated = migrate(pilot.settings.store)
+        if migrated.changed:
+            with step("migrate") as said:
+                said += describe_migration(migrated)
+        if not pilot.settings.source_url:
+            with step("seed") as said:
+                said.append(release_data(pilot, LAST))
+        with step("ingest") as said:
+            said += run_ingest(pilot, None, None)
+        trained = run_train(pilot)
+        if trained.standing == "pending" and trained.champion_before is None:
+            raise GroundworkError(
+                f"version {trained.version} waits for approval, and there is no champion to serve yet"
+            )
+        if not trained.in_service and trained.champion_before is None:
+            raise GroundworkError("there is no champion to serve: better data, a better model, or another gate")
+        service, address = start_service(pilot)
+        try:
+            with step("serve") as said:
+                wait_until_ready(service, address, pilot)
+                said.append(f"{address} answers, process {service.pid}, log in {log_file(pilot)}")
+            with step("predict") as said:
+                said += ask_service(pilot, address)
+            with step("score") as said:
+                said.append(run_score(pilot, None, None))
+            known = run_monitor(pilot, None, None)
+            _what_next(pilot, address, serving=not once)
+            if not once:
+                with contextlib.suppress(KeyboardInterrupt):
+                    service.wait()
+        finally:
+            stop_service(service)
+    if not known:
+        raise typer.Exit(EXIT_UNKNOWN)
+
+
+@verbs.command(rich_help_panel=PANEL)
+def demo(months: Annotated[int, typer.Option(min=1, help="How many months pass.")] = 1) -> None:
+    """Watch drift appear: let months pass in the example, and run the loop on each.
+
+    The champion decides the new month, the monitor looks at it, then a candidate is trained and the gate judges it.
+    It plays in a folder of its own, data/demo: nothing of the pilot's is touched.
+    """
+    for name in (
+        "GROUNDWORK_SOURCE_URL",
+        "GROUNDWORK_STORE_URL",
+        "GROUNDWORK_SNAPSHOTS_URL",
+        "GROUNDWORK_DASK_SCHEDULER",
+        "MLFLOW_TRACKING_URI",
+    ):
+        os.environ.pop(name, None)
+    os.environ["GROUNDWORK_DATA"] = str(Path(os.environ.get("GROUNDWORK_DATA", "data")) / "demo")
+    with entered() as pilot:
+        from groundwork.data.snapshots import Snapshots
+        from groundwork.models.registry.registry import Registry
+
+        snapshots, registry = Snapshots(pilot.snapshots, pilot.contract.dataset), Registry(pilot)
+        for _ in range(months):
+            newest = snapshots.newest()
+            if newest and newest.month == LAST:
+                show_months(pilot)
+                raise GroundworkError(
+                    f"the example's year is over: delete {pilot.settings.data_folder} to play it again"
+                )
+            with step("release") as said:
+                said.append(release_data(pilot, None if newest else FIRST))
+            with step("ingest") as said:
+                said += run_ingest(pilot, None, None)
+            champion = registry.champion()
+            if champion or run_train(pilot).in_service:  # somebody has to decide the month
+                with step("score") as said:
+                    said.append(run_score(pilot, None, None))
+                run_monitor(pilot, None, None)
+            if champion:
+                run_train(pilot)
+            console.print()
+        show_months(pilot)
+    suggest("demo")
+
+
+def show_months(pilot: Pilot) -> None:
+    """What the monitor found so far, window by window."""
+    from groundwork.store import Store
+
+    table = Table("window", "decided by", "drift", "share of columns", "which", box=None, pad_edge=False)
+    with Store(pilot.settings.store) as store:
+        for drift in store.drifts():
+            table.add_row(
+                f"{drift.window_start:%Y-%m}",
+                f"version {drift.model_version}" if drift.model_version else "nobody",
+                {"ok": "[green]ok[/]", "drift": "[yellow]drift[/]"}.get(drift.status, "[yellow]unknown[/]"),
+                "" if drift.status == "unknown" else f"{drift.share:.0%}",
+                escape(", ".join(drift.drifted)),
+            )
+    console.print(table if table.rows else "no version is in service, so nobody decided; one more month tells more")
+
+
+def ask_service(pilot: Pilot, address: str) -> list[str]:
+    """Send the newest row of the snapshots to the service."""
+    from groundwork.data.snapshots import Snapshots
+
+    dataset = pilot.contract.dataset
+    snapshots = Snapshots(pilot.snapshots, dataset)
+    newest = snapshots.newest()
+    row = snapshots.read(start=newest).to_pylist()[0]
+    record = {column.name: row[column.name] for column in dataset.requested}
+    body = json.dumps({"records": [record]}, default=lambda value: value.isoformat())
+    answer = _http(f"{address}/predict", body.encode())
+    [prediction] = answer["predictions"]
+    return [
+        f"{record[dataset.key.name]}: {prediction['decision']}, {_said(prediction['score'])}, "
+        f"by version {prediction['model_version']}, logged as {prediction['prediction_id']}"
+    ]
+
+
+def _said(score: float | dict[str, float]) -> str:
+    if not isinstance(score, dict):
+        return f"score {score:.3f}"
+    likeliest = max(score, key=lambda name: score[name])
+    return f"{likeliest} {score[likeliest]:.0%}"
+
+
+def _what_next(pilot: Pilot, address: str, serving: bool) -> None:
+    console.print()
+    if serving:
+        console.print(
+            f"Serving on {address}: API at {address}/docs, metrics at {address}/metrics. Ctrl-C stops it.",
+            soft_wrap=True,
+        )
+    else:
+        console.print("Go on by hand:")
+        console.print("  uv run groundwork serve     serve the champion; the API is described at /docs")
+        console.print("  uv run groundwork status    champion, flows and drift at a glance")
+        console.print("  uv run groundwork --help    all verbs")
+    console.print(
+        "Bring your own: contract.yaml, src/use_case/, charter.yaml, OWNERS; README.md tells how.", soft_wrap=True
+    )

@@ -1,0 +1,230 @@
+"""Ingest: rows of a window go from the source into the snapshots, rows that break the contract into quarantine."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import ibis
+
+from groundwork.core.errors import ContractBreach, NotEnoughData, SourceError, SourceUnavailable
+from groundwork.core.progress import tell
+from groundwork.core.windows import Window, window_of, windows
+from groundwork.data.duplicates import DEPENDS, set_apart
+from groundwork.data.erasure import Erased
+from groundwork.data.fingerprint import in_source
+from groundwork.data.reading import Read, broken_as_a_whole, read_windows
+from groundwork.data.rules import REASONS, stale
+from groundwork.data.snapshots import Snapshots
+from groundwork.data.source import BEGINNING, END, connected, expression
+from groundwork.data.spool import Spool, forget_spools, spool_folder
+from groundwork.documents.pilot import Pilot
+from groundwork.findings import Finding, keep
+from groundwork.store import FlowRun, Store, without_password
+
+_log = logging.getLogger(__name__)
+
+READ_TOGETHER = 12  # windows in one scan: more would scan the source less often, and lose more to a kill
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What a run brought in."""
+
+    window: Window
+    rows_in: int
+    rows_quarantined: int
+    version: int | None
+    fingerprint: str | None = None  # of the rows as they were read; None from an engine that tells none
+
+
+def let_in(pilot: Pilot, window: Window, read: Read, broken: Sequence[str]) -> Ingested:
+    """Commit what was read of a window. Raises ContractBreach when too many of its rows are broken, or it as a whole.
+
+    Broken rows are kept in quarantine either way; the snapshots change only if the window is let in. A source that
+    gives no rows at all changes nothing: that is an outage more often than an empty month.
+    """
+    dataset = pilot.contract.dataset
+    snapshots = Snapshots(pilot.snapshots, dataset)
+    rows, quarantined = read.sound.num_rows + read.broken.num_rows, read.broken.num_rows
+    if not rows and not broken:
+        return Ingested(window, 0, 0, snapshots.version)
+    quarantine = Snapshots(pilot.quarantine, dataset)
+    if quarantined or quarantine.exists:
+        quarantine.replace(read.broken, *window)
+    if quarantined > dataset.max_quarantined_share * rows:
+        raise _breach(
+            pilot,
+            f"{quarantined:,} of {rows:,} rows of {window} break contract.yaml, more than the "
+            f"{dataset.max_quarantined_share:.0%} it tolerates. Most often: {_most_frequent(read.broken)}.\n"
+            f"The rows are in {pilot.quarantine}; the snapshots were left as they were.",
+        )
+    if broken:
+        raise _breach(
+            pilot,
+            f"{window} as a whole breaks contract.yaml: {'; '.join(broken)}.\nThe snapshots were left as they were.",
+        )
+    version = snapshots.replace(read.sound, *window)
+    return Ingested(window, rows, quarantined, version, read.fingerprint)
+
+
+def check_freshness(backend: ibis.BaseBackend, pilot: Pilot, now: datetime) -> None:
+    """Raises ContractBreach where the newest data in the source is older than the contract promises; `now` in UTC."""
+    rows = expression(backend, pilot.contract.dataset, Window(BEGINNING, END))
+    if broken := stale(rows, pilot.contract, now):
+        raise _breach(pilot, f"the source breaks contract.yaml: {'; '.join(broken)}.\nWhat there is was let in.")
+
+
+def due_windows(
+    backend: ibis.BaseBackend, pilot: Pilot, known: Mapping[Window, str]
+) -> tuple[list[Window], list[Window]]:
+    """The windows of the source that are not `known` by their fingerprint, and the newest one always.
+
+    And those that are known, and of which the source holds no rows any more.
+    """
+    dataset = pilot.contract.dataset
+    rows = expression(backend, dataset, Window(BEGINNING, END))
+    try:
+        found = in_source(backend, rows, dataset, pilot.charter.monitoring.window, hashed=bool(known))
+    except Exception as error:
+        told, cause = dataset.told(error)
+        raise SourceUnavailable(f"the source cannot be read: {told}") from cause
+    if not found:
+        raise NotEnoughData(f"the source {without_password(pilot.settings.source)} holds no rows yet")
+    newest = max(found)
+    due = [window for window, now in found.items() if now is None or now != known.get(window) or window == newest]
+    gone = [each for each in known if not any(now.start < each.end and now.end > each.start for now in found)]
+    return due, sorted(gone)
+
+
+def ingest(pilot: Pilot, start: datetime | None = None, end: datetime | None = None) -> list[Ingested]:
+    """Bring in what has changed in the source, or every window that [start, end) touches, window by window.
+
+    Only one may run at a time on a store. Raises SourceError, ContractBreach, NotEnoughData.
+    """
+    dataset, step = pilot.contract.dataset, pilot.charter.monitoring.window
+    snapshots = Snapshots(pilot.snapshots, dataset)
+    with (
+        Store(pilot.settings.store) as store,
+        store.recorded("ingest") as run,
+        _told_whose_it_is(pilot),
+        connected(pilot) as backend,
+        _proven(pilot, store, run),
+    ):
+
+        def remember(window: Window, fingerprint: str) -> None:
+            known[window] = fingerprint
+            if snapshots.exists:
+                store.record_window(window, fingerprint, str(snapshots.table_id), snapshots.version or 0)
+
+        forget_spools(pilot.settings.data_folder)
+        known, newest = store.windows_read(snapshots.table_id, snapshots.version), None
+        gone: list[Window] = []
+        if start and end:
+            last = window_of(end - timedelta(microseconds=1), step)
+            waiting = list(windows(window_of(start, step).start, last.end, step))
+        else:
+            waiting, gone = due_windows(backend, pilot, known)
+            newest = waiting[-1]
+        ingested: list[Ingested] = []
+        tell("windows", 0, len(waiting))
+        while waiting:
+            together = _first_that_follow(waiting)
+            with spool_folder(pilot.settings.data_folder) as folder:
+                reads = read_windows(backend, dataset, together, folder, Erased(pilot))
+                changed = [
+                    each
+                    for each, read in reads.items()
+                    if read.fingerprint is None or read.fingerprint != known.get(each)
+                ]
+                later = set_apart(dataset, snapshots, reads, changed, step, folder / "apart")
+                waiting = sorted({*waiting[len(together) :], *later})
+                total = len(ingested) + len(together) + len(waiting)
+                for window in (*later, *(each for each, read in reads.items() if read.fingerprint == DEPENDS)):
+                    remember(window, DEPENDS)  # first, in case that this run is killed
+                broken = broken_as_a_whole(backend, dataset, reads, newest)
+                for window in together:
+                    result = let_in(pilot, window, reads[window], broken.get(window, []))
+                    if result.fingerprint:
+                        remember(window, result.fingerprint)
+                    ingested.append(result)
+                    tell("windows", len(ingested), total)
+                    run.rows_in = sum(each.rows_in for each in ingested)
+                    run.rows_quarantined = sum(each.rows_quarantined for each in ingested)
+                    _log.info(
+                        "%d of %d, %s: %d rows in, %d quarantined",
+                        len(ingested),
+                        total,
+                        window,
+                        result.rows_in,
+                        result.rows_quarantined,
+                    )
+        if not run.rows_in:
+            raise NotEnoughData(
+                f"the source {without_password(pilot.settings.source)} holds no rows from {start} to {end}"
+            )
+        if gone:
+            run.message = f"the source has no rows any more of {', '.join(map(str, gone))}: the snapshots keep theirs"
+            _log.info(run.message)
+            ingested += [Ingested(window, 0, 0, ingested[-1].version) for window in gone]
+        if not (start and end):  # whoever asks for certain days may ask for old ones
+            check_freshness(backend, pilot, datetime.now(UTC).replace(tzinfo=None))
+    return ingested
+
+
+def _first_that_follow(waiting: Sequence[Window]) -> list[Window]:
+    """The first windows that are read in one scan."""
+    together = [waiting[0]]
+    for window in waiting[1:READ_TOGETHER]:
+        if window.start != together[-1].end:
+            break
+        together.append(window)
+    return together
+
+
+@contextmanager
+def _proven(pilot: Pilot, store: Store, run: FlowRun) -> Iterator[None]:
+    """Keep whether the rows fitted the contract; of a source that does not answer, nothing is known."""
+    began = time.monotonic()
+
+    def found(passed: bool, seen: str) -> None:
+        keep(pilot, store, "groundwork ingest", [Finding("data-schema", passed, seen)], began)
+
+    try:
+        yield
+    except SourceUnavailable:
+        raise
+    except (ContractBreach, SourceError) as error:
+        found(False, str(error))
+        raise
+    found(True, f"{run.rows_in:,} rows were held against contract.yaml, {run.rows_quarantined:,} broke it")
+
+
+def _breach(pilot: Pilot, said: str) -> ContractBreach:
+    return ContractBreach(f"{said} {_whose(pilot)}")
+
+
+@contextmanager
+def _told_whose_it_is(pilot: Pilot) -> Iterator[None]:
+    """What is wrong with the source is somebody's to mend."""
+    try:
+        yield
+    except SourceError as error:
+        raise type(error)(f"{error}\n{_whose(pilot)}") from error
+
+
+def _whose(pilot: Pilot) -> str:
+    name = pilot.contract.dataset.name
+    owner = pilot.owners.accountable.data[name]
+    return f"{owner.name} (@{owner.handle}) answers for the data set {name}."
+
+
+def _most_frequent(quarantined: Spool) -> str:
+    counts: Counter[str] = Counter()
+    for batch in quarantined.to_reader():
+        counts.update({each["values"]: each["counts"] for each in batch[REASONS].value_counts().to_pylist()})
+    [(reasons, rows)] = counts.most_common(1)
+    return f"{reasons} ({rows:,} rows)"

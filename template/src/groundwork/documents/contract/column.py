@@ -1,0 +1,134 @@
+"""A column of the contract: its type, its limits, and what part it plays."""
+
+import re
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from groundwork.documents.contract.quality import (
+    PLACES,
+    SENSITIVE,
+    ColumnQuality,
+    LogicalType,
+    Options,
+    StandardPart,
+    one_of,
+)
+
+
+class CustomProperty(StandardPart):
+    unread = frozenset({"id"})
+
+    property: str
+    value: Any
+    description: str = ""
+
+
+class Column(StandardPart):
+    """One column: its type, its limits, and the part it plays."""
+
+    unread = (StandardPart.unread - {"tags", "customProperties"}) | {
+        "physicalName",
+        "physicalType",
+        "primaryKeyPosition",
+        "criticalDataElement",
+        "encryptedName",
+        "transformSourceObjects",
+        "transformLogic",
+        "transformDescription",
+    }
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    business_name: str | None = None
+    description: str
+    logical_type: LogicalType
+    logical_type_options: Options = Options()
+    required: bool = False
+    unique: bool = False
+    primary_key: bool = False
+    tags: tuple[str, ...] = Field(default=(), strict=False)
+    examples: tuple[Any, ...] = Field(min_length=1, strict=False, description="One that may be sent as it is.")
+    quality: tuple[ColumnQuality, ...] = Field(default=(), strict=False)
+    classification: str | None = None
+    custom_properties: tuple[CustomProperty, ...] = Field(default=(), strict=False)
+
+    @model_validator(mode="after")
+    def _is_allowed_with_a_reason(self) -> Self:
+        for custom in self.custom_properties:
+            if custom.property != "allowedIn":
+                continue
+            if not self.sensitive:
+                raise ValueError(f"allowedIn is for a column whose classification is {one_of(sorted(SENSITIVE))}")
+            if not isinstance(custom.value, list) or not set(custom.value) <= set(PLACES):
+                raise ValueError(f"allowedIn must be a list of {', '.join(PLACES)}, found {custom.value!r}")
+            if len(custom.description) < 3:
+                raise ValueError("allowedIn needs the reason as its description")
+        for role, place in (("feature", "features"), ("event_time", "log")):
+            if self.plays(role) and not self.may_be_in(place):
+                raise ValueError(self._refused(f"have the tag {role}", place))
+        if self.primary_key and not self.may_be_in("log"):
+            raise ValueError(self._refused("be the primaryKey, which stands in the prediction log", "log"))
+        if self.plays("subject") and not self.may_be_in("log"):
+            raise ValueError(
+                self._refused("have the tag subject: erasing would not find it in the prediction log", "log")
+            )
+        return self
+
+    def _refused(self, what: str, place: str) -> str:
+        return (
+            f"{self.name} is {self.classification}, so it cannot {what}, unless its customProperties have allowedIn "
+            f"with {place}, and the reason as its description"
+        )
+
+    @model_validator(mode="after")
+    def _limits_fit_the_type(self) -> Self:
+        options = self.logical_type_options
+        numeric = self.logical_type in ("integer", "number")
+        for limit, value in self.logical_type_options:
+            if value is not None and (limit in ("minimum", "maximum")) != numeric:
+                raise ValueError(f"{limit} does not apply to the type {self.logical_type}")
+        if self.valid_values and self.logical_type != "string":
+            raise ValueError("invalidValues applies to the type string only")
+        for low, high in ((options.minimum, options.maximum), (options.min_length, options.max_length)):
+            if low is not None and high is not None and low > high:
+                raise ValueError(f"no value can be at least {low:g} and at most {high:g}")
+        if options.pattern is not None:
+            try:
+                re.compile(options.pattern)
+            except re.error as error:
+                raise ValueError(f"the pattern {options.pattern} is not a regular expression: {error}") from None
+        return self
+
+    @property
+    def needed(self) -> bool:
+        """Whether every row must have a value: the key and the event time always."""
+        return self.required or self.primary_key or self.plays("event_time")
+
+    @property
+    def valid_values(self) -> tuple[str, ...]:
+        """The allowed texts; empty where any is allowed."""
+        return next((rule.arguments.valid_values for rule in self.quality if rule.arguments), ())
+
+    @property
+    def numeric(self) -> bool:
+        """Whether its drift is that of numbers; the tag `categorical` is for numbers that only tell things apart."""
+        return self.kind == "number" and "categorical" not in self.tags
+
+    @property
+    def kind(self) -> str:
+        """The type as SQL and statistics see it: an integer is a number."""
+        return "number" if self.logical_type == "integer" else self.logical_type
+
+    @property
+    def sensitive(self) -> bool:
+        """Whether its classification keeps it out of what it is not explicitly allowed in."""
+        return (self.classification or "").lower() in SENSITIVE
+
+    def may_be_in(self, place: str) -> bool:
+        """Whether its values may go there: features, log or reports."""
+        allowed = [custom.value for custom in self.custom_properties if custom.property == "allowedIn"]
+        return not self.sensitive or any(place in places for places in allowed)
+
+    def plays(self, role: str) -> bool:
+        """Whether the column plays this role: event_time, outcome, feature, subject or slice."""
+        return role in self.tags

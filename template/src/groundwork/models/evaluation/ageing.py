@@ -1,0 +1,139 @@
+"""How the gain falls with the age of a model: a back-test over past windows."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+import mlflow
+import numpy as np
+from numpy.typing import NDArray
+
+from groundwork.core.progress import track
+from groundwork.core.windows import Window, window_of, windows
+from groundwork.data.snapshots import Snapshots
+from groundwork.documents.pilot import Pilot
+from groundwork.models.evaluation.estimates import Decided, Estimate, gain
+from groundwork.models.evaluation.performance import decided, decided_by_rule
+from groundwork.models.evaluation.refitting import parameters_of
+from groundwork.models.registry.registry import Version
+from groundwork.models.serving.predictor import pipeline_scores
+from groundwork.models.training.fit import fit
+from groundwork.models.training.history import Examples, examples, not_among
+
+MAX_FITS = 5  # of the back-test
+RETRAIN_AFTER, OLDEST_SEEN = "retrain_after_windows", "oldest_windows_seen"  # tags of the run
+NOT_YET = "not yet"  # in place of an age: the gain did not fall as far as the data goes
+
+
+@dataclass(frozen=True)
+class Aged:
+    """Models whose training ended so many windows before the window that they decide."""
+
+    windows: int
+    models: int
+    gain_per_1000: Estimate  # over the no-model rule
+
+
+@dataclass(frozen=True)
+class Ageing:
+    """How the gain falls with age. `retrain_after` is None where it has not fallen below the line so far."""
+
+    ages: list[Aged]
+    retrain_after: int | None
+
+
+@dataclass(frozen=True)
+class Age:
+    """How many windows after the end of its training a version decides, and what the back-test found of such ages."""
+
+    version: str
+    windows: int
+    retrain_after: str | None  # a number of windows, or NOT_YET; None before the version was evaluated
+    oldest_seen: int  # the highest age that was judged
+
+    @property
+    def is_due(self) -> bool | None:
+        """Whether it is to be trained again by now; None where nobody knows."""
+        if self.retrain_after is None:
+            return None
+        if self.retrain_after != NOT_YET:
+            return self.windows >= int(self.retrain_after)
+        return None if self.windows > self.oldest_seen else False
+
+    def __str__(self) -> str:
+        said = f"version {self.version} is {self.windows} windows old"
+        if self.retrain_after is None:
+            return f"{said}; how it ages is unknown: `groundwork evaluate`"
+        if self.is_due is None:
+            return f"{said}; up to {self.oldest_seen} the gain stays above the line, and nothing is known beyond"
+        return f"{said}, to be trained again at {self.retrain_after}"
+
+
+def age(pilot: Pilot, version: Version, window: Window) -> Age:
+    """How old the version is when it decides the window."""
+    learned_until, step = datetime.fromisoformat(version.tags["train_end"]), pilot.charter.monitoring.window
+    gone_by = len(list(windows(learned_until, window_of(window.start, step).start, step)))
+    found = mlflow.get_run(version.run_id).data.tags
+    return Age(version.number, gone_by, found.get(RETRAIN_AFTER), int(found.get(OLDEST_SEEN, -1)))
+
+
+def back_test(pilot: Pilot, version: Version) -> Ageing:
+    """Train on older windows and judge on every later one: at which age does the gain fall below the charter's line?"""
+    dataset, snapshot = pilot.contract.dataset, int(version.tags["snapshot_version"])
+    snapshots = Snapshots(pilot.snapshots, dataset)
+    start, end = (datetime.fromisoformat(version.tags[name]) for name in ("train_start", "evaluation_end"))
+    steps = [
+        examples(snapshots.read(*window, version=snapshot), dataset)
+        for window in windows(start, end, pilot.charter.monitoring.window)
+    ]
+    parameters = parameters_of(version)
+    apart: dict[int, list[tuple[Decided, Decided]]] = {}
+    cuts = range(1, len(steps))
+    fits = sorted({cuts[each] for each in np.linspace(0, len(cuts) - 1, min(MAX_FITS, len(cuts))).astype(int)})
+    for cut in track("ages", fits):
+        training = _joined(steps[:cut])
+        if not_among(training.outcomes, dataset.task):
+            continue
+        model, _ = fit(training, dataset, parameters)
+        for age, later in enumerate(steps[cut:]):
+            if len(later):
+                scores = pipeline_scores(model, later.frame, dataset.task).astype(np.float32)
+                apart.setdefault(age, []).append((decided(pilot, scores, later), decided_by_rule(pilot, later)))
+    gate = pilot.charter.gate
+    ages = [
+        Aged(
+            age,
+            len(pairs),
+            gain(
+                _all(made for made, _ in pairs),
+                _all(rule for _, rule in pairs),
+                gate.confidence,
+            ),
+        )
+        for age, pairs in sorted(apart.items())
+    ]
+    fallen = [each.windows for each in ages if not each.gain_per_1000.lower >= gate.min_gain_over_rule]
+    return Ageing(ages, fallen[0] if fallen else None)
+
+
+def _all(parts: Iterable[Decided]) -> Decided:
+    """Decisions about different windows, together."""
+    values, days = zip(*((part.values, part.days) for part in parts), strict=True)
+    return Decided(np.concatenate(values), days=np.concatenate(days))
+
+
+def _joined(parts: list[Examples]) -> Examples:
+    columns: dict[str, NDArray] = {
+        name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns
+    }
+    return Examples(columns, np.concatenate([part.outcomes for part in parts]))
+
+
+def describe_age(ageing: Ageing | None) -> str:
+    if ageing is None or not ageing.ages:
+        return "age: unknown, there are too few windows to look back on"
+    if ageing.retrain_after is None:
+        return f"age: the gain stays above the line for {ageing.ages[-1].windows + 1} windows, as far as the data goes"
+    if ageing.retrain_after == 0:
+        return "age: the gain is below the line from the first window on"
+    return f"age: train again once it is {ageing.retrain_after} windows old, then the gain falls below the line"

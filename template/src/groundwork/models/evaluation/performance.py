@@ -1,0 +1,68 @@
+"""What decisions were worth, and the charter's metric."""
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    f1_score,
+    log_loss,
+    mean_absolute_error,
+    roc_auc_score,
+    root_mean_squared_error,
+)
+
+from groundwork.documents.pilot import Pilot
+from groundwork.models.evaluation.estimates import Decided, Metric, Performance
+from groundwork.models.training.history import Examples
+from use_case import decision
+
+# Of targets, as `Task.targets` gives them, and scores.
+METRICS: dict[str, Metric] = {
+    "roc_auc": roc_auc_score,
+    "average_precision": average_precision_score,
+    "accuracy": lambda targets, scores: accuracy_score(targets, scores.argmax(1)),
+    "macro_f1": lambda targets, scores: f1_score(targets, scores.argmax(1), average="macro"),
+    "log_loss": lambda targets, scores: log_loss(targets, scores, labels=range(scores.shape[1])),
+    "mae": mean_absolute_error,
+    "rmse": root_mean_squared_error,
+}
+
+
+def decided(pilot: Pilot, scores: NDArray, evaluation: Examples) -> Decided:
+    """What deciding by these scores would have made, row by row."""
+    decisions = decision.decide(scores, pilot.charter.value.parameters)
+    return Decided(_values(pilot, decisions, evaluation), scores, evaluation.days)
+
+
+def decided_by_rule(pilot: Pilot, evaluation: Examples) -> Decided:
+    """What the no-model rule would have made; it has no scores."""
+    decisions = decision.without_model(evaluation.columns)
+    return Decided(_values(pilot, decisions, evaluation), days=evaluation.days)
+
+
+def targets_of(pilot: Pilot, evaluation: Examples) -> NDArray:
+    """The outcomes as metrics take them."""
+    return pilot.contract.dataset.task.targets(evaluation.outcomes)
+
+
+def metric_of(pilot: Pilot) -> Metric:
+    """The charter's metric, of targets and scores; NaN without rows, and where of yes and no only one occurs."""
+    measure = METRICS[pilot.charter.gate.metric]
+    least = 2 if pilot.contract.dataset.task.kind == "binary" else 1
+
+    def metric(targets: NDArray, scores: NDArray) -> float:
+        return float(measure(targets, scores)) if len(np.unique(targets)) >= least else float("nan")
+
+    return metric
+
+
+def performance(pilot: Pilot, made: Decided, evaluation: Examples) -> Performance:
+    """The same in two figures. Without scores there is no metric, without rows neither."""
+    metric = float("nan") if made.scores is None else metric_of(pilot)(targets_of(pilot, evaluation), made.scores)
+    return Performance(float(made.values.mean() * 1000) if len(evaluation) else float("nan"), metric)
+
+
+def _values(pilot: Pilot, decisions: NDArray, evaluation: Examples) -> NDArray[np.float64]:
+    values: NDArray[np.float64] = decision.value(decisions, evaluation.outcomes, pilot.charter.value.parameters)
+    return values

@@ -1,0 +1,98 @@
+"""Rows whose outcome is known, split by time: the past to learn from, the newest window to judge on."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from groundwork.core.errors import NotEnoughData
+from groundwork.core.windows import Window
+from groundwork.data.snapshots import Snapshots
+from groundwork.documents.contract.dataset import Dataset
+from groundwork.documents.contract.task import Task
+from groundwork.documents.pilot import Pilot
+from groundwork.models.serving.features import arrays
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Rows whose outcome is known."""
+
+    columns: dict[str, NDArray]  # one array per feature
+    outcomes: NDArray  # as `Task.outcomes` gives them
+    slices: dict[str, NDArray] = field(default_factory=dict)  # one array of texts per column with the tag `slice`
+    days: NDArray[np.datetime64] | None = None  # of the event times
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        return pd.DataFrame(self.columns)
+
+    def __len__(self) -> int:
+        return len(self.outcomes)
+
+    def part(self, rows: NDArray) -> "Examples":
+        """Some of the rows."""
+        return Examples(
+            {name: values[rows] for name, values in self.columns.items()},
+            self.outcomes[rows],
+            {name: values[rows] for name, values in self.slices.items()},
+            None if self.days is None else self.days[rows],
+        )
+
+
+@dataclass(frozen=True)
+class History:
+    """One version of the snapshots, split by time: everything before the newest window, and the newest window."""
+
+    snapshot_version: int
+    past: Window
+    newest: Window
+    training: Examples
+    evaluation: Examples
+
+
+def read_history(pilot: Pilot) -> History:
+    """Split the newest snapshot by time. Raises NotEnoughData where there is nothing to learn or to judge from."""
+    dataset = pilot.contract.dataset
+    snapshots = Snapshots(pilot.snapshots, dataset)
+    newest = snapshots.newest_window(pilot.charter.monitoring.window)
+    version = snapshots.version
+    assert version is not None  # there is a newest window, hence a table
+    needed = (dataset.event_time, dataset.outcome, *dataset.features, *dataset.slices)
+    columns = list(dict.fromkeys(column.name for column in needed))
+    rows = snapshots.read(end=newest.start, version=version, columns=columns)
+    training = examples(rows, dataset)
+    missing = not_among(training.outcomes, dataset.task)
+    if missing:
+        raise NotEnoughData(
+            f"before the newest window ({newest}) there are {len(training):,} rows with a known outcome, and not "
+            f"{missing} among them; ingest at least one window more"
+        )
+    past = Window(rows[dataset.event_time.name][0].as_py(), newest.start)
+    return History(
+        version, past, newest, training, examples(snapshots.read(*newest, version=version, columns=columns), dataset)
+    )
+
+
+def examples(rows: pa.Table, dataset: Dataset) -> Examples:
+    """The rows whose outcome is known, as the model's inputs and outcomes."""
+    known = rows.filter(rows[dataset.outcome.name].is_valid())
+    columns = {column.name: known[column.name] for column in dataset.features}
+    slices = {
+        column.name: np.array(["missing" if value is None else str(value) for value in known[column.name].to_pylist()])
+        for column in dataset.slices
+    }
+    outcomes = dataset.task.outcomes(known[dataset.outcome.name].to_pylist())
+    days = known[dataset.event_time.name].cast(pa.date32()).to_numpy()
+    return Examples(arrays(columns, dataset.features), outcomes, slices, days)
+
+
+def not_among(outcomes: NDArray, task: Task) -> str:
+    """What is missing to learn from; empty if nothing is."""
+    if task.kind == "multiclass":
+        return ", ".join(sorted(set(task.classes) - set(outcomes.tolist())))
+    if len(np.unique(outcomes)) < 2:
+        return "both outcomes" if task.kind == "binary" else "two that differ"
+    return ""

@@ -1,0 +1,92 @@
+"""Monitor a window: drift, challengers in the shadow, live performance."""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import mlflow
+
+from groundwork.core.errors import GroundworkError
+from groundwork.core.windows import Window
+from groundwork.data.snapshots import Snapshots
+from groundwork.documents.pilot import Pilot
+from groundwork.findings import keep
+from groundwork.models.registry.promotion import reconcile
+from groundwork.models.registry.registry import Registry, Version
+from groundwork.monitoring.drift import DriftUnknown, Measured, measure
+from groundwork.monitoring.performance import findings_in_service
+from groundwork.monitoring.reference import logged_frame, numeric_columns, reference_frame
+from groundwork.monitoring.shadow import compare
+from groundwork.store import Drift, DriftStatus, Store
+
+
+def check_drift(pilot: Pilot, store: Store, window: Window) -> Drift:
+    """Measure drift for the window and record the result, whatever it is.
+
+    Never raises for what it finds: an empty window, a missing column or a failing library gives `unknown`.
+    """
+    version, measured, report, reason = None, None, None, ""
+    try:
+        registry = Registry(pilot)
+        reconcile(store, registry)
+        champion = registry.required_champion()
+        version = champion.number
+        logged = [p for p in store.predictions(*window) if p.model_version == version and p.role != "shadow"]
+        page = pilot.settings.reports / f"drift-{window.start:%Y-%m-%d}.html"
+        found = measure(
+            reference_frame(pilot, registry, champion),
+            logged_frame(logged, pilot.contract.dataset),
+            numeric_columns(pilot.contract.dataset),
+            pilot.charter.monitoring,
+            page,
+        )
+        _keep_in_mlflow(registry, champion, window, found, page)
+        measured, report = found, str(page)
+    except (DriftUnknown, GroundworkError) as error:
+        reason = str(error)
+    except Exception as error:  # a monitor that breaks must not look like a quiet one
+        reason = f"{type(error).__name__}: {error}"
+    status: DriftStatus = "unknown"
+    if measured:
+        tolerated = pilot.charter.monitoring.max_drifted_share
+        status = "drift" if measured.share > tolerated else "ok"
+        reason = f"{len(measured.drifted)} of {len(measured.distances)} columns drifted, {tolerated:.0%} are tolerated"
+    drift = Drift(
+        window_start=window.start,
+        window_end=window.end,
+        model_version=version,
+        status=status,
+        reason=reason,
+        distances=measured.distances if measured else {},
+        drifted=measured.drifted if measured else [],
+        report=report,
+        measured_at=datetime.now(UTC),
+    )
+    store.record_drift(drift)
+    return drift
+
+
+def monitor(pilot: Pilot, start: datetime | None = None, end: datetime | None = None) -> Drift:
+    """Check drift in [start, end), by default in the newest window. Raises DriftUnknown if nobody can tell."""
+    snapshots = Snapshots(pilot.snapshots, pilot.contract.dataset)
+    began = time.monotonic()
+    with Store(pilot.settings.store) as store, store.recorded("monitor") as run:
+        window = Window(start, end) if start and end else snapshots.newest_window(pilot.charter.monitoring.window)
+        drift = check_drift(pilot, store, window)
+        logged = store.predictions(*window)
+        for shadow in compare(logged):
+            store.record_shadow(shadow.model_version, shadow.rows, shadow.agreement)
+        keep(pilot, store, "groundwork monitor", findings_in_service(pilot, store, window, logged), began)
+        run.message = drift.reason
+        if drift.status == "unknown":
+            raise DriftUnknown(f"drift in {window} is unknown: {drift.reason}")
+    return drift
+
+
+def _keep_in_mlflow(registry: Registry, champion: Version, window: Window, measured: Measured, page: Path) -> None:
+    registry.use_experiment()
+    with mlflow.start_run(run_name="monitor"):
+        mlflow.set_tags({"model_version": champion.number, "window": str(window)})
+        mlflow.log_metrics({f"drift.{name}": distance for name, distance in measured.distances.items()})
+        mlflow.log_metric("drifted_share", measured.share)
+        mlflow.log_artifact(str(page))
