@@ -281,3 +281,12 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'store.db'}"
     return str(request.getfixturevalue("postgres").empty_database())
+
+
+@pytest.fixture
+def old_url(store_url: str) -> str:
+    """The address of a store as the code without schema versions wrote it."""
+    from stores import load_old_store
+
+    load_old_store(store_url)
+    return store_url

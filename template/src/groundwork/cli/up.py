@@ -25,7 +25,6 @@ from groundwork.cli.running import describe_migration
 from groundwork.cli.service_process import _http, log_file, start_service, stop_service, wait_until_ready
 from groundwork.core.errors import GroundworkError
 from groundwork.documents.pilot import Pilot
-from groundwork.store.migrate import migrate
 
 PANEL = "The loop"
 verbs = typer.Typer()
@@ -38,6 +37,8 @@ def up(
     """Run the whole loop: ingest, train, gate, serve, predict, score, monitor; then go on serving."""
     with entered() as pilot:
         console.print(f"[bold]{escape(pilot.charter.metadata.title)}[/]: {escape(pilot.charter.decision.statement)}")
+        from groundwork.store.migrate import migrate
+
         migrated = migrate(pilot.settings.store)
         if migrated.changed:
             with step("migrate") as said:

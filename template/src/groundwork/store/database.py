@@ -4,7 +4,7 @@ Predictions and outcomes, runs and schedules, what was ingested and proven, what
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import Any, Self
 
 from groundwork.core.errors import Busy, StoreError
@@ -88,5 +88,13 @@ def _lock(url: str, name: str, held: ExitStack) -> bool:
         return try_lock(held.enter_context(path.with_name(f"{path.name}.{name}.lock").open("a")))
     connection = connect(url)
     held.callback(connection.close)
-    row = connection.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", (f"groundwork {name}",)).fetchone()
-    return bool(row[0])
+    key = f"groundwork {name}"
+    [free] = connection.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", (key,)).fetchone()
+    held.callback(_unlock, connection, key)
+    return bool(free)
+
+
+def _unlock(connection: Any, key: str) -> None:
+    """Release the lock now; the server would some moments after the connection is closed."""
+    with suppress(Exception):  # a connection that is lost holds no lock
+        connection.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", (key,))

@@ -29,7 +29,9 @@ class Proofs:
     def record(self, proofs: Iterable[Proof]) -> None:
         """Keep the proofs in one transaction."""
         rows = [
-            tuple(int(value) if isinstance(value, bool) else value for value in proof)  # PostgreSQL puts no boolean into an integer column
+            tuple(
+                int(value) if isinstance(value, bool) else value for value in proof
+            )  # PostgreSQL puts no boolean into an integer column
             for proof in proofs
         ]
         with self._connection.transaction() as transaction:

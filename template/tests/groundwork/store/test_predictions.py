@@ -6,6 +6,7 @@ from datetime import datetime
 
 import msgspec
 import pytest
+
 from groundwork.core.errors import StoreError
 from groundwork.store.database import Store
 from groundwork.store.predictions import Prediction

@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+
 from groundwork.core.errors import StoreError
 from groundwork.store.connection import Connection, insertion
 from groundwork.store.database import Store

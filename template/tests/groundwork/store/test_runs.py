@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from groundwork.store.database import Store
 from groundwork.store.runs import LOST, SILENCE, UnderWay
 
