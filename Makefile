@@ -26,10 +26,8 @@ format: .venv/ready ## lay out the code, and mend what can be mended
 	.venv/bin/ruff format
 	.venv/bin/ruff check --fix
 
-lock: uv ## choose the newest tools that requirements-dev.in allows
-	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
-		--no-annotate --no-header --no-emit-index-url --no-emit-find-links \
-		requirements-dev.in --output-file requirements-dev.txt
+lock: uv ## choose the newest tools that requirements-dev.in and the tested set allow
+	python3 scripts/lock.py
 
 clean: ## remove what make wrote
 	rm -rf .venv .tools demo

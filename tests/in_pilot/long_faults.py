@@ -18,6 +18,7 @@ import pytest
 from groundwork.models.registry.promotion import promote
 from groundwork.models.registry.registry import Registry
 from groundwork.core.settings import Settings
+from groundwork.documents.pilot import Pilot
 from groundwork.data.snapshots import Snapshots
 from groundwork.store import Store
 from groundwork.core.windows import window_of
@@ -27,8 +28,8 @@ from use_case import decision
 from conftest import Postgres
 
 
-def logged(settings: Settings) -> set[str]:
-    with closing(sqlite3.connect(settings.data_folder / "groundwork.db")) as log:
+def logged(pilot: Pilot) -> set[str]:
+    with closing(sqlite3.connect(pilot.settings.data_folder / "groundwork.db")) as log:
         return {row[0] for row in log.execute("select prediction_id from predictions")}
 
 
@@ -36,7 +37,7 @@ def acknowledged(answers: list) -> set[str]:
     return {each["prediction_id"] for status, body in answers if status == 200 for each in body["predictions"]}
 
 
-def test_a_hundred_kills_lose_no_acknowledged_prediction(pilot_copy: Settings) -> None:
+def test_a_hundred_kills_lose_no_acknowledged_prediction(pilot_copy: Pilot) -> None:
     told: set[str] = set()
     for kill in range(100):
         # From the cache, with the registry down: half a second to the first answer.
@@ -53,7 +54,7 @@ def test_a_hundred_kills_lose_no_acknowledged_prediction(pilot_copy: Settings) -
     print(f"100 kills: {len(told):,} acknowledged predictions, all in the log")
 
 
-def test_fifty_swaps_under_load_fail_no_request(pilot_copy: Settings) -> None:
+def test_fifty_swaps_under_load_fail_no_request(pilot_copy: Pilot) -> None:
     """Every fifth version that becomes champion is not what was registered: refused, told, and the old one stays."""
     registry = Registry(pilot_copy)
     client = registry._client
@@ -90,11 +91,11 @@ def test_fifty_swaps_under_load_fail_no_request(pilot_copy: Settings) -> None:
     print(f"40 swaps and {refused} refusals under load: {len(answers):,} requests, none failed")
 
 
-def make_champion(settings: Settings, number: str) -> None:
-    registry = Registry(settings)
+def make_champion(pilot: Pilot, number: str) -> None:
+    registry = Registry(pilot)
     version = registry.version(number)
     assert version is not None
-    with Store(settings.store) as store:
+    with Store(pilot.settings.store) as store:
         promote(store, registry, version, store.latest_promotion(registry.name), "ada", "for the test")
 
 
@@ -108,7 +109,7 @@ def failures(service: Service) -> float:
 
 
 def test_a_database_that_goes_and_comes_back_costs_refusals_and_no_prediction(
-    pilot_copy: Settings, postgres: Postgres
+    pilot_copy: Pilot, postgres: Postgres
 ) -> None:
     import psycopg
 
@@ -136,10 +137,10 @@ def test_the_service_decides_as_the_pipeline_does_on_every_row_of_the_newest_mon
     shutil.copytree(os.environ["INSTALLED_PILOT"] + "/data", tmp_path / "data")
     monkeypatch.setenv("GROUNDWORK_HOME", os.environ["INSTALLED_PILOT"])
     monkeypatch.setenv("GROUNDWORK_DATA", str(tmp_path / "data"))
-    settings = Settings()
-    settings.prepare_environment()
-    dataset = settings.contract.dataset
-    snapshots = Snapshots(settings.snapshots, dataset)
+    pilot = Pilot.here()
+    prepare(pilot.settings)
+    dataset = pilot.contract.dataset
+    snapshots = Snapshots(pilot.snapshots, dataset)
     rows = snapshots.read(*window_of(snapshots.newest(), "month"))
     times = [at.isoformat() for at in rows[dataset.event_time.name].to_pylist()]
     records = [
@@ -147,7 +148,7 @@ def test_the_service_decides_as_the_pipeline_does_on_every_row_of_the_newest_mon
         for row, at in zip(rows.to_pylist(), times, strict=True)
     ]
     answered = []
-    with serving(settings) as service:
+    with serving(pilot) as service:
         for start in range(0, len(records), 1000):
             body = json.dumps({"records": records[start : start + 1000]}).encode()
             status, answer = service.ask("/predict", body)
@@ -157,19 +158,19 @@ def test_the_service_decides_as_the_pipeline_does_on_every_row_of_the_newest_mon
     frame = rows.select(dataset.feature_names).to_pandas()
     texts = [column.name for column in dataset.features if column.logical_type == "string"]
     frame = frame.astype({name: object if name in texts else "float32" for name in frame.columns})
-    mlflow.set_tracking_uri(settings.tracking_uri)
-    pipeline = mlflow.sklearn.load_model(f"models:/{Registry(settings).name}@champion")
+    mlflow.set_tracking_uri(pilot.settings.tracking_uri)
+    pipeline = mlflow.sklearn.load_model(f"models:/{Registry(pilot).name}@champion")
     expected = pipeline.predict_proba(frame)[:, 1]
     assert len(answered) == len(expected) > 25_000
     np.testing.assert_allclose([each["score"] for each in answered], expected, rtol=0, atol=1e-5)
-    decisions = decision.decide(expected.astype("float32"), settings.charter.value.parameters).tolist()
+    decisions = decision.decide(expected.astype("float32"), pilot.charter.value.parameters).tolist()
     assert [each["decision"] for each in answered] == decisions
     assert len(set(decisions)) > 1
     print(f"{len(expected):,} rows: every score within 1e-5, every decision the same")
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="it reads /proc, which is Linux's")
-def test_twenty_thousand_requests_leave_memory_as_it_was(pilot_copy: Settings) -> None:
+def test_twenty_thousand_requests_leave_memory_as_it_was(pilot_copy: Pilot) -> None:
     with serving(pilot_copy) as service:
         service.wait("/health/ready", model_source="registry")
 

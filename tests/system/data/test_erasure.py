@@ -1,0 +1,201 @@
+"""A subject that was erased is nowhere any more, on no page of any file, and does not come in again."""
+
+import json
+import stat
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+from deltalake import DeltaTable
+from deltalake.fs import DeltaStorageHandler
+from groundwork.core.errors import ErasureError, NotEnoughData
+from groundwork.core.windows import Window
+from groundwork.data.erasure import Erased, erase
+from groundwork.data.snapshots import Snapshots
+from groundwork.data.spool import PREFIX
+from groundwork.documents.pilot import Pilot
+from groundwork.monitoring.monitor import check_drift
+from groundwork.pipeline import work
+from groundwork.store import Store
+
+pytestmark = pytest.mark.usefixtures("plain_steps")
+
+FEBRUARY = Window(datetime(2013, 2, 1), datetime(2013, 3, 1))
+
+
+def holding(pilot: Pilot, value: str) -> list[str]:
+    """The pilot's files that hold the value; but for the operational system, which is not the pilot's."""
+    return [
+        str(path.relative_to(pilot.settings.data_folder))
+        for path in pilot.settings.data_folder.rglob("*")
+        if path.is_file() and path.name != "operational.duckdb" and value.encode() in path.read_bytes()
+    ]
+
+
+def test_a_subject_is_erased_everywhere_and_stays_out(pilot_copy: Pilot, sql: Callable) -> None:
+    """Also from what earlier versions hold, from the log of the tables and from the pages of the store."""
+    dataset = pilot_copy.contract.dataset
+    snapshots = Snapshots(pilot_copy.snapshots, dataset)
+    rows = snapshots.read()
+    subject = rows["flight_id"][0].as_py()  # the first of its file: the table's log names it
+    sql(pilot_copy, "update flights set arr_delay = 60 where month = 1 and day = 1")
+    work.ingest(Pilot.here(), datetime(2013, 1, 1), datetime(2013, 2, 1))
+    work.score(Pilot.here(), datetime(2013, 1, 1), datetime(2013, 2, 1))
+    with Store(pilot_copy.settings.store) as store:
+        [prediction] = [
+            each for each in store.predictions(datetime(2013, 1, 1), FEBRUARY.end) if each.entity_key == subject
+        ]
+        store.log_outcomes([(prediction.prediction_id, True)])
+        left = pilot_copy.settings.data_folder / f"{PREFIX}of-a-run-that-was-killed"
+        left.mkdir()
+        (left / "sound.parquet").write_text(subject)
+        assert len(holding(pilot_copy, subject)) >= 4
+        done = erase(pilot_copy, store, subject)
+        assert (done.column, done.rows, done.quarantined, done.predictions, done.outcomes) == ("flight_id", 1, 0, 1, 1)
+        assert holding(pilot_copy, subject) == []
+        again = erase(pilot_copy, store, subject)
+    assert (again.rows, again.predictions, again.outcomes, again.version) == (0, 0, 0, done.version)
+    present = snapshots.read()
+    assert present.num_rows == rows.num_rows - 1
+    work.ingest(Pilot.here(), datetime(2013, 1, 1), FEBRUARY.end)
+    assert snapshots.read().num_rows == rows.num_rows - 1
+    assert holding(pilot_copy, subject) == []
+
+
+def test_what_was_trained_on_the_subject_has_to_be_trained_again(pilot_copy: Pilot) -> None:
+    """Until then drift is unknown, as the data that it would be measured against is gone."""
+    subject = Snapshots(pilot_copy.snapshots, pilot_copy.contract.dataset).read()["flight_id"][0].as_py()
+    work.score(Pilot.here(), *FEBRUARY)
+    with Store(pilot_copy.settings.store) as store:
+        assert check_drift(pilot_copy, store, FEBRUARY).status != "unknown"
+        erase(pilot_copy, store, subject)
+        drift = check_drift(pilot_copy, store, FEBRUARY)
+        assert drift.status == "unknown"
+        assert "of the snapshots cannot be read any more" in drift.reason
+        assert "`groundwork train`" in drift.reason
+    assert work.train(Pilot.here()).new
+
+
+def test_one_subject_may_have_many_rows(new_pilot: Pilot, set_in: Callable, sql: Callable) -> None:
+    """Those in quarantine, and predictions asked of the service, are found by the tagged column."""
+    set_in(new_pilot.settings.home / "contract.yaml", "schema.0.properties.2.tags", ["feature", "subject"])
+    sql(new_pilot, "update flights set dest = 'x' where carrier = 'HA' and month = 2")
+    pilot = Pilot.here()
+    work.ingest(Pilot.here())
+    [(january, february)] = sql(
+        new_pilot, "select count(*) filter (month = 1), count(*) filter (month = 2) from flights where carrier = 'HA'"
+    )
+    with Store(pilot.settings.store) as store:
+        asked = {"flight_id": "20990101-HA-1-JFK", "carrier": "HA", "note": 'a "B6"'}
+        other = asked | {"carrier": "B6", "note": '"carrier":"HA"'}
+        for number, record in enumerate((asked, other)):
+            log(store, f"id-{number}", record)
+        done = erase(pilot, store, "HA")
+        assert (done.column, done.rows, done.quarantined, done.predictions) == ("carrier", january, february, 1)
+        assert [each.prediction_id for each in store.predictions(datetime(2099, 1, 1), datetime(2100, 1, 1))] == [
+            "id-1"
+        ]
+    work.ingest(Pilot.here(), datetime(2013, 1, 1), FEBRUARY.end)
+    dataset = pilot.contract.dataset
+    for folder in (pilot.snapshots, pilot.quarantine):
+        assert "HA" not in Snapshots(folder, dataset).read()["carrier"].to_pylist()
+
+
+def log(store: Store, prediction_id: str, record: dict[str, str]) -> None:
+    from groundwork.store import Prediction
+
+    store.log_predictions(
+        [
+            Prediction(
+                prediction_id,
+                "2013-01-01T00:00:00.000+00:00",
+                "champion",
+                record["flight_id"],
+                "2099-01-01T00:00:00",
+                "1",
+                0.5,
+                "keep",
+                json.dumps(record, separators=(",", ":")),
+            )
+        ]
+    )
+
+
+def test_a_subject_that_nobody_knows_costs_no_history(pilot_copy: Pilot) -> None:
+    """But it stays out from now on."""
+    snapshots = Snapshots(pilot_copy.snapshots, pilot_copy.contract.dataset)
+    first = snapshots.read(version=0)
+    with Store(pilot_copy.settings.store) as store:
+        done = erase(pilot_copy, store, "somebody else's")
+    assert (done.rows, done.quarantined, done.predictions, done.outcomes) == (0, 0, 0, 0)
+    assert snapshots.read(version=0).equals(first)
+
+
+def test_what_is_remembered_tells_nobody_who_it_was(new_pilot: Pilot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key lies apart if it is set, and is for the owner's eyes alone if it is not."""
+    Erased(new_pilot).remember("20130101-B6-1-JFK")
+    folder = new_pilot.settings.data_folder / "erased"
+    assert stat.S_IMODE((folder / "key").stat().st_mode) == 0o600
+    assert len((folder / "subjects").read_text().split()) == 2
+    assert holding(new_pilot, "20130101-B6-1-JFK") == []
+    monkeypatch.setenv("GROUNDWORK_ERASURE_KEY", "another")
+    with pytest.raises(ErasureError, match="were erased under another key, so they cannot be kept out"):
+        Erased(Pilot.here())
+    with pytest.raises(ErasureError):
+        work.ingest(Pilot.here())
+    monkeypatch.delenv("GROUNDWORK_ERASURE_KEY")
+    (folder / "key").unlink()
+    with pytest.raises(ErasureError):
+        work.ingest(Pilot.here())
+
+
+def test_a_subject_of_whole_numbers_must_be_one(new_pilot: Pilot, set_in: Callable, tmp_path: Path) -> None:
+    set_in(new_pilot.settings.home / "contract.yaml", "schema.0.properties.8.tags", ["feature", "subject"])
+    pilot = Pilot.here()
+    work.ingest(Pilot.here())
+    with Store(pilot.settings.store) as store:
+        with pytest.raises(ErasureError, match="weekday is an integer, and 'Monday' is none"):
+            erase(pilot, store, "Monday")
+        assert erase(pilot, store, "1").rows > 0
+    assert 1 not in Snapshots(pilot.snapshots, pilot.contract.dataset).read()["weekday"].to_pylist()
+
+
+def test_an_erasure_that_broke_off_is_brought_to_its_end(
+    pilot_copy: Pilot, sql: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each run breaks off one step after the one before."""
+    snapshots = Snapshots(pilot_copy.snapshots, pilot_copy.contract.dataset)
+    subject = snapshots.read()["flight_id"][0].as_py()
+    sql(pilot_copy, "update flights set arr_delay = 60 where month = 1 and day = 1")
+    work.ingest(Pilot.here(), datetime(2013, 1, 1), datetime(2013, 2, 1))
+    left = snapshots.read().num_rows - 1
+    (Path(pilot_copy.snapshots) / "left-by-a-killed-write.parquet").write_bytes(
+        next(Path(pilot_copy.snapshots).glob("*.parquet")).read_bytes()
+    )
+    with Store(pilot_copy.settings.store) as store:
+        for kind, step in (
+            (DeltaTable, "delete"),
+            (DeltaTable, "vacuum"),
+            (DeltaTable, "create_checkpoint"),
+            (DeltaStorageHandler, "delete_file"),
+        ):
+            with monkeypatch.context() as broken:
+                broken.setattr(kind, step, Mock(side_effect=OSError("gone")))
+                with pytest.raises(OSError, match="gone"):
+                    erase(pilot_copy, store, subject)
+            assert holding(pilot_copy, subject)
+        done = erase(pilot_copy, store, subject)
+        assert holding(pilot_copy, subject) == []
+        assert erase(pilot_copy, store, subject).version == done.version
+    assert snapshots.read().num_rows == left
+
+
+def test_a_version_that_was_erased_says_so(pilot_copy: Pilot) -> None:
+    snapshots = Snapshots(pilot_copy.snapshots, pilot_copy.contract.dataset)
+    subject = snapshots.read()["flight_id"][0].as_py()
+    with Store(pilot_copy.settings.store) as store:
+        erase(pilot_copy, store, subject)
+    with pytest.raises(NotEnoughData, match="version 0 of the snapshots cannot be read any more"):
+        snapshots.read(version=0)

@@ -1,0 +1,273 @@
+"""Ingest lets in what fits the contract, keeps the rest with its reasons, and ends in the same table every time."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import datetime
+
+import ibis
+import pytest
+from groundwork.core.errors import ContractBreach, NotEnoughData, SourceError
+from groundwork.core.windows import Window
+from groundwork.data.rules import REASONS, with_broken_rules
+from groundwork.data.snapshots import Snapshots
+from groundwork.documents.pilot import Pilot
+from groundwork.models.registry.registry import Registry
+from groundwork.pipeline import work
+from groundwork.store import Store
+from pilots import visits
+from use_case import source
+
+JANUARY = Window(datetime(2013, 1, 1), datetime(2013, 2, 1))
+FEBRUARY = Window(datetime(2013, 2, 1), datetime(2013, 3, 1))
+
+# What befalls a flight in the operational system, and the reason that quarantine gives for it.
+MISFORTUNES = [
+    ("distance = 5", "distance_miles: is below 10"),
+    ("distance = 7000", "distance_miles: is above 6000"),
+    ("distance = 'inf'", "distance_miles: is above 6000; distance_miles: is not a finite number"),
+    ("distance = 'nan'", "distance_miles: is above 6000; distance_miles: is not a finite number"),
+    ("distance = null", "distance_miles: is missing"),
+    ("sched_dep_time = 2500", "departure_minute: is above 1439"),
+    ("sched_arr_time = -100", "arrival_minute: is below 0"),
+    ("origin = 'LHR'", "origin: is none of EWR, JFK, LGA"),
+    ("dest = 'Bos'", "destination: does not match ^[A-Z]{3}$"),
+    ("dest = null", "destination: is missing"),
+    ("flight = null", "flight_id: is missing"),
+    ("carrier = 'AVERYLONGNAMEOFANAIRLINE'", "flight_id: is longer than 40; carrier: does not match ^[0-9A-Z]{2}$"),
+]
+JUST_RIGHT = ["distance = 10", "distance = 6000", "sched_dep_time = 2359", "sched_arr_time = 0", "arr_delay = null"]
+
+
+def snapshots(pilot: Pilot) -> Snapshots:
+    return Snapshots(pilot.snapshots, pilot.contract.dataset)
+
+
+def quarantine(pilot: Pilot) -> list[dict]:
+    return Snapshots(pilot.quarantine, pilot.contract.dataset).read().to_pylist()
+
+
+def test_every_kind_of_broken_row_is_quarantined_with_its_reason(
+    new_pilot: Pilot, sql: Callable, plain_steps: None
+) -> None:
+    """One flight of a day for each misfortune, and some that just pass."""
+    when = "month = 1 and day = 2 and rank = {}"
+    sql(
+        new_pilot,
+        "alter table flights alter distance type double",
+        "alter table flights add column rank bigint",
+        "update flights set rank = r from (select rowid as id, row_number() over (order by carrier, flight, origin) r"
+        " from flights where month = 1 and day = 2) where flights.rowid = id",
+        *(f"update flights set {change} where {when.format(rank + 1)}" for rank, (change, _) in enumerate(MISFORTUNES)),
+        *(f"update flights set {change} where {when.format(rank + 101)}" for rank, change in enumerate(JUST_RIGHT)),
+        f"insert into flights from flights where {when.format(200)}",
+        f"update flights set hour = 23 where {when.format(200)} and rowid = (select max(rowid) from flights)",
+    )
+    [(total,)] = sql(new_pilot, "select count(*) from flights where month = 1")
+    [done] = work.ingest(Pilot.here(), *JANUARY)
+    expected = sorted([*(reason for _, reason in MISFORTUNES), "flight_id: is there already"])
+    assert sorted(row[REASONS] for row in quarantine(new_pilot)) == expected
+    assert (done.rows_in, done.rows_quarantined) == (total, len(expected))
+    let_in = snapshots(new_pilot).read()
+    assert let_in.num_rows == total - len(expected)
+    assert len(set(let_in["flight_id"].to_pylist())) == let_in.num_rows
+
+
+@pytest.mark.parametrize("share", ["rowid % 10 = 0", "true"])
+def test_too_many_broken_rows_change_nothing_but_the_quarantine(
+    share: str, pilot_copy: Pilot, sql: Callable, plain_steps: None
+) -> None:
+    champion, version = Registry(pilot_copy).champion(), snapshots(pilot_copy).version
+    sql(pilot_copy, f"update flights set origin = 'LHR' where {share}")
+    with pytest.raises(ContractBreach) as stopped:
+        work.ingest(Pilot.here())
+    said = str(stopped.value)
+    assert "more than the 5% it tolerates. Most often: origin: is none of EWR, JFK, LGA" in said
+    assert "Grace Hopper (@grace) answers for the data set flights" in said
+    assert snapshots(pilot_copy).version == version
+    assert Registry(pilot_copy).champion() == champion
+    assert {row["origin"] for row in quarantine(pilot_copy)} == {"LHR"}
+    [failed] = Store(pilot_copy.settings.store).latest_runs(succeeded=False)
+    assert (failed.flow, failed.message.startswith("ContractBreach: ")) == ("ingest", True)
+
+
+def test_rows_that_were_mended_leave_quarantine(new_pilot: Pilot, sql: Callable, plain_steps: None) -> None:
+    sql(new_pilot, "update flights set origin = 'jfk' where origin = 'JFK' and month = 2 and flight < 50")
+    assert work.ingest(Pilot.here())[-1].rows_quarantined == len(quarantine(new_pilot)) > 0
+    sql(new_pilot, "update flights set origin = 'JFK' where origin = 'jfk'")
+    assert work.ingest(Pilot.here())[-1].rows_quarantined == len(quarantine(new_pilot)) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: rows.drop("carrier"), "carrier: the contract has this column, the source does not"),
+        (lambda rows: rows.rename(airline="carrier"), "carrier: the contract has this column, the source does not"),
+        (lambda rows: rows.mutate(carrier=7), "carrier: the contract says string, the source gives int8"),
+        (
+            lambda rows: rows.mutate(weekday=rows.weekday.cast("string")),
+            "weekday: the contract says integer, the source gives string",
+        ),
+        (
+            lambda rows: rows.mutate(scheduled_departure=rows.scheduled_departure.cast("string")),
+            "scheduled_departure: the contract says timestamp, the source gives string",
+        ),
+    ],
+)
+def test_columns_that_do_not_fit_the_contract_are_named(
+    change: Callable[[ibis.Table], ibis.Table], message: str, new_pilot: Pilot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "rows", lambda *window, original=source.rows: change(original(*window)))
+    with pytest.raises(SourceError) as stopped:
+        work.ingest(Pilot.here(), *JANUARY)
+    assert message in str(stopped.value)
+    assert "Grace Hopper (@grace) answers for the data set flights" in str(stopped.value)
+    assert not snapshots(new_pilot).exists
+
+
+def test_rows_outside_the_window_are_not_lost_without_a_word(new_pilot: Pilot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "rows", lambda backend, *_, all_rows=source.rows: all_rows(backend, *JANUARY))
+    with pytest.raises(SourceError, match="rows whose scheduled_departure is not in 2013-02-01 to 2013-02-28"):
+        work.ingest(Pilot.here(), *FEBRUARY)
+    assert not snapshots(new_pilot).exists
+
+
+def test_windows_that_follow_each_other_are_read_in_one_scan(
+    new_pilot: Pilot, monkeypatch: pytest.MonkeyPatch, plain_steps: None
+) -> None:
+    asked = []
+    monkeypatch.setattr(
+        source, "rows", lambda *window, original=source.rows: asked.append(window[1:]) or original(*window)
+    )
+    work.ingest(Pilot.here(), JANUARY.start, FEBRUARY.end)
+    assert asked.count((JANUARY.start, FEBRUARY.end)) == 1
+    assert JANUARY not in asked
+    assert FEBRUARY not in asked
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("alter table flights rename dest to destination", "dest"),
+        ("alter table flights drop carrier", "carrier"),
+        ("alter table flights rename to departures", "flights"),
+        ("alter table flights alter distance type varchar using 'far'", "far"),
+    ],
+)
+def test_a_changed_operational_system_is_said_to_be_the_cause(
+    change: str, named: str, new_pilot: Pilot, sql: Callable
+) -> None:
+    sql(new_pilot, change)
+    with pytest.raises(SourceError, match=named):
+        work.ingest(Pilot.here(), *JANUARY)
+
+
+@pytest.mark.parametrize("url", ["duckdb:///nowhere/at/all.duckdb", "no-such-system://host/db", "garbage"])
+def test_a_source_that_cannot_be_reached_is_named(
+    url: str, new_pilot: Pilot, monkeypatch: pytest.MonkeyPatch, plain_steps: None
+) -> None:
+    monkeypatch.setenv("GROUNDWORK_SOURCE_URL", url)
+    with pytest.raises(SourceError, match=f"the source {url} cannot be opened"):
+        work.ingest(Pilot.here())
+
+
+def test_windows_without_rows(pilot_copy: Pilot, sql: Callable, plain_steps: None) -> None:
+    """They change nothing, and a run that finds only such says so."""
+    version = snapshots(pilot_copy).version
+    with pytest.raises(NotEnoughData, match="holds no rows from 2020-01-01"):
+        work.ingest(Pilot.here(), datetime(2020, 1, 1), datetime(2020, 2, 1))
+    sql(pilot_copy, "delete from flights")
+    with pytest.raises(NotEnoughData, match="holds no rows yet"):
+        work.ingest(Pilot.here())
+    assert snapshots(pilot_copy).version == version
+
+
+def test_a_window_that_the_source_has_no_more_is_told_and_kept(
+    pilot_copy: Pilot, sql: Callable, plain_steps: None
+) -> None:
+    before = snapshots(pilot_copy).read()
+    sql(pilot_copy, "delete from flights where month = 1")
+    assert [(done.window, done.rows_in > 0) for done in work.ingest(Pilot.here())] == [
+        (FEBRUARY, True),
+        (JANUARY, False),
+    ]
+    assert snapshots(pilot_copy).read().equals(before)
+    with Store(pilot_copy.settings.store) as store:
+        message = {run.flow: run.message for run in store.latest_runs(succeeded=True)}["ingest"]
+    assert message == "the source has no rows any more of 2013-01-01 to 2013-01-31: the snapshots keep theirs"
+
+
+@pytest.mark.parametrize("kind", ["integer", "decimal(9, 2)"])
+def test_a_number_need_not_be_a_float_in_the_source(kind: str, plain: Pilot, sql: Callable, plain_steps: None) -> None:
+    sql(plain, "insert into rows from all_rows", f"alter table rows alter distance_miles type {kind}")
+    work.ingest(Pilot.here())
+    [(total,)] = sql(plain, "select sum(distance_miles)::bigint from rows")
+    assert sum(snapshots(plain).read()["distance_miles"].to_pylist()) == total
+
+
+def test_ingesting_again_changes_nothing(pilot_copy: Pilot, plain_steps: None) -> None:
+    version, table = snapshots(pilot_copy).version, snapshots(pilot_copy).read()
+    work.ingest(Pilot.here())
+    work.ingest(Pilot.here(), JANUARY.start, FEBRUARY.end)
+    assert snapshots(pilot_copy).version == version
+    assert snapshots(pilot_copy).read().equals(table)
+
+
+def test_the_newest_window_is_read_again_as_it_grows(new_pilot: Pilot, sql: Callable, plain_steps: None) -> None:
+    """And outcomes that became known since take their place."""
+    sql(
+        new_pilot,
+        "create table later as from flights where month = 2 and day > 3",
+        "delete from flights where month = 2 and day > 3",
+        "update flights set arr_delay = null where month = 2 and day = 3",
+    )
+    assert [done.window for done in work.ingest(Pilot.here())] == [JANUARY, FEBRUARY]
+    early = snapshots(new_pilot).read(*FEBRUARY)
+    sql(new_pilot, "insert into flights from later", "update flights set arr_delay = 60 where month = 2 and day = 3")
+    assert [done.window for done in work.ingest(Pilot.here())] == [FEBRUARY]
+    late = snapshots(new_pilot).read(*FEBRUARY)
+    assert late.num_rows > early.num_rows
+    third = [row["late"] for row in late.to_pylist() if row["scheduled_departure"].day == 3]
+    assert set(third) == {True}
+
+
+KILLED_HALFWAY = """
+import os, signal
+from groundwork.pipeline import ingest as module
+from groundwork.data.snapshots import Snapshots
+
+module._let_in = module.let_in
+replace, commits = Snapshots.replace, 0
+
+def replace_once(self, *window):
+    global commits
+    if commits:
+        os.kill(os.getpid(), signal.SIGKILL)
+    commits += 1
+    return replace(self, *window)
+
+Snapshots.replace = replace_once
+module.work.ingest(Pilot.here())
+"""
+
+
+def test_a_run_that_was_killed_and_is_run_again_ends_in_the_same_table(
+    pilot: Pilot, new_pilot: Pilot, plain_steps: None
+) -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED_HALFWAY], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert snapshots(new_pilot).newest() < FEBRUARY.start
+    work.ingest(Pilot.here())
+    assert snapshots(new_pilot).read().equals(snapshots(pilot).read())
+
+
+def test_a_column_can_be_unique_without_being_the_key() -> None:
+    """Then missing values are not copies of each other."""
+    dataset = visits(name="badge", unique=True)
+    moments = [datetime(2013, 1, day) for day in range(1, 6)]
+    rows = ibis.memtable(
+        {"id": list("abcde"), "at": moments, "badge": [1, 1, 2, None, None], "back": [None, True, None, None, None]}
+    )
+    found = with_broken_rules(rows, dataset).order_by("id").to_pyarrow()
+    assert found[REASONS].to_pylist() == [None, "badge: is there already", None, None, None]

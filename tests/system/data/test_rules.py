@@ -1,0 +1,323 @@
+"""The rules of contract.yaml over several columns and whole windows: the same in every engine, and in requests."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import ibis
+import msgspec
+import pytest
+from groundwork.core.errors import ContractBreach, DocumentError, GroundworkError
+from groundwork.core.windows import Window
+from groundwork.data.ingest import check_freshness
+from groundwork.data.rules import REASONS, with_broken_rules
+from groundwork.data.snapshots import Snapshots
+from groundwork.data.source import connected
+from groundwork.documents.contract.sql import parse
+from groundwork.documents.pilot import Pilot
+from groundwork.pipeline import work
+from groundwork.service.requests import BadRequest, RequestReader
+from groundwork.store import Store
+from pilots import visits
+
+JANUARY = Window(datetime(2013, 1, 1), datetime(2013, 2, 1))
+FEBRUARY = Window(datetime(2013, 2, 1), datetime(2013, 3, 1))
+DATASET = "schema.0.quality"
+SUBSET = (("low", "number"), ("high", "number"), ("name", "string"), ("sure", "boolean"), ("at", "timestamp"))
+
+
+def rule(query: str, **bounds: Any) -> dict[str, Any]:
+    return {"name": "the rule", "type": "sql", "query": query} | bounds
+
+
+def counted(condition: str) -> dict[str, Any]:
+    return rule(f"SELECT COUNT(*) FROM ${{object}} WHERE {condition}", mustBe=0)
+
+
+ROWS = [
+    {"low": 1.0, "high": 2.0, "name": "ab", "sure": True, "at": datetime(2013, 1, 1)},
+    {"low": 3.0, "high": 2.0, "name": "b", "sure": False, "at": datetime(2013, 1, 2)},
+    {"low": None, "high": 0.0, "name": None, "sure": None, "at": None},
+    {"low": 0.0, "high": None, "name": "", "sure": True, "at": datetime(2013, 1, 3)},
+    {"low": -4.0, "high": 0.0, "name": "ab", "sure": None, "at": None},
+]
+# A condition, and for each of the rows whether it is met; None where nobody can tell.
+CONDITIONS: list[tuple[str, list[bool | None]]] = [
+    ("low > high", [False, True, None, None, False]),
+    ("low > high OR sure", [True, True, None, True, None]),
+    ("low > high AND NOT sure", [False, True, None, False, False]),
+    ("NOT (low <= high)", [False, True, None, None, False]),
+    ("low + 1 = high * 1 - 0", [True, False, None, None, False]),
+    ("low / high > 1", [False, True, None, None, None]),
+    ("-low BETWEEN 1 AND 4", [False, False, None, False, True]),
+    ("ABS(low) >= 3", [False, True, None, False, True]),
+    ("name IN ('ab', 'c')", [True, False, None, False, True]),
+    ("LENGTH(name) < 2 AND name <> ''", [False, True, None, False, False]),
+    ("high IS NULL", [False, False, False, True, False]),
+    ("high IS NOT NULL AND sure = TRUE", [True, False, None, False, None]),
+    ("at >= at", [True, True, None, True, None]),
+]
+
+
+@pytest.fixture(params=["duckdb", "postgresql"])
+def engine(request: pytest.FixtureRequest) -> Iterator[Any]:
+    at = {"duckdb": "duckdb://", "sqlite": "sqlite://"}
+    backend = ibis.connect(at.get(request.param) or request.getfixturevalue("postgres").url)
+    yield backend
+    backend.disconnect()
+
+
+def test_a_condition_means_the_same_in_every_engine(engine: Any) -> None:
+    types = {"row": "int64", "low": "float64", "high": "float64", "name": "string", "sure": "bool", "at": "timestamp"}
+    rows = ibis.memtable([{"row": row} | values for row, values in enumerate(ROWS)], schema=types)
+    table = engine.create_table("rules", rows.to_pyarrow(), temp=True)
+    queries = [parse(f"select count(*) from t where {condition}", "t", SUBSET) for condition, _ in CONDITIONS]
+    found = table.mutate(**{f"c{number}": query.met_by(table) for number, query in enumerate(queries)}).order_by("row")
+    columns = found.to_pyarrow().to_pydict()
+    for number, (condition, expected) in enumerate(CONDITIONS):
+        assert columns[f"c{number}"] == expected, condition
+    average = parse("select avg(low) / count(*) from t where high < 5", "t", SUBSET)
+    assert average.evaluated(table).to_pyarrow().as_py() == pytest.approx(0)
+
+
+HELD = visits(name="age", required=True, logicalTypeOptions={"minimum": 0, "maximum": 100})
+
+
+@pytest.mark.parametrize("engine", ["duckdb", "postgresql", "sqlite"], indirect=True)
+def test_a_row_breaks_the_same_rules_in_every_engine(engine: Any) -> None:
+    """Of rows that share a key the earliest sound one is let in; a broken one has all its reasons."""
+    ages = [("a", -5), ("a", 5), ("a", 6), ("b", None), ("c", 500), ("d", 100)]
+    rows = [
+        {"id": key, "at": datetime(2013, 1, 1 + row), "age": age, "back": None} for row, (key, age) in enumerate(ages)
+    ]
+    types = {"id": "string", "at": "timestamp", "age": "int64", "back": "bool"}
+    table = engine.create_table("held", ibis.memtable(rows, schema=types).to_pyarrow(), temp=True)
+    found = with_broken_rules(table, HELD).order_by("at").to_pyarrow()
+    assert found[REASONS].to_pylist() == [
+        "age: is below 0; id: is there already",
+        None,
+        "id: is there already",
+        "age: is missing",
+        "age: is above 100",
+        None,
+    ]
+
+
+@pytest.mark.parametrize("dialect", ["databricks", "snowflake", "bigquery", "trino"])
+def test_every_condition_can_be_written_for_other_engines(dialect: str) -> None:
+    """Written, not run: none of them is here. Databricks stands for Spark, whose own dialect needs Spark installed."""
+    types = {"low": "float64", "high": "float64", "name": "string", "sure": "bool", "at": "timestamp"}
+    table = ibis.table(types, name="t")
+    for condition, _ in CONDITIONS:
+        query = parse(f"select avg(low) / count(*) from t where {condition}", "t", SUBSET)
+        assert ibis.to_sql(table.filter(query.met_by(table)), dialect=dialect)
+        assert ibis.to_sql(query.evaluated(table), dialect=dialect)
+
+
+@pytest.mark.parametrize(("condition", "expected"), CONDITIONS)
+def test_a_condition_means_the_same_in_a_request(condition: str, expected: list[bool | None]) -> None:
+    met = parse(f"SELECT COUNT(*) FROM t WHERE {condition}", "t", SUBSET).met()
+    assert [met(SimpleNamespace(**row)) for row in ROWS] == expected
+
+
+@pytest.mark.parametrize(
+    ("quality", "message"),
+    [
+        (rule("SELECT", mustBe=0), "the query must be SELECT with one figure"),
+        (rule("SELECT COUNT(*) FRM x y z", mustBe=0), "the query"),
+        (rule("DELETE FROM ${object}", mustBe=0), "the query must be SELECT with one figure"),
+        (rule("SELECT COUNT(*) FROM other", mustBe=0), "must read from ${object} alone"),
+        (rule("SELECT COUNT(*) FROM ${object}, other", mustBe=0), "must read from ${object} alone"),
+        (rule("SELECT COUNT(*) FROM ${object} GROUP BY origin", mustBe=0), "must read from ${object} alone"),
+        (rule("SELECT origin FROM ${object}", mustBe=0), "differs from row to row"),
+        (rule("SELECT MAX(origin) FROM ${object}", mustBe=0), "MAX(origin) needs a number, not a string"),
+        (rule("SELECT 1 FROM ${object}", mustBe=0), "must be one number"),
+        (rule("SELECT COUNT(*) FROM ${object}"), "a rule needs a bound"),
+        (rule("SELECT COUNT(*) FROM ${object}", mustBeBetween=[5, 1]), "mustBeBetween has its lower bound first"),
+        (counted("orign = destination"), "the data set has no column orign"),
+        (counted("origin > 5"), "compares what cannot be compared: number, string"),
+        (counted("origin"), "must be a condition on columns"),
+        (counted("1 = 1"), "must be a condition on columns"),
+        (counted("weekday IN (SELECT 1)"), "IN takes a list of values"),
+        (counted("soundex(origin) = 'B'"), "is not understood: a rule may use = <>"),
+        (counted("COUNT(*) > 5"), "is not understood"),
+        ({"metric": "duplicateValues", "mustBe": 0}, "'rowCount'"),
+        ({"metric": "rowCount", "mustNotBe": 0}, "is not a known key"),
+        ({"metric": "rowCount", "query": "SELECT 1", "mustBe": 0}, "either a metric, or type: sql and a query"),
+        ({"type": "text", "description": "Complete."}, "'library' or 'sql'"),
+        ({"type": "custom", "engine": "soda", "implementation": ""}, "'library' or 'sql'"),
+    ],
+)
+def test_a_rule_that_cannot_be_enforced_is_refused(
+    quality: dict[str, Any], message: str, new_pilot: Pilot, set_in: Callable
+) -> None:
+    set_in(new_pilot.settings.home / "contract.yaml", DATASET, [quality])
+    with pytest.raises(DocumentError) as refused:
+        new_pilot.contract  # noqa: B018 - read for its error
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("level", "message"),
+    [
+        ({"property": "freshness", "value": "soon"}, "must be a number of h or d, found 'soon' without unit"),
+        ({"property": "freshness", "value": 3, "unit": "fortnights"}, "must be a number of h or d, found 3 fortnights"),
+        ({"property": "freshness", "value": 0, "unit": "d"}, "must be a number of h or d, found 0 d"),
+        ({"property": "freshness", "value": 1, "unit": "d", "element": "flights.origin"}, "no timestamp origin"),
+    ],
+)
+def test_a_freshness_that_cannot_be_enforced_is_refused(
+    level: dict[str, Any], message: str, new_pilot: Pilot, set_in: Callable
+) -> None:
+    promised(new_pilot, set_in, level)
+    with pytest.raises(DocumentError) as refused:
+        new_pilot.contract  # noqa: B018 - read for its error
+    assert message in str(refused.value)
+
+
+def promised(pilot: Pilot, set_in: Callable, *levels: dict[str, Any]) -> None:
+    set_in(pilot.settings.home / "contract.yaml", "slaProperties", list(levels))
+
+
+def test_rows_that_break_a_rule_over_columns_are_quarantined_with_it(
+    new_pilot: Pilot, sql: Callable, set_in: Callable, plain_steps: None
+) -> None:
+    """One whose values are missing breaks the rule that they are there, and no other."""
+    sql(
+        new_pilot,
+        "update flights set dest = origin where month = 1 and day = 2 and flight < 10",
+        "update flights set dest = null where month = 1 and day = 2 and flight between 10 and 20",
+    )
+    work.ingest(Pilot.here(), *JANUARY)
+    rows = Snapshots(new_pilot.quarantine, new_pilot.contract.dataset).read()
+    assert set(rows[REASONS].to_pylist()) == {
+        "flights: breaks the rule: a flight leaves for another airport",
+        "destination: is missing",
+    }
+
+
+def test_a_request_that_breaks_a_rule_over_columns_is_refused(new_pilot: Pilot, set_in: Callable) -> None:
+    """A rule that needs the outcome holds for tables alone."""
+    set_in(
+        new_pilot.settings.home / "contract.yaml",
+        DATASET,
+        [counted("origin = destination"), counted("late AND departure_minute < 0")],
+    )
+    reader = RequestReader(new_pilot.contract, max_records=10)
+    [sound] = reader.example["records"]
+    assert len(reader.read(msgspec.json.encode({"records": [sound]}))) == 1
+    broken = sound | {"destination": sound["origin"]}
+    with pytest.raises(BadRequest) as refused:
+        reader.read(msgspec.json.encode({"records": [sound, broken]}))
+    assert str(refused.value) == "Breaks the rule: the rule - at `$.records[1]`"
+
+
+@pytest.mark.parametrize(
+    ("quality", "found"),
+    [
+        ({"metric": "rowCount", "mustBeGreaterOrEqualTo": 9_000}, "rowCount is {rows:,}, and must be at least 9,000"),
+        ({"metric": "rowCount", "mustBeBetween": [1, 2]}, "rowCount is {rows:,}, and must be from 1 to 2"),
+        ({"metric": "rowCount", "mustBeLessThan": 2}, "rowCount is {rows:,}, and must be less than 2"),
+        (rule("SELECT MIN(distance_miles) FROM ${object}", mustBe=5), "the rule is 80, and must be exactly 5"),
+        (
+            rule("SELECT COUNT(*) FROM ${object} WHERE distance_miles > 0", mustBeLessThan=2),
+            "the rule is {rows:,}, and must be less than 2",
+        ),
+        (
+            rule("SELECT COUNT(DISTINCT carrier) / COUNT(*) FROM ${object}", mustBeGreaterThan=1),
+            "and must be more than 1",
+        ),
+    ],
+)
+def test_a_figure_out_of_bounds_stops_the_ingest(
+    quality: dict[str, Any], found: str, new_pilot: Pilot, sql: Callable, set_in: Callable, plain_steps: None
+) -> None:
+    set_in(new_pilot.settings.home / "contract.yaml", DATASET, [quality])
+    [(rows,)] = sql(new_pilot, "select count(*) from flights where month = 1")
+    with pytest.raises(ContractBreach) as stopped:
+        work.ingest(Pilot.here(), *JANUARY)
+    said = str(stopped.value)
+    assert "2013-01-01 to 2013-01-31 as a whole breaks contract.yaml: flights: " in said
+    assert found.format(rows=rows) in said
+    assert "Grace Hopper (@grace) answers for the data set flights" in said
+    assert not Snapshots(new_pilot.snapshots, new_pilot.contract.dataset).exists
+
+
+def test_the_newest_window_may_still_grow(new_pilot: Pilot, sql: Callable, set_in: Callable, plain_steps: None) -> None:
+    """It need not have all its rows yet; a window that others follow must, and may not be empty."""
+    set_in(
+        new_pilot.settings.home / "contract.yaml", DATASET, [{"metric": "rowCount", "mustBeBetween": [5_000, 10_000]}]
+    )
+    sql(new_pilot, "delete from flights where month = 2 and day > 2")
+    assert [done.window for done in work.ingest(Pilot.here())] == [JANUARY, FEBRUARY]
+    sql(new_pilot, "delete from flights where month = 1")
+    with pytest.raises(ContractBreach, match=r"2013-01-01 to 2013-01-31 .* rowCount is 0, and must be from 5,000"):
+        work.ingest(Pilot.here(), JANUARY.start, FEBRUARY.end)
+
+
+def test_data_that_is_too_old_fails_the_ingest(new_pilot: Pilot, set_in: Callable, plain_steps: None) -> None:
+    """What there is comes in all the same, and whoever asks for old days gets them."""
+    promised(
+        new_pilot, set_in, {"property": "freshness", "value": 2, "unit": "d"}, {"property": "retention", "value": "1 y"}
+    )
+    with pytest.raises(ContractBreach) as stopped:
+        work.ingest(Pilot.here())
+    said = str(stopped.value)
+    assert "scheduled_departure: freshness: must not be older than 2 d, and the newest is of 2013-02-07" in said
+    assert "Grace Hopper (@grace) answers for the data set flights" in said
+    newest = Snapshots(new_pilot.snapshots, new_pilot.contract.dataset).newest()
+    assert newest is not None
+    with Store(new_pilot.settings.store) as store:
+        assert [run.flow for run in store.latest_runs(succeeded=False)] == ["ingest"]
+    work.ingest(Pilot.here(), JANUARY.start, FEBRUARY.end)
+    with connected(new_pilot) as backend:
+        check_freshness(backend, new_pilot, newest + timedelta(days=2))
+        with pytest.raises(ContractBreach):
+            check_freshness(backend, new_pilot, newest + timedelta(days=2, minutes=1))
+
+
+def test_a_row_of_the_future_does_not_make_old_data_fresh(new_pilot: Pilot, set_in: Callable, sql: Callable) -> None:
+    promised(new_pilot, set_in, {"property": "freshness", "value": 48, "unit": "h"})
+    sql(new_pilot, "insert into flights select * replace (2099 as year) from flights limit 1")
+    with connected(new_pilot) as backend, pytest.raises(ContractBreach, match="the newest is of 2013-02-07"):
+        check_freshness(backend, new_pilot, datetime(2013, 3, 1))
+
+
+# What a person upstream may do to the table, and what the ingest says of it.
+CHANGES = {
+    "a renamed column": (
+        ["alter table flights rename carrier to airline"],
+        "use_case/source.py cannot be read from the source: 'Table' object has no attribute 'carrier'",
+    ),
+    "another type": (
+        ["alter table flights alter distance type varchar using 'far'"],
+        "far",
+    ),
+    "kilometres instead of miles": (
+        ["alter table flights alter distance type double", "update flights set distance = distance * 1.609"],
+        "flights: mean distance is 1,",
+    ),
+    "hours instead of minutes": (
+        ["update flights set sched_dep_time = hour", "update flights set minute = 0"],
+        "departure_minute: mean departure is 13.",
+    ),
+    "a new category": (
+        ["update flights set origin = 'HPN' where rowid % 4 = 0"],
+        "Most often: origin: is none of EWR, JFK, LGA",
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_upstream_stops_the_ingest_and_says_what_it_is(
+    change: str, pilot_copy: Pilot, sql: Callable, plain_steps: None
+) -> None:
+    """Nothing is let in, so the next training has the data that was sound."""
+    statements, said = CHANGES[change]
+    before = Snapshots(pilot_copy.snapshots, pilot_copy.contract.dataset).version
+    sql(pilot_copy, *statements)
+    with pytest.raises(GroundworkError) as stopped:
+        work.ingest(Pilot.here())
+    assert said in str(stopped.value)
+    assert Snapshots(pilot_copy.snapshots, pilot_copy.contract.dataset).version == before

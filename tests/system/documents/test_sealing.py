@@ -1,0 +1,187 @@
+"""The criteria are sealed, amended by two, and found out when somebody moves them in silence, on a real git history."""
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import pytest
+from groundwork.documents import sealing
+from groundwork.documents.pilot import Pilot
+from groundwork.documents.sealing import SealError
+from groundwork.findings import keep
+from groundwork.pipeline import prove
+from groundwork.readiness.assess import assess
+from groundwork.readiness.scorecard import Row
+from groundwork.store import Store
+
+DAY = date(2026, 11, 23)
+THRESHOLD = "readyToScale.criteria.0.threshold"
+
+
+@pytest.fixture
+def home(new_pilot: Pilot) -> Path:
+    _git(new_pilot.settings.home, "init", "--quiet")
+    _commit(new_pilot.settings.home)
+    return new_pilot.settings.home
+
+
+def _git(home: Path, *arguments: str) -> None:
+    subprocess.run(["git", "-c", "user.name=Ada", "-c", "user.email=ada@example.com", *arguments], cwd=home, check=True)
+
+
+def _commit(home: Path) -> None:
+    _git(home, "add", "charter.yaml")
+    _git(home, "commit", "--quiet", "--message", "A change")
+
+
+def _lock(home: Path) -> None:
+    sealing.lock(home, Pilot.here().owners, "ada", DAY)
+    _commit(home)
+
+
+def _edit_in_silence(home: Path, set_in: Callable) -> None:
+    """The line is locked, moved in one commit, and taken back in the next."""
+    _lock(home)
+    sealed = (home / "charter.yaml").read_bytes()
+    set_in(home / "charter.yaml", THRESHOLD, 1)
+    _commit(home)
+    (home / "charter.yaml").write_bytes(sealed)
+    _commit(home)
+
+
+def test_criteria_may_change_as_long_as_nobody_locked_them(home: Path, set_in: Callable) -> None:
+    set_in(home / "charter.yaml", THRESHOLD, 1)
+    _commit(home)
+    _lock(home)
+    assert sealing.findings(home) == []
+
+
+def test_a_lock_keeps_the_document_and_its_comments(home: Path) -> None:
+    file = home / "charter.yaml"
+    file.write_text("# Agreed in the kick-off.\n" + file.read_text(encoding="utf-8"), encoding="utf-8")
+    before = file.read_text(encoding="utf-8")
+    _lock(home)
+    assert file.read_text(encoding="utf-8").startswith(before)
+    assert sealing.findings(home) == []
+    [seal] = Pilot.here().charter.seals
+    assert (seal.by, seal.on) == ("ada", DAY)
+
+
+def test_it_is_locked_once_and_by_somebody_known(home: Path) -> None:
+    with pytest.raises(SealError, match="mallory: not in OWNERS"):
+        sealing.lock(home, Pilot.here().owners, "mallory", DAY)
+    _lock(home)
+    with pytest.raises(SealError, match="locked on 2026-11-23 by ada: a change is an amendment"):
+        sealing.lock(home, Pilot.here().owners, "ada", DAY)
+
+
+def test_a_change_after_the_lock_is_found_until_it_is_amended(home: Path, set_in: Callable) -> None:
+    _lock(home)
+    set_in(home / "charter.yaml", THRESHOLD, 1)
+    assert any("the criteria differ from those sealed on 2026-11-23 by ada" in each for each in sealing.findings(home))
+    sealing.amend(home, Pilot.here().owners, "ada", "grace", "The baseline was measured anew.", DAY)
+    _commit(home)
+    assert sealing.findings(home) == []
+    assert [seal.approved_by for seal in Pilot.here().charter.seals] == [None, "grace"]
+    set_in(home / "charter.yaml", THRESHOLD, 2)
+    sealing.amend(home, Pilot.here().owners, "grace", "emmy", "Once more.", DAY)
+    assert sealing.findings(home) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "approved_by", "why_not"),
+    [
+        (False, "grace", "are as they were sealed"),
+        (True, "ada", "takes a second person"),
+        (True, "eve", "not in OWNERS"),
+    ],
+)
+def test_an_amendment_needs_a_change_and_a_second_person(
+    changed: bool, approved_by: str, why_not: str, home: Path, set_in: Callable
+) -> None:
+    _lock(home)
+    if changed:
+        set_in(home / "charter.yaml", THRESHOLD, 1)
+    before = (home / "charter.yaml").read_bytes()
+    with pytest.raises(SealError, match=why_not):
+        sealing.amend(home, Pilot.here().owners, "ada", approved_by, "Because.", DAY)
+    assert (home / "charter.yaml").read_bytes() == before
+
+
+def test_a_change_that_was_committed_and_taken_back_is_found(home: Path, set_in: Callable) -> None:
+    _edit_in_silence(home, set_in)
+    [finding] = sealing.findings(home)
+    assert finding.endswith("changed the criteria without an amendment")
+
+
+def test_a_forged_seal_is_found(home: Path, set_in: Callable) -> None:
+    """Somebody moves the line and writes the digest that fits it into the seal."""
+    _lock(home)
+    set_in(home / "charter.yaml", THRESHOLD, 1)
+    _, digest = sealing._read(home)
+    set_in(home / "charter.yaml", "seals.0.sha256", digest)
+    [finding] = sealing.findings(home)
+    assert "holds a seal that charter.yaml no longer has" in finding
+
+
+def test_seals_that_are_not_last_in_the_file_are_left_alone(home: Path, set_in: Callable) -> None:
+    _lock(home)
+    set_in(home / "charter.yaml", THRESHOLD, 1)
+    file = home / "charter.yaml"
+    file.write_text(file.read_text(encoding="utf-8") + "roadmap: {retraining: monthly}\n", encoding="utf-8")
+    before = file.read_bytes()
+    with pytest.raises(SealError, match="move `seals:` to the end of the file"):
+        sealing.amend(home, Pilot.here().owners, "ada", "grace", "Because.", DAY)
+    assert file.read_bytes() == before
+
+
+def test_seals_that_were_taken_out_are_found(home: Path, set_in: Callable) -> None:
+    """As if the criteria had never been locked."""
+    _lock(home)
+    set_in(home / "charter.yaml", "seals", [])
+    [finding] = sealing.findings(home)
+    assert "holds a seal that charter.yaml no longer has" in finding
+
+
+def test_nobody_can_tell_from_a_history_that_is_cut_short(
+    home: Path, set_in: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CI fetches one commit unless it is told otherwise, and the silent edit lies before it."""
+    _edit_in_silence(home, set_in)
+    clone = tmp_path / "clone"
+    _git(home, "add", "OWNERS", "contract.yaml")
+    _commit(home)
+    _git(home, "clone", "--quiet", "--depth=1", f"file://{home}", str(clone))
+    assert sealing.findings(clone) == []
+    assert "`git fetch --unshallow`" in sealing.cannot_tell(clone)
+    monkeypatch.setenv("GROUNDWORK_HOME", str(clone))
+    assert (_locked().state, _locked().blocks) == ("unknown", True)
+    assert "`git fetch --unshallow`" in _locked().fix
+    _git(clone, "fetch", "--quiet", "--unshallow")
+    assert sealing.cannot_tell(clone) == ""
+    assert _locked().state == "failed"
+
+
+def test_without_git_nobody_can_tell_either_until_it_was_told_elsewhere(home: Path) -> None:
+    """As in an image: what `groundwork readiness --prove` found in the repository counts for this very charter."""
+    _lock(home)
+    pilot = Pilot.here()
+    with Store(pilot.settings.store) as store:
+        found = prove._seals(pilot)
+        shutil.rmtree(home / ".git")
+        assert _locked().state == "unknown"
+        assert "without git" in _locked().seen
+        keep(pilot, store, "git log", found, 0)
+    assert _locked().state == "passed"
+    assert "git told so on" in _locked().seen
+    with (home / "charter.yaml").open("a", encoding="utf-8") as file:
+        file.write("# another charter\n")
+    assert _locked().state == "unknown"
+
+
+def _locked() -> Row:
+    pilot = Pilot.here()
+    with Store(pilot.settings.store) as store:
+        return next(row for row in assess(pilot, store, DAY).rows if row.id == "locked")

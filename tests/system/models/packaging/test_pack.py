@@ -1,0 +1,285 @@
+"""What is served answers as the trained pipeline did, and nothing else is let in."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import skops.io
+from groundwork.core.errors import BundleError, FeatureMismatch, ModelMismatch
+from groundwork.documents.contract.task import Task
+from groundwork.models.packaging import pack
+from groundwork.models.packaging.pack import pack
+from groundwork.models.serving.predictor import TOLERANCE, Bundle, Predictor, bundle_digest
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder
+
+ROWS = 600
+random = np.random.default_rng(0)
+FRAME = pd.DataFrame(
+    {
+        "city": random.choice(["Rome", "Oslo", ""], ROWS).astype(object),
+        "age": np.where(random.random(ROWS) < 0.2, np.nan, random.integers(18, 90, ROWS)).astype(np.float32),
+    }
+)
+FEATURES = list(FRAME)
+UNUSUAL = pd.DataFrame(
+    {"city": ["Paris", "", "Rome", "rome "], "age": np.array([np.nan, 30, np.nan, 1e30], dtype=np.float32)}
+)
+LATE = (FRAME["age"].fillna(20) + 30 * (FRAME["city"] == "Rome")).to_numpy() > 60
+
+
+class Homemade(ClassifierMixin, BaseEstimator):
+    """An estimator of somebody's own."""
+
+    def fit(self, X: Any, y: Any) -> "Homemade":
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict_proba(self, X: Any) -> NDArray:
+        likely = np.where(X["city"] == "Rome", 0.7, 0.2) + X["age"].fillna(0).to_numpy() / 1000
+        return np.column_stack([1 - likely, likely])
+
+
+def boosted() -> Pipeline:
+    encode = make_column_transformer(
+        (OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1), ["city"]), remainder="passthrough"
+    )
+    return make_pipeline(encode, HistGradientBoostingClassifier(max_iter=20))
+
+
+def cannot_be_converted() -> Pipeline:
+    ages = make_column_transformer((FunctionTransformer(np.log1p), ["age"]))
+    return make_pipeline(ages, HistGradientBoostingClassifier(max_iter=20))
+
+
+def decide(scores: NDArray) -> NDArray[np.str_]:
+    return np.where(scores >= 0.3, "act", "keep")
+
+
+def columns(frame: pd.DataFrame) -> dict[str, NDArray]:
+    return {name: frame[name].to_numpy() for name in frame}
+
+
+@pytest.fixture(scope="module")
+def model() -> Pipeline:
+    return boosted().fit(FRAME, LATE)
+
+
+@pytest.fixture
+def folder(model: Pipeline, tmp_path: Path) -> Path:
+    """A sound bundle."""
+    pack(model, FRAME, decide, tmp_path / "bundle")
+    return tmp_path / "bundle"
+
+
+def test_onnx_answers_like_the_pipeline(model: Pipeline, tmp_path: Path) -> None:
+    """Also for missing values and for categories that it has never seen."""
+    bundle = pack(model, FRAME, decide, tmp_path)
+    assert bundle.format == "onnx"
+    assert bundle.reason.startswith("proven equal to the pipeline: largest difference")
+    assert bundle.reason.endswith("0 decisions differ, on 600 rows")
+    for frame in (FRAME, UNUSUAL, UNUSUAL.head(1)):
+        scores = Predictor(tmp_path, bundle.sha256, FEATURES).scores(columns(frame))
+        np.testing.assert_allclose(scores, model.predict_proba(frame)[:, 1], rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("form", ["onnx", "skops", "pyfunc"])
+@pytest.mark.parametrize("kind", ["multiclass", "regression"])
+def test_other_outcomes_are_served_equal_in_every_format(kind: Any, form: str, tmp_path: Path) -> None:
+    """Three classes, or a large quantity; again for missing values and unseen categories."""
+    age = FRAME["age"].fillna(20).to_numpy()
+    task = Task(kind=kind, classes=("old", "young", "middle") if kind == "multiclass" else ())
+    learnt = np.digitize(age, [30, 60]) if kind == "multiclass" else age * 1000 + 7
+    estimator = HistGradientBoostingClassifier if kind == "multiclass" else HistGradientBoostingRegressor
+    steps = [boosted()[0], *([] if form == "onnx" else [FunctionTransformer(np.fabs)])]
+    if form == "pyfunc":
+        steps.append(FunctionTransformer(lambda rows: rows))
+    model = make_pipeline(*steps, estimator(max_iter=20)).fit(FRAME, learnt)
+
+    def act(scores: NDArray) -> NDArray:
+        return (scores[:, 0] if kind == "multiclass" else scores / 100_000) >= 0.3
+
+    bundle = pack(model, FRAME, act, tmp_path, task)
+    assert bundle.format == form, bundle.reason
+    predictor = Predictor(tmp_path, bundle.sha256, FEATURES, task)
+    answer = model.predict_proba if kind == "multiclass" else model.predict
+    for frame in (FRAME, UNUSUAL, UNUSUAL.head(1)):
+        scores = predictor.scores(columns(frame))
+        assert scores.shape == task.shape(len(frame))
+        np.testing.assert_allclose(scores, answer(frame), rtol=TOLERANCE, atol=TOLERANCE)
+
+
+def test_a_model_of_another_outcome_is_refused(folder: Path) -> None:
+    digest = Bundle.model_validate_json((folder / "bundle.json").read_text()).sha256
+    with pytest.raises(
+        FeatureMismatch, match=r"the model predicts a boolean, the outcome of contract\.yaml is a number"
+    ):
+        Predictor(folder, digest, FEATURES, Task(kind="regression"))
+
+
+def test_a_bundle_from_before_there_were_other_outcomes_keeps_its_digest(folder: Path) -> None:
+    """It says nothing of a task, and is of one of yes or no."""
+    file = folder / "bundle.json"
+    content = json.loads(file.read_text())
+    assert (content.pop("task"), content.pop("tolerance")) == ({"kind": "binary", "classes": []}, TOLERANCE)
+    file.write_text(json.dumps(content))
+    description = json.dumps({name: value for name, value in content.items() if name != "sha256"}, sort_keys=True)
+    digest = hashlib.sha256(description.encode() + (folder / "model.onnx").read_bytes()).hexdigest()
+    assert content["sha256"] == digest
+    Predictor(folder, digest, FEATURES)
+
+
+def test_a_pipeline_that_cannot_be_converted_is_served_as_it_is(tmp_path: Path) -> None:
+    model = cannot_be_converted().fit(FRAME, LATE)
+    bundle = pack(model, FRAME, decide, tmp_path)
+    assert bundle.format == "skops"
+    assert bundle.reason.startswith("not served as ONNX: ")
+    assert "FunctionTransformer" in bundle.reason
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle.json", "model.skops"]
+    for frame in (FRAME, UNUSUAL, UNUSUAL.head(1)):
+        scores = Predictor(tmp_path, bundle.sha256, FEATURES).scores(columns(frame))
+        np.testing.assert_allclose(scores, model.predict_proba(frame)[:, 1], rtol=0, atol=TOLERANCE)
+
+
+def test_a_conversion_that_answers_otherwise_is_not_served(
+    model: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    convert = packing._to_onnx
+    other = boosted().fit(FRAME, ~LATE)
+    monkeypatch.setattr(packaging, "_to_onnx", lambda _, frame: convert(other, frame))
+    bundle = pack(model, FRAME, decide, tmp_path)
+    assert bundle.format == "skops"
+    assert bundle.reason.startswith("not served as ONNX: ")
+    scores = Predictor(tmp_path, bundle.sha256, FEATURES).scores(columns(FRAME))
+    np.testing.assert_allclose(scores, model.predict_proba(FRAME)[:, 1], rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("converted", "original"), [([0.5, 0.2], [0.5, 0.201]), ([0.5, np.nan], [0.5, 0.2]), ([0.29999997], [0.3])]
+)
+def test_equal_means_in_every_row_and_every_decision(converted: list[float], original: list[float]) -> None:
+    with pytest.raises(packing.NotEqual):
+        packing._proof(np.array(converted, dtype=np.float32), np.array(original), decide)
+
+
+@pytest.mark.parametrize(
+    ("model", "named"),
+    [
+        (Homemade(), r"types that are not trusted: .*Homemade"),
+        (make_pipeline(FunctionTransformer(lambda X: X), Homemade()), r"Homemade"),  # nobody can write a lambda down
+    ],
+)
+def test_a_pipeline_of_types_that_nobody_vouched_for_is_served_through_mlflow(
+    model: Any, named: str, tmp_path: Path
+) -> None:
+    """Never without saying so: whoever loads it runs its code."""
+    model = model.fit(FRAME, LATE)
+    bundle = pack(model, FRAME, decide, tmp_path)
+    assert bundle.format == "pyfunc"
+    assert bundle.reason.startswith("not served as ONNX: ")
+    assert "nor as skops, but through MLflow, which runs code when it is loaded: " in bundle.reason
+    assert re.search(named, bundle.reason)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle.json", "model.pyfunc"]
+    predictor = Predictor(tmp_path, bundle.sha256, FEATURES)
+    for frame in (FRAME, UNUSUAL, UNUSUAL.head(1)):
+        scores = predictor.scores(columns(frame))
+        np.testing.assert_allclose(scores, model.predict_proba(frame)[:, 1], rtol=0, atol=TOLERANCE)
+
+
+def test_types_that_nobody_vouched_for_are_not_loaded_as_skops(folder: Path) -> None:
+    """Whoever can register a bundle cannot pass a pickle in disguise."""
+    content = skops.io.dumps(Homemade().fit(FRAME, LATE))
+    with pytest.raises(BundleError, match=r"types that are not trusted: .*Homemade"):
+        Predictor(folder, rewritten(folder, content, format="skops", file="model.skops"), FEATURES)
+
+
+class Unbounded(Homemade):
+    """Answers with what are no probabilities."""
+
+    def predict_proba(self, X: Any) -> NDArray:
+        return 2 * super().predict_proba(X)
+
+
+def test_scores_that_are_no_probabilities_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelMismatch, match="not all between 0 and 1"):
+        pack(Unbounded().fit(FRAME, LATE), FRAME, decide, tmp_path)
+
+
+def altered_description(**changes: Any) -> Callable[[Path], None]:
+    def alter(folder: Path) -> None:
+        file = folder / "bundle.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+    return alter
+
+
+def altered_model(folder: Path) -> None:
+    content = bytearray((folder / "model.onnx").read_bytes())
+    content[-1] ^= 1
+    (folder / "model.onnx").write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (altered_model, "its digest differs"),
+        (altered_description(features=["age", "city"]), "its digest differs"),
+        (altered_description(sample={"features": {}, "scores": []}), "its digest differs"),
+        (altered_description(reason="trust me"), "its digest differs"),
+        (altered_description(format="pickle"), "cannot be read"),
+        (lambda folder: (folder / "bundle.json").write_text("{"), "cannot be read"),
+        (lambda folder: (folder / "bundle.json").unlink(), "cannot be read"),
+        (lambda folder: (folder / "model.onnx").unlink(), "cannot be read"),
+    ],
+)
+def test_a_bundle_that_was_altered_or_damaged_is_refused(
+    damage: Callable[[Path], None], message: str, folder: Path
+) -> None:
+    digest = Bundle.model_validate_json((folder / "bundle.json").read_text()).sha256
+    Predictor(folder, digest, FEATURES)
+    damage(folder)
+    with pytest.raises(BundleError, match=message):
+        Predictor(folder, digest, FEATURES)
+
+
+def test_another_digest_is_refused(folder: Path) -> None:
+    with pytest.raises(BundleError, match="not the one that was registered"):
+        Predictor(folder, "0" * 64, FEATURES)
+
+
+@pytest.mark.parametrize("features", [["age", "city"], ["city"], ["city", "age", "height"]])
+def test_a_model_of_other_features_is_refused(features: list[str], folder: Path) -> None:
+    digest = Bundle.model_validate_json((folder / "bundle.json").read_text()).sha256
+    with pytest.raises(FeatureMismatch, match="the model takes city, age, contract"):
+        Predictor(folder, digest, features)
+
+
+def rewritten(folder: Path, content: bytes, **changes: Any) -> str:
+    """Rewrite the bundle so that its digest fits again, as whoever registers it could."""
+    bundle = Bundle.model_validate_json((folder / "bundle.json").read_text()).model_copy(update=changes)
+    (folder / bundle.file).write_bytes(content)
+    bundle.sha256 = bundle_digest(bundle, content)
+    (folder / "bundle.json").write_text(bundle.model_dump_json())
+    return bundle.sha256
+
+
+def test_a_model_that_answers_its_sample_otherwise_is_refused(folder: Path) -> None:
+    other = packing._to_onnx(boosted().fit(FRAME, ~LATE), FRAME)
+    with pytest.raises(BundleError, match="does not answer the recorded sample"):
+        Predictor(folder, rewritten(folder, other), FEATURES)
+
+
+@pytest.mark.parametrize("form", ["onnx", "skops", "pyfunc"])
+def test_a_file_that_is_no_model_is_refused(form: str, folder: Path) -> None:
+    with pytest.raises(BundleError, match=f"model.{form} in .* cannot be loaded"):
+        Predictor(folder, rewritten(folder, b"no model", format=form, file=f"model.{form}"), FEATURES)

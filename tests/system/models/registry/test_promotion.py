@@ -1,0 +1,274 @@
+"""The promotion log says who is champion; the registry's alias follows it, whatever comes between."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import pytest
+from groundwork.core.errors import BundleError, FeatureMismatch, PromotionError
+from groundwork.documents.pilot import Pilot
+from groundwork.models.registry.promotion import approve, promote, reconcile, roll_back
+from groundwork.models.registry.registry import CHALLENGER, Registry, Version
+from groundwork.pipeline import work
+from groundwork.store import Promotion, Store
+
+pytestmark = pytest.mark.usefixtures("plain_steps")
+
+
+def log(pilot: Pilot) -> list[Promotion]:
+    with Store(pilot.settings.store) as store:
+        return store.promotions(pilot.name)
+
+
+def champion(pilot: Pilot) -> str:
+    found = Registry(pilot).champion()
+    assert found is not None
+    return found.number
+
+
+def new_version(pilot: Pilot) -> Version:
+    """One more version in the registry, with the first one's bundle."""
+    registry = Registry(pilot)
+    first = registry._client.get_model_version(registry.name, "1")
+    tags = {name: value for name, value in first.tags.items() if name not in ("gate", "lineage")}
+    made = registry._client.create_model_version(registry.name, first.source, first.run_id, tags)
+    found = registry.version(str(made.version))
+    assert found is not None
+    return found
+
+
+def promoted(pilot: Pilot, version: Version) -> Promotion:
+    with Store(pilot.settings.store) as store:
+        registry = Registry(pilot)
+        return promote(store, registry, version, reconcile(store, registry), "ada", "better")
+
+
+def rolled_back(pilot: Pilot, to: str | None = None) -> Promotion:
+    with Store(pilot.settings.store) as store:
+        entry = roll_back(pilot, store, to, "worse than it seemed")
+        reconcile(store, Registry(pilot))
+        return entry
+
+
+def test_the_log_says_who_when_what_and_why_with_the_digest_of_the_evidence(pilot: Pilot) -> None:
+    [entry] = log(pilot)
+    version = Registry(pilot).champion()
+    assert version is not None
+    assert (entry.number, entry.from_version, entry.to_version) == (1, "", "1")
+    assert entry.promoted_by
+    assert entry.promoted_at.endswith("+00:00")
+    assert entry.why.startswith("passed the gate: ")
+    verdict = Path(mlflow.artifacts.download_artifacts(f"runs:/{version.run_id}/gate/1.json")).read_bytes()
+    assert entry.evidence_sha256 == hashlib.sha256(verdict).hexdigest() == version.evidence_sha256
+    assert entry.bundle_sha256 == version.bundle_sha256
+
+
+def test_who_has_not_seen_the_newest_entry_promotes_nothing(pilot_copy: Pilot) -> None:
+    second, third = new_version(pilot_copy), new_version(pilot_copy)
+    [seen] = log(pilot_copy)
+    promoted(pilot_copy, second)
+    with (
+        Store(pilot_copy.settings.store) as store,
+        pytest.raises(PromotionError, match="another one has been promoted since"),
+    ):
+        promote(store, Registry(pilot_copy), third, seen, "ada", "better than version 1")
+    assert champion(pilot_copy) == "2"
+    assert [entry.to_version for entry in log(pilot_copy)] == ["1", "2"]
+
+
+def test_a_bundle_that_no_service_would_load_is_not_written_down(pilot_copy: Pilot) -> None:
+    sound = new_version(pilot_copy)
+    altered = replace(sound, tags=sound.tags | {"bundle_sha256": "0" * 64})
+    with Store(pilot_copy.settings.store) as store, pytest.raises(BundleError):
+        promote(store, Registry(pilot_copy), altered, store.latest_promotion(Registry(pilot_copy).name), "ada", "x")
+    assert [entry.to_version for entry in log(pilot_copy)] == ["1"]
+    assert champion(pilot_copy) == "1"
+
+
+DIE_BEFORE_THE_ALIAS = """
+import os, signal, sys
+from groundwork.models.registry.promotion import approve, promote, reconcile
+from groundwork.models.registry.registry import Registry
+from groundwork.core.settings import Settings
+from groundwork.documents.pilot import Pilot
+from groundwork.store import Store
+
+pilot = Pilot.here()
+registry, store = Registry(pilot), Store(pilot.settings.store)
+Registry.put_in_service = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+promote(store, registry, registry.version(sys.argv[1]), store.latest_promotion(registry.name), "ada", "better")
+"""
+
+
+@pytest.mark.parametrize("put_right_by", ["a run", "status"])
+def test_a_kill_between_log_and_registry_is_put_right(pilot_copy: Pilot, put_right_by: str) -> None:
+    second = new_version(pilot_copy).number
+    killed = subprocess.run([sys.executable, "-c", DIE_BEFORE_THE_ALIAS, second], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert [entry.to_version for entry in log(pilot_copy)] == ["1", second]
+    assert champion(pilot_copy) == "1"
+    if put_right_by == "status":
+        status = [sys.executable, "-m", "groundwork.cli.main", "status"]
+        said = subprocess.run(status, capture_output=True, text=True, check=True, env=os.environ).stdout
+        assert f"champion  version {second}" in said
+        assert f"1 → {second} by ada: better" in said
+    else:
+        work.train(Pilot.here())
+    assert champion(pilot_copy) == second
+    found = Registry(pilot_copy).champion()
+    assert found is not None
+    assert found.judged == "promoted"
+
+
+def test_an_alias_that_was_moved_by_hand_is_put_back(pilot_copy: Pilot) -> None:
+    new_version(pilot_copy)
+    registry = Registry(pilot_copy)
+    registry._client.set_registered_model_alias(registry.name, "champion", "2")
+    with Store(pilot_copy.settings.store) as store:
+        reconcile(store, registry)
+    assert champion(pilot_copy) == "1"
+
+
+def test_a_champion_from_before_the_log_is_taken_over_into_it(pilot_copy: Pilot, tmp_path: Path) -> None:
+    with Store(f"sqlite:///{tmp_path / 'empty.db'}") as store:
+        reconcile(store, Registry(pilot_copy))
+        [entry] = store.promotions(Registry(pilot_copy).name)
+    assert (entry.to_version, entry.why) == ("1", "was in service before there was a log")
+
+
+def test_a_registry_without_the_champion_of_the_log_is_not_believed(pilot_copy: Pilot) -> None:
+    second = new_version(pilot_copy)
+    promoted(pilot_copy, second)
+    registry = Registry(pilot_copy)
+    registry._client.delete_model_version(registry.name, second.number)
+    with (
+        Store(pilot_copy.settings.store) as store,
+        pytest.raises(PromotionError, match="the registry does not have it"),
+    ):
+        reconcile(store, registry)
+
+
+def test_a_rollback_goes_to_the_champion_before_and_then_to_the_one_before_that(pilot_copy: Pilot) -> None:
+    for _ in range(2):
+        promoted(pilot_copy, new_version(pilot_copy))
+    assert champion(pilot_copy) == "3"
+    entry = rolled_back(pilot_copy)
+    assert (entry.from_version, entry.to_version, entry.why) == ("3", "2", "worse than it seemed")
+    assert champion(pilot_copy) == "2"
+    assert rolled_back(pilot_copy).to_version == "1"
+    with pytest.raises(PromotionError, match="version 1 is the first champion"):
+        rolled_back(pilot_copy)
+    assert rolled_back(pilot_copy, to="3").from_version == "1"  # and forward again, if it must be
+    assert rolled_back(pilot_copy).to_version == "1"
+
+
+def test_a_version_that_was_rolled_back_is_not_put_back_by_training_again(pilot_copy: Pilot, set_in: Callable) -> None:
+    set_in(pilot_copy.settings.home / "charter.yaml", "gate.minRows", 999)
+    assert work.train(Pilot.here()).version == champion(pilot_copy) == "2"
+    rolled_back(pilot_copy)
+    trained = work.train(Pilot.here())
+    assert (trained.version, trained.standing, trained.in_service) == ("2", "taken out", False)
+    assert champion(pilot_copy) == "1"
+
+
+@pytest.fixture
+def waiting(pilot_copy: Pilot, set_in: Callable) -> Pilot:
+    """A pilot whose charter asks for approval, with a version that waits for it."""
+    set_in(pilot_copy.settings.home / "charter.yaml", "gate.approval", "required")
+    pilot = Pilot.here()
+    assert work.train(Pilot.here()).standing == "pending"
+    return pilot
+
+
+def approved(pilot: Pilot, number: str, by: str = "ada") -> Promotion:
+    with Store(pilot.settings.store) as store:
+        return approve(pilot, store, Registry(pilot), number, by, "seen, and good")
+
+
+def test_what_passed_waits_in_the_shadow_until_it_is_approved(waiting: Pilot) -> None:
+    challenger = Registry(waiting).aliased(CHALLENGER)
+    assert challenger is not None
+    assert (challenger.number, challenger.judged, champion(waiting)) == ("2", "pending", "1")
+    assert work.train(Pilot.here()).standing == "pending"  # training again does not get around it
+    assert champion(waiting) == "1"
+    entry = approved(waiting, "2")
+    assert (entry.from_version, entry.to_version, entry.why) == ("1", "2", "seen, and good")
+    assert entry.promoted_by.startswith("ada")
+    assert champion(waiting) == "2"
+    assert Registry(waiting).aliased(CHALLENGER) is None
+
+
+@pytest.mark.parametrize(
+    ("number", "by", "reason"),
+    [
+        ("2", "mallory", "mallory is not among the approvers of OWNERS: ada"),
+        ("1", "ada", "version 1 of .* is promoted: it does not wait for approval"),
+        ("7", "ada", "version 7 of .* is unknown"),
+    ],
+)
+def test_only_an_approver_approves_and_only_what_waits(waiting: Pilot, number: str, by: str, reason: str) -> None:
+    with pytest.raises(PromotionError, match=reason):
+        approved(waiting, number, by)
+    assert champion(waiting) == "1"
+
+
+def test_an_approver_who_is_still_to_be_named_approves_nothing(waiting: Pilot, set_in: Callable) -> None:
+    set_in(waiting.settings.home / "OWNERS", "approvers", ["TBD"])
+    with pytest.raises(PromotionError, match="TBD is not among the approvers"):
+        approved(Pilot.here(), "2", "TBD")
+
+
+def test_what_was_compared_with_another_champion_is_judged_anew_first(waiting: Pilot) -> None:
+    promoted(waiting, new_version(waiting))
+    with pytest.raises(PromotionError, match="was compared with 1, and there is another champion since"):
+        approved(waiting, "2")
+    assert work.train(Pilot.here()).standing == "pending"
+    assert approved(waiting, "2").from_version == champion_before(waiting) == "3"
+
+
+def test_what_is_refused_after_all_challenges_no_more(waiting: Pilot) -> None:
+    """It was good beside the champion of then; beside the next it is not."""
+    promoted(waiting, new_version(waiting))
+    registry = Registry(waiting)
+    version = registry.version("2")
+    assert version is not None
+    registry.refuse(version)
+    assert registry.aliased(CHALLENGER) is None
+
+
+def champion_before(pilot: Pilot) -> str:
+    return log(pilot)[-1].from_version
+
+
+def test_a_version_that_was_never_champion_is_no_way_back(pilot_copy: Pilot) -> None:
+    new_version(pilot_copy)
+    with pytest.raises(PromotionError, match="version 2 has never been champion; these have: 1"):
+        rolled_back(pilot_copy, to="2")
+    with pytest.raises(PromotionError, match="version 1 is the champion already"):
+        rolled_back(pilot_copy, to="1")
+
+
+def test_without_a_promotion_there_is_nothing_to_roll_back(new_pilot: Pilot) -> None:
+    with pytest.raises(PromotionError, match="there is nothing to roll back"):
+        rolled_back(new_pilot)
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_champion_that_could_not_serve_any_more_is_no_way_back(
+    pilot_copy: Pilot, set_in: Callable, cached: bool
+) -> None:
+    """The contract has changed since. What serves goes on serving, and the log says nothing else."""
+    promoted(pilot_copy, new_version(pilot_copy))
+    if not cached:
+        pilot_copy.settings.champion_cache.rename(pilot_copy.settings.data_folder / "elsewhere")
+    set_in(pilot_copy.settings.home / "contract.yaml", "schema.0.properties.8.tags", [])
+    changed = Pilot.here()
+    with Store(changed.store) as store, pytest.raises(FeatureMismatch):
+        roll_back(changed, store, None, "worse")
+    assert champion(changed) == log(changed)[-1].to_version == "2"

@@ -1,0 +1,212 @@
+"""Training registers what came from what, takes no step twice, and puts nothing in service that the gate refuses."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+from groundwork.core.errors import NotEnoughData
+from groundwork.data.snapshots import Snapshots
+from groundwork.documents.pilot import Pilot
+from groundwork.models.registry.registry import Registry, Version
+from groundwork.models.serving.bundles import SIGNATURE
+from groundwork.models.serving.predictor import Bundle, bundle_digest
+from groundwork.models.serving.signing import sign
+from groundwork.models.training.history import read_history
+from groundwork.pipeline import train as train_module
+from groundwork.pipeline import work
+from groundwork.store import Store
+from sklearn.dummy import DummyClassifier
+from use_case import model
+
+GIVEN_LATER = ("run_id", "gate", "gain_per_1000", "evidence_sha256", "judged_against")
+
+pytestmark = pytest.mark.usefixtures("plain_steps")
+
+
+def champion(pilot: Pilot) -> Version:
+    found = Registry(pilot).champion()
+    assert found is not None
+    return found
+
+
+def versions(pilot: Pilot) -> dict[str, str]:
+    """Every registered version, with what the gate said."""
+    found = mlflow.MlflowClient().search_model_versions(f"name = '{Registry(pilot).name}'")
+    return {str(version.version): version.tags["gate"] for version in found}
+
+
+def append(pilot: Pilot, document: str, text: str) -> None:
+    with (pilot.settings.home / document).open("a", encoding="utf-8") as file:
+        file.write(text)
+
+
+def test_training_sees_the_past_and_the_gate_the_newest_window(pilot: Pilot) -> None:
+    history = read_history(pilot)
+    assert str(history.past) == "2013-01-01 to 2013-01-31"
+    assert str(history.newest) == "2013-02-01 to 2013-02-28"
+    rows = Snapshots(pilot.snapshots, pilot.contract.dataset).read().to_pylist()
+    known = [row["scheduled_departure"].month for row in rows if row["late"] is not None]
+    assert (len(history.training), len(history.evaluation)) == (known.count(1), known.count(2))
+    assert "late" not in history.training.columns
+
+
+def test_a_version_says_what_it_was_made_from(pilot: Pilot) -> None:
+    tags = champion(pilot).tags
+    assert tags["snapshot_version"] == str(Snapshots(pilot.snapshots, pilot.contract.dataset).version)
+    assert (tags["train_start"], tags["train_end"]) == ("2013-01-01T05:15:00", "2013-02-01T00:00:00")
+    assert tags["bundle_format"] == "onnx"
+    assert tags["bundle_reason"].startswith("proven equal to the pipeline")
+    assert tags["gate"] == "promoted"
+    assert float(tags["gain_per_1000"]) > 0
+    for digest in ("contract_sha256", "charter_sha256", "use_case_sha256", "lineage", "bundle_sha256"):
+        assert len(tags[digest]) == 64
+    assert tags["git_commit"] == "none"  # this pilot is in no repository
+    assert train_module._git_commit(pilot.model_copy(update={"git_commit": "0123abcd"})) == "0123abcd"
+    assert (
+        mlflow.get_run(champion(pilot).run_id).data.tags.items()
+        >= {name: value for name, value in tags.items() if name not in GIVEN_LATER}.items()
+    )
+
+
+def test_the_gates_evidence_is_kept_with_the_run(pilot: Pilot) -> None:
+    version = champion(pilot)
+    text = mlflow.artifacts.load_text(f"runs:/{version.run_id}/gate/{version.number}.json")
+    evidence = json.loads(text)
+    assert evidence["passed"]
+    assert evidence["window"] == "2013-02-01 to 2013-02-28"
+    assert all(check["passed"] for check in evidence["checks"])
+    assert [check["name"] for check in evidence["checks"]] == [
+        "features",
+        "rows with a known outcome",
+        "roc_auc",
+        "gain per 1,000 decisions over the no-model rule",
+        "CPU time for one row",
+        "size of the bundle",
+    ]
+    assert 0 < evidence["footprint"]["latency_ms"] < 100
+    assert 0 < evidence["footprint"]["size_mb"] < 10
+
+
+def test_the_same_inputs_make_no_second_version(pilot_copy: Pilot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model, "build", lambda: pytest.fail("there is nothing new to fit"))
+    trained = work.train(Pilot.here())
+    assert (trained.new, trained.version, trained.champion_before) == (False, "1", "1")
+    assert trained.verdict.passed
+    assert versions(pilot_copy) == {"1": "promoted"}
+    assert champion(pilot_copy).number == "1"
+
+
+def test_a_candidate_no_better_than_chance_is_refused(pilot_copy: Pilot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is registered, with its reasons, and the champion stays."""
+    monkeypatch.setattr(model, "build", lambda: DummyClassifier(strategy="prior"))
+    append(pilot_copy, "charter.yaml", "# another try\n")
+    trained = work.train(Pilot.here())
+    assert (trained.new, trained.version, trained.champion_before) == (True, "2", "1")
+    assert not trained.verdict.passed
+    assert any(reason.startswith("roc_auc: wanted at least 0.5500, seen 0.5000") for reason in trained.verdict.reasons)
+    assert champion(pilot_copy).number == "1"
+    assert versions(pilot_copy) == {"1": "promoted", "2": "refused"}
+    [run] = [run for run in Store(pilot_copy.settings.store).latest_runs(succeeded=True) if run.flow == "train"]
+    assert run.message.startswith("refused: roc_auc")
+
+
+def test_a_better_candidate_takes_over(pilot_copy: Pilot) -> None:
+    """Here an equal one: the charter asks for no gain over the champion."""
+    append(pilot_copy, "contract.yaml", "# a word of explanation\n")
+    trained = work.train(Pilot.here())
+    assert trained.verdict.passed
+    assert champion(pilot_copy).number == trained.version == "2"
+    assert trained.candidate == trained.champion
+
+
+def test_a_candidate_that_gains_too_little_over_the_champion_is_refused(pilot_copy: Pilot, set_in: Callable) -> None:
+    set_in(pilot_copy.settings.home / "charter.yaml", "gate.minGainOverChampion", 1)
+    trained = work.train(Pilot.here())
+    assert trained.verdict.reasons == [
+        "gain per 1,000 decisions over the champion: wanted at least 1, seen 0, at 95% confidence at least 0"
+    ]
+    assert champion(pilot_copy).number == "1"
+
+
+def test_a_champion_of_an_earlier_contract_does_not_stand_in_the_way(pilot_copy: Pilot, set_in: Callable) -> None:
+    """It takes features that the contract no longer has; it can neither be compared nor serve."""
+    set_in(pilot_copy.settings.home / "contract.yaml", "schema.0.properties.8.tags", [])
+    assert pilot_copy.contract.dataset.columns[8].name == "weekday"
+    trained = work.train(Pilot.here())
+    assert trained.verdict.passed
+    assert trained.champion is None
+    assert (trained.champion_before, champion(pilot_copy).number) == ("1", "2")
+
+
+def test_a_slice_in_which_the_model_is_bad_blocks(pilot_copy: Pilot, set_in: Callable) -> None:
+    set_in(pilot_copy.settings.home / "contract.yaml", "schema.0.properties.3.tags", ["feature", "slice"])
+    set_in(pilot_copy.settings.home / "charter.yaml", "gate.sliceMinimum", 0.99)
+    assert pilot_copy.contract.dataset.columns[3].name == "origin"
+    trained = work.train(Pilot.here())
+    assert trained.standing == "refused"
+    assert {each.value for each in trained.verdict.slices} == {"EWR", "JFK", "LGA"}
+    assert [reason.partition(":")[0] for reason in trained.verdict.reasons] == ["roc_auc in each slice of origin"]
+    assert champion(pilot_copy).number == "1"
+
+
+def test_a_model_that_is_too_big_is_refused(pilot_copy: Pilot, set_in: Callable) -> None:
+    set_in(pilot_copy.settings.home / "charter.yaml", "gate.maxSizeMb", 0.001)
+    trained = work.train(Pilot.here())
+    assert [reason.partition(":")[0] for reason in trained.verdict.reasons] == ["size of the bundle"]
+    assert champion(pilot_copy).number == "1"
+
+
+def test_a_model_of_other_features_than_the_contract_has_is_refused(
+    pilot_copy: Pilot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(pilot_copy, "charter.yaml", "# another try\n")
+    fitted = train_module.fit_and_register
+
+    def strange(*arguments: Any) -> Version:
+        version: Version = fitted(*arguments)
+        folder = Path(Registry(pilot_copy).pull(version).folder)
+        bundle = Bundle.model_validate_json((folder / "bundle.json").read_bytes())
+        bundle.features.reverse()
+        bundle.sha256 = bundle_digest(bundle, (folder / bundle.file).read_bytes())
+        target = pilot_copy.settings.champion_cache / version.number / bundle.sha256[:16]
+        shutil.copytree(folder, target)
+        (target / SIGNATURE).write_text(sign(pilot_copy, bundle.sha256))
+        (target / "bundle.json").write_text(bundle.model_dump_json())
+        return replace(version, tags=version.tags | {"bundle_sha256": bundle.sha256})
+
+    monkeypatch.setattr(train_module, "fit_and_register", strange)
+    trained = work.train(Pilot.here())
+    assert trained.standing == "refused"
+    assert trained.verdict.reasons[0].startswith("features: wanted those of contract.yaml")
+    assert champion(pilot_copy).number == "1"
+
+
+def test_nothing_is_promoted_before_outcomes_are_known(pilot_copy: Pilot, sql: Callable) -> None:
+    sql(pilot_copy, "update flights set arr_delay = null where month = 2")
+    work.ingest(Pilot.here())
+    trained = work.train(Pilot.here())
+    assert not trained.verdict.passed
+    assert trained.verdict.reasons[0] == "rows with a known outcome: wanted at least 1,000, seen 0"
+    assert champion(pilot_copy).number == "1"
+
+
+def test_without_snapshots_there_is_nothing_to_train_on(new_pilot: Pilot) -> None:
+    with pytest.raises(NotEnoughData, match="run `groundwork ingest` first"):
+        read_history(new_pilot)
+
+
+@pytest.mark.parametrize("change", ["delete from flights where month = 1", "update flights set arr_delay = -5"])
+def test_without_both_outcomes_in_the_past_there_is_nothing_to_learn(
+    change: str, new_pilot: Pilot, sql: Callable
+) -> None:
+    sql(new_pilot, change)
+    work.ingest(Pilot.here())
+    with pytest.raises(NotEnoughData, match="not both outcomes among them"):
+        work.train(Pilot.here())
+    [failed] = Store(new_pilot.settings.store).latest_runs(succeeded=False)
+    assert failed.message.startswith("NotEnoughData: before the newest window (2013-02-01 to 2013-02-28)")

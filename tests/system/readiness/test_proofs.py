@@ -1,0 +1,313 @@
+"""What the commands show of the rubric's tests: kept by running them, failing where it fails, unknown where it is."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from groundwork.core.errors import ContractBreach, SourceUnavailable
+from groundwork.core.windows import Window
+from groundwork.data.snapshots import Snapshots
+from groundwork.documents.pilot import Pilot
+from groundwork.findings import Finding, keep
+from groundwork.models.evaluation import evaluate
+from groundwork.models.evaluation.ageing import Aged, Ageing
+from groundwork.models.evaluation.estimates import Estimate
+from groundwork.models.evaluation.evaluate import Evaluation
+from groundwork.models.evaluation.features import Dropped
+from groundwork.models.registry.registry import Registry
+from groundwork.models.training.reproduce import reproduce
+from groundwork.pipeline import prove, work
+from groundwork.readiness import ml_test_score
+from groundwork.readiness.ml_test_score import ProofError, Rubric, run_tests
+from groundwork.store import Proof, Store
+from use_case import model
+
+pytestmark = pytest.mark.usefixtures("plain_steps")
+
+STATES = {0: "passed", 1: "failed", 2: "unknown"}
+FEBRUARY = Window(datetime(2013, 2, 1), datetime(2013, 3, 1))
+GATE_CHECKS = {
+    "data-cost": "passed",
+    "model-baseline": "passed",
+    "model-slices": "unknown",
+    "model-inclusion": "unknown",
+    "model-tuned": "unknown",
+}
+
+
+def newest(pilot: Pilot) -> dict[str, Proof]:
+    with Store(pilot.settings.store) as store:
+        return {check: proofs[-1] for check, proofs in store.proofs().items()}
+
+
+def states(pilot: Pilot, *checks: str) -> dict[str, str]:
+    found = newest(pilot)
+    return {check: STATES[found[check].exit_code] for check in checks or found}
+
+
+def test_every_proof_says_how_it_came_about(pilot: Pilot, monkeypatch: pytest.MonkeyPatch) -> None:
+    proof = newest(pilot)["model-baseline"]
+    assert proof.command == "groundwork train"
+    assert len(proof.digest) == 64
+    assert proof.seconds > 0
+    assert (proof.own_data, proof.on_schedule) == (False, False)
+    assert "than the rule" in proof.seen
+    monkeypatch.setenv("PREFECT__FLOW_RUN_ID", "1")
+    monkeypatch.setenv("GROUNDWORK_SOURCE_URL", "postgresql://127.0.0.1/ours")
+    with Store(pilot.settings.store) as store:
+        [kept] = keep(Pilot.here(), store, "test", [Finding("test", True, "seen")], 0)
+    assert (kept.own_data, kept.on_schedule) == (True, True)
+
+
+def test_a_contract_that_is_broken_is_shown_and_a_source_that_is_away_shows_nothing(
+    pilot_copy: Pilot, sql: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert states(pilot_copy, "data-schema") == {"data-schema": "passed"}
+    sql(pilot_copy, "update flights set origin = dest where month = 2")
+    with pytest.raises(ContractBreach):
+        work.ingest(Pilot.here())
+    assert states(pilot_copy, "data-schema") == {"data-schema": "failed"}
+    before = newest(pilot_copy)["data-schema"]
+    monkeypatch.setenv("GROUNDWORK_SOURCE_URL", f"duckdb://{pilot_copy.settings.home}/away.duckdb")
+    with pytest.raises(SourceUnavailable):
+        work.ingest(Pilot.here())
+    assert newest(pilot_copy)["data-schema"] == before
+
+
+def test_the_gate_shows_what_it_saw_of_the_version_that_serves(pilot: Pilot) -> None:
+    assert states(pilot, *GATE_CHECKS) == GATE_CHECKS
+
+
+def test_slices_are_shown_and_those_about_people_apart(
+    pilot_copy: Pilot, set_in: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contract, charter = pilot_copy.settings.home / "contract.yaml", pilot_copy.settings.home / "charter.yaml"
+    set_in(contract, "schema.0.properties.3.tags", ["feature", "slice"])
+    set_in(charter, "gate.sliceMinimum", 0.5)
+    assert work.train(Pilot.here()).in_service
+    both = ("model-slices", "model-inclusion")
+    assert states(pilot_copy, *both) == {"model-slices": "passed", "model-inclusion": "unknown"}
+    reason = {"property": "allowedIn", "value": ["features", "log", "reports"], "description": "Agreed."}
+    set_in(contract, "schema.0.properties.3.classification", "restricted")
+    set_in(contract, "schema.0.properties.3.customProperties", [reason])
+    assert work.train(Pilot.here()).in_service
+    assert states(pilot_copy, *both) == {"model-slices": "passed", "model-inclusion": "passed"}
+    set_in(charter, "gate.sliceMinimum", 0.99)  # the candidate is refused, and the champion is no better
+    assert not work.train(Pilot.here()).in_service
+    assert states(pilot_copy, *both) == {"model-slices": "failed", "model-inclusion": "failed"}
+    assert "behind the line: origin EWR" in newest(pilot_copy)["model-slices"].seen
+
+
+def test_where_no_version_serves_it_is_the_candidate_that_fails(new_pilot: Pilot, set_in: Callable) -> None:
+    work.ingest(Pilot.here())
+    set_in(new_pilot.settings.home / "charter.yaml", "gate.minGainOverRule", 10**9)
+    set_in(new_pilot.settings.home / "charter.yaml", "gate.maxLatencyMs", 0.000001)
+    assert work.train(Pilot.here()).standing == "refused"
+    both = ("model-baseline", "data-cost")
+    assert states(new_pilot, *both) == dict.fromkeys(both, "failed")
+
+
+@pytest.mark.parametrize(("trials", "expected"), [(1, "failed"), (2, "passed")])
+def test_one_set_of_parameters_is_no_search(
+    trials: int, expected: str, pilot_copy: Pilot, monkeypatch: pytest.MonkeyPatch, set_in: Callable
+) -> None:
+    name = "histgradientboostingclassifier__max_iter"
+    tried = [{name: 20}, {name: 30}][:trials]
+    monkeypatch.setattr(model, "search", lambda: tried, raising=False)
+    set_in(pilot_copy.settings.home / "charter.yaml", "gate.minGainOverChampion", -(10**9))
+    set_in(pilot_copy.settings.home / "charter.yaml", "gate.minGainOverRule", -(10**9))
+    set_in(pilot_copy.settings.home / "charter.yaml", "gate.minimum", 0)
+    set_in(pilot_copy.settings.home / "charter.yaml", "gate.maxMetricLoss", 1)
+    assert work.train(Pilot.here()).in_service
+    assert states(pilot_copy, "model-tuned") == {"model-tuned": expected}
+
+
+def tell_outcomes(pilot: Pilot, told: Callable[[bool], bool] = lambda outcome: outcome) -> None:
+    """What came of the newest window, as its rows say, sent to the service."""
+    rows = Snapshots(pilot.snapshots, pilot.contract.dataset).read(*FEBRUARY).to_pylist()
+    late = {row["flight_id"]: row["late"] for row in rows}
+    with Store(pilot.settings.store) as store:
+        store.log_outcomes(
+            [
+                (each.prediction_id, told(late[each.entity_key]))
+                for each in store.predictions(*FEBRUARY)
+                if late.get(each.entity_key) is not None
+            ]
+        )
+
+
+def test_the_monitor_shows_how_the_champion_does_in_service(pilot_copy: Pilot, set_in: Callable) -> None:
+    checks = ("monitor-quality", "model-online", "monitor-performance", "monitor-stale")
+    work.score(Pilot.here())
+    work.monitor(Pilot.here())
+    assert states(pilot_copy, *checks) == dict(zip(checks, ["unknown", "unknown", "passed", "unknown"], strict=True))
+    assert "send them to POST /outcomes" in newest(pilot_copy)["monitor-quality"].seen
+    tell_outcomes(pilot_copy)
+    work.monitor(Pilot.here())
+    assert states(pilot_copy, *checks[:2]) == dict.fromkeys(checks[:2], "passed")
+    set_in(pilot_copy.settings.home / "charter.yaml", "gate.maxLatencyMs", 0.000001)
+    work.monitor(Pilot.here())
+    assert states(pilot_copy, "monitor-performance") == {"monitor-performance": "failed"}
+
+
+def test_outcomes_that_came_otherwise_than_at_the_gate_are_shown(pilot_copy: Pilot) -> None:
+    work.score(Pilot.here())
+    tell_outcomes(pilot_copy, lambda outcome: not outcome)
+    work.monitor(Pilot.here())
+    both = ("monitor-quality", "model-online")
+    assert states(pilot_copy, *both) == dict.fromkeys(both, "failed")
+
+
+@pytest.mark.parametrize(
+    ("limit", "oldest", "expected"),
+    [("0", "3", "failed"), ("1", "3", "passed"), ("not yet", "0", "passed"), ("not yet", "-1", "unknown")],
+)
+def test_a_champion_past_its_age_is_shown(limit: str, oldest: str, expected: str, pilot_copy: Pilot) -> None:
+    """It learned up to February, which is the window that is looked at: its age is 0 windows."""
+    import mlflow
+
+    run = Registry(pilot_copy).required_champion().run_id
+    mlflow.MlflowClient().set_tag(run, "retrain_after_windows", limit)
+    mlflow.MlflowClient().set_tag(run, "oldest_windows_seen", oldest)
+    work.score(Pilot.here())
+    work.monitor(Pilot.here())
+    assert states(pilot_copy, "monitor-stale") == {"monitor-stale": expected}
+
+
+def evaluation(dropped: list[float] | None, ages: int, retrain_after: int | None = None) -> Evaluation:
+    """One with these lower bounds of what is lost without a feature."""
+    unused: Any = None
+    lost = None if dropped is None else [Dropped(f"f{at}", Estimate(5, lower), 0) for at, lower in enumerate(dropped)]
+    ageing = Ageing([Aged(age, 1, Estimate(1, 1)) for age in range(ages)], retrain_after)
+    reason = "" if lost else "src/use_case changed"
+    return Evaluation("1", unused, unused, unused, unused, [], None, lost, ageing if lost else None, reason, "")
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (evaluation([1, 2], ages=3, retrain_after=2), (True, True)),
+        (evaluation([1, 2], ages=3), (True, True)),
+        (evaluation([1, -2], ages=3, retrain_after=0), (False, False)),
+        (evaluation([1], ages=1), (True, None)),
+        (evaluation(None, ages=3), (None, None)),
+    ],
+)
+def test_an_evaluation_shows_idle_features_and_age(found: Evaluation, expected: tuple[bool | None, ...]) -> None:
+    assert tuple(each.passed for each in evaluate._findings(found)) == expected
+
+
+def test_training_that_comes_out_otherwise_is_shown(pilot_copy: Pilot, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert reproduce(pilot_copy, "1").status == "equal"
+    assert states(pilot_copy, "infra-reproducible") == {"infra-reproducible": "passed"}
+    build = model.build
+    slower = {"histgradientboostingclassifier__learning_rate": 0.01}
+    monkeypatch.setattr(model, "build", lambda: build().set_params(**slower))
+    assert reproduce(pilot_copy, "1").status == "different"
+    assert states(pilot_copy, "infra-reproducible") == {"infra-reproducible": "failed"}
+    (pilot_copy.settings.home / "charter.yaml").open("a").write("# a word\n")
+    assert reproduce(Pilot.here(), "1").status == "unknown"
+    assert states(pilot_copy, "infra-reproducible") == {"infra-reproducible": "unknown"}
+
+
+def test_the_projects_tests_are_run(new_pilot: Pilot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On tests of a small project: one that passes, one that fails, one that is skipped, one that is not there."""
+    own = new_pilot.settings.home / "tests" / "use_case"
+    own.mkdir(parents=True)
+    (own / "test_source.py").write_text("def test_reads(): pass\n", encoding="utf-8")
+    (own / "test_model.py").write_text("def test_fits(): assert False\n", encoding="utf-8")
+    skipped = "import pytest\n@pytest.mark.skip\ndef test_later(): pass\n"
+    (own / "test_decision.py").write_text(skipped, encoding="utf-8")
+    sections = {"test_source.py": "code", "test_model.py": "spec", "test_decision.py": "skip", "test_none.py": "none"}
+    rubric = [Rubric(name, name, "data", (f"tests/use_case/{file}",)) for file, name in sections.items()]
+    monkeypatch.setattr(ml_test_score, "RUBRIC", tuple(rubric))
+    found = {each.check: (each.passed, each.seen) for each in run_tests(new_pilot)}
+    assert found == {"code": (True, "1 tests pass"), "spec": (False, "of 1 tests 1 fail: test_fits")}
+
+
+def test_what_cannot_be_proven_keeps_nothing_else_from_it(pilot_copy: Pilot, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_pytest(_: Pilot) -> list[Finding]:
+        raise ProofError("pytest did not run")
+
+    monkeypatch.setattr(prove, "run_tests", without_pytest)
+    monkeypatch.setattr(prove, "evaluate", lambda *_: None)  # has tests of its own, and takes its time
+    with pytest.raises(ProofError, match="pytest did not run"):
+        prove.work.prove(Pilot.here())
+    assert states(pilot_copy, "infra-reproducible") == {"infra-reproducible": "passed"}
+    monkeypatch.setattr(prove, "run_tests", lambda _: [Finding("data-code", True, "3 tests pass")])
+    assert "data-code" in {proof.check_id for proof in prove.work.prove(Pilot.here())}
+
+
+@pytest.fixture
+def history(pilot_copy: Pilot) -> Callable[..., str]:
+    """Runs git in the pilot as somebody; returns what it said."""
+
+    def git(who: str, *arguments: str) -> str:
+        name = {f"GIT_{role}_NAME": who for role in ("AUTHOR", "COMMITTER")}
+        address = {f"GIT_{role}_EMAIL": f"{who}@example.com" for role in ("AUTHOR", "COMMITTER")}
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=pilot_copy.settings.home,
+            env=os.environ | name | address,
+            check=True,
+            capture_output=True,
+        )
+        return done.stdout.decode().strip()
+
+    (pilot_copy.settings.home / "src" / "use_case").mkdir(parents=True)
+    git("ada", "init", "--quiet", "--initial-branch=main")
+    return git
+
+
+def change(home: Path, text: str) -> None:
+    (home / "src" / "use_case" / "model.py").write_text(text, encoding="utf-8")
+
+
+def review(pilot: Pilot, commit: str) -> Finding:
+    registry = Registry(pilot)
+    registry._client.set_model_version_tag(registry.name, "1", "git_commit", commit)
+    with Store(pilot.settings.store) as store:
+        [found] = prove._review(pilot, store, registry.champion())
+    return found
+
+
+def test_a_change_counts_as_reviewed_once_a_second_person_stands_in_git(
+    pilot_copy: Pilot, history: Callable[..., str]
+) -> None:
+    home = pilot_copy.settings.home
+    assert review(pilot_copy, "none").passed is None
+    assert review(pilot_copy, "0123-dirty").passed is False
+    change(home, "one")
+    history("ada", "add", "src")
+    history("ada", "commit", "--quiet", "-m", "A model")
+    alone = history("ada", "rev-parse", "HEAD")
+    found = review(pilot_copy, alone)
+    assert (found.passed, "last changed by ada@example.com" in found.seen) == (None, True)
+    change(home, "two")
+    history("ada", "commit", "--quiet", "-am", "Better\n\nReviewed-by: Grace Hopper <grace@example.com>")
+    found = review(pilot_copy, history("ada", "rev-parse", "HEAD"))
+    assert (found.passed, found.seen.endswith("seen by grace@example.com")) == (True, True)
+    for merger, passed in (("ada", None), ("emmy", True)):
+        history("ada", "checkout", "--quiet", "-b", f"for-{merger}")
+        change(home, merger)
+        history("ada", "commit", "--quiet", "-am", "Better still")
+        history("ada", "checkout", "--quiet", "main")
+        history(merger, "merge", "--quiet", "--no-ff", "-m", "Merge", f"for-{merger}")
+        assert review(pilot_copy, history("ada", "rev-parse", "HEAD")).passed is passed
+
+
+def test_a_version_that_a_named_person_approved_is_reviewed(
+    pilot_copy: Pilot, set_in: Callable, history: Callable[..., str]
+) -> None:
+    with Store(pilot_copy.settings.store) as store:
+        promoted = store.latest_promotion(pilot_copy.name)
+        assert promoted is not None
+        store.append_promotion(promoted._replace(number=2, promoted_by="ada (logged in as root)"))
+    assert review(pilot_copy, "0123").passed is None
+    set_in(pilot_copy.settings.home / "charter.yaml", "gate.approval", "required")
+    found = review(Pilot.here(), "0123")
+    assert (found.passed, found.seen) == (True, "version 1 was approved by ada")

@@ -1,0 +1,149 @@
+"""The service as a process of its own, with clients that keep it busy, and registries that are no help."""
+
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from groundwork.documents.pilot import Pilot
+from groundwork.service.requests import RequestReader
+from groundwork.store import Store
+
+
+class Service:
+    """`python -m groundwork.service` for one pilot."""
+
+    def __init__(self, pilot: Pilot, **environment: str) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.data = pilot.settings.data_folder
+        self.log = self.data / "service.log"
+        self.body = json.dumps(RequestReader(pilot.contract, 1).example).encode()
+        quick = {"GROUNDWORK_REGISTRY_RETRY_SECONDS": "0.2", "GROUNDWORK_REGISTRY_POLL_SECONDS": "0.2"}
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "groundwork.service"],
+                env=os.environ | quick | {"GROUNDWORK_PORT": str(self.port)} | environment,
+                stdout=log,
+                stderr=log,
+            )
+
+    def ask(
+        self, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, dict[str, Any]]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request("POST" if body is not None else "GET", path, body, headers or {})
+            response = connection.getresponse()
+            content = response.read()
+            return response.status, json.loads(content) if content.startswith(b"{") else {"text": content.decode()}
+        finally:
+            connection.close()
+
+    def predict(self) -> tuple[int, dict[str, Any]]:
+        return self.ask("/predict", self.body)
+
+    def wait(self, path: str, status: int = 200, seconds: float = 120, **having: Any) -> dict[str, Any]:
+        deadline = time.monotonic() + seconds
+        while True:
+            assert self.process.poll() is None, self.complaints()
+            try:
+                seen, answer = self.ask(path)
+                if seen == status and having.items() <= answer.items():
+                    return answer
+            except OSError:
+                pass
+            assert time.monotonic() < deadline, self.complaints()
+            time.sleep(0.1)
+
+    def wait_until(self, seen: Callable[[], bool], seconds: float = 120) -> None:
+        deadline = time.monotonic() + seconds
+        while not seen():
+            assert self.process.poll() is None, self.complaints()
+            assert time.monotonic() < deadline, self.complaints()
+            time.sleep(0.05)
+
+    def complaints(self) -> str:
+        return "\n".join(line for line in self.log.read_text().splitlines() if '"request"' not in line)[-3000:]
+
+
+def promote_altered(pilot: Pilot, version: str) -> None:
+    """Let a version that was altered after it was fetched stand in the promotion log, as no command would write it."""
+    cache = pilot.settings.champion_cache
+    [sound] = (cache / "1").iterdir()
+    altered = cache / version / sound.name
+    if not altered.exists():
+        shutil.copytree(sound, altered)
+        model = altered / "model.onnx"
+        content = bytearray(model.read_bytes())
+        content[len(content) // 2] ^= 1
+        model.write_bytes(content)
+    with Store(pilot.settings.store) as store:
+        newest = store.latest_promotion(pilot.name)
+        assert newest is not None
+        store.append_promotion(
+            newest._replace(number=newest.number + 1, from_version=newest.to_version, to_version=version)
+        )
+
+
+@contextmanager
+def serving(pilot: Pilot, ready: bool = True, **environment: str) -> Iterator[Service]:
+    service = Service(pilot, **environment)
+    try:
+        service.wait("/health/ready" if ready else "/health/live")
+        yield service
+    finally:
+        service.process.kill()
+        service.process.wait()
+
+
+@contextmanager
+def load(service: Service, clients: int = 4) -> Iterator[list[tuple[int, Any]]]:
+    """Ask all the time; the answers are in the list."""
+    answers: list[tuple[int, Any]] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=20)
+        while not stop.is_set():
+            try:
+                connection.request("POST", "/predict", service.body)
+                response = connection.getresponse()
+                answers.append((response.status, json.loads(response.read())))
+            except (OSError, http.client.HTTPException) as error:
+                answers.append((0, repr(error)))
+                return
+
+    threads = [threading.Thread(target=ask) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield answers
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+@contextmanager
+def black_hole() -> Iterator[str]:
+    """An address that takes connections and never says a word."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def closed() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}"
