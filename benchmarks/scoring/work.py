@@ -25,8 +25,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from groundwork.models.serving.features import arrays
-from groundwork.pipeline import score
+from groundwork.models.serving.predictor import arrays
+from groundwork.pipeline import flows as score
 from groundwork.models.registry.registry import CHAMPION, Registry
 from groundwork.core.settings import Settings
 from groundwork.data.snapshots import Snapshots

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from groundwork.models.serving.features import arrays
+from groundwork.models.serving.predictor import arrays
 from groundwork.models.serving.predictor import Predictor
 from groundwork.core.settings import Settings
 

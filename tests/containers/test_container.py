@@ -24,7 +24,7 @@ IN_THE_PILOT = """
 import json, sys
 from datetime import datetime, timedelta
 import mlflow, pandas as pd
-from groundwork.models.serving.features import arrays
+from groundwork.models.serving.predictor import arrays
 from groundwork.core.settings import Settings
 from groundwork.data.snapshots import Snapshots
 from use_case import decision

@@ -154,7 +154,7 @@ def test_the_service_decides_as_the_pipeline_does_on_every_row_of_the_newest_mon
             status, answer = service.ask("/predict", body)
             assert status == 200, answer
             answered += answer["predictions"]
-    # Not through groundwork.models.serving.features: what the pipeline was trained on, made by other means.
+    # Not through groundwork.models.serving.predictor: what the pipeline was trained on, made by other means.
     frame = rows.select(dataset.feature_names).to_pandas()
     texts = [column.name for column in dataset.features if column.logical_type == "string"]
     frame = frame.astype({name: object if name in texts else "float32" for name in frame.columns})

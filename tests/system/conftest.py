@@ -87,7 +87,8 @@ def plain(tmp_path: Path, first_weeks: Path, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture(scope="session")
 def plain_steps() -> Iterator[None]:
     """Prefect's tasks as the functions that they wrap, so that `flow.fn()` runs without a server."""
-    from groundwork.pipeline import ingest, train
+    from groundwork.pipeline import flows as ingest
+    from groundwork.pipeline import train
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ingest, "_let_in", ingest.let_in)

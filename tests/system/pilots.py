@@ -16,8 +16,7 @@ import pytest
 import yaml
 from groundwork.core.environment import QUIET
 from groundwork.core.settings import Settings
-from groundwork.documents.contract.contract import Contract
-from groundwork.documents.contract.dataset import Dataset
+from groundwork.documents.contract.contract import Contract, Dataset
 from groundwork.documents.pilot import Pilot
 from groundwork.documents.publish import data_dictionary, owner_files
 

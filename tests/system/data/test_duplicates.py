@@ -162,7 +162,7 @@ def test_a_replay_lets_no_copy_in(twice: Pilot, sql: Callable) -> None:
 
 KILLED = """
 import os, signal
-from groundwork.pipeline import ingest
+from groundwork.pipeline import flows as ingest
 from use_case import source
 source.rows = lambda backend, start, end: backend.table("rows").filter(
     lambda t: (t.scheduled_departure >= start) & (t.scheduled_departure < end))

@@ -19,10 +19,9 @@ import pytest
 from groundwork.core.errors import Busy
 from groundwork.core.windows import Window
 from groundwork.data.erasure import Erased
-from groundwork.data.fingerprint import in_source, row_hash
 from groundwork.data.reading import read_windows
 from groundwork.data.snapshots import Snapshots
-from groundwork.data.source import BEGINNING, END, expression
+from groundwork.data.source import BEGINNING, END, expression, in_source, row_hash
 from groundwork.documents.pilot import Pilot
 from groundwork.models.training.history import Examples, read_history
 from groundwork.pipeline import work
@@ -304,7 +303,7 @@ def _month(rows: pa.Table, window: Window) -> pa.Table:
 FORKING = """
 import os, sys, time
 import deltalake, duckdb, ibis, numpy, pandas, pyarrow
-from groundwork.pipeline import ingest
+from groundwork.pipeline import flows as ingest
 from groundwork.core.settings import Settings
 from groundwork.documents.pilot import Pilot
 from use_case import source

@@ -11,7 +11,7 @@ from groundwork.documents import sealing
 from groundwork.documents.pilot import Pilot
 from groundwork.documents.sealing import SealError
 from groundwork.findings import keep
-from groundwork.pipeline import prove
+from groundwork.pipeline import flows as prove
 from groundwork.readiness.assess import assess
 from groundwork.readiness.scorecard import Row
 from groundwork.store import Store

@@ -19,7 +19,8 @@ from groundwork.documents.pilot import Pilot
 from groundwork.models.evaluation.ageing import age
 from groundwork.models.registry.registry import Registry
 from groundwork.monitoring.drift import DriftUnknown
-from groundwork.pipeline import retrain, work
+from groundwork.pipeline import flows as retrain
+from groundwork.pipeline import work
 from groundwork.pipeline.deployments import SCHEDULES, deployments
 from groundwork.store import Store
 from mlflow.exceptions import MlflowException

@@ -20,7 +20,8 @@ from groundwork.models.evaluation.evaluate import Evaluation
 from groundwork.models.evaluation.features import Dropped
 from groundwork.models.registry.registry import Registry
 from groundwork.models.training.reproduce import reproduce
-from groundwork.pipeline import prove, work
+from groundwork.pipeline import flows as prove
+from groundwork.pipeline import work
 from groundwork.readiness import ml_test_score
 from groundwork.readiness.ml_test_score import ProofError, Rubric, run_tests
 from groundwork.store import Proof, Store

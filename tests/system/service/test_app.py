@@ -233,7 +233,7 @@ def test_the_service_answers_as_the_trained_pipeline_does(service: TestClient, s
         answer = service.post("/predict", json={"records": records[start : start + 1000]})
         assert answer.status_code == 200
         answered += answer.json()["predictions"]
-    # Not through groundwork.models.serving.features: what the pipeline was trained on, made by other means.
+    # Not through groundwork.models.serving.predictor: what the pipeline was trained on, made by other means.
     frame = rows.select(dataset.feature_names).to_pandas()
     numbers = [column.name for column in dataset.features if column.logical_type != "string"]
     frame = frame.astype(

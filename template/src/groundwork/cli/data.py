@@ -6,8 +6,7 @@ import msgspec
 import typer
 from rich.markup import escape
 
-from groundwork.cli.entry import entered
-from groundwork.cli.output import Json, console, print_json, step, suggest
+from groundwork.cli.console import Json, console, entered, print_json, step, suggest
 from groundwork.documents.publish import data_dictionary as dictionary
 
 PANEL = "The data"

@@ -5,21 +5,25 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Group
 from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
 
-from groundwork.cli.entry import entered
-from groundwork.cli.output import Json, console, print_json, step, suggest
+from groundwork.cli.console import Json, console, entered, print_json, step, suggest
 from groundwork.documents.contract.compatibility import check_version
 from groundwork.documents.decision_record import Outcome
 from groundwork.documents.document import unanswered
 from groundwork.documents.publish import data_dictionary as dictionary
-from groundwork.pipeline import by_hand
+from groundwork.pipeline import work
+from groundwork.readiness.render import MARKS, by_section, score
+from groundwork.readiness.scorecard import Scorecard, State
 
 PANEL = "The decision"
 verbs = typer.Typer()
-
-
 charter_app = typer.Typer(help="Seal the line at which the pilot is scaled or stopped.", no_args_is_help=True)
+
+
 verbs.add_typer(charter_app, name="charter", rich_help_panel=PANEL)
 
 
@@ -101,7 +105,7 @@ def readiness(
     Exit 0 if the line is met, 1 if something that must be is not, 2 if that is unknown, 3 if the charter's criteria are
     not locked or the decision is overdue.
     """
-    from groundwork.cli.scorecard_table import terminal
+    from groundwork.cli.decision import terminal
     from groundwork.findings import summary
     from groundwork.readiness import render
     from groundwork.readiness.assess import assess
@@ -111,7 +115,7 @@ def readiness(
     with entered(Exit.NOT_IN_FORCE, Exit.UNDETERMINED) as pilot, Store(pilot.settings.store) as store:
         if prove:
             with step("prove") as said:
-                said.append(summary(by_hand.run(pilot, "prove")))
+                said.append(summary(work.run(pilot, "prove")))
         card = assess(pilot, store, date.today())
         console.print(terminal(card))
         if report:
@@ -144,3 +148,33 @@ def decide(
         console.print(f"[green]✓[/] decided: {outcome}. Commit {decision_record.FILE}.", soft_wrap=True)
     if outcome == "scale":
         suggest("owners")  # the catalogue tells of it
+
+
+_COLOURS: dict[State, str] = {
+    "passed": "green",
+    "failed": "red",
+    "warning": "yellow",
+    "unknown": "yellow",
+    "not applicable": "bright_black",
+    "error": "red",
+}
+
+
+def terminal(card: Scorecard) -> Group:
+    """The verdict and the next thing to do, then one line per check."""
+    parts: list[Text | Table] = [Text(card.verdict, "bold"), Text(f"next: {card.next_step}"), Text()]
+    for section, rows in by_section(card):
+        table = Table("", section, "wanted", "seen", "who", "to do", box=None, pad_edge=False, header_style="dim")
+        for row in rows:
+            mark = f"[{_COLOURS[row.state]}]{MARKS[row.state]}[/]"
+            table.add_row(
+                mark,
+                escape(row.title) + (" [dim](must)[/]" if row.level == "must" else ""),
+                escape(row.wanted),
+                escape(f"{row.state}: {row.seen}" if row.state not in ("passed", "failed") else row.seen),
+                escape(row.owner),
+                escape(row.waived or row.fix),
+            )
+        parts += [table, Text()]
+    parts.append(Text(score(card)))
+    return Group(*parts)

@@ -8,11 +8,10 @@ import msgspec
 import typer
 from rich.markup import escape
 
-from groundwork.cli.entry import entered
-from groundwork.cli.output import EXIT_UNKNOWN, Day, Json, console, print_json, step, suggest, under_way
+from groundwork.cli.console import EXIT_UNKNOWN, Day, Json, console, entered, print_json, step, suggest, under_way
 from groundwork.core.errors import GroundworkError
 from groundwork.documents.pilot import Pilot
-from groundwork.pipeline import by_hand
+from groundwork.pipeline import work
 
 if TYPE_CHECKING:
     from groundwork.data.ingest import Ingested
@@ -163,7 +162,7 @@ def require_both_or_neither(since: datetime | None, until: datetime | None) -> N
 
 def run_ingest(pilot: Pilot, since: datetime | None, until: datetime | None) -> list[str]:
     require_both_or_neither(since, until)
-    done: list[Ingested] = by_hand.run(pilot, "ingest", since, until)
+    done: list[Ingested] = work.run(pilot, "ingest", since, until)
     print_json({"windows": done})
     rows, quarantined = sum(each.rows_in for each in done), sum(each.rows_quarantined for each in done)
     filled = [each.window for each in done if each.rows_in]
@@ -178,7 +177,7 @@ def run_ingest(pilot: Pilot, since: datetime | None, until: datetime | None) -> 
 def run_train(pilot: Pilot) -> "Trained":
     currency = pilot.charter.value.currency
     with step("train") as said:
-        trained: Trained = by_hand.run(pilot, "train")
+        trained: Trained = work.run(pilot, "train")
         made = f"trained on {trained.rows:,} rows" if trained.new else "was trained from this data and code before"
         served = f"served as ONNX: {trained.bundle}" if trained.bundle.startswith("proven") else trained.bundle
         said += [f"version {trained.version} {made}", served]
@@ -233,7 +232,7 @@ def scale_line(pilot: Pilot, gain_per_1000: float) -> list[str]:
 
 def run_score(pilot: Pilot, since: datetime | None, until: datetime | None) -> str:
     require_both_or_neither(since, until)
-    scored: Scored = by_hand.run(pilot, "score", since, until)
+    scored: Scored = work.run(pilot, "score", since, until)
     print_json(scored)
     counts = ", ".join(f"{count:,} {decided}" for decided, count in scored.decisions.items())
     return f"{scored.rows:,} rows of {scored.window} by version {scored.model_version}: {counts}"
@@ -246,7 +245,7 @@ def run_monitor(pilot: Pilot, since: datetime | None, until: datetime | None) ->
     started = time.monotonic()
     try:
         with under_way("monitor"):
-            drift: Drift = by_hand.run(pilot, "monitor", since, until)
+            drift: Drift = work.run(pilot, "monitor", since, until)
     except DriftUnknown as error:
         console.print(f"[yellow]?[/] {'monitor':<8} {escape(str(error))}", soft_wrap=True)
         print_json({"status": "unknown", "reason": str(error)})

@@ -5,8 +5,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from groundwork.cli.entry import entered
-from groundwork.cli.output import EXIT_UNKNOWN, Json, console, print_json, step, suggest, under_way
+from groundwork.cli.console import EXIT_UNKNOWN, Json, console, entered, print_json, step, suggest, under_way
 
 PANEL = "The model"
 verbs = typer.Typer()

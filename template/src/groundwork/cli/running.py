@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from groundwork.cli.entry import entered
-from groundwork.cli.output import Json, console, print_json, step, suggest
-from groundwork.cli.service_process import is_free
+from groundwork.cli.console import Json, console, entered, print_json, step, suggest
+from groundwork.cli.up import is_free
 from groundwork.core.errors import GroundworkError
-from groundwork.pipeline import by_hand
+from groundwork.pipeline import work
 from groundwork.pipeline.prefect_server import announced
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ verbs = typer.Typer()
 def retrain(as_json: Json = False) -> None:
     """Ingest what is due, and train if drift or age calls for it. Exit 1 if the candidate is refused."""
     with entered() as pilot, step("retrain") as said:
-        retrained: Retrained = by_hand.run(pilot, "retrain")
+        retrained: Retrained = work.run(pilot, "retrain")
         said += retrained.reasons or ["nothing calls for a new model"]
         if retrained.trained:
             said.append(f"version {retrained.trained.version}: {retrained.trained.standing}")
@@ -45,10 +44,10 @@ def worker() -> None:
     with entered() as pilot:
         sole = not pilot.settings.prefect_api_url
         with announced(pilot.settings) as api:
-            from groundwork.pipeline.worker import work
+            from groundwork.pipeline.worker import work as run_schedules
 
             console.print(f"Prefect at {api.removesuffix('/api')}", soft_wrap=True)
-            work(pilot, sole, lambda line: console.print(escape(line), soft_wrap=True))
+            run_schedules(pilot, sole, lambda line: console.print(escape(line), soft_wrap=True))
     sys.stdout.flush()
     os._exit(0)  # to clear away what the flows imported takes seconds, and whoever told it to end waits
 
@@ -60,7 +59,7 @@ def deploy(
 ) -> None:
     """Register the flows and their schedules with a work pool."""
     with entered() as pilot:
-        from groundwork.pipeline.work_pool import register
+        from groundwork.pipeline.deployments import register
 
         for line in register(pilot, pool, image):
             console.print(f"[green]✓[/] {escape(line)}", soft_wrap=True)

@@ -17,7 +17,7 @@ from groundwork.data.reading import Read
 from groundwork.data.rules import REASONS, is_there_already
 from groundwork.data.snapshots import Snapshots
 from groundwork.data.spool import Spool
-from groundwork.documents.contract.dataset import Dataset
+from groundwork.documents.contract.contract import Dataset
 
 DEPENDS = "depends on other windows"  # the fingerprint of a window that has to be read again until it does not
 

@@ -15,11 +15,10 @@ from groundwork.core.progress import tell
 from groundwork.core.windows import Window, window_of, windows
 from groundwork.data.duplicates import DEPENDS, set_apart
 from groundwork.data.erasure import Erased
-from groundwork.data.fingerprint import in_source
 from groundwork.data.reading import Read, broken_as_a_whole, read_windows
 from groundwork.data.rules import REASONS, stale
 from groundwork.data.snapshots import Snapshots
-from groundwork.data.source import BEGINNING, END, connected, expression
+from groundwork.data.source import BEGINNING, END, connected, expression, in_source
 from groundwork.data.spool import Spool, forget_spools, spool_folder
 from groundwork.documents.pilot import Pilot
 from groundwork.findings import Finding, keep

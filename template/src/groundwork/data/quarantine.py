@@ -14,7 +14,7 @@ from groundwork.data.erasure import Erased
 from groundwork.data.rules import REASONS, broken_by_window, is_there_already, with_broken_rules
 from groundwork.data.snapshots import Snapshots
 from groundwork.data.source import expression
-from groundwork.documents.contract.dataset import Dataset
+from groundwork.documents.contract.contract import Dataset
 from groundwork.documents.pilot import Pilot
 
 EXAMPLES = 3

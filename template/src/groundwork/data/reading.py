@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from groundwork.core.errors import ErasureError, SourceError, SourceUnavailable
 from groundwork.core.windows import Window
 from groundwork.data.erasure import Erased
-from groundwork.data.fingerprint import can_hash, fingerprint, row_hash, text_hash
 from groundwork.data.rules import REASONS, broken_by_window, with_broken_rules
-from groundwork.data.source import END, expression
+from groundwork.data.source import END, can_hash, expression, fingerprint, row_hash, text_hash
 from groundwork.data.spool import Spool
-from groundwork.documents.contract.dataset import Dataset
+from groundwork.documents.contract.contract import Dataset
 
 TIMES, ROW_HASH, HASH_OF = "delivered_times", "row_hash", "hash_of_"
 BATCH_ROWS = 100_000

@@ -9,8 +9,7 @@ from datetime import datetime
 import ibis
 
 from groundwork.documents.contract.column import Column
-from groundwork.documents.contract.contract import Contract
-from groundwork.documents.contract.dataset import Dataset
+from groundwork.documents.contract.contract import Contract, Dataset
 
 REASONS = "broken_rules"
 

@@ -27,7 +27,7 @@ from pyarrow.parquet import ParquetFile, read_metadata
 from groundwork.core.errors import Busy, NotEnoughData, TypeChanged
 from groundwork.core.windows import Step, Window, window_of
 from groundwork.data.spool import Spool
-from groundwork.documents.contract.dataset import Dataset
+from groundwork.documents.contract.contract import Dataset
 
 
 class Snapshots:

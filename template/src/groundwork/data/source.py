@@ -1,14 +1,17 @@
 """The operational system, as the contract has it."""
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
 import ibis
+import ibis.expr.datatypes as dt
+import pyarrow as pa
 
 from groundwork.core.errors import SourceError, SourceUnavailable
-from groundwork.core.windows import Window
-from groundwork.documents.contract.dataset import Dataset
+from groundwork.core.windows import Step, Window, window_of
+from groundwork.documents.contract.contract import Dataset
 from groundwork.documents.pilot import Pilot
 from groundwork.store import without_password
 from use_case import source as use_case_source
@@ -70,3 +73,79 @@ def _is_of_type(found: ibis.expr.datatypes.DataType, wanted: str) -> bool:
         "boolean": found.is_boolean,
         "timestamp": found.is_timestamp,
     }[wanted]()
+
+
+BITS = 2**64
+
+
+@ibis.udf.scalar.builtin(name="md5_number")  # type: ignore[untyped-decorator]
+def _md5(text: str) -> dt.decimal: ...
+
+
+@ibis.udf.scalar.builtin(name="hash")  # type: ignore[untyped-decorator]
+def _hash(value) -> dt.uint64: ...  # type: ignore[no-untyped-def]
+
+
+def can_hash(backend: ibis.BaseBackend) -> bool:
+    """Whether the engine has a hash of 64 bits that has been proven here."""
+    return backend.name in ("duckdb", "postgres")
+
+
+def text_hash(backend: ibis.BaseBackend, text: ibis.expr.types.StringValue) -> ibis.Value:
+    """64 bits for a text."""
+    if backend.name == "duckdb":
+        return _hash(_md5(text))  # not of the text itself: long ones that differ in two places often have equal hashes
+    return text.hash()
+
+
+def row_hash(backend: ibis.BaseBackend, rows: ibis.Table, names: Sequence[str]) -> ibis.Value:
+    """64 bits for what each row has in these columns."""
+    if backend.name == "duckdb":
+        return _hash(
+            ibis.struct({name: _md5(rows[name]) if rows[name].type().is_string() else rows[name] for name in names})
+        )
+    texts = [rows[name].cast("string") for name in names]
+    # Each with its length before it, so that no two rows read the same.
+    return text_hash(
+        backend, ibis.literal("").join([(text.length().cast("string") + ":" + text).fill_null("-") for text in texts])
+    )
+
+
+def in_source(
+    backend: ibis.BaseBackend, rows: ibis.Table, dataset: Dataset, step: Step, hashed: bool
+) -> dict[Window, str | None]:
+    """The windows in which the source has rows, in order, in one scan; with their fingerprints if `hashed`."""
+    hashed = hashed and can_hash(backend)
+    hashes = row_hash(backend, rows, rows.columns) if hashed else ibis.literal(0, "int64")
+    # By the day, because engines do not agree on what a week is; the sum of two halves, which cannot overflow.
+    days = (
+        rows.select(day=rows[dataset.event_time.name].truncate("D"), hash=hashes)
+        .group_by("day")
+        .aggregate(rows=lambda t: t.count(), low=(lambda t: (t.hash & 0xFFFFFFFF).sum()), high=_high)
+    )
+    windows: dict[Window, tuple[int, int]] = {}
+    for day, count, low, high in sorted(_values(days.to_pyarrow())):
+        window = window_of(day, step)
+        rows_before, sum_before = windows.get(window, (0, 0))
+        windows[window] = rows_before + count, (sum_before + low + (high << 32)) % BITS
+    return {
+        window: fingerprint(dataset, count, total) if hashed else None for window, (count, total) in windows.items()
+    }
+
+
+def fingerprint(dataset: Dataset, rows: int, hashes: int) -> str:
+    """What is kept of a window: of its rows, and of the contract by which they were let in."""
+    contract = hashlib.sha256(dataset.model_dump_json().encode()).hexdigest()
+    return f"{rows}-{hashes % BITS:016x}-{contract[:16]}"
+
+
+def _high(rows: ibis.Table) -> ibis.expr.types.IntegerScalar:
+    return (rows.hash >> 32).sum()
+
+
+def _values(days: pa.Table) -> Iterator[tuple[datetime, int, int, int]]:
+    columns = [
+        days["day"].cast(pa.timestamp("us")).to_pylist(),
+        *([int(value) for value in days[name].to_pylist()] for name in ("rows", "low", "high")),
+    ]
+    return zip(*columns, strict=True)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from pyarrow.parquet import ParquetFile, ParquetWriter
 
-from groundwork.documents.contract.dataset import Dataset
+from groundwork.documents.contract.contract import Dataset
 
 PREFIX = "spool-"
 ROW_GROUP_BYTES = 16 * 2**20  # in memory; a dozen windows wait for theirs to fill at once

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, FiniteFloat, PositiveInt, WithJsonSchema, model_validator
 
-from groundwork.documents.contract.task import LOWER_IS_BETTER
+from groundwork.documents.contract.column import LOWER_IS_BETTER
 from groundwork.documents.document import UNANSWERED, Document, Part
 
 Text = Annotated[str, Field(min_length=3)]

@@ -7,8 +7,8 @@ from typing import Self
 from groundwork.core.errors import DocumentError
 from groundwork.core.settings import Settings
 from groundwork.documents.charter import Charter
+from groundwork.documents.contract.column import METRICS
 from groundwork.documents.contract.contract import Contract
-from groundwork.documents.contract.task import METRICS
 from groundwork.documents.owners import Owners
 
 

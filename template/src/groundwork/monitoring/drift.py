@@ -1,19 +1,27 @@
-"""Drift of the logged predictions against the champion's training window, measured by Evidently.
+"""Drift: the logged predictions of a window against the rows that the champion was trained on."""
 
-The distances are fixed by name, because Evidently's defaults change their meaning with the number of rows: the
-Wasserstein distance in standard deviations for numbers, the Jensen-Shannon distance for categories. Both grow with
-drift, so one threshold reads the same way for all.
-"""
-
+import json
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
+import evidently
+import msgspec
+import numpy as np
 import pandas as pd
-from evidently import DataDefinition, Dataset, Report
 from evidently.presets import DataDriftPreset
+from numpy.typing import NDArray
 
+from groundwork.core.errors import NotEnoughData
+from groundwork.data.snapshots import Snapshots
 from groundwork.documents.charter import Monitoring
+from groundwork.documents.contract.column import Task
+from groundwork.documents.contract.contract import Dataset
+from groundwork.documents.pilot import Pilot
+from groundwork.models.registry.registry import Registry, Version
+from groundwork.models.serving.predictor import arrays
+from groundwork.store import Prediction
 
 SAMPLE_ROWS = 10_000  # per side; the cost stays flat, and distances of equal data stay far below 0.1
 SCORE = "score"
@@ -54,7 +62,7 @@ def measure(
             raise DriftUnknown(f"{side}: the column {', '.join(empty)} holds no values")
     numbers = [name for name in reference if name in numeric]
     categories = [name for name in reference if name not in numbers]
-    definition = DataDefinition(numerical_columns=numbers, categorical_columns=categories)
+    definition = evidently.DataDefinition(numerical_columns=numbers, categorical_columns=categories)
     preset = DataDriftPreset(
         columns=list(reference),
         num_method="wasserstein",
@@ -64,9 +72,9 @@ def measure(
         drift_share=limits.max_drifted_share,
     )
     types = dict.fromkeys(numbers, "float64") | dict.fromkeys(categories, "str")
-    snapshot = Report([preset]).run(
-        Dataset.from_pandas(_sampled(current)[list(reference)].astype(types), definition),
-        Dataset.from_pandas(_sampled(reference).astype(types), definition),
+    snapshot = evidently.Report([preset]).run(
+        evidently.Dataset.from_pandas(_sampled(current)[list(reference)].astype(types), definition),
+        evidently.Dataset.from_pandas(_sampled(reference).astype(types), definition),
     )
     distances = {
         metric["config"]["column"]: float(metric["value"])
@@ -84,3 +92,56 @@ def measure(
 
 def _sampled(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.sample(SAMPLE_ROWS, random_state=0) if len(frame) > SAMPLE_ROWS else frame
+
+
+def reference_frame(pilot: Pilot, registry: Registry, champion: Version) -> pd.DataFrame:
+    """The champion's training rows, from the snapshot it was trained on, with the champion's scores."""
+    dataset = pilot.contract.dataset
+    snapshots = Snapshots(pilot.snapshots, dataset)
+    present = snapshots.table_id
+    if champion.tags.get("snapshot_table", present) != present:
+        raise NotEnoughData(f"the snapshots that version {champion.number} was trained on are gone")
+    rows = snapshots.read(
+        datetime.fromisoformat(champion.tags["train_start"]),
+        datetime.fromisoformat(champion.tags["train_end"]),
+        int(champion.tags["snapshot_version"]),
+        dataset.feature_names,
+    )
+    columns = arrays({each.name: rows[each.name] for each in dataset.features}, dataset.features)
+    predictor = registry.predictor(champion)
+    shown = {feature.name: columns[feature.name] for feature in dataset.reported}
+    return pd.DataFrame(shown).assign(**{SCORE: dataset.task.predicted(predictor.scores(columns))})
+
+
+def logged_frame(logged: list[Prediction], dataset: Dataset) -> pd.DataFrame:
+    """The features and scores of logged predictions, one row each."""
+    records = [msgspec.json.decode(prediction.record) for prediction in logged]
+    present = [feature for feature in dataset.reported if any(feature.name in record for record in records)]
+    columns = {each.name: [record.get(each.name) for record in records] for each in present}
+    return pd.DataFrame(arrays(columns, present)).assign(**{SCORE: _predicted(logged, dataset.task)})
+
+
+def scores_of_log(logged: list[Prediction], task: Task) -> NDArray:
+    """The logged scores as the model gave them."""
+    if task.kind != "multiclass":
+        return np.array([each.score for each in logged], dtype=np.float32)
+    return np.array([[scores[name] for name in task.classes] for scores in _by_class(logged)], dtype=np.float32)
+
+
+def _by_class(logged: list[Prediction]) -> list[dict[str, float]]:
+    return [json.loads(each.class_scores or "{}") for each in logged]
+
+
+def numeric_columns(dataset: Dataset) -> list[str]:
+    """The columns whose drift is that of numbers; that of a predicted class is that of a category."""
+    features = [feature.name for feature in dataset.reported if feature.numeric]
+    return features if dataset.task.kind == "multiclass" else [*features, SCORE]
+
+
+def _predicted(logged: list[Prediction], task: Task) -> NDArray:
+    """What was predicted: the likeliest class, else the score; missing where there was no model."""
+    if task.kind != "multiclass":
+        return scores_of_log(logged, task)
+    return np.array(
+        [max(each, key=lambda name: each[name]) if each else None for each in _by_class(logged)], dtype=object
+    )

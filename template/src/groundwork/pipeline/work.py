@@ -1,4 +1,4 @@
-"""What each flow does, as a plain function: one run at a time on a store, without Prefect.
+"""What each flow does, as a plain function: one run at a time on a store.
 
 The libraries of a verb are imported when it is called, so that a command waits for its own alone.
 """
@@ -6,8 +6,11 @@ The libraries of a verb are imported when it is called, so that a command waits 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
+from groundwork.pipeline.liveness import alive, record_lost_runs
+from groundwork.pipeline.prefect_server import connect
 from groundwork.store import Store
 
 if TYPE_CHECKING:
@@ -72,8 +75,26 @@ def prove(pilot: Pilot) -> list[Proof]:
         return work(pilot)
 
 
+WORK: dict[str, Callable[..., Any]] = {each.__name__: each for each in (ingest, train, score, monitor, retrain, prove)}
+
+
 @contextmanager
 def _alone(pilot: Pilot, verb: str) -> Iterator[None]:
     """Raises Busy where another run of the verb is under way on the same store."""
     with Store(pilot.settings.store) as store, store.alone(verb):
         yield
+
+
+def run(pilot: Pilot, flow: str, *arguments: Any) -> Any:
+    """Run the flow of this name and return its result.
+
+    Where PREFECT_API_URL names a server, or a worker of this pilot has one, it is a run there, and Prefect's pages show
+    it. Elsewhere it runs in this process alone; the store records it either way.
+    """
+    if connect(pilot.settings):
+        from groundwork.pipeline import flows
+
+        return getattr(flows, flow)(*arguments)
+    record_lost_runs(pilot.settings)
+    with alive(pilot.settings, flow, str(uuid4())):
+        return WORK[flow](pilot, *arguments)

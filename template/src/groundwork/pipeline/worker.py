@@ -13,7 +13,7 @@ from prefect.runner import Runner
 from groundwork.core.errors import GroundworkError
 from groundwork.documents.pilot import Pilot
 from groundwork.pipeline.deployments import announce, deployments
-from groundwork.pipeline.lost_runs import mend_lost_runs
+from groundwork.pipeline.flows import mend_lost_runs
 
 LOOK_SECONDS = 30  # between two looks for runs whose process is gone
 

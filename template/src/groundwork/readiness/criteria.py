@@ -14,7 +14,7 @@ import numpy as np
 from groundwork.core.errors import StoreError
 from groundwork.documents.charter import Criterion
 from groundwork.documents.pilot import Pilot
-from groundwork.models.serving.features import arrays_of_log
+from groundwork.models.serving.predictor import arrays_of_log
 from groundwork.readiness.scorecard import Row, State
 from groundwork.readiness.statements import Attestation, Statements
 from groundwork.store import Store, utc_text

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from groundwork.core.errors import NoChampion, StoreError
 from groundwork.documents.charter import Charter
-from groundwork.documents.contract.dataset import Dataset
+from groundwork.documents.contract.contract import Dataset
 from groundwork.documents.pilot import Pilot
-from groundwork.models.serving.features import arrays
+from groundwork.models.serving.predictor import arrays
 from groundwork.service.champion import Champion, ModelLoader
 from groundwork.service.metrics import Metrics
 from groundwork.store import Prediction, Role, Store, utc_text

@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse
 
-from groundwork.documents.contract.task import Task
+from groundwork.documents.contract.column import Task
 from groundwork.documents.decision_record import due
 from groundwork.documents.pilot import Pilot
 from groundwork.readiness.assess import assess
@@ -27,10 +27,17 @@ from groundwork.service.batcher import Batcher
 from groundwork.service.champion import ModelLoader
 from groundwork.service.front import Front
 from groundwork.service.home_page import page as home_page
-from groundwork.service.logs import LOGGING
 from groundwork.service.metrics import Metrics
-from groundwork.service.problems import FORESEEN, MEDIA_TYPE, Problem, as_problem, described
-from groundwork.service.requests import OutcomesReader, RequestReader
+from groundwork.service.requests import (
+    FORESEEN,
+    MEDIA_TYPE,
+    OutcomesReader,
+    Problem,
+    RequestReader,
+    as_problem,
+    described,
+)
+from groundwork.service.server import LOGGING
 from groundwork.store import Store
 
 CACHE_SECONDS = 5.0  # for loading the last good champion before the first request; a slow one goes on loading

@@ -1,14 +1,18 @@
 """What a request must look like: made from the contract, so that the service refuses what ingest would quarantine."""
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from http import HTTPStatus
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
+from groundwork.core.errors import BundleError, DocumentError, NoChampion, StoreError
 from groundwork.documents.contract.column import Column
 from groundwork.documents.contract.contract import Contract
+from groundwork.service.batcher import DeadlineExceeded, Overloaded
 
 _LOCAL_TIME = (
     r"^[12]\d{3}-((0[13578]|1[02])-(0[1-9]|[12]\d|3[01])|(0[469]|11)-(0[1-9]|[12]\d|30)|02-(0[1-9]|1\d|2[0-8]))"
@@ -178,3 +182,84 @@ def _to_the_end(pattern: str | None) -> str | None:
 def _limited(kind: Any, **limits: Any) -> Any:
     given = {name: limit for name, limit in limits.items() if limit is not None}
     return Annotated[kind, Meta(**given)] if given else kind
+
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(Exception):
+    """A refusal: the status, what is wrong and what to do, and headers."""
+
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = dict(headers or {})
+
+    @property
+    def body(self) -> bytes:
+        title = TITLES.get(self.status, HTTPStatus(self.status).phrase)
+        return msgspec.json.encode(
+            {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail}
+        )
+
+
+class _Kind(NamedTuple):
+    status: int
+    detail: str  # {} stands for the error's own message
+    retry_after: str | None = None
+
+
+_KINDS: dict[type[Exception], _Kind] = {
+    BadRequest: _Kind(422, "{}"),
+    NoChampion: _Kind(503, "no model is loaded yet: {}", "10"),
+    BundleError: _Kind(503, "the model cannot answer: {}", "10"),
+    DocumentError: _Kind(503, "{}"),
+    StoreError: _Kind(503, "the prediction log cannot be written, so nothing was answered", "5"),
+    Overloaded: _Kind(503, "too many requests wait already; try again in a moment", "1"),
+    DeadlineExceeded: _Kind(503, "the answer was not there in time; try again in a moment", "1"),
+}
+TITLES = {
+    401: "An API key is needed",
+    403: "This API key may not do that",
+    408: "The request took too long to arrive",
+    413: "The request is too large",
+    422: "The request breaks the contract",
+    500: "The service failed",
+    503: "The service cannot answer now",
+}
+FORESEEN: tuple[type[Exception], ...] = (Problem, *_KINDS)
+
+
+def as_problem(error: Exception) -> Problem:
+    """What a client is told about an error; 500 for one that nobody foresaw."""
+    if isinstance(error, Problem):
+        return error
+    kind = _KINDS.get(type(error))
+    if kind is None:
+        return Problem(500, "the service failed to answer; the cause is in its log")
+    headers = {"Retry-After": kind.retry_after} if kind.retry_after else {}
+    return Problem(kind.status, kind.detail.format(error), headers)
+
+
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+    },
+    "required": ["type", "title", "status", "detail"],
+}
+
+
+def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The responses of a route for OpenAPI."""
+    return {
+        str(status): {
+            "description": TITLES[status],
+            "content": {MEDIA_TYPE: {"schema": SCHEMA}},
+        }
+        for status in statuses
+    }

@@ -1,8 +1,4 @@
-"""Runs the service on uvicorn: `python -m groundwork.service` does just that.
-
-One process as a rule, which scales by replicas. With WEB_CONCURRENCY several share the port; a supervisor starts one
-that ended again.
-"""
+"""One JSON object a line, on standard output."""
 
 import asyncio
 import functools
@@ -17,18 +13,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
+from pythonjsonlogger.core import RESERVED_ATTRS
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
 from groundwork.documents.pilot import Pilot
 from groundwork.service.auth import keys_for
-from groundwork.service.logs import LOGGING
 from groundwork.store import Store
 
 if TYPE_CHECKING:
     from groundwork.service.front import Front
 
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "json": {
+            "()": "pythonjsonlogger.json.JsonFormatter",
+            "fmt": "%(levelname)s %(name)s %(message)s",
+            "timestamp": "time",
+            "rename_fields": {"levelname": "level", "name": "logger"},
+            "reserved_attrs": [*RESERVED_ATTRS, "color_message"],  # uvicorn's lines once more, for a terminal
+        }
+    },
+    "handlers": {"stdout": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stdout"}},
+    "root": {"level": "INFO", "handlers": ["stdout"]},
+    # Uvicorn's own lines in the same form; its access log would only repeat ours.
+    "loggers": {
+        "uvicorn": {"handlers": ["stdout"], "propagate": False},
+        "uvicorn.access": {"handlers": [], "propagate": False},
+    },
+}
 SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
 
 

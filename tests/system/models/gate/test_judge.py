@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from groundwork.documents.charter import Gate
 from groundwork.models.evaluation.estimates import Decided, Estimate, gain, metric_estimate
-from groundwork.models.evaluation.footprint import Footprint
-from groundwork.models.gate.judge import judge
-from groundwork.models.gate.verdict import Verdict
+from groundwork.models.evaluation.performance import Footprint
+from groundwork.models.gate.judge import Verdict, judge
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 

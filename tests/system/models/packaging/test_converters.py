@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from groundwork.documents.contract.task import Task
+from groundwork.documents.contract.column import Task
 from groundwork.models.packaging.pack import pack
 from groundwork.models.serving.predictor import TOLERANCE, Predictor
 from sklearn.compose import make_column_transformer

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import skops.io
 from groundwork.core.errors import BundleError, FeatureMismatch, ModelMismatch
-from groundwork.documents.contract.task import Task
+from groundwork.documents.contract.column import Task
 from groundwork.models.packaging import pack
 from groundwork.models.packaging.pack import pack
 from groundwork.models.serving.predictor import TOLERANCE, Bundle, Predictor, bundle_digest

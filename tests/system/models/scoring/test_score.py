@@ -19,9 +19,8 @@ from groundwork.core.errors import ClusterError, NotEnoughData
 from groundwork.core.windows import Window, window_of
 from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
-from groundwork.models.scoring.batch import Job, made_of, score_on_worker
 from groundwork.models.scoring import dask_cluster
-from groundwork.models.scoring.score import Scored
+from groundwork.models.scoring.score import Job, Scored, made_of, score_on_worker
 from groundwork.pipeline import score as module
 from groundwork.pipeline import work
 from groundwork.store import Prediction, Store

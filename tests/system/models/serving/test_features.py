@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 from groundwork.documents.contract.column import Column
-from groundwork.models.serving.features import arrays
+from groundwork.models.serving.predictor import arrays
 
 
 def column(name: str, logical_type: str) -> Column:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from groundwork.core.errors import DocumentError, NotEnoughData
-from groundwork.documents.contract.task import Task
+from groundwork.documents.contract.column import Task
 from groundwork.documents.pilot import Pilot
 from groundwork.models.evaluation.evaluate import evaluate
 from groundwork.models.registry.registry import Registry

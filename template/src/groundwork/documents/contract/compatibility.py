@@ -8,8 +8,7 @@ from typing import NamedTuple
 from groundwork.core.errors import DocumentError
 from groundwork.core.git import git, is_shallow
 from groundwork.documents.contract.column import Column
-from groundwork.documents.contract.contract import Contract
-from groundwork.documents.contract.dataset import Dataset
+from groundwork.documents.contract.contract import Contract, Dataset
 from groundwork.documents.contract.quality import ROLES
 
 CONTRACT = "contract.yaml"

@@ -1,13 +1,186 @@
-"""What each word in the data means: `contract.yaml`, after the Open Data Contract Standard."""
+"""What each word in the data means: `contract.yaml`, after the Open Data Contract Standard.
 
+Only rules that are enforced are accepted: a rule that nobody checks is worse than none. Keys of the standard that
+carry no rule (names, links, classification) are allowed and left alone.
+"""
+
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from groundwork.documents.contract.column import Column
-from groundwork.documents.contract.dataset import Dataset
-from groundwork.documents.contract.quality import ServiceLevel, StandardPart
+from groundwork.documents.contract import sql
+from groundwork.documents.contract.column import BINARY, Column, CustomProperty, Task
+from groundwork.documents.contract.quality import ROLES, DatasetQuality, Rule, ServiceLevel, StandardPart
 from groundwork.documents.document import Document
+
+
+class Dataset(StandardPart):
+    """One data set (`schema` entry) of the contract."""
+
+    unread = (StandardPart.unread - {"customProperties"}) | {
+        "physicalName",
+        "physicalType",
+        "dataGranularityDescription",
+    }
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    description: str | None = None
+    logical_type: Literal["object"] = "object"
+    columns: tuple[Column, ...] = Field(alias="properties", min_length=1, strict=False)
+    custom_properties: tuple[CustomProperty, ...] = Field(default=(), strict=False)
+    quality: tuple[DatasetQuality, ...] = Field(default=(), strict=False)
+
+    @model_validator(mode="after")
+    def _has_its_roles(self) -> Self:
+        names = [column.name for column in self.columns]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"the property {', '.join(repeated)} stands twice")
+        for what, found in (
+            ("the tag event_time", self.playing("event_time")),
+            ("the tag outcome", self.playing("outcome")),
+            ("primaryKey: true", [column for column in self.columns if column.primary_key]),
+        ):
+            if len(found) != 1:
+                raise ValueError(f"exactly one property must have {what}, found {len(found)}")
+        if not self.features:
+            raise ValueError("at least one property must have the tag feature")
+        if self.event_time.logical_type != "timestamp":
+            event_time = self.event_time
+            raise ValueError(f"the event_time must be a timestamp, {event_time.name} is a {event_time.logical_type}")
+        self.task  # noqa: B018 - raises when nobody could learn to predict it
+        if mixed := [column.name for column in self.columns if sum(map(column.plays, ROLES)) > 1]:
+            raise ValueError(f"{', '.join(mixed)} can play one part only: {', '.join(ROLES)}")
+        if len(self.playing("subject")) > 1:
+            raise ValueError("one property at most may have the tag subject")
+        if self.subject.logical_type not in ("string", "integer") or self.subject == self.outcome:
+            raise ValueError(f"the subject must be a string or an integer, and not the outcome: {self.subject.name}")
+        if self.key.logical_type != "string":
+            raise ValueError(f"the primaryKey must be a string, {self.key.name} is a {self.key.logical_type}")
+        if any(column.logical_type == "timestamp" for column in self.features):
+            raise ValueError("a timestamp cannot be a feature; derive numbers from it in source.py")
+        if self.key in self.features:
+            raise ValueError(f"the primaryKey {self.key.name} cannot be a feature: it says nothing about other rows")
+        endless = [
+            each.name for each in self.slices if each.logical_type in ("number", "timestamp") or each.primary_key
+        ]
+        if endless:
+            raise ValueError(f"{', '.join(endless)} has too many values to be a slice")
+        if secret := [each.name for each in self.slices if not each.may_be_in("reports")]:
+            raise ValueError(f"{', '.join(secret)} is a slice, whose values are reported: see allowedIn")
+        self.max_quarantined_share  # noqa: B018 - raises when it is not a share
+        list(self._rules())  # raises for a query that cannot be enforced
+        return self
+
+    def playing(self, role: str) -> list[Column]:
+        """The columns that play this role."""
+        return [column for column in self.columns if column.plays(role)]
+
+    @property
+    def key(self) -> Column:
+        """Names one row for ever."""
+        return next(column for column in self.columns if column.primary_key)
+
+    @property
+    def unique(self) -> list[str]:
+        """The columns in which no value may stand twice: the key, and what is declared so."""
+        return [column.name for column in self.columns if column.unique or column.primary_key]
+
+    @property
+    def event_time(self) -> Column:
+        """The one clock: windows, splits and drift go by it."""
+        return self.playing("event_time")[0]
+
+    @property
+    def outcome(self) -> Column:
+        """What turned out to be true; null as long as nobody knows."""
+        return self.playing("outcome")[0]
+
+    @property
+    def task(self) -> Task:
+        """What is predicted: yes or no for a boolean, a class for a text with valid values, else a quantity."""
+        outcome = self.outcome
+        if outcome.logical_type == "timestamp":
+            raise ValueError(f"the outcome cannot be a timestamp, as {outcome.name} is; derive a number in source.py")
+        if outcome.logical_type == "boolean":
+            return BINARY
+        if outcome.logical_type != "string":
+            return Task(kind="regression")
+        if len(outcome.valid_values) < 2:
+            raise ValueError(f"the outcome {outcome.name} is a string: say by invalidValues which classes there are")
+        return Task(kind="multiclass", classes=outcome.valid_values)
+
+    @property
+    def features(self) -> list[Column]:
+        """The model's inputs, in order."""
+        return self.playing("feature")
+
+    @property
+    def slices(self) -> list[Column]:
+        """The columns in each of whose values the gate looks at the model by itself."""
+        return self.playing("slice")
+
+    @property
+    def feature_names(self) -> list[str]:
+        return [column.name for column in self.features]
+
+    @property
+    def requested(self) -> list[Column]:
+        """What a request carries: everything but the outcome."""
+        return [column for column in self.columns if not column.plays("outcome")]
+
+    @property
+    def logged(self) -> list[Column]:
+        """What of a request the prediction log keeps."""
+        return [column for column in self.requested if column.may_be_in("log")]
+
+    @property
+    def reported(self) -> list[Column]:
+        """The features whose drift is measured: what may be logged, and shown in a report."""
+        return [column for column in self.features if column.may_be_in("log") and column.may_be_in("reports")]
+
+    def told(self, error: Exception) -> tuple[str, Exception | None]:
+        """What may be said of an error met among the rows, and its cause: an engine's words may repeat a value."""
+        if any(column.sensitive for column in self.columns):
+            return f"{type(error).__name__}, whose words are left out, as they may repeat sensitive values", None
+        return str(error), error
+
+    @property
+    def subject(self) -> Column:
+        """Whose row it is: what can be erased on request. The key, unless a column has the tag subject."""
+        return next(iter(self.playing("subject")), self.key)
+
+    @property
+    def row_rules(self) -> list[Rule]:
+        """The rules over several columns of one row; a row that breaks one is quarantined."""
+        return [rule for rule in self._rules() if rule.about_one_row]
+
+    @property
+    def window_rules(self) -> list[Rule]:
+        """The rules on figures over a whole window; one that is broken stops the ingest."""
+        return [rule for rule in self._rules() if not rule.about_one_row]
+
+    def _rules(self) -> Iterator[Rule]:
+        kinds = tuple((column.name, column.kind) for column in self.columns)
+        places = [(column.name, rule) for column in self.columns for rule in column.quality]
+        for place, rule in [*places, *((self.name, rule) for rule in self.quality)]:
+            if rule.metric == "invalidValues":
+                continue
+            query = rule.query or "SELECT COUNT(*) FROM ${object}"
+            name = rule.name or rule.metric or " ".join(query.split())
+            text = query.replace("${object}", self.name).replace("${property}", place)
+            try:
+                yield Rule(place, name, sql.parse(text, self.name, kinds), rule)
+            except ValueError as error:
+                raise ValueError(f"{place}: quality: {error}") from None
+
+    @property
+    def max_quarantined_share(self) -> float:
+        """A run with a larger share of broken rows stops."""
+        share = {custom.property: custom.value for custom in self.custom_properties}.get("maxQuarantinedShare", 0.0)
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise ValueError(f"maxQuarantinedShare must be between 0 and 1, found {share!r}")
+        return float(share)
 
 
 class Contract(StandardPart, Document):

@@ -1,5 +1,6 @@
-"""How the gain falls with the age of a model: a back-test over past windows."""
+"""How the gain falls with the age of a model: fitted again on past windows, judged on later ones."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,11 +15,47 @@ from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
 from groundwork.models.evaluation.estimates import Decided, Estimate, gain
 from groundwork.models.evaluation.performance import decided, decided_by_rule
-from groundwork.models.evaluation.refitting import parameters_of
 from groundwork.models.registry.registry import Version
 from groundwork.models.serving.predictor import pipeline_scores
 from groundwork.models.training.fit import fit
 from groundwork.models.training.history import Examples, examples, not_among
+from groundwork.models.training.lineage import lineage
+from use_case import model as use_case_model
+
+
+def rows_of(pilot: Pilot, version: Version) -> tuple[Examples, Examples]:
+    dataset, snapshot = pilot.contract.dataset, int(version.tags["snapshot_version"])
+    snapshots = Snapshots(pilot.snapshots, dataset)
+    start, end, newest = (
+        datetime.fromisoformat(version.tags[name]) for name in ("train_start", "train_end", "evaluation_end")
+    )
+    return (
+        examples(snapshots.read(start, end, snapshot), dataset),
+        examples(snapshots.read(end, newest, snapshot), dataset),
+    )
+
+
+def obstacle_to_refitting(pilot: Pilot, version: Version) -> str:
+    """What speaks against fitting the version's model anew; empty if nothing does."""
+    now = lineage(pilot, int(version.tags["snapshot_version"]))
+    changed = [
+        what
+        for name, what in (
+            ("snapshot_table", "the table of the snapshots"),
+            ("use_case_sha256", "src/use_case"),
+            ("contract_sha256", "contract.yaml"),
+        )
+        if version.tags.get(name, now[name]) != now[name]
+    ]
+    if changed:
+        return f"{' and '.join(changed)} changed since the version was trained"
+    return "it was trained elsewhere" if isinstance(use_case_model.build(), str) else ""
+
+
+def parameters_of(version: Version) -> dict[str, object]:
+    parameters: dict[str, object] = json.loads(version.tags["parameters"])
+    return parameters
+
 
 MAX_FITS = 5  # of the back-test
 RETRAIN_AFTER, OLDEST_SEEN = "retrain_after_windows", "oldest_windows_seen"  # tags of the run

@@ -2,17 +2,20 @@
 
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from groundwork.documents.pilot import Pilot
 from groundwork.models.evaluation.estimates import SEED, Performance
+from groundwork.models.evaluation.performance import decided, performance
+from groundwork.models.serving.predictor import Predictor
+from groundwork.models.training.history import Examples
 
 SHUFFLES = 3  # of each feature
 SHUFFLED_ROWS = 10_000
 BINS = 10
-
 Judge = Callable[[dict[str, NDArray], NDArray], Performance]  # of features and outcomes
 
 
@@ -93,3 +96,29 @@ def picture(found: Calibration) -> bytes:
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=100)
     return content.getvalue()
+
+
+def judge_on(pilot: Pilot, predictor: Predictor) -> Judge:
+    """The predictor's performance as a function of features and outcomes."""
+
+    def performed(columns: dict[str, NDArray], outcomes: NDArray) -> Performance:
+        rows = Examples(columns, outcomes)
+        return performance(pilot, decided(pilot, predictor.scores(columns), rows), rows)
+
+    return performed
+
+
+def leanings(pilot: Pilot, predictor: Predictor, evaluation: Examples) -> list[Importance]:
+    """What the predictor leans on. To lose is always positive, be more of the metric better or less."""
+    found = importance(evaluation.columns, evaluation.outcomes, judge_on(pilot, predictor))
+    return [replace(each, metric=pilot.charter.gate.loss(each.metric)) for each in found]
+
+
+def calibration_of(pilot: Pilot, scores: NDArray, evaluation: Examples) -> Calibration | None:
+    """Whether probabilities mean what they say; of several classes, that of the likeliest. A quantity has none."""
+    task = pilot.contract.dataset.task
+    if task.kind == "regression":
+        return None
+    if task.kind == "multiclass":
+        return calibration(task.predicted(scores) == evaluation.outcomes, scores.max(1))
+    return calibration(evaluation.outcomes, scores)

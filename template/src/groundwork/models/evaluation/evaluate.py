@@ -16,14 +16,13 @@ from groundwork.models.evaluation.ageing import (
     Ageing,
     back_test,
     describe_age,
+    obstacle_to_refitting,
+    rows_of,
 )
-from groundwork.models.evaluation.diagnostics import Calibration, Importance, picture
+from groundwork.models.evaluation.diagnostics import Calibration, Importance, calibration_of, leanings, picture
 from groundwork.models.evaluation.estimates import Estimate, Performance, gain
 from groundwork.models.evaluation.features import Dropped, describe_features, drop_one_by_one
-from groundwork.models.evaluation.footprint import Footprint, measure_footprint
-from groundwork.models.evaluation.importance import calibration_of, leanings
-from groundwork.models.evaluation.performance import decided, decided_by_rule, performance
-from groundwork.models.evaluation.refitting import obstacle_to_refitting, rows_of
+from groundwork.models.evaluation.performance import Footprint, decided, decided_by_rule, measure_footprint, performance
 from groundwork.models.registry.registry import Registry, Version
 from groundwork.store import Store
 

@@ -19,7 +19,7 @@ from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 from sklearn.base import is_regressor
 
 from groundwork.core.errors import ModelMismatch
-from groundwork.documents.contract.task import BINARY, Task
+from groundwork.documents.contract.column import BINARY, Task
 from groundwork.models.packaging import converters
 from groundwork.models.packaging.pretrained import Pretrained
 from groundwork.models.serving.predictor import TOLERANCE, Bundle, Predictor, Sample, bundle_digest, pipeline_scores

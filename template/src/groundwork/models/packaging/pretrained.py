@@ -14,7 +14,7 @@ from sklearn.base import is_regressor
 
 from groundwork.core.errors import ModelMismatch
 from groundwork.documents.contract.column import Column
-from groundwork.documents.contract.dataset import Dataset
+from groundwork.documents.contract.contract import Dataset
 from groundwork.models.serving.predictor import pyfunc_scores
 
 # A version for ever: an alias may point to another model tomorrow.

@@ -1,22 +1,146 @@
-"""Score: the champion's predictions for a whole window, into the prediction log."""
+"""The rows of a window, scored and logged, batch by batch: what is held in memory does not grow with the window.
 
+A worker imports this module before anything has told the libraries to be quiet, hence MLflow within a function.
+"""
+
+import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import partial
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache, partial
+from pathlib import Path
 from urllib.parse import urlsplit
 
+import msgspec
+from numpy.typing import NDArray
+
+from groundwork.core.environment import prepare
 from groundwork.core.errors import ClusterError, NotEnoughData
 from groundwork.core.progress import tell
+from groundwork.core.settings import Settings
 from groundwork.core.windows import Window
 from groundwork.data.snapshots import Snapshots
+from groundwork.documents.contract.contract import Dataset
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.promotion import reconcile
 from groundwork.models.registry.registry import Registry
-from groundwork.models.scoring.batch import Job, made_of, score_on_worker, score_rows
 from groundwork.models.scoring.dask_cluster import spread
-from groundwork.store import Store, utc_text
+from groundwork.models.serving.predictor import Predictor, arrays
+from groundwork.store import Prediction, Store, utc_text
+from use_case import decision
+
+EPOCH, MILLISECOND = datetime(1970, 1, 1), timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all pieces of a run have in common. No address and no password is in it: each worker knows its own."""
+
+    model_version: str
+    bundle_sha256: str
+    snapshot_version: int
+    answered_at: str  # UTC
+    made_of: str  # a digest of the documents and the code that decide what comes out
+
+
+def score_rows(pilot: Pilot, store: Store, predictor: Predictor, job: Job, piece: Window) -> Iterator[Counter[str]]:
+    """Log the model's answer to every row of the piece; yields how often each decision was taken, batch by batch.
+
+    The same row scored again by the same version is not logged twice.
+    """
+    dataset = pilot.contract.dataset
+    worth = pilot.charter.value.parameters
+    asked = [column.name for column in dataset.requested]
+    for rows in Snapshots(pilot.snapshots, dataset).batches(*piece, job.snapshot_version, asked):
+        columns = {name: rows[name].to_pylist() for name in asked}
+        scores = predictor.scores(arrays(columns, dataset.features))
+        decided = decision.decide(scores, worth).tolist()
+        store.log_predictions(_predictions(dataset, job, columns, scores, decided))
+        yield Counter(decided)
+
+
+def score_on_worker(job: Job, piece: Window) -> Counter[str]:
+    """The same on a worker, which has the pilot's code, documents and pilot itself."""
+    pilot = Pilot.here()
+    prepare(pilot.settings)
+    if made_of(pilot) != job.made_of:
+        raise ClusterError(
+            "a worker has other documents, or another src/use_case, than the process that asks it: "
+            "start the workers from the same commit"
+        )
+    with Store(pilot.settings.store) as store:
+        predictor = _loaded(pilot.settings.home, job.model_version, job.bundle_sha256)
+        return sum(score_rows(pilot, store, predictor, job, piece), Counter())
+
+
+def made_of(pilot: Pilot) -> str:
+    """A digest of what decides about a row beside the model: contract, charter, and the use case's code."""
+    digest = hashlib.sha256()
+    use_case = Path(decision.__file__).parent
+    for file in (
+        pilot.settings.home / "contract.yaml",
+        pilot.settings.home / "charter.yaml",
+        *sorted(use_case.glob("*.py")),
+    ):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=1)  # one for all pieces that this process is given
+def _loaded(home: Path, model_version: str, bundle_sha256: str) -> Predictor:
+    from groundwork.models.registry.registry import Registry
+
+    pilot = Pilot(Settings(home=home))
+    registry = Registry(pilot)
+    version = registry.version(model_version)
+    if version is None or version.bundle_sha256 != bundle_sha256:
+        raise ClusterError(
+            f"a worker does not find version {model_version} of {registry.name} in its registry: "
+            "give it the same MLFLOW_TRACKING_URI"
+        )
+    return registry.predictor(version)
+
+
+def _identifier(model_version: str, key: str, at: datetime) -> str:
+    """The same for the same row and version.
+
+    They follow event time: at random places of a large log's index, they would cost more than the scoring.
+    """
+    digest = hashlib.sha256(f"{model_version}|{key}|{at.isoformat()}".encode()).hexdigest()
+    return f"{(at - EPOCH) // MILLISECOND % 2**48:012x}{digest[:20]}"
+
+
+def _predictions(
+    dataset: Dataset, job: Job, columns: dict[str, list], scores: NDArray, decisions: list[str]
+) -> list[Prediction]:
+    encode = msgspec.json.Encoder().encode
+    names = [column.name for column in dataset.logged]
+    single, by_class = dataset.task.logged(scores)
+    return [
+        Prediction(
+            prediction_id=_identifier(job.model_version, key, at),
+            answered_at=job.answered_at,
+            role="batch",
+            entity_key=key,
+            event_time=at.isoformat(),
+            model_version=job.model_version,
+            score=score,
+            decision=decided,
+            record=encode(dict(zip(names, record, strict=True))).decode(),
+            class_scores=class_scores,
+        )
+        for key, at, score, class_scores, decided, record in zip(
+            columns[dataset.key.name],
+            columns[dataset.event_time.name],
+            single,
+            by_class,
+            decisions,
+            zip(*(columns[name] for name in names), strict=True),
+            strict=True,
+        )
+    ]
+
 
 PIECE_ROWS = 100_000  # for one worker at a time
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from groundwork.core.errors import BundleError
-from groundwork.documents.contract.dataset import Dataset
+from groundwork.documents.contract.contract import Dataset
 from groundwork.documents.pilot import Pilot
 from groundwork.models.serving.predictor import Predictor, read_bundle
 from groundwork.models.serving.signing import check_signature

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from groundwork.core.errors import NotEnoughData
 from groundwork.core.windows import Window
 from groundwork.data.snapshots import Snapshots
-from groundwork.documents.contract.dataset import Dataset
-from groundwork.documents.contract.task import Task
+from groundwork.documents.contract.column import Task
+from groundwork.documents.contract.contract import Dataset
 from groundwork.documents.pilot import Pilot
-from groundwork.models.serving.features import arrays
+from groundwork.models.serving.predictor import arrays
 
 
 @dataclass(frozen=True)

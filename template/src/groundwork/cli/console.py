@@ -1,9 +1,14 @@
-"""What a command prints: lines for people, or one JSON object for programs."""
+"""What every verb shares: it finds the pilot, shows progress, and prints for people or for programs."""
 
+import atexit
 import contextlib
+import logging
+import os
+import sys
 import time
+import warnings
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated
 
 import msgspec
@@ -13,6 +18,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from groundwork.core import progress
+from groundwork.core.environment import prepare
+from groundwork.core.errors import DocumentError, GroundworkError
+from groundwork.documents.decision_record import DecisionRecord
+from groundwork.documents.pilot import Pilot
 
 console = Console(highlight=False)
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])]
@@ -72,3 +81,30 @@ def step(name: str) -> Iterator[list[str]]:
     console.print(f"[green]✓[/] {name:<8} {escape(line)} [dim]{time.monotonic() - started:.1f} s[/]", soft_wrap=True)
     for text in more:
         console.print(f"  {'':<8} {escape(text)}", soft_wrap=True)
+
+
+@contextlib.contextmanager
+def entered(invalid: int = 1, otherwise: int = 1) -> Iterator[Pilot]:
+    """The pilot, with the libraries told to be quiet; an error a person can mend ends with its message alone."""
+    atexit.register(_end_quietly)  # before the libraries register theirs, hence run after them
+    try:
+        pilot = Pilot.here()
+        pilot.charter, pilot.contract, pilot.owners  # noqa: B018 - what is wrong in them is said at once
+        if overdue := DecisionRecord.of(pilot.settings.home).overdue(pilot.charter, date.today()):
+            complaints().print(f"[yellow]![/] {overdue}: `groundwork decide scale`, `stop` or `extend`")
+        prepare(pilot.settings)
+        warnings.simplefilter("ignore")
+        for library in ("mlflow", "alembic", "prefect"):
+            logging.getLogger(library).setLevel(logging.ERROR)
+        yield pilot
+    except (GroundworkError, ValueError) as error:
+        if console.quiet:
+            print_json({"error": str(error)})
+        complaints().print(f"[red]✗[/] {escape(str(error))}")
+        raise typer.Exit(invalid if isinstance(error, DocumentError) else otherwise) from None
+
+
+def _end_quietly() -> None:
+    """DuckDB complains, a page long and past all that was said, of what Prefect still holds of a run that failed."""
+    sys.stderr.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -12,12 +12,17 @@ from groundwork.documents.pilot import Pilot
 from groundwork.findings import Finding
 from groundwork.models.evaluation.ageing import age
 from groundwork.models.evaluation.estimates import Decided, gain, metric_estimate
-from groundwork.models.evaluation.footprint import ROWS_TIMED, measure_footprint
-from groundwork.models.evaluation.performance import decided_by_rule, metric_of, targets_of
+from groundwork.models.evaluation.performance import (
+    ROWS_TIMED,
+    decided_by_rule,
+    measure_footprint,
+    metric_of,
+    targets_of,
+)
 from groundwork.models.registry.registry import Registry, Version
-from groundwork.models.serving.features import arrays_of_log
+from groundwork.models.serving.predictor import arrays_of_log
 from groundwork.models.training.history import Examples
-from groundwork.monitoring.reference import scores_of_log
+from groundwork.monitoring.drift import scores_of_log
 from groundwork.store import Prediction, Store
 from use_case import decision
 

@@ -1,0 +1,179 @@
+"""The flows: one per verb, tried again where that may help, alive as long as their process, shown in artifacts."""
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from functools import wraps
+from typing import Any, TypeVar
+from uuid import UUID
+
+from prefect import Flow, flow, get_client, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.context import FlowRunContext
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Crashed
+from prefect.tasks import exponential_backoff
+from typing_extensions import ParamSpec
+
+from groundwork.core.environment import prepare
+from groundwork.core.errors import Busy, GroundworkError, SourceUnavailable, StoreError
+from groundwork.core.settings import Settings
+from groundwork.data.ingest import Ingested
+from groundwork.documents.pilot import Pilot
+from groundwork.models.scoring.score import Scored
+from groundwork.models.training.train import Trained
+from groundwork.monitoring.retraining import Retrained
+from groundwork.pipeline import artifacts, work
+from groundwork.pipeline.liveness import TIMEOUT_SECONDS, alive, marked_runs, record_lost_runs
+from groundwork.store import LOST, Drift, Proof
+
+P = ParamSpec("P")
+R = TypeVar("R")
+RETRIES = 4
+FIRST_DELAY_SECONDS = 30  # doubled each time, and stretched by up to a half so that not all come back at once
+_log = logging.getLogger(__name__)
+
+
+def pipeline_flow(
+    show: Callable[[R], None],
+    retries: int = RETRIES,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+) -> Callable[[Callable[P, R]], Flow[P, R]]:
+    """A Prefect flow around a plain function of the same name; `show` makes its artifacts from the result."""
+
+    def decorate(function: Callable[P, R]) -> Flow[P, R]:
+        name = function.__name__
+        attempt = task(
+            name=f"{name}-attempt",
+            cache_policy=NO_CACHE,
+            retries=retries,
+            retry_delay_seconds=exponential_backoff(FIRST_DELAY_SECONDS),
+            retry_jitter_factor=0.5,
+            retry_condition_fn=_try_again,
+        )(function)
+
+        @flow(name=name, timeout_seconds=timeout_seconds)
+        @wraps(function)
+        def run(*args: P.args, **kwargs: P.kwargs) -> R:
+            context = FlowRunContext.get()
+            assert context is not None
+            assert context.flow_run is not None
+            settings = Settings()
+            prepare(settings)  # a work pool starts it without the command line
+            mend_lost_runs(settings)
+            with alive(settings, name, str(context.flow_run.id), timeout_seconds):
+                result = attempt(*args, **kwargs)
+            try:
+                show(result)
+            except Exception:  # the work is done
+                _log.warning("the artifacts of %s could not be made", name, exc_info=True)
+            return result
+
+        return run
+
+    return decorate
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether the same work may succeed in a moment: something could not be reached, or another run is under way."""
+    if isinstance(error, Busy | SourceUnavailable | StoreError):
+        return True
+    if isinstance(error, GroundworkError):
+        return False
+    causes: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in causes:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return any(isinstance(each, ConnectionError | TimeoutError) or _is_of_requests(each) for each in causes)
+
+
+def _is_of_requests(error: BaseException) -> bool:
+    """MLflow's client is built on requests, whose errors are not Python's own."""
+    from requests import exceptions
+
+    return isinstance(error, exceptions.ConnectionError | exceptions.Timeout)
+
+
+def _try_again(_task: Any, _run: Any, state: State) -> bool:
+    """Only on a schedule: a person who waits at the terminal is told at once."""
+    if not Settings().on_schedule:
+        return False
+    try:
+        state.result()
+    except Exception as error:
+        return may_pass(error)
+    return False
+
+
+_OPEN_STATES = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+_OPEN = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_OPEN_STATES)))
+
+
+def mend_lost_runs(settings: Settings, sole: bool = False) -> list[str]:
+    """Record lost runs as failed in the store, and as crashed in Prefect; returns the names of their flows.
+
+    `sole`: only this process uses Prefect's server, so that a run without a mark in the data folder is lost as well.
+    """
+    lost = record_lost_runs(settings)
+    if lost or sole:
+        with get_client(sync_client=True) as client:
+            for run in lost:
+                _crash(client, run.run_id)
+            if sole:
+                marked = marked_runs(settings)
+                for each in client.read_flow_runs(flow_run_filter=_OPEN):
+                    if str(each.id) not in marked:
+                        client.set_flow_run_state(each.id, Crashed(message=LOST), force=True)
+    return [run.flow for run in lost if run.flow]
+
+
+def _crash(client: SyncPrefectClient, run_id: str) -> None:
+    with suppress(ObjectNotFound, ValueError):  # a run by hand is none of Prefect's
+        run = client.read_flow_run(UUID(run_id))
+        if _is_open(run):
+            client.set_flow_run_state(run.id, Crashed(message=LOST), force=True)
+
+
+def _is_open(run: FlowRun) -> bool:
+    return run.state is not None and run.state.type in _OPEN_STATES
+
+
+@pipeline_flow(artifacts.of_ingest)
+def ingest(start: datetime | None = None, end: datetime | None = None) -> list[Ingested]:
+    """Bring in what has changed in the source, or every window that [start, end) touches."""
+    return work.ingest(Pilot.here(), start, end)
+
+
+@pipeline_flow(artifacts.of_train)
+def train() -> Trained:
+    """Train a candidate, judge it, and promote it if the gate lets it through."""
+    return work.train(Pilot.here())
+
+
+@pipeline_flow(artifacts.of_score)
+def score(start: datetime | None = None, end: datetime | None = None) -> Scored:
+    """Score [start, end), by default the newest window."""
+    return work.score(Pilot.here(), start, end)
+
+
+@pipeline_flow(artifacts.of_monitor)
+def monitor(start: datetime | None = None, end: datetime | None = None) -> Drift:
+    """Check drift in [start, end), by default in the newest window."""
+    return work.monitor(Pilot.here(), start, end)
+
+
+@pipeline_flow(artifacts.of_retrain, retries=0)  # the flows in it are tried again by themselves
+def retrain() -> Retrained:
+    """Ingest what is due, then train if drift or age asks for it; the gate decides as ever."""
+    return work.retrain(Pilot.here(), ingest, train)
+
+
+@pipeline_flow(artifacts.of_prove, retries=0)
+def prove() -> list[Proof]:
+    """Evaluate and reproduce the champion, look at the history, and run the proofs of `tests/system`."""
+    return work.prove(Pilot.here())
