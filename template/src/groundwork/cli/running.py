@@ -15,7 +15,6 @@ from groundwork.pipeline.prefect_server import announced
 
 if TYPE_CHECKING:
     from groundwork.monitoring.retraining import Retrained
-    from groundwork.store.migrate import Migration
 
 PANEL = "Running it"
 verbs = typer.Typer()
@@ -88,7 +87,7 @@ def migrate(as_json: Json = False) -> None:
 
     with entered() as pilot, step("migrate") as said:
         done = migrate(pilot.settings.store)
-        said += describe_migration(done)
+        said += done.told
         print_json({"before": done.before, "after": done.after, "copy": str(done.copy) if done.copy else None})
 
 
@@ -111,14 +110,3 @@ def signer() -> None:
 
     with entered() as pilot:
         print(f"GROUNDWORK_TRUSTED_KEYS={signer(pilot)}")
-
-
-def describe_migration(done: "Migration") -> list[str]:
-    """What was done to the store, one line each."""
-    if done.before is None:
-        return [f"the store is new, at schema version {done.after}"]
-    if not done.changed:
-        return [f"the store is at schema version {done.after}: there was nothing to do"]
-    before = f"schema version {done.before}" if done.before else "the time before schema versions"
-    copy = [f"the store as it was before: {done.copy}"] if done.copy else []
-    return [f"the store went from {before} to schema version {done.after}", *copy]

@@ -26,7 +26,6 @@ from groundwork.cli.loop import (
     run_score,
     run_train,
 )
-from groundwork.cli.running import describe_migration
 from groundwork.core.errors import GroundworkError
 from groundwork.documents.pilot import Pilot
 
@@ -46,7 +45,7 @@ def up(
         migrated = migrate(pilot.settings.store)
         if migrated.changed:
             with step("migrate") as said:
-                said += describe_migration(migrated)
+                said += migrated.told
         if not pilot.settings.source_url:
             with step("seed") as said:
                 said.append(release_data(pilot, LAST))

@@ -26,6 +26,17 @@ class Migration:
         """Whether a store was there and is at another version now."""
         return self.before is not None and self.before != self.after
 
+    @property
+    def told(self) -> list[str]:
+        """What was done, for people: one line each."""
+        if self.before is None:
+            return [f"the store is new, at schema version {self.after}"]
+        if not self.changed:
+            return [f"the store is at schema version {self.after}: there was nothing to do"]
+        before = f"schema version {self.before}" if self.before else "the time before schema versions"
+        copy = [f"the store as it was before: {self.copy}"] if self.copy else []
+        return [f"the store went from {before} to schema version {self.after}", *copy]
+
 
 def migrate(url: str) -> Migration:
     """Bring the store to this code's version, after a copy of an SQLite file; make it if there is none.
