@@ -40,7 +40,9 @@ def test_migrate_makes_a_store_that_is_not_there(new_pilot: Pilot) -> None:
     assert file_of(new_pilot.settings.store).is_file()
 
 
-@pytest.mark.parametrize("command", ["groundwork.cli.main ingest", "groundwork.cli.main status", "groundwork.service"])
+@pytest.mark.parametrize(
+    "command", [*(f"groundwork.cli.main {verb}" for verb in ("ingest", "status", "worker")), "groundwork.service"]
+)
 def test_what_needs_the_store_refuses_an_older_one_in_one_line(old_store: Path, command: str) -> None:
     done = run(*command.split())
     assert done.returncode == 1

@@ -40,7 +40,10 @@ def worker() -> None:
     """Run the flows on their schedules until it is stopped."""
     for name in ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"):
         os.environ.setdefault(name, "INFO")  # nobody else says how the runs go
+    from groundwork.store.database import Store
+
     with entered() as pilot:
+        Store(pilot.settings.store).close()  # one of another schema is refused before anything starts
         sole = not pilot.settings.prefect_api_url
         with announced(pilot.settings) as api:
             from groundwork.pipeline.worker import work as run_schedules

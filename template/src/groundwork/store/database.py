@@ -32,7 +32,11 @@ class Store:
         """
         self.url = url
         self._connection = Connection(url)
-        schema.require(self._connection)
+        try:
+            schema.require(self._connection)
+        except StoreError:
+            self.close()
+            raise
         self.predictions = Predictions(self._connection)
         self.outcomes = Outcomes(self._connection)
         self.runs = Runs(self._connection)
