@@ -12,7 +12,15 @@ from uuid import uuid4
 
 import mlflow
 import pytest
-from groundwork.core.errors import Busy, ContractBreach, NotEnoughData, SchemaMismatch, SourceError, SourceUnavailable, StoreError
+from groundwork.core.errors import (
+    Busy,
+    ContractBreach,
+    NotEnoughData,
+    SchemaMismatch,
+    SourceError,
+    SourceUnavailable,
+    StoreError,
+)
 from groundwork.core.windows import Window
 from groundwork.data.source import connected
 from groundwork.documents.pilot import Pilot
