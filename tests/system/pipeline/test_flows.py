@@ -12,7 +12,15 @@ from uuid import uuid4
 
 import mlflow
 import pytest
-from groundwork.core.errors import Busy, ContractBreach, NotEnoughData, SourceError, SourceUnavailable, StoreError
+from groundwork.core.errors import (
+    Busy,
+    ContractBreach,
+    NotEnoughData,
+    SchemaMismatch,
+    SourceError,
+    SourceUnavailable,
+    StoreError,
+)
 from groundwork.core.windows import Window
 from groundwork.data.source import connected
 from groundwork.documents.pilot import Pilot
@@ -57,6 +65,7 @@ def test_what_cannot_be_reached_is_tried_again(error: Exception) -> None:
         SourceError("the source does not fit contract.yaml"),
         NotEnoughData("nothing to learn from"),
         DriftUnknown("nobody can tell"),
+        SchemaMismatch("run `groundwork migrate`"),
         MlflowException("no such model"),
         FileNotFoundError("model.py"),
         ValueError("a slip of the pen"),

@@ -40,6 +40,12 @@ def up(
     """Run the whole loop: ingest, train, gate, serve, predict, score, monitor; then go on serving."""
     with entered() as pilot:
         console.print(f"[bold]{escape(pilot.charter.metadata.title)}[/]: {escape(pilot.charter.decision.statement)}")
+        from groundwork.store.migrate import migrate
+
+        migrated = migrate(pilot.settings.store)
+        if migrated.changed:
+            with step("migrate") as said:
+                said += migrated.told
         if not pilot.settings.source_url:
             with step("seed") as said:
                 said.append(release_data(pilot, LAST))

@@ -20,7 +20,7 @@ from prefect.tasks import exponential_backoff
 from typing_extensions import ParamSpec
 
 from groundwork.core.environment import prepare
-from groundwork.core.errors import Busy, GroundworkError, SourceUnavailable, StoreError
+from groundwork.core.errors import Busy, GroundworkError, SchemaMismatch, SourceUnavailable, StoreError
 from groundwork.core.settings import Settings
 from groundwork.data.ingest import Ingested
 from groundwork.documents.pilot import Pilot
@@ -81,7 +81,7 @@ def pipeline_flow(
 def may_pass(error: BaseException) -> bool:
     """Whether the same work may succeed in a moment: something could not be reached, or another run is under way."""
     if isinstance(error, Busy | SourceUnavailable | StoreError):
-        return True
+        return not isinstance(error, SchemaMismatch)
     if isinstance(error, GroundworkError):
         return False
     causes: list[BaseException] = []
