@@ -122,7 +122,7 @@ def test_a_line_moved_behind_its_seal_fails_the_check(new_pilot: Settings, set_i
 def test_readiness_ends_with_its_verdict_and_keeps_its_report(new_pilot: Settings) -> None:
     done = groundwork("readiness", "--report", "report", cwd=new_pilot.home)
     assert done.returncode == 3
-    assert done.stdout.startswith("Not in force yet\nnext: the criteria are not locked")
+    assert done.stdout.startswith("Criteria not locked yet\nnext: the criteria are not locked")
     assert {file.name for file in (new_pilot.home / "report").iterdir()} == {
         "badge.svg",
         "scorecard.html",
@@ -150,7 +150,7 @@ def test_status_tells_what_is_under_way_from_what_is_lost(new_pilot: Settings) -
 def test_every_command_begins_with_an_overdue_decision(new_pilot: Settings, set_in: Callable) -> None:
     commit(new_pilot.home, "charter.yaml")
     set_in(new_pilot.home / "charter.yaml", "plan.day0", date.today() - timedelta(93))
-    line = "! day 90 was to be decided 3 days ago: `groundwork decide scale`, `stop` or `extend`\n"
+    line = "! decision overdue by 3 days: `groundwork decide scale`, `stop` or `extend`\n"
     for command in (("check",), ("signer",), ("score",), ("quarantine", "list"), ("charter", "lock", "--by", "ada")):
         assert groundwork(*command).stderr.startswith(line), command
     told = groundwork("check", "--json")

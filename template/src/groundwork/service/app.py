@@ -16,16 +16,16 @@ from starlette.responses import FileResponse
 
 from groundwork.decision_record import due
 from groundwork.readiness.assess import assess
-from groundwork.readiness.render import page as scorecard_page
+from groundwork.readiness.render import html as scorecard_page
 from groundwork.service.answering import Answerer, Records
+from groundwork.service.api_page import api_page
 from groundwork.service.auth import keys_for
 from groundwork.service.batcher import Batcher
 from groundwork.service.champion import ModelLoader
 from groundwork.service.front import Front
-from groundwork.service.home import page as home_page
+from groundwork.service.home_page import home_page
 from groundwork.service.logs import LOGGING
 from groundwork.service.metrics import Metrics
-from groundwork.service.page import page
 from groundwork.service.problems import FORESEEN, MEDIA_TYPE, Problem, as_problem, described
 from groundwork.service.requests import OutcomesReader, RequestReader
 from groundwork.settings import Settings
@@ -145,7 +145,7 @@ def _routes(
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
-        return Response(page(app.openapi()), media_type="text/html")
+        return Response(api_page(app.openapi()), media_type="text/html")
 
     @app.post("/outcomes", summary="Tell what turned out to be true", response_model=None)
     async def outcomes(request: Request) -> dict[str, Any]:

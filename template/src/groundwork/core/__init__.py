@@ -1,0 +1,1 @@
+"""What every room uses: nothing in here knows of a pilot."""

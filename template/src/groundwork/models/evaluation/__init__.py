@@ -1,0 +1,1 @@
+"""What a version is worth, depends on and how it ages."""

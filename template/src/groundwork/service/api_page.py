@@ -1,0 +1,75 @@
+"""The page at /docs: the OpenAPI document as a person reads it, with everything it needs in itself.
+
+The usual one loads its scripts from another machine, and stays blank where there is no way out.
+"""
+
+import json
+from typing import Any
+
+from groundwork.core import pages
+
+
+def api_page(api: dict[str, Any]) -> str:
+    """The OpenAPI document `api` as HTML; each operation can be tried."""
+    operations = [
+        _operation(method.upper(), path, operation, api["components"]["schemas"])
+        for path, methods in sorted(api["paths"].items(), key=lambda each: each[0] != "/predict")
+        for method, operation in methods.items()
+    ]
+    about = {name: api["info"].get(name, "") for name in ("title", "description", "version")}
+    return pages.render("service/pages/api.html", info=about, operations=operations)
+
+
+def _operation(method: str, path: str, operation: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+    content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+    named = list(dict.fromkeys(_mentioned(content["schema"], schemas))) if content else []
+    return {
+        "method": method,
+        "path": path,
+        "summary": operation.get("summary", ""),
+        "description": operation.get("description", ""),
+        "schemas": [{"name": name, "fields": _fields(schemas[name])} for name in named],
+        "responses": sorted(operation["responses"].items()),
+        "example": json.dumps(content["example"], indent=2, ensure_ascii=False) if content else "",
+    }
+
+
+def _mentioned(schema: Any, schemas: dict[str, Any]) -> list[str]:
+    """The names of the schemas that are referred to, and of those that these refer to."""
+    if isinstance(schema, list):
+        return [name for each in schema for name in _mentioned(each, schemas)]
+    if not isinstance(schema, dict):
+        return []
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return [name, *_mentioned(schemas[name], schemas)]
+    return _mentioned(list(schema.values()), schemas)
+
+
+def _fields(schema: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "kind": _kind(about),
+            "required": name in schema.get("required", []),
+            "description": about.get("description", ""),
+        }
+        for name, about in schema.get("properties", {}).items()
+    ]
+
+
+def _kind(schema: dict[str, Any]) -> str:
+    """What a value must be, in a few words."""
+    if "$ref" in schema:
+        return str(schema["$ref"].rpartition("/")[2])
+    if "anyOf" in schema:
+        return " or ".join(_kind(each) for each in schema["anyOf"])
+    if "enum" in schema:
+        return ", ".join(map(str, schema["enum"]))
+    kind = schema.get("format") or schema.get("type", "")
+    if kind == "array":
+        return f"list of {_kind(schema['items'])}"
+    names = {"minimum": "from", "maximum": "to", "minLength": "at least", "maxLength": "at most"}
+    limits = [f"{word} {schema[name]:g}" for name, word in names.items() if name in schema]
+    unit = " characters" if kind == "string" and limits else ""
+    return " ".join([str(kind), *limits]) + unit
