@@ -126,11 +126,11 @@ def show_months(pilot: "Pilot") -> None:
     """What the monitor found so far, window by window."""
     from rich.table import Table
 
-    from groundwork.store import Store
+    from groundwork.store.database import Store
 
     table = Table("window", "decided by", "drift", "share of columns", "which", box=None, pad_edge=False)
     with Store(pilot.settings.store) as store:
-        for drift in store.drifts():
+        for drift in store.drift.by_window():
             table.add_row(
                 f"{drift.window_start:%Y-%m}",
                 f"version {drift.model_version}" if drift.model_version else "nobody",
