@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from groundwork.cli.up import show_months
 from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.registry import Registry
@@ -224,12 +225,12 @@ def test_a_candidate_that_waits_says_how_it_is_approved(pilot_copy: Pilot, set_i
 def test_months_in_which_nobody_decided_are_no_empty_table(
     new_pilot: Pilot, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cli._show_months(new_pilot)
+    show_months(new_pilot)
     assert "no version is in service, so nobody decided" in " ".join(capsys.readouterr().out.split())
 
 
 def test_quarantine_and_erasure_say_what_they_did(
-    new_pilot: Pilot, sql: Callable, set_in: Callable, plain_steps: None
+    new_pilot: Pilot, sql: Callable, set_in: Callable
 ) -> None:
     sql(new_pilot, "update flights set origin = 'HPN' where flight < 10")
     work.ingest(Pilot.here(), datetime(2013, 1, 1), datetime(2013, 2, 1))

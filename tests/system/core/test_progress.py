@@ -3,6 +3,7 @@
 import io
 
 import pytest
+from groundwork.cli import console
 from groundwork.core import progress
 from groundwork.documents.pilot import Pilot
 from groundwork.pipeline import work
@@ -28,8 +29,8 @@ def test_ingest_tells_of_every_window(pilot_copy: Pilot) -> None:
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_terminal_shows_a_bar_and_a_pipe_nothing(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = io.StringIO()
-    monkeypatch.setattr(cli, "console", Console(file=shown, force_terminal=terminal, width=100))
-    with cli.under_way("ingest"):
+    monkeypatch.setattr(console, "console", Console(file=shown, force_terminal=terminal, width=100))
+    with console.under_way("ingest"):
         progress.tell("windows", 3, 12)
     assert ("3 of 12 windows" in shown.getvalue()) is terminal
     assert bool(shown.getvalue()) is terminal

@@ -27,8 +27,6 @@ from groundwork.models.training.history import Examples, read_history
 from groundwork.pipeline import work
 from groundwork.store import Store
 
-pytestmark = pytest.mark.usefixtures("plain_steps")
-
 JANUARY, FEBRUARY, MARCH = (Window(datetime(2013, month, 1), datetime(2013, month + 1, 1)) for month in (1, 2, 3))
 KILLS = int(os.environ.get("KILLS", "3"))
 
@@ -162,8 +160,8 @@ def test_an_engine_without_a_proven_hash_has_every_window_read(
     work.ingest(Pilot.here())
     hashed = table(plain.snapshots, plain)
     version = Snapshots(plain.snapshots, plain.contract.dataset).version
-    for module in ("reading", "fingerprint"):
-        monkeypatch.setattr(f"groundwork.pipeline.{module}.can_hash", lambda backend: False)
+    for module in ("reading", "source"):
+        monkeypatch.setattr(f"groundwork.data.{module}.can_hash", lambda backend: False)
     for _ in range(2):
         assert len(work.ingest(Pilot.here())) == 3
     assert Snapshots(plain.snapshots, plain.contract.dataset).version == version
@@ -303,11 +301,10 @@ def _month(rows: pa.Table, window: Window) -> pa.Table:
 FORKING = """
 import os, sys, time
 import deltalake, duckdb, ibis, numpy, pandas, pyarrow
-from groundwork.pipeline import flows as ingest
-from groundwork.core.settings import Settings
+import groundwork.data.ingest
 from groundwork.documents.pilot import Pilot
+from groundwork.pipeline import work
 from use_case import source
-ingest._let_in = ingest.let_in
 source.rows = lambda backend, start, end: backend.table("rows").filter(
     lambda t: (t.scheduled_departure >= start) & (t.scheduled_departure < end))
 for line in sys.stdin:
@@ -319,7 +316,7 @@ for line in sys.stdin:
         os.environ["GROUNDWORK_HOME"] = home
         status = 1
         try:
-            ingest.work.ingest(Pilot.here())
+            work.ingest(Pilot.here())
             status = 0
         except BaseException as error:
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)

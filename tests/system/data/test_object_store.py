@@ -99,7 +99,7 @@ def table(pilot: Pilot) -> Snapshots:
 
 
 def test_ingest_and_score_come_to_the_same_as_in_a_folder(
-    pilot: Pilot, pilot_copy: Pilot, bucket: str, plain_steps: None
+    pilot: Pilot, pilot_copy: Pilot, bucket: str
 ) -> None:
     elsewhere = Pilot.here()
     assert elsewhere.snapshots == f"{bucket}/snapshots/flights"
@@ -127,7 +127,7 @@ for number in range(int(sys.argv[1])):
 
 
 def test_commits_of_several_writers_are_all_kept_and_a_killed_one_leaves_the_last(
-    new_pilot: Pilot, bucket: str, plain_steps: None
+    new_pilot: Pilot, bucket: str
 ) -> None:
     work.ingest(Pilot.here(), datetime(2013, 1, 1), datetime(2013, 2, 1))
     pilot = Pilot.here()
@@ -170,7 +170,7 @@ def with_one_in_quarantine(pilot: Pilot, sql: Callable) -> str:
 
 
 def test_a_subject_is_erased_from_every_object_and_stays_out(
-    new_pilot: Pilot, bucket: str, plain_steps: None, set_in: Callable, sql: Callable
+    new_pilot: Pilot, bucket: str, set_in: Callable, sql: Callable
 ) -> None:
     set_in(new_pilot.settings.home / "contract.yaml", "schema.0.properties.2.tags", ["feature", "subject"])
     pilot = Pilot.here()
@@ -210,7 +210,7 @@ with Store(pilot.settings.store) as store:
 
 
 def test_an_erasure_that_is_killed_ends_as_if_it_had_not_been(
-    new_pilot: Pilot, bucket: str, plain_steps: None, sql: Callable
+    new_pilot: Pilot, bucket: str, sql: Callable
 ) -> None:
     """Each run is killed one step after the one before."""
     sql(new_pilot, "update flights set arr_delay = 60 where month = 2 and day = 1")

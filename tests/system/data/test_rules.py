@@ -181,7 +181,7 @@ def promised(pilot: Pilot, set_in: Callable, *levels: dict[str, Any]) -> None:
 
 
 def test_rows_that_break_a_rule_over_columns_are_quarantined_with_it(
-    new_pilot: Pilot, sql: Callable, set_in: Callable, plain_steps: None
+    new_pilot: Pilot, sql: Callable, set_in: Callable
 ) -> None:
     """One whose values are missing breaks the rule that they are there, and no other."""
     sql(
@@ -231,7 +231,7 @@ def test_a_request_that_breaks_a_rule_over_columns_is_refused(new_pilot: Pilot, 
     ],
 )
 def test_a_figure_out_of_bounds_stops_the_ingest(
-    quality: dict[str, Any], found: str, new_pilot: Pilot, sql: Callable, set_in: Callable, plain_steps: None
+    quality: dict[str, Any], found: str, new_pilot: Pilot, sql: Callable, set_in: Callable
 ) -> None:
     set_in(new_pilot.settings.home / "contract.yaml", DATASET, [quality])
     [(rows,)] = sql(new_pilot, "select count(*) from flights where month = 1")
@@ -244,7 +244,7 @@ def test_a_figure_out_of_bounds_stops_the_ingest(
     assert not Snapshots(new_pilot.snapshots, new_pilot.contract.dataset).exists
 
 
-def test_the_newest_window_may_still_grow(new_pilot: Pilot, sql: Callable, set_in: Callable, plain_steps: None) -> None:
+def test_the_newest_window_may_still_grow(new_pilot: Pilot, sql: Callable, set_in: Callable) -> None:
     """It need not have all its rows yet; a window that others follow must, and may not be empty."""
     set_in(
         new_pilot.settings.home / "contract.yaml", DATASET, [{"metric": "rowCount", "mustBeBetween": [5_000, 10_000]}]
@@ -256,7 +256,7 @@ def test_the_newest_window_may_still_grow(new_pilot: Pilot, sql: Callable, set_i
         work.ingest(Pilot.here(), JANUARY.start, FEBRUARY.end)
 
 
-def test_data_that_is_too_old_fails_the_ingest(new_pilot: Pilot, set_in: Callable, plain_steps: None) -> None:
+def test_data_that_is_too_old_fails_the_ingest(new_pilot: Pilot, set_in: Callable) -> None:
     """What there is comes in all the same, and whoever asks for old days gets them."""
     promised(
         new_pilot, set_in, {"property": "freshness", "value": 2, "unit": "d"}, {"property": "retention", "value": "1 y"}
@@ -311,7 +311,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_upstream_stops_the_ingest_and_says_what_it_is(
-    change: str, pilot_copy: Pilot, sql: Callable, plain_steps: None
+    change: str, pilot_copy: Pilot, sql: Callable
 ) -> None:
     """Nothing is let in, so the next training has the data that was sound."""
     statements, said = CHANGES[change]

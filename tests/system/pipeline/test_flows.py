@@ -146,7 +146,7 @@ def test_only_the_note_of_a_living_worker_counts(new_pilot: Pilot) -> None:
 
 
 def test_a_new_model_is_trained_unless_it_is_known_to_be_needless(
-    pilot_copy: Pilot, plain_steps: None, monkeypatch: pytest.MonkeyPatch, sql: Callable, set_in: Callable
+    pilot_copy: Pilot, monkeypatch: pytest.MonkeyPatch, sql: Callable, set_in: Callable
 ) -> None:
     monkeypatch.setattr(retrain, "ingest", work.ingest)
     monkeypatch.setattr(retrain, "train", work.train)
@@ -179,7 +179,7 @@ def test_a_new_model_is_trained_unless_it_is_known_to_be_needless(
     ("limit", "oldest", "due"), [("1", "3", True), ("2", "3", False), ("not yet", "1", False), ("not yet", "0", True)]
 )
 def test_the_age_that_the_back_test_found_decides_when_it_is_known(
-    limit: str, oldest: str, due: bool, pilot_copy: Pilot, plain_steps: None, sql: Callable
+    limit: str, oldest: str, due: bool, pilot_copy: Pilot, sql: Callable
 ) -> None:
     """It learned up to February, and March has come in: it is one window old. What was never seen is not known."""
     champion = Registry(pilot_copy).required_champion()
