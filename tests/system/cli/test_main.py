@@ -229,9 +229,7 @@ def test_months_in_which_nobody_decided_are_no_empty_table(
     assert "no version is in service, so nobody decided" in " ".join(capsys.readouterr().out.split())
 
 
-def test_quarantine_and_erasure_say_what_they_did(
-    new_pilot: Pilot, sql: Callable, set_in: Callable
-) -> None:
+def test_quarantine_and_erasure_say_what_they_did(new_pilot: Pilot, sql: Callable, set_in: Callable) -> None:
     sql(new_pilot, "update flights set origin = 'HPN' where flight < 10")
     work.ingest(Pilot.here(), datetime(2013, 1, 1), datetime(2013, 2, 1))
     said = groundwork("quarantine", "list").stdout

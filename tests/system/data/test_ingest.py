@@ -48,9 +48,7 @@ def quarantine(pilot: Pilot) -> list[dict]:
     return Snapshots(pilot.quarantine, pilot.contract.dataset).read().to_pylist()
 
 
-def test_every_kind_of_broken_row_is_quarantined_with_its_reason(
-    new_pilot: Pilot, sql: Callable
-) -> None:
+def test_every_kind_of_broken_row_is_quarantined_with_its_reason(new_pilot: Pilot, sql: Callable) -> None:
     """One flight of a day for each misfortune, and some that just pass."""
     when = "month = 1 and day = 2 and rank = {}"
     sql(
@@ -75,9 +73,7 @@ def test_every_kind_of_broken_row_is_quarantined_with_its_reason(
 
 
 @pytest.mark.parametrize("share", ["rowid % 10 = 0", "true"])
-def test_too_many_broken_rows_change_nothing_but_the_quarantine(
-    share: str, pilot_copy: Pilot, sql: Callable
-) -> None:
+def test_too_many_broken_rows_change_nothing_but_the_quarantine(share: str, pilot_copy: Pilot, sql: Callable) -> None:
     champion, version = Registry(pilot_copy).champion(), snapshots(pilot_copy).version
     sql(pilot_copy, f"update flights set origin = 'LHR' where {share}")
     with pytest.raises(ContractBreach) as stopped:
@@ -133,9 +129,7 @@ def test_rows_outside_the_window_are_not_lost_without_a_word(new_pilot: Pilot, m
     assert not snapshots(new_pilot).exists
 
 
-def test_windows_that_follow_each_other_are_read_in_one_scan(
-    new_pilot: Pilot, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_windows_that_follow_each_other_are_read_in_one_scan(new_pilot: Pilot, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(
         source, "rows", lambda *window, original=source.rows: asked.append(window[1:]) or original(*window)
@@ -164,9 +158,7 @@ def test_a_changed_operational_system_is_said_to_be_the_cause(
 
 
 @pytest.mark.parametrize("url", ["duckdb:///nowhere/at/all.duckdb", "no-such-system://host/db", "garbage"])
-def test_a_source_that_cannot_be_reached_is_named(
-    url: str, new_pilot: Pilot, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_source_that_cannot_be_reached_is_named(url: str, new_pilot: Pilot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GROUNDWORK_SOURCE_URL", url)
     with pytest.raises(SourceError, match=f"the source {url} cannot be opened"):
         work.ingest(Pilot.here())
@@ -183,9 +175,7 @@ def test_windows_without_rows(pilot_copy: Pilot, sql: Callable) -> None:
     assert snapshots(pilot_copy).version == version
 
 
-def test_a_window_that_the_source_has_no_more_is_told_and_kept(
-    pilot_copy: Pilot, sql: Callable
-) -> None:
+def test_a_window_that_the_source_has_no_more_is_told_and_kept(pilot_copy: Pilot, sql: Callable) -> None:
     before = snapshots(pilot_copy).read()
     sql(pilot_copy, "delete from flights where month = 1")
     assert [(done.window, done.rows_in > 0) for done in work.ingest(Pilot.here())] == [
@@ -252,9 +242,7 @@ work.ingest(Pilot.here())
 """
 
 
-def test_a_run_that_was_killed_and_is_run_again_ends_in_the_same_table(
-    pilot: Pilot, new_pilot: Pilot
-) -> None:
+def test_a_run_that_was_killed_and_is_run_again_ends_in_the_same_table(pilot: Pilot, new_pilot: Pilot) -> None:
     killed = subprocess.run([sys.executable, "-c", KILLED_HALFWAY], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert snapshots(new_pilot).newest() < FEBRUARY.start

@@ -98,9 +98,7 @@ def table(pilot: Pilot) -> Snapshots:
     return Snapshots(pilot.snapshots, pilot.contract.dataset)
 
 
-def test_ingest_and_score_come_to_the_same_as_in_a_folder(
-    pilot: Pilot, pilot_copy: Pilot, bucket: str
-) -> None:
+def test_ingest_and_score_come_to_the_same_as_in_a_folder(pilot: Pilot, pilot_copy: Pilot, bucket: str) -> None:
     elsewhere = Pilot.here()
     assert elsewhere.snapshots == f"{bucket}/snapshots/flights"
     work.ingest(Pilot.here())
@@ -209,9 +207,7 @@ with Store(pilot.settings.store) as store:
 """
 
 
-def test_an_erasure_that_is_killed_ends_as_if_it_had_not_been(
-    new_pilot: Pilot, bucket: str, sql: Callable
-) -> None:
+def test_an_erasure_that_is_killed_ends_as_if_it_had_not_been(new_pilot: Pilot, bucket: str, sql: Callable) -> None:
     """Each run is killed one step after the one before."""
     sql(new_pilot, "update flights set arr_delay = 60 where month = 2 and day = 1")
     work.ingest(Pilot.here())

@@ -310,9 +310,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_change_upstream_stops_the_ingest_and_says_what_it_is(
-    change: str, pilot_copy: Pilot, sql: Callable
-) -> None:
+def test_a_change_upstream_stops_the_ingest_and_says_what_it_is(change: str, pilot_copy: Pilot, sql: Callable) -> None:
     """Nothing is let in, so the next training has the data that was sound."""
     statements, said = CHANGES[change]
     before = Snapshots(pilot_copy.snapshots, pilot_copy.contract.dataset).version

@@ -165,9 +165,7 @@ def test_what_is_allowed_goes_there_and_nowhere_else(
     assert ("carrier" in [column.name for column in dataset.reported]) == reported
 
 
-def test_drift_is_measured_without_what_may_not_be_logged(
-    pilot_copy: Pilot, set_in: Callable
-) -> None:
+def test_drift_is_measured_without_what_may_not_be_logged(pilot_copy: Pilot, set_in: Callable) -> None:
     for key, value in allowed("features").items():
         set_in(pilot_copy.settings.home / "contract.yaml", f"{COLUMNS}.2.{key}", value)
     pilot = Pilot.here()
