@@ -7,27 +7,28 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import chdir
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from groundwork.cli.main import app
 from groundwork.cli.up import show_months
 from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.registry import Registry
 from groundwork.pipeline import work
 from groundwork.store import Store, UnderWay
+from typer.testing import CliRunner
 
 
 def groundwork(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "groundwork.cli.main", *arguments],
-        cwd=cwd,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """A command in this process, which has imported its libraries already; an error that it lets pass is raised."""
+    with chdir(cwd or Path.cwd()):
+        done = CliRunner().invoke(app, arguments, env=environment)
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
 
 
 def test_check_accepts_the_documents_and_lists_what_is_open(new_pilot: Pilot, set_in: Callable) -> None:
@@ -279,9 +280,9 @@ for command in sys.argv[1:]:
 
 
 def test_real_flows_do_what_the_plain_functions_do(pilot: Pilot, new_pilot: Pilot) -> None:
-    """Through Prefect: a refusal, the whole way to a champion, and drift that nobody can tell."""
+    """In a process of its own: a refusal, the whole way to a champion, and drift that is not known."""
     commands = ["status", "monitor", "ingest", "train", "monitor --json", "monitor", "status"]
-    script = [sys.executable, "-c", ONE_AFTER_THE_OTHER, *commands]  # in one process: each starts Prefect's server
+    script = [sys.executable, "-c", ONE_AFTER_THE_OTHER, *commands]
     done = subprocess.run(script, capture_output=True, text=True, check=True)
     codes = [line.split()[-1] for line in done.stdout.splitlines() if line.startswith("EXIT")]
     assert codes == ["0", "1", "0", "0", "2", "2", "0"], done.stderr

