@@ -146,3 +146,14 @@ def postgres() -> Iterator[Postgres]:
         server.start()
         yield server
         server.stop()
+
+
+@pytest.fixture(params=["duckdb", "postgresql"])
+def engine(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A database that Ibis speaks to: DuckDB and PostgreSQL, unless a test asks for others."""
+    import ibis
+
+    at = {"duckdb": "duckdb://", "sqlite": "sqlite://"}
+    backend = ibis.connect(at.get(request.param) or request.getfixturevalue("postgres").url)
+    yield backend
+    backend.disconnect()

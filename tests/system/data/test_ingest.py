@@ -10,13 +10,12 @@ import ibis
 import pytest
 from groundwork.core.errors import ContractBreach, NotEnoughData, SourceError
 from groundwork.core.windows import Window
-from groundwork.data.rules import REASONS, with_broken_rules
+from groundwork.data.rules import REASONS
 from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.registry import Registry
 from groundwork.pipeline import work
 from groundwork.store import Store
-from pilots import visits
 from use_case import source
 
 JANUARY = Window(datetime(2013, 1, 1), datetime(2013, 2, 1))
@@ -248,14 +247,3 @@ def test_a_run_that_was_killed_and_is_run_again_ends_in_the_same_table(pilot: Pi
     assert snapshots(new_pilot).newest() < FEBRUARY.start
     work.ingest(Pilot.here())
     assert snapshots(new_pilot).read().equals(snapshots(pilot).read())
-
-
-def test_a_column_can_be_unique_without_being_the_key() -> None:
-    """Then missing values are not copies of each other."""
-    dataset = visits(name="badge", unique=True)
-    moments = [datetime(2013, 1, day) for day in range(1, 6)]
-    rows = ibis.memtable(
-        {"id": list("abcde"), "at": moments, "badge": [1, 1, 2, None, None], "back": [None, True, None, None, None]}
-    )
-    found = with_broken_rules(rows, dataset).order_by("id").to_pyarrow()
-    assert found[REASONS].to_pylist() == [None, "badge: is there already", None, None, None]
