@@ -94,7 +94,7 @@ class Worker:
         self.api = f"http://127.0.0.1:{port}/api"
         self.environment = {
             "GROUNDWORK_HOME": str(home),
-            "MLFLOW_TRACKING_URI": "",
+            "MLFLOW_TRACKING_URI": f"sqlite:///{home / 'data' / 'mlflow.db'}",
             "PREFECT_HOME": str(home / "data" / "prefect"),
         }
         self.log = home / "worker.log"
