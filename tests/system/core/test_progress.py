@@ -14,8 +14,8 @@ def test_each_piece_is_told_once_it_is_done() -> None:
     assert told == [("trials", 0, 2), ("trials", 1, 2), ("trials", 2, 2)]
 
 
-def test_ingest_tells_of_every_window(pilot_copy: Pilot) -> None:
+def test_ingest_tells_of_every_window(new_pilot: Pilot) -> None:
     told: list[tuple[str, int, int]] = []
     with progress.heard_by(lambda *said: told.append(said)):
-        windows = len(work.ingest(Pilot.here()))
+        windows = len(work.ingest(new_pilot))
     assert told == [("windows", done, windows) for done in range(windows + 1)]
