@@ -24,13 +24,13 @@ from pilots import write_pilot
 PATIENCE = 300  # seconds; a busy machine takes a minute to start what else takes five seconds
 
 
-def test_a_flow_runs_once_at_a_time_on_one_store(pilot_copy: Pilot) -> None:
+def test_a_flow_runs_once_at_a_time_on_one_store(new_pilot: Pilot) -> None:
     """Whoever started it, and on whichever machine; other flows are free to run."""
-    with Store(pilot_copy.settings.store) as store:
+    with Store(new_pilot.settings.store) as store:
         with store.alone("ingest"), pytest.raises(Busy, match="another ingest is under way"):
-            work.ingest(pilot_copy)
+            work.ingest(new_pilot)
         with store.alone("train"):
-            work.ingest(pilot_copy)
+            work.ingest(new_pilot)
 
 
 # What the command imported shows in the last line.
