@@ -21,7 +21,7 @@ from groundwork.pipeline import work
 from groundwork.store import LOST, Store
 from pilots import write_pilot
 
-PATIENCE = 300  # seconds; a busy machine takes a minute to start what else takes five seconds
+PATIENCE = 600  # seconds; a busy machine takes a minute to start what else takes five seconds
 
 
 def test_a_flow_runs_once_at_a_time_on_one_store(new_pilot: Pilot) -> None:
