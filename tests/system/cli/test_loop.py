@@ -53,6 +53,7 @@ def test_a_candidate_that_waits_says_how_it_is_approved(pilot_copy: Pilot, set_i
 
 ONE_AFTER_THE_OTHER = """
 import sys
+from groundwork.cli.main import app
 
 for command in sys.argv[1:]:
     try:
