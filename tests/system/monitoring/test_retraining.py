@@ -12,7 +12,7 @@ from groundwork.models.registry.registry import Registry
 from groundwork.monitoring.drift import DriftUnknown
 from groundwork.monitoring.retraining import Retrained, reasons_to_train
 from groundwork.pipeline import work
-from groundwork.store import Store
+from groundwork.store.database import Store
 
 MARCH = Window(datetime(2013, 3, 1), datetime(2013, 4, 1))
 MARCH_COMES_IN = "insert into flights select * replace (3 as month) from flights where month = 2"
@@ -44,7 +44,7 @@ def test_a_new_model_is_trained_unless_it_is_known_to_be_needless(
         assert done.reasons[-1] == "version 1 is 1 windows old; how it ages is unknown: `groundwork evaluate`"
         assert done.trained is not None
         assert done.trained.version == "2"
-        assert "how it ages is unknown" in {run.flow: run for run in store.latest_runs(True)}["retrain"].message
+        assert "how it ages is unknown" in {run.flow: run for run in store.runs.latest(True)}["retrain"].message
 
 
 def test_the_age_that_the_back_test_found_decides_when_it_is_known(pilot_copy: Pilot, sql: Callable) -> None:

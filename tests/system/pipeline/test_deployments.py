@@ -4,7 +4,7 @@ from importlib import import_module
 
 from groundwork.documents.pilot import Pilot
 from groundwork.pipeline.deployments import SCHEDULES, announce, deployments
-from groundwork.store import Store
+from groundwork.store.database import Store
 
 FLOWS = {"ingest", "train", "score", "monitor", "retrain", "prove"}
 
@@ -25,4 +25,4 @@ def test_the_store_notes_which_flows_are_on_a_schedule(new_pilot: Pilot) -> None
     lines = announce(new_pilot)
     assert "ingest   0 2 * * * UTC" in lines
     with Store(new_pilot.settings.store) as store:
-        assert set(store.schedules()) == FLOWS
+        assert set(store.schedules.since()) == FLOWS

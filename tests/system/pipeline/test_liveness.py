@@ -16,7 +16,8 @@ import pytest
 from groundwork.documents.pilot import Pilot
 from groundwork.pipeline import liveness
 from groundwork.pipeline.liveness import LostRun, alive, marked_runs, record_lost_runs
-from groundwork.store import LOST, Store
+from groundwork.store.database import Store
+from groundwork.store.runs import LOST
 
 QUICK_SECONDS = 0.01
 
@@ -50,18 +51,18 @@ def test_a_run_is_heard_of_until_it_ends(new_pilot: Pilot, monkeypatch: pytest.M
     monkeypatch.setattr(liveness, "HEARTBEAT_SECONDS", QUICK_SECONDS)
     with Store(new_pilot.settings.store) as store:
         with alive(new_pilot.settings, "ingest", str(uuid4())):
-            [first] = store.under_way()
-            wait_until(lambda: store.under_way() != [first])
-            assert [each._replace(heard_at=first.heard_at) for each in store.under_way()] == [first]
-        assert store.under_way() == []
+            [first] = store.runs.under_way()
+            wait_until(lambda: store.runs.under_way() != [first])
+            assert [each._replace(heard_at=first.heard_at) for each in store.runs.under_way()] == [first]
+        assert store.runs.under_way() == []
 
 
 def test_a_run_beyond_its_timeout_falls_silent(new_pilot: Pilot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(liveness, "HEARTBEAT_SECONDS", QUICK_SECONDS)
     with alive(new_pilot.settings, "ingest", str(uuid4()), timeout_seconds=0), Store(new_pilot.settings.store) as store:
-        first = store.under_way()
+        first = store.runs.under_way()
         time.sleep(30 * QUICK_SECONDS)
-        assert store.under_way() == first
+        assert store.runs.under_way() == first
         assert len(first) == 1
 
 
@@ -79,8 +80,8 @@ def test_a_run_goes_on_where_the_store_is_away(
         away.rmdir()
         wait_until(away.exists)
         with Store(f"sqlite:///{away}") as store:
-            wait_until(store.under_way)
-            assert [(run.run_id, run.flow) for run in store.under_way()] == [(run_id, "ingest")]
+            wait_until(store.runs.under_way)
+            assert [(run.run_id, run.flow) for run in store.runs.under_way()] == [(run_id, "ingest")]
 
 
 STANDS_STILL = """
@@ -104,8 +105,8 @@ def test_a_run_that_is_killed_is_recorded_once(new_pilot: Pilot) -> None:
     assert record_lost_runs(new_pilot.settings) == []
     assert not mark_of(new_pilot, run_id).exists()
     with Store(new_pilot.settings.store) as store:
-        assert store.under_way() == []
-        [lost] = store.latest_runs(succeeded=False)
+        assert store.runs.under_way() == []
+        [lost] = store.runs.latest(succeeded=False)
     assert (lost.flow, lost.message) == ("ingest", LOST)
 
 

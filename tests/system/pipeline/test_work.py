@@ -18,7 +18,8 @@ import pytest
 from groundwork.core.errors import Busy
 from groundwork.documents.pilot import Pilot
 from groundwork.pipeline import work
-from groundwork.store import LOST, Store
+from groundwork.store.database import Store
+from groundwork.store.runs import LOST
 from pilots import write_pilot
 
 PATIENCE = 600  # seconds; a busy machine takes a minute to start what else takes five seconds
@@ -49,8 +50,8 @@ def test_without_a_server_no_command_waits_for_prefect(command: str, new_pilot: 
     done = subprocess.run([sys.executable, "-c", COMMAND, command], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "EXIT 0 False", done.stderr
     with Store(new_pilot.settings.store) as store:
-        assert [run.flow for run in store.latest_runs(succeeded=True)] == (["ingest"] if command == "ingest" else [])
-        assert store.under_way() == []
+        assert [run.flow for run in store.runs.latest(succeeded=True)] == (["ingest"] if command == "ingest" else [])
+        assert store.runs.under_way() == []
 
 
 STANDS_STILL = """
@@ -73,15 +74,15 @@ def test_a_run_that_is_killed_is_told_by_the_next_command(new_pilot: Pilot) -> N
         assert process.stdout is not None
         assert process.stdout.readline() == b"reading\n"
         with Store(new_pilot.settings.store) as store:
-            assert [run.flow for run in store.under_way()] == ["ingest"]
+            assert [run.flow for run in store.runs.under_way()] == ["ingest"]
         with pytest.raises(Busy):
             work.run(new_pilot, "ingest")
         process.send_signal(signal.SIGKILL)
     assert work.run(new_pilot, "ingest")
     with Store(new_pilot.settings.store) as store:
-        assert store.under_way() == []
-        assert [run.flow for run in store.latest_runs(succeeded=True)] == ["ingest"]
-        assert LOST in [run.message for run in store.latest_runs(succeeded=False)]
+        assert store.runs.under_way() == []
+        assert [run.flow for run in store.runs.latest(succeeded=True)] == ["ingest"]
+        assert LOST in [run.message for run in store.runs.latest(succeeded=False)]
 
 
 class Worker:
@@ -172,8 +173,8 @@ def test_a_command_is_a_run_on_the_server_that_is_named(worker: Worker, new_pilo
     with worker.one_more_run("ingest"):
         ingest(PREFECT_API_URL=worker.api)
     with Store(new_pilot.settings.store) as store:
-        assert [run.flow for run in store.latest_runs(succeeded=True)] == ["ingest"]
-        assert store.under_way() == []
+        assert [run.flow for run in store.runs.latest(succeeded=True)] == ["ingest"]
+        assert store.runs.under_way() == []
 
 
 @pytest.mark.slow

@@ -26,7 +26,8 @@ from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.registry import Registry
 from groundwork.service.app import create_app
 from groundwork.service.auth import new_key
-from groundwork.store import Prediction, Store
+from groundwork.store.database import Store
+from groundwork.store.predictions import Prediction
 from prometheus_client.parser import text_string_to_metric_families
 
 RECORD = {
@@ -81,7 +82,7 @@ def service(served: Pilot) -> Iterator[TestClient]:
 def logged(pilot: Pilot) -> dict[str, Prediction]:
     """The prediction log, by prediction id."""
     with Store(pilot.settings.store) as store:
-        predictions = store.predictions(datetime(1900, 1, 1), datetime(2200, 1, 1))
+        predictions = store.predictions.between(datetime(1900, 1, 1), datetime(2200, 1, 1))
     return {prediction.prediction_id: prediction for prediction in predictions}
 
 

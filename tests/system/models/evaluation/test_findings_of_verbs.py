@@ -23,7 +23,7 @@ from groundwork.models.training import reproduce as reproduce_module
 from groundwork.models.training.reproduce import reproduce
 from groundwork.monitoring.monitor import check_drift
 from groundwork.pipeline import work
-from groundwork.store import Store
+from groundwork.store.database import Store
 from pilots import enter
 from use_case import model
 
