@@ -14,7 +14,7 @@ check: .venv/ready ## the quick checks: format, lint, types, and the tests that 
 	.venv/bin/ruff format --check
 	.venv/bin/ruff check
 	.venv/bin/mypy
-	.venv/bin/python -m pytest -m 'not slow and not container'
+	.venv/bin/python -m pytest -m 'not slow and not soak and not container'
 
 test: .venv/ready ## every check: the quick ones, and a generated project really installed, run and tested
 	.venv/bin/ruff format --check

@@ -27,7 +27,7 @@ if shutil.which("uv") is None:  # the one beside the Python that runs the tests 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The quick tests first: where one of them fails, nobody waits for the slow ones."""
-    items.sort(key=lambda item: [item.get_closest_marker(mark) is not None for mark in ("container", "slow")])
+    items.sort(key=lambda item: [item.get_closest_marker(mark) is not None for mark in ("soak", "container", "slow")])
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,6 @@
-"""Ingest, where it takes long: killed a hundred times, and measured."""
+"""Ingest, measured in a generated project."""
 
 import json
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,19 +8,6 @@ import pytest
 from support import PYTHON, ROOT, execute
 
 pytestmark = pytest.mark.slow
-
-
-def test_a_hundred_kills_leave_no_trace(pilot: Path) -> None:
-    killed = subprocess.run(
-        [pilot / ".venv/bin/pytest", "-q", "tests/groundwork/test_exactly_once.py", "-k", "killed_run"],
-        cwd=pilot,
-        env=os.environ | {"KILLS": "100"},
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    assert killed.returncode == 0, killed.stdout[-5000:]
-    assert "1 passed" in killed.stdout
 
 
 def test_a_quick_benchmark_of_ingest_loses_no_row_and_stays_small(pilot: Path, tmp_path: Path) -> None:

@@ -85,18 +85,6 @@ def plain(tmp_path: Path, first_weeks: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture(scope="session")
-def plain_steps() -> Iterator[None]:
-    """Prefect's tasks as the functions that they wrap, so that `flow.fn()` runs without a server."""
-    from groundwork.pipeline import flows as ingest
-    from groundwork.pipeline import train
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ingest, "_let_in", ingest.let_in)
-        patch.setattr(train, "fit_and_register", train.fit_and_register.fn)
-        yield
-
-
-@pytest.fixture(scope="session")
 def pilot(tmp_path_factory: pytest.TempPathFactory, flights: Path) -> Iterator[Pilot]:
     """A pilot with a champion, trained on January and judged on February. It is shared: only read it."""
 
@@ -104,8 +92,8 @@ def pilot(tmp_path_factory: pytest.TempPathFactory, flights: Path) -> Iterator[P
     write_pilot(home, flights)
     with pytest.MonkeyPatch.context() as patch:
         pilot = enter(home, patch)
-        work.ingest(Pilot.here())
-        assert work.train(Pilot.here()).in_service
+        work.ingest(pilot)
+        assert work.train(pilot).in_service
         yield pilot
 
 
@@ -174,3 +162,14 @@ def old_url(store_url: str) -> str:
     """The address of a store as the code without schema versions wrote it."""
     load_old_store(store_url)
     return store_url
+
+
+@pytest.fixture(params=["duckdb", "postgresql"])
+def engine(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A database that Ibis speaks to: DuckDB and PostgreSQL, unless a test asks for others."""
+    import ibis
+
+    at = {"duckdb": "duckdb://", "sqlite": "sqlite://"}
+    backend = ibis.connect(at.get(request.param) or request.getfixturevalue("postgres").url)
+    yield backend
+    backend.disconnect()

@@ -1,11 +1,13 @@
-"""`groundwork migrate`, and what refuses to run before it."""
+"""The verbs that keep the pilot running: `migrate`, what refuses to run before it, and `serve`."""
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from commands import groundwork
 from groundwork.documents.pilot import Pilot
 from groundwork.store import schema
 from stores import ROWS, file_of, load_old_store, rows
@@ -50,3 +52,13 @@ def test_what_needs_the_store_refuses_an_older_one_in_one_line(old_store: Path, 
     assert line.endswith("run `groundwork migrate`")
     assert "was written before stores had a schema version" in line
     assert rows(f"sqlite:///{old_store}") == ROWS
+
+
+def test_a_port_in_use_is_said_to_be_in_use(new_pilot: Pilot) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        done = groundwork("serve", GROUNDWORK_PORT=port)
+    assert done.returncode == 1
+    assert f"port {port} on 127.0.0.1 is in use: stop what uses it, or set GROUNDWORK_PORT" in done.stderr

@@ -11,18 +11,16 @@ from typing import Any
 
 import jinja2
 import pytest
-from starlette.testclient import TestClient
-
 from groundwork.core import pages
+from groundwork.documents.pilot import Pilot
 from groundwork.models.evaluation.model_card import model_card
 from groundwork.readiness import render
 from groundwork.readiness.assess import assess
 from groundwork.readiness.scorecard import Scorecard
 from groundwork.service.app import create_app
 from groundwork.service.home_page import home_page
-from groundwork.core.settings import Settings
-from groundwork.documents.pilot import Pilot
 from groundwork.store import Store
+from starlette.testclient import TestClient
 
 SCRIPT = "<script>alert('x')</script>"
 TODAY = date(2026, 8, 15)

@@ -1,12 +1,8 @@
 """What is under way says how far it has come; the terminal shows it as a bar, and a pipe stays clean."""
 
-import io
-
-import pytest
 from groundwork.core import progress
 from groundwork.documents.pilot import Pilot
 from groundwork.pipeline import work
-from rich.console import Console
 
 
 def test_each_piece_is_told_once_it_is_done() -> None:
@@ -18,18 +14,8 @@ def test_each_piece_is_told_once_it_is_done() -> None:
     assert told == [("trials", 0, 2), ("trials", 1, 2), ("trials", 2, 2)]
 
 
-def test_ingest_tells_of_every_window(pilot_copy: Pilot) -> None:
+def test_ingest_tells_of_every_window(new_pilot: Pilot) -> None:
     told: list[tuple[str, int, int]] = []
     with progress.heard_by(lambda *said: told.append(said)):
-        windows = len(work.ingest(Pilot.here()))
+        windows = len(work.ingest(new_pilot))
     assert told == [("windows", done, windows) for done in range(windows + 1)]
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_a_terminal_shows_a_bar_and_a_pipe_nothing(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = io.StringIO()
-    monkeypatch.setattr(cli, "console", Console(file=shown, force_terminal=terminal, width=100))
-    with cli.under_way("ingest"):
-        progress.tell("windows", 3, 12)
-    assert ("3 of 12 windows" in shown.getvalue()) is terminal
-    assert bool(shown.getvalue()) is terminal

@@ -20,8 +20,6 @@ from groundwork.monitoring.monitor import check_drift
 from groundwork.pipeline import work
 from groundwork.store.database import Store
 
-pytestmark = pytest.mark.usefixtures("plain_steps")
-
 FEBRUARY = Window(datetime(2013, 2, 1), datetime(2013, 3, 1))
 
 

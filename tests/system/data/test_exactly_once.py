@@ -27,10 +27,7 @@ from groundwork.models.training.history import Examples, read_history
 from groundwork.pipeline import work
 from groundwork.store.database import Store
 
-pytestmark = pytest.mark.usefixtures("plain_steps")
-
 JANUARY, FEBRUARY, MARCH = (Window(datetime(2013, month, 1), datetime(2013, month + 1, 1)) for month in (1, 2, 3))
-KILLS = int(os.environ.get("KILLS", "3"))
 
 
 def table(path: Path, pilot: Pilot) -> pa.Table | None:
@@ -162,8 +159,8 @@ def test_an_engine_without_a_proven_hash_has_every_window_read(
     work.ingest(Pilot.here())
     hashed = table(plain.snapshots, plain)
     version = Snapshots(plain.snapshots, plain.contract.dataset).version
-    for module in ("reading", "fingerprint"):
-        monkeypatch.setattr(f"groundwork.pipeline.{module}.can_hash", lambda backend: False)
+    for module in ("reading", "source"):
+        monkeypatch.setattr(f"groundwork.data.{module}.can_hash", lambda backend: False)
     for _ in range(2):
         assert len(work.ingest(Pilot.here())) == 3
     assert Snapshots(plain.snapshots, plain.contract.dataset).version == version
@@ -235,8 +232,9 @@ def test_of_two_runs_at_once_one_says_so_and_changes_nothing(plain: Pilot, sql: 
     assert len(work.ingest(Pilot.here())) == 3
 
 
+@pytest.mark.parametrize("kills", [3, pytest.param(100, marks=pytest.mark.soak)])
 def test_a_killed_run_leaves_whole_windows_and_the_next_one_ends_as_if_nothing_had_been(
-    plain: Pilot, sql: Callable, tmp_path: Path
+    kills: int, plain: Pilot, sql: Callable, tmp_path: Path
 ) -> None:
     """Killed at random moments, again and again; whichever run gets through has to have brought in all."""
     sql(
@@ -274,7 +272,7 @@ def test_a_killed_run_leaves_whole_windows_and_the_next_one_ends_as_if_nothing_h
         took = run(fresh("again"), 600)[1]  # the first one had everything to warm up
         months = {window.start.month: _month(expected["snapshots"], window) for window in (JANUARY, FEBRUARY, MARCH)}
         killed, home, deadline = 0, fresh("killed"), time.monotonic() + 1500
-        while killed < KILLS:
+        while killed < kills:
             assert time.monotonic() < deadline
             status, _ = run(home, chance.uniform(0, 1.1 * took))
             there = table(home / "data/snapshots/flights", plain)
@@ -283,7 +281,7 @@ def test_a_killed_run_leaves_whole_windows_and_the_next_one_ends_as_if_nothing_h
                 assert month is None or not month.num_rows or month.equals(months[window.start.month])
             if status == -signal.SIGKILL:
                 killed += 1
-                if killed < KILLS:
+                if killed < kills:
                     continue
                 status, _ = run(home, 600)
             assert status == 0
@@ -303,11 +301,10 @@ def _month(rows: pa.Table, window: Window) -> pa.Table:
 FORKING = """
 import os, sys, time
 import deltalake, duckdb, ibis, numpy, pandas, pyarrow
-from groundwork.pipeline import flows as ingest
-from groundwork.core.settings import Settings
+import groundwork.data.ingest
 from groundwork.documents.pilot import Pilot
+from groundwork.pipeline import work
 from use_case import source
-ingest._let_in = ingest.let_in
 source.rows = lambda backend, start, end: backend.table("rows").filter(
     lambda t: (t.scheduled_departure >= start) & (t.scheduled_departure < end))
 for line in sys.stdin:
@@ -319,7 +316,7 @@ for line in sys.stdin:
         os.environ["GROUNDWORK_HOME"] = home
         status = 1
         try:
-            ingest.work.ingest(Pilot.here())
+            work.ingest(Pilot.here())
             status = 0
         except BaseException as error:
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)

@@ -10,13 +10,12 @@ import ibis
 import pytest
 from groundwork.core.errors import ContractBreach, NotEnoughData, SourceError
 from groundwork.core.windows import Window
-from groundwork.data.rules import REASONS, with_broken_rules
+from groundwork.data.rules import REASONS
 from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.registry import Registry
 from groundwork.pipeline import work
 from groundwork.store.database import Store
-from pilots import visits
 from use_case import source
 
 JANUARY = Window(datetime(2013, 1, 1), datetime(2013, 2, 1))
@@ -48,9 +47,7 @@ def quarantine(pilot: Pilot) -> list[dict]:
     return Snapshots(pilot.quarantine, pilot.contract.dataset).read().to_pylist()
 
 
-def test_every_kind_of_broken_row_is_quarantined_with_its_reason(
-    new_pilot: Pilot, sql: Callable, plain_steps: None
-) -> None:
+def test_every_kind_of_broken_row_is_quarantined_with_its_reason(new_pilot: Pilot, sql: Callable) -> None:
     """One flight of a day for each misfortune, and some that just pass."""
     when = "month = 1 and day = 2 and rank = {}"
     sql(
@@ -75,9 +72,7 @@ def test_every_kind_of_broken_row_is_quarantined_with_its_reason(
 
 
 @pytest.mark.parametrize("share", ["rowid % 10 = 0", "true"])
-def test_too_many_broken_rows_change_nothing_but_the_quarantine(
-    share: str, pilot_copy: Pilot, sql: Callable, plain_steps: None
-) -> None:
+def test_too_many_broken_rows_change_nothing_but_the_quarantine(share: str, pilot_copy: Pilot, sql: Callable) -> None:
     champion, version = Registry(pilot_copy).champion(), snapshots(pilot_copy).version
     sql(pilot_copy, f"update flights set origin = 'LHR' where {share}")
     with pytest.raises(ContractBreach) as stopped:
@@ -92,7 +87,7 @@ def test_too_many_broken_rows_change_nothing_but_the_quarantine(
     assert (failed.flow, failed.message.startswith("ContractBreach: ")) == ("ingest", True)
 
 
-def test_rows_that_were_mended_leave_quarantine(new_pilot: Pilot, sql: Callable, plain_steps: None) -> None:
+def test_rows_that_were_mended_leave_quarantine(new_pilot: Pilot, sql: Callable) -> None:
     sql(new_pilot, "update flights set origin = 'jfk' where origin = 'JFK' and month = 2 and flight < 50")
     assert work.ingest(Pilot.here())[-1].rows_quarantined == len(quarantine(new_pilot)) > 0
     sql(new_pilot, "update flights set origin = 'JFK' where origin = 'jfk'")
@@ -133,9 +128,7 @@ def test_rows_outside_the_window_are_not_lost_without_a_word(new_pilot: Pilot, m
     assert not snapshots(new_pilot).exists
 
 
-def test_windows_that_follow_each_other_are_read_in_one_scan(
-    new_pilot: Pilot, monkeypatch: pytest.MonkeyPatch, plain_steps: None
-) -> None:
+def test_windows_that_follow_each_other_are_read_in_one_scan(new_pilot: Pilot, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(
         source, "rows", lambda *window, original=source.rows: asked.append(window[1:]) or original(*window)
@@ -164,15 +157,13 @@ def test_a_changed_operational_system_is_said_to_be_the_cause(
 
 
 @pytest.mark.parametrize("url", ["duckdb:///nowhere/at/all.duckdb", "no-such-system://host/db", "garbage"])
-def test_a_source_that_cannot_be_reached_is_named(
-    url: str, new_pilot: Pilot, monkeypatch: pytest.MonkeyPatch, plain_steps: None
-) -> None:
+def test_a_source_that_cannot_be_reached_is_named(url: str, new_pilot: Pilot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GROUNDWORK_SOURCE_URL", url)
     with pytest.raises(SourceError, match=f"the source {url} cannot be opened"):
         work.ingest(Pilot.here())
 
 
-def test_windows_without_rows(pilot_copy: Pilot, sql: Callable, plain_steps: None) -> None:
+def test_windows_without_rows(pilot_copy: Pilot, sql: Callable) -> None:
     """They change nothing, and a run that finds only such says so."""
     version = snapshots(pilot_copy).version
     with pytest.raises(NotEnoughData, match="holds no rows from 2020-01-01"):
@@ -183,9 +174,7 @@ def test_windows_without_rows(pilot_copy: Pilot, sql: Callable, plain_steps: Non
     assert snapshots(pilot_copy).version == version
 
 
-def test_a_window_that_the_source_has_no_more_is_told_and_kept(
-    pilot_copy: Pilot, sql: Callable, plain_steps: None
-) -> None:
+def test_a_window_that_the_source_has_no_more_is_told_and_kept(pilot_copy: Pilot, sql: Callable) -> None:
     before = snapshots(pilot_copy).read()
     sql(pilot_copy, "delete from flights where month = 1")
     assert [(done.window, done.rows_in > 0) for done in work.ingest(Pilot.here())] == [
@@ -199,14 +188,14 @@ def test_a_window_that_the_source_has_no_more_is_told_and_kept(
 
 
 @pytest.mark.parametrize("kind", ["integer", "decimal(9, 2)"])
-def test_a_number_need_not_be_a_float_in_the_source(kind: str, plain: Pilot, sql: Callable, plain_steps: None) -> None:
+def test_a_number_need_not_be_a_float_in_the_source(kind: str, plain: Pilot, sql: Callable) -> None:
     sql(plain, "insert into rows from all_rows", f"alter table rows alter distance_miles type {kind}")
     work.ingest(Pilot.here())
     [(total,)] = sql(plain, "select sum(distance_miles)::bigint from rows")
     assert sum(snapshots(plain).read()["distance_miles"].to_pylist()) == total
 
 
-def test_ingesting_again_changes_nothing(pilot_copy: Pilot, plain_steps: None) -> None:
+def test_ingesting_again_changes_nothing(pilot_copy: Pilot) -> None:
     version, table = snapshots(pilot_copy).version, snapshots(pilot_copy).read()
     work.ingest(Pilot.here())
     work.ingest(Pilot.here(), JANUARY.start, FEBRUARY.end)
@@ -214,7 +203,7 @@ def test_ingesting_again_changes_nothing(pilot_copy: Pilot, plain_steps: None) -
     assert snapshots(pilot_copy).read().equals(table)
 
 
-def test_the_newest_window_is_read_again_as_it_grows(new_pilot: Pilot, sql: Callable, plain_steps: None) -> None:
+def test_the_newest_window_is_read_again_as_it_grows(new_pilot: Pilot, sql: Callable) -> None:
     """And outcomes that became known since take their place."""
     sql(
         new_pilot,
@@ -234,10 +223,10 @@ def test_the_newest_window_is_read_again_as_it_grows(new_pilot: Pilot, sql: Call
 
 KILLED_HALFWAY = """
 import os, signal
-from groundwork.pipeline import ingest as module
 from groundwork.data.snapshots import Snapshots
+from groundwork.documents.pilot import Pilot
+from groundwork.pipeline import work
 
-module._let_in = module.let_in
 replace, commits = Snapshots.replace, 0
 
 def replace_once(self, *window):
@@ -248,26 +237,13 @@ def replace_once(self, *window):
     return replace(self, *window)
 
 Snapshots.replace = replace_once
-module.work.ingest(Pilot.here())
+work.ingest(Pilot.here())
 """
 
 
-def test_a_run_that_was_killed_and_is_run_again_ends_in_the_same_table(
-    pilot: Pilot, new_pilot: Pilot, plain_steps: None
-) -> None:
+def test_a_run_that_was_killed_and_is_run_again_ends_in_the_same_table(pilot: Pilot, new_pilot: Pilot) -> None:
     killed = subprocess.run([sys.executable, "-c", KILLED_HALFWAY], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert snapshots(new_pilot).newest() < FEBRUARY.start
     work.ingest(Pilot.here())
     assert snapshots(new_pilot).read().equals(snapshots(pilot).read())
-
-
-def test_a_column_can_be_unique_without_being_the_key() -> None:
-    """Then missing values are not copies of each other."""
-    dataset = visits(name="badge", unique=True)
-    moments = [datetime(2013, 1, day) for day in range(1, 6)]
-    rows = ibis.memtable(
-        {"id": list("abcde"), "at": moments, "badge": [1, 1, 2, None, None], "back": [None, True, None, None, None]}
-    )
-    found = with_broken_rules(rows, dataset).order_by("id").to_pyarrow()
-    assert found[REASONS].to_pylist() == [None, "badge: is there already", None, None, None]

@@ -24,7 +24,7 @@ BOTH_MONTHS = (datetime(2013, 1, 1), datetime(2013, 3, 1))
 
 
 def test_a_new_feature_is_ingested_trained_on_asked_for_and_logged(
-    pilot_copy: Pilot, plain_steps: None, set_in: Callable, monkeypatch: pytest.MonkeyPatch
+    pilot_copy: Pilot, set_in: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     contract = pilot_copy.settings.home / "contract.yaml"
     columns = yaml.safe_load(contract.read_text(encoding="utf-8"))["schema"][0]["properties"]

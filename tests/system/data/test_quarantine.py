@@ -11,8 +11,6 @@ from groundwork.data.source import connected
 from groundwork.documents.pilot import Pilot
 from groundwork.pipeline import work
 
-pytestmark = pytest.mark.usefixtures("plain_steps")
-
 VALID = "schema.0.properties.3.quality.0.arguments.validValues"
 HELD = "update flights set origin = 'HPN' where flight < 10"
 

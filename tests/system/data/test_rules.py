@@ -1,20 +1,18 @@
-"""The rules of contract.yaml over several columns and whole windows: the same in every engine, and in requests."""
+"""The rules of contract.yaml over several columns and whole windows, in every engine and in an ingest."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import ibis
 import msgspec
 import pytest
-from groundwork.core.errors import ContractBreach, DocumentError, GroundworkError
+from groundwork.core.errors import ContractBreach, GroundworkError
 from groundwork.core.windows import Window
 from groundwork.data.ingest import check_freshness
 from groundwork.data.rules import REASONS, with_broken_rules
 from groundwork.data.snapshots import Snapshots
 from groundwork.data.source import connected
-from groundwork.documents.contract.sql import parse
 from groundwork.documents.pilot import Pilot
 from groundwork.pipeline import work
 from groundwork.service.requests import BadRequest, RequestReader
@@ -24,7 +22,6 @@ from pilots import visits
 JANUARY = Window(datetime(2013, 1, 1), datetime(2013, 2, 1))
 FEBRUARY = Window(datetime(2013, 2, 1), datetime(2013, 3, 1))
 DATASET = "schema.0.quality"
-SUBSET = (("low", "number"), ("high", "number"), ("name", "string"), ("sure", "boolean"), ("at", "timestamp"))
 
 
 def rule(query: str, **bounds: Any) -> dict[str, Any]:
@@ -33,52 +30,6 @@ def rule(query: str, **bounds: Any) -> dict[str, Any]:
 
 def counted(condition: str) -> dict[str, Any]:
     return rule(f"SELECT COUNT(*) FROM ${{object}} WHERE {condition}", mustBe=0)
-
-
-ROWS = [
-    {"low": 1.0, "high": 2.0, "name": "ab", "sure": True, "at": datetime(2013, 1, 1)},
-    {"low": 3.0, "high": 2.0, "name": "b", "sure": False, "at": datetime(2013, 1, 2)},
-    {"low": None, "high": 0.0, "name": None, "sure": None, "at": None},
-    {"low": 0.0, "high": None, "name": "", "sure": True, "at": datetime(2013, 1, 3)},
-    {"low": -4.0, "high": 0.0, "name": "ab", "sure": None, "at": None},
-]
-# A condition, and for each of the rows whether it is met; None where nobody can tell.
-CONDITIONS: list[tuple[str, list[bool | None]]] = [
-    ("low > high", [False, True, None, None, False]),
-    ("low > high OR sure", [True, True, None, True, None]),
-    ("low > high AND NOT sure", [False, True, None, False, False]),
-    ("NOT (low <= high)", [False, True, None, None, False]),
-    ("low + 1 = high * 1 - 0", [True, False, None, None, False]),
-    ("low / high > 1", [False, True, None, None, None]),
-    ("-low BETWEEN 1 AND 4", [False, False, None, False, True]),
-    ("ABS(low) >= 3", [False, True, None, False, True]),
-    ("name IN ('ab', 'c')", [True, False, None, False, True]),
-    ("LENGTH(name) < 2 AND name <> ''", [False, True, None, False, False]),
-    ("high IS NULL", [False, False, False, True, False]),
-    ("high IS NOT NULL AND sure = TRUE", [True, False, None, False, None]),
-    ("at >= at", [True, True, None, True, None]),
-]
-
-
-@pytest.fixture(params=["duckdb", "postgresql"])
-def engine(request: pytest.FixtureRequest) -> Iterator[Any]:
-    at = {"duckdb": "duckdb://", "sqlite": "sqlite://"}
-    backend = ibis.connect(at.get(request.param) or request.getfixturevalue("postgres").url)
-    yield backend
-    backend.disconnect()
-
-
-def test_a_condition_means_the_same_in_every_engine(engine: Any) -> None:
-    types = {"row": "int64", "low": "float64", "high": "float64", "name": "string", "sure": "bool", "at": "timestamp"}
-    rows = ibis.memtable([{"row": row} | values for row, values in enumerate(ROWS)], schema=types)
-    table = engine.create_table("rules", rows.to_pyarrow(), temp=True)
-    queries = [parse(f"select count(*) from t where {condition}", "t", SUBSET) for condition, _ in CONDITIONS]
-    found = table.mutate(**{f"c{number}": query.met_by(table) for number, query in enumerate(queries)}).order_by("row")
-    columns = found.to_pyarrow().to_pydict()
-    for number, (condition, expected) in enumerate(CONDITIONS):
-        assert columns[f"c{number}"] == expected, condition
-    average = parse("select avg(low) / count(*) from t where high < 5", "t", SUBSET)
-    assert average.evaluated(table).to_pyarrow().as_py() == pytest.approx(0)
 
 
 HELD = visits(name="age", required=True, logicalTypeOptions={"minimum": 0, "maximum": 100})
@@ -104,84 +55,12 @@ def test_a_row_breaks_the_same_rules_in_every_engine(engine: Any) -> None:
     ]
 
 
-@pytest.mark.parametrize("dialect", ["databricks", "snowflake", "bigquery", "trino"])
-def test_every_condition_can_be_written_for_other_engines(dialect: str) -> None:
-    """Written, not run: none of them is here. Databricks stands for Spark, whose own dialect needs Spark installed."""
-    types = {"low": "float64", "high": "float64", "name": "string", "sure": "bool", "at": "timestamp"}
-    table = ibis.table(types, name="t")
-    for condition, _ in CONDITIONS:
-        query = parse(f"select avg(low) / count(*) from t where {condition}", "t", SUBSET)
-        assert ibis.to_sql(table.filter(query.met_by(table)), dialect=dialect)
-        assert ibis.to_sql(query.evaluated(table), dialect=dialect)
-
-
-@pytest.mark.parametrize(("condition", "expected"), CONDITIONS)
-def test_a_condition_means_the_same_in_a_request(condition: str, expected: list[bool | None]) -> None:
-    met = parse(f"SELECT COUNT(*) FROM t WHERE {condition}", "t", SUBSET).met()
-    assert [met(SimpleNamespace(**row)) for row in ROWS] == expected
-
-
-@pytest.mark.parametrize(
-    ("quality", "message"),
-    [
-        (rule("SELECT", mustBe=0), "the query must be SELECT with one figure"),
-        (rule("SELECT COUNT(*) FRM x y z", mustBe=0), "the query"),
-        (rule("DELETE FROM ${object}", mustBe=0), "the query must be SELECT with one figure"),
-        (rule("SELECT COUNT(*) FROM other", mustBe=0), "must read from ${object} alone"),
-        (rule("SELECT COUNT(*) FROM ${object}, other", mustBe=0), "must read from ${object} alone"),
-        (rule("SELECT COUNT(*) FROM ${object} GROUP BY origin", mustBe=0), "must read from ${object} alone"),
-        (rule("SELECT origin FROM ${object}", mustBe=0), "differs from row to row"),
-        (rule("SELECT MAX(origin) FROM ${object}", mustBe=0), "MAX(origin) needs a number, not a string"),
-        (rule("SELECT 1 FROM ${object}", mustBe=0), "must be one number"),
-        (rule("SELECT COUNT(*) FROM ${object}"), "a rule needs a bound"),
-        (rule("SELECT COUNT(*) FROM ${object}", mustBeBetween=[5, 1]), "mustBeBetween has its lower bound first"),
-        (counted("orign = destination"), "the data set has no column orign"),
-        (counted("origin > 5"), "compares what cannot be compared: number, string"),
-        (counted("origin"), "must be a condition on columns"),
-        (counted("1 = 1"), "must be a condition on columns"),
-        (counted("weekday IN (SELECT 1)"), "IN takes a list of values"),
-        (counted("soundex(origin) = 'B'"), "is not understood: a rule may use = <>"),
-        (counted("COUNT(*) > 5"), "is not understood"),
-        ({"metric": "duplicateValues", "mustBe": 0}, "'rowCount'"),
-        ({"metric": "rowCount", "mustNotBe": 0}, "is not a known key"),
-        ({"metric": "rowCount", "query": "SELECT 1", "mustBe": 0}, "either a metric, or type: sql and a query"),
-        ({"type": "text", "description": "Complete."}, "'library' or 'sql'"),
-        ({"type": "custom", "engine": "soda", "implementation": ""}, "'library' or 'sql'"),
-    ],
-)
-def test_a_rule_that_cannot_be_enforced_is_refused(
-    quality: dict[str, Any], message: str, new_pilot: Pilot, set_in: Callable
-) -> None:
-    set_in(new_pilot.settings.home / "contract.yaml", DATASET, [quality])
-    with pytest.raises(DocumentError) as refused:
-        new_pilot.contract  # noqa: B018 - read for its error
-    assert message in str(refused.value)
-
-
-@pytest.mark.parametrize(
-    ("level", "message"),
-    [
-        ({"property": "freshness", "value": "soon"}, "must be a number of h or d, found 'soon' without unit"),
-        ({"property": "freshness", "value": 3, "unit": "fortnights"}, "must be a number of h or d, found 3 fortnights"),
-        ({"property": "freshness", "value": 0, "unit": "d"}, "must be a number of h or d, found 0 d"),
-        ({"property": "freshness", "value": 1, "unit": "d", "element": "flights.origin"}, "no timestamp origin"),
-    ],
-)
-def test_a_freshness_that_cannot_be_enforced_is_refused(
-    level: dict[str, Any], message: str, new_pilot: Pilot, set_in: Callable
-) -> None:
-    promised(new_pilot, set_in, level)
-    with pytest.raises(DocumentError) as refused:
-        new_pilot.contract  # noqa: B018 - read for its error
-    assert message in str(refused.value)
-
-
 def promised(pilot: Pilot, set_in: Callable, *levels: dict[str, Any]) -> None:
     set_in(pilot.settings.home / "contract.yaml", "slaProperties", list(levels))
 
 
 def test_rows_that_break_a_rule_over_columns_are_quarantined_with_it(
-    new_pilot: Pilot, sql: Callable, set_in: Callable, plain_steps: None
+    new_pilot: Pilot, sql: Callable, set_in: Callable
 ) -> None:
     """One whose values are missing breaks the rule that they are there, and no other."""
     sql(
@@ -231,7 +110,7 @@ def test_a_request_that_breaks_a_rule_over_columns_is_refused(new_pilot: Pilot, 
     ],
 )
 def test_a_figure_out_of_bounds_stops_the_ingest(
-    quality: dict[str, Any], found: str, new_pilot: Pilot, sql: Callable, set_in: Callable, plain_steps: None
+    quality: dict[str, Any], found: str, new_pilot: Pilot, sql: Callable, set_in: Callable
 ) -> None:
     set_in(new_pilot.settings.home / "contract.yaml", DATASET, [quality])
     [(rows,)] = sql(new_pilot, "select count(*) from flights where month = 1")
@@ -244,7 +123,7 @@ def test_a_figure_out_of_bounds_stops_the_ingest(
     assert not Snapshots(new_pilot.snapshots, new_pilot.contract.dataset).exists
 
 
-def test_the_newest_window_may_still_grow(new_pilot: Pilot, sql: Callable, set_in: Callable, plain_steps: None) -> None:
+def test_the_newest_window_may_still_grow(new_pilot: Pilot, sql: Callable, set_in: Callable) -> None:
     """It need not have all its rows yet; a window that others follow must, and may not be empty."""
     set_in(
         new_pilot.settings.home / "contract.yaml", DATASET, [{"metric": "rowCount", "mustBeBetween": [5_000, 10_000]}]
@@ -256,7 +135,7 @@ def test_the_newest_window_may_still_grow(new_pilot: Pilot, sql: Callable, set_i
         work.ingest(Pilot.here(), JANUARY.start, FEBRUARY.end)
 
 
-def test_data_that_is_too_old_fails_the_ingest(new_pilot: Pilot, set_in: Callable, plain_steps: None) -> None:
+def test_data_that_is_too_old_fails_the_ingest(new_pilot: Pilot, set_in: Callable) -> None:
     """What there is comes in all the same, and whoever asks for old days gets them."""
     promised(
         new_pilot, set_in, {"property": "freshness", "value": 2, "unit": "d"}, {"property": "retention", "value": "1 y"}
@@ -310,9 +189,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_change_upstream_stops_the_ingest_and_says_what_it_is(
-    change: str, pilot_copy: Pilot, sql: Callable, plain_steps: None
-) -> None:
+def test_a_change_upstream_stops_the_ingest_and_says_what_it_is(change: str, pilot_copy: Pilot, sql: Callable) -> None:
     """Nothing is let in, so the next training has the data that was sound."""
     statements, said = CHANGES[change]
     before = Snapshots(pilot_copy.snapshots, pilot_copy.contract.dataset).version
@@ -321,3 +198,14 @@ def test_a_change_upstream_stops_the_ingest_and_says_what_it_is(
         work.ingest(Pilot.here())
     assert said in str(stopped.value)
     assert Snapshots(pilot_copy.snapshots, pilot_copy.contract.dataset).version == before
+
+
+def test_a_column_can_be_unique_without_being_the_key() -> None:
+    """Then missing values are not copies of each other."""
+    dataset = visits(name="badge", unique=True)
+    moments = [datetime(2013, 1, day) for day in range(1, 6)]
+    rows = ibis.memtable(
+        {"id": list("abcde"), "at": moments, "badge": [1, 1, 2, None, None], "back": [None, True, None, None, None]}
+    )
+    found = with_broken_rules(rows, dataset).order_by("id").to_pyarrow()
+    assert found[REASONS].to_pylist() == [None, "badge: is there already", None, None, None]

@@ -52,7 +52,7 @@ def with_captain(new_pilot: Pilot, set_in: Callable, monkeypatch: pytest.MonkeyP
     return Pilot.here()
 
 
-def test_what_is_confidential_stays_in_requests_and_snapshots(with_captain: Pilot, plain_steps: None) -> None:
+def test_what_is_confidential_stays_in_requests_and_snapshots(with_captain: Pilot) -> None:
     """Not in the prediction log, in the registry, in a report, nor in what is said of a broken request."""
     work.ingest(Pilot.here())
     assert work.train(Pilot.here()).verdict.passed
@@ -74,7 +74,7 @@ def test_what_is_confidential_stays_in_requests_and_snapshots(with_captain: Pilo
     assert mlflow.search_runs(experiment_names=[Registry(with_captain).name], output_format="list")
 
 
-def test_a_figure_of_what_is_confidential_is_not_told(with_captain: Pilot, set_in: Callable, plain_steps: None) -> None:
+def test_a_figure_of_what_is_confidential_is_not_told(with_captain: Pilot, set_in: Callable) -> None:
     """The greatest value is somebody's. How many rows there are is nobody's."""
     quality = [
         {"type": "sql", "query": f"SELECT {figure} FROM ${{object}}{where}", "name": figure, "mustBe": -7}
@@ -100,7 +100,7 @@ def test_a_refusal_never_repeats_a_value(value: Any, with_captain: Pilot) -> Non
 
 @pytest.mark.parametrize("lazily", [True, False])
 def test_what_an_engine_says_is_not_repeated(
-    lazily: bool, with_captain: Pilot, sql: Callable, monkeypatch: pytest.MonkeyPatch, plain_steps: None
+    lazily: bool, with_captain: Pilot, sql: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither in the message, nor in the trace that Prefect keeps of it."""
 
@@ -165,9 +165,7 @@ def test_what_is_allowed_goes_there_and_nowhere_else(
     assert ("carrier" in [column.name for column in dataset.reported]) == reported
 
 
-def test_drift_is_measured_without_what_may_not_be_logged(
-    pilot_copy: Pilot, set_in: Callable, plain_steps: None
-) -> None:
+def test_drift_is_measured_without_what_may_not_be_logged(pilot_copy: Pilot, set_in: Callable) -> None:
     for key, value in allowed("features").items():
         set_in(pilot_copy.settings.home / "contract.yaml", f"{COLUMNS}.2.{key}", value)
     pilot = Pilot.here()

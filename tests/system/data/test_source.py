@@ -44,7 +44,7 @@ def everything(pilot: Pilot) -> tuple[int, str, list[str]]:
 
 
 @pytest.fixture
-def from_duckdb(new_pilot: Pilot, sql: Callable, plain_steps: None) -> list[Ingested]:
+def from_duckdb(new_pilot: Pilot, sql: Callable) -> list[Ingested]:
     """What an ingest from DuckDB came to, of flights of which some are broken."""
     sql(
         new_pilot,

@@ -59,3 +59,12 @@ def test_the_last_day_still_counts(named: Pilot, set_in: Callable) -> None:
 def test_a_pilot_without_a_sponsor_has_a_finding(named: Pilot, set_in: Callable) -> None:
     set_in(named.settings.home / "OWNERS", "accountable.sponsor", None)
     assert Pilot.here().owners.findings(TODAY) == ["sponsor: nobody is named"]
+
+
+def test_roles_name_each_person_once(new_pilot: Pilot) -> None:
+    assert [(role, person.handle) for role, person in new_pilot.owners.roles()] == [
+        ("decision", "ada"),
+        ("data:flights", "grace"),
+        ("model", "emmy"),
+        ("service", "alan"),
+    ]

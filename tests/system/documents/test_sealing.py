@@ -7,12 +7,13 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+import yaml
 from groundwork.documents import sealing
 from groundwork.documents.pilot import Pilot
 from groundwork.documents.sealing import SealError
 from groundwork.findings import keep
-from groundwork.pipeline import flows as prove
 from groundwork.readiness.assess import assess
+from groundwork.readiness.prove import seal_findings
 from groundwork.readiness.scorecard import Row
 from groundwork.store.database import Store
 
@@ -120,7 +121,7 @@ def test_a_forged_seal_is_found(home: Path, set_in: Callable) -> None:
     """Somebody moves the line and writes the digest that fits it into the seal."""
     _lock(home)
     set_in(home / "charter.yaml", THRESHOLD, 1)
-    _, digest = sealing._read(home)
+    digest = sealing.criteria_digest(yaml.safe_load((home / "charter.yaml").read_text(encoding="utf-8")))
     set_in(home / "charter.yaml", "seals.0.sha256", digest)
     [finding] = sealing.findings(home)
     assert "holds a seal that charter.yaml no longer has" in finding
@@ -169,7 +170,7 @@ def test_without_git_nobody_can_tell_either_until_it_was_told_elsewhere(home: Pa
     _lock(home)
     pilot = Pilot.here()
     with Store(pilot.settings.store) as store:
-        found = prove._seals(pilot)
+        found = seal_findings(pilot)
         shutil.rmtree(home / ".git")
         assert _locked().state == "unknown"
         assert "without git" in _locked().seen

@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 
 import pytest
 from groundwork.core.git import git
-from groundwork.documents.document import sealing
 from groundwork.documents.decision_record import Evidence, decide
+from groundwork.documents.document import sealing
 from groundwork.documents.pilot import Pilot
 from groundwork.documents.publish import owner_files
 from groundwork.readiness import ml_test_score

@@ -1,1 +1,1 @@
-"""What every room stands on: settings, errors, windows of time, progress, git and locks."""
+"""What every room stands on: settings, errors, windows of time, files, progress, git and locks."""

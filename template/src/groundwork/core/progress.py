@@ -1,23 +1,24 @@
-"""How far a long piece of work has come: whoever does it says so, and whoever shows it listens."""
+"""How far a long piece of work has come: the work tells, and a listener shows it."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 Listener = Callable[[str, int, int], None]
 Piece = TypeVar("Piece")
 
-_listeners: list[Listener] = []
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
 def tell(what: str, done: int, of: int) -> None:
-    """Say that so many of these are done."""
-    for listener in _listeners:
+    """Tell the listener, if there is one, that so many of these are done."""
+    if listener := _listener.get():
         listener(what, done, of)
 
 
 def track(what: str, pieces: Sequence[Piece]) -> Iterator[Piece]:
-    """The pieces, one by one, each done once the next is asked for."""
+    """The pieces, one by one; each is done once the next is asked for."""
     for done, piece in enumerate(pieces):
         tell(what, done, len(pieces))
         yield piece
@@ -26,9 +27,9 @@ def track(what: str, pieces: Sequence[Piece]) -> Iterator[Piece]:
 
 @contextmanager
 def heard_by(listener: Listener) -> Iterator[None]:
-    """Let it hear what is told in this process within the block."""
-    _listeners.append(listener)
+    """Within the block, call the listener with what is told in it: what, how many are done, and of how many."""
+    before = _listener.set(listener)
     try:
         yield
     finally:
-        _listeners.remove(listener)
+        _listener.reset(before)

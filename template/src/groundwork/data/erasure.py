@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from groundwork.core.errors import ErasureError
+from groundwork.core.files import write_atomically
 from groundwork.data.snapshots import Snapshots
 from groundwork.data.spool import forget_spools
 from groundwork.documents.pilot import Pilot
@@ -54,9 +55,7 @@ class Erased:
             with os.fdopen(os.open(self._key_file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
                 file.write(secrets.token_hex(32))
         self._hashes |= {self._hash(""), self._hash(value)}
-        written = self._list.with_suffix(".new")
-        written.write_text("\n".join(sorted(self._hashes)) + "\n")
-        written.replace(self._list)
+        write_atomically({self._list: "\n".join(sorted(self._hashes)) + "\n"})
 
     def without(self, rows: pa.Table) -> pa.Table:
         """The rows of subjects that were not erased."""

@@ -12,6 +12,7 @@ import yaml
 from pydantic import Field
 
 from groundwork.core.errors import DocumentError, GroundworkError
+from groundwork.core.files import write_atomically
 from groundwork.documents.charter import Charter
 from groundwork.documents.document import Document, Part
 
@@ -112,13 +113,8 @@ def decide(
         on=today, outcome=outcome, by=by, why=why, scorecard_sha256=scorecard.sha256, champion=scorecard.champion
     )
     grown = record.model_copy(update={"decisions": (*record.decisions, decided)})
-    temporary = home / (FILE + ".tmp")
-    temporary.write_text(
-        "# Written by `groundwork decide`; not to be edited.\n"
-        + yaml.safe_dump(
-            grown.model_dump(by_alias=True, exclude_none=True), sort_keys=False, allow_unicode=True, width=1000
-        ),
-        encoding="utf-8",
+    content = yaml.safe_dump(
+        grown.model_dump(by_alias=True, exclude_none=True), sort_keys=False, allow_unicode=True, width=1000
     )
-    temporary.replace(home / FILE)
+    write_atomically({home / FILE: "# Written by `groundwork decide`; not to be edited.\n" + content})
     return decided

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from groundwork.core.errors import GroundworkError
+from groundwork.core.files import write_atomically
 from groundwork.core.git import contents, git, is_shallow
 from groundwork.documents.charter import Charter, Seal
 from groundwork.documents.document import SafeLoader
@@ -129,19 +130,14 @@ def _append(home: Path, charter: Charter, seal: Seal) -> Seal:
     head, indent = "seals: # written by `groundwork charter`; not to be edited\n", "  "
     if charter.seals:
         head, indent = "", re.findall(r"^( *)- ", before, re.MULTILINE)[-1]
-    temporary = file.with_suffix(".tmp")
-    temporary.write_text(
-        before.rstrip("\n") + "\n" + head + "".join(f"{indent}{line}\n" for line in entry.splitlines()),
-        encoding="utf-8",
-    )
+    after = before.rstrip("\n") + "\n" + head + "".join(f"{indent}{line}\n" for line in entry.splitlines())
     try:
-        complete = Charter.load(temporary).seals == (*charter.seals, seal)
+        complete = Charter.parse(after, file.name).seals == (*charter.seals, seal)
     except GroundworkError:
         complete = False
     if not complete:
-        temporary.unlink()
         raise SealError("charter.yaml: move `seals:` to the end of the file and try again")
-    temporary.replace(file)
+    write_atomically({file: after})
     return seal
 
 

@@ -23,8 +23,6 @@ from groundwork.store.runs import LOST, SILENCE, FlowRun, UnderWay
 TIMEOUT_SECONDS = 4 * 3600
 HEARTBEAT_SECONDS = 30
 
-_held: list[int] = []  # the locks of this process's runs; they are released when it ends, and not before
-
 
 class LostRun(NamedTuple):
     """A run whose process is gone."""
@@ -87,9 +85,9 @@ def marked_runs(settings: Settings) -> set[str]:
 def _marked(settings: Settings, flow: str, run_id: str) -> Iterator[None]:
     """Hold the run's lock until this process ends; its file is empty once the work is done."""
     path = _folder(settings) / f"{run_id}.run"
+    # Never closed: the lock is released when this process ends, and not before.
     mark = os.open(path.with_suffix(".new"), os.O_RDWR | os.O_CREAT, 0o644)
     try_lock(mark)
-    _held.append(mark)
     os.write(mark, json.dumps({"flow": flow, "started_at": datetime.now(UTC).isoformat()}).encode())
     path.with_suffix(".new").rename(path)  # it is locked before another process can see it
     try:

@@ -14,7 +14,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from groundwork.core.errors import Busy, GroundworkError
@@ -29,50 +29,86 @@ def connect(settings: Settings) -> bool:
 
     Call it before Prefect is imported.
     """
-    url = settings.prefect_api_url or _of_worker(settings)
+    url = settings.prefect_api_url or address_of_worker(settings)
     if url:
-        _use(url)
+        os.environ["PREFECT_API_URL"] = url
     return bool(url)
 
 
-def _wait() -> str:
-    """Wait until the server answers, and return the address of its API."""
-    url = os.environ["PREFECT_API_URL"]
-    if _child is None:
-        return url  # somebody else's: Prefect itself says what is wrong with it
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and _child.poll() is None:
-        with suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=START_SECONDS):
-            return url
-        time.sleep(0.1)
-    raise GroundworkError(f"Prefect's server did not start; see {os.environ['PREFECT_HOME']}/server.log")
+def address_of_worker(settings: Settings) -> str | None:
+    """The address of the server of this pilot's worker, if one runs: it holds a lock on its note."""
+    with suppress(FileNotFoundError), _note(settings).open() as note:
+        if not try_lock(note, shared=True):
+            return note.read() or None
+    return None
 
 
 @contextmanager
 def announced(settings: Settings) -> Iterator[str]:
     """A server with its pages and its scheduler, which every command in this pilot uses meanwhile. Raises Busy."""
-    with _note(settings).open("a+") as note:
+    with ExitStack() as ends:
+        note = ends.enter_context(_note(settings).open("a+"))
         if not try_lock(note):
             raise Busy(f"a worker runs already in {settings.data_folder}")
         note.truncate(0)
-        if not settings.prefect_api_url:
-            pages = str(settings.data_folder / "prefect" / "pages")
-            _use(_start(settings, {"PREFECT_UI_STATIC_DIRECTORY": pages}, settings.prefect_port))
-        url = _wait()
+        url = settings.prefect_api_url  # where it is set, Prefect itself says what is wrong with that server
+        if not url:
+            server = Server(settings)
+            ends.callback(server.stop)
+            atexit.register(server.stop)
+            server.wait()
+            url = os.environ["PREFECT_API_URL"] = server.url
+        ends.callback(note.truncate, 0)
         note.write(url)
         note.flush()
+        yield url
+
+
+class Server:
+    """A child process that serves Prefect's API, pages and scheduler on this machine."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Start it; its socket listens from now on, so whoever asks early only waits."""
+        folder = _note(settings).parent
+        self.log = folder / "server.log"
+        with socket.socket() as listening:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listening.bind(("127.0.0.1", settings.prefect_port))
+            except OSError:  # another pilot's worker has the usual port
+                listening.bind(("127.0.0.1", 0))
+            listening.listen(128)
+            self.url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
+            told = {"PREFECT_UI_STATIC_DIRECTORY": str(folder / "pages"), "PREFECT_API_URL": self.url}
+            with self.log.open("wb") as out:
+                self._child = subprocess.Popen(
+                    [sys.executable, "-m", "groundwork.pipeline.prefect_server", str(listening.fileno())],
+                    stdin=subprocess.PIPE,
+                    stdout=out,
+                    stderr=out,
+                    env=os.environ | LEASES_OUTLIVE_A_KILL | told,
+                    pass_fds=[listening.fileno()],
+                    start_new_session=True,  # Ctrl-C is for the parent
+                )
+
+    def wait(self) -> None:
+        """Wait until it answers. Raises GroundworkError where it ends, or takes too long."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self._child.poll() is None:
+            with suppress(OSError), urllib.request.urlopen(f"{self.url}/health", timeout=START_SECONDS):
+                return
+            time.sleep(0.1)
+        raise GroundworkError(f"Prefect's server did not start; see {self.log}")
+
+    def stop(self) -> None:
+        """End it, if it has not ended yet."""
+        assert self._child.stdin is not None
+        self._child.stdin.close()
         try:
-            yield url
-        finally:
-            note.truncate(0)
-            _stop()
-
-
-_child: "subprocess.Popen[bytes] | None" = None
-
-
-def _use(url: str) -> None:
-    os.environ["PREFECT_API_URL"] = url
+            self._child.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
 
 
 def _note(settings: Settings) -> Path:
@@ -81,58 +117,10 @@ def _note(settings: Settings) -> Path:
     return folder / "worker"
 
 
-def _of_worker(settings: Settings) -> str | None:
-    """The address that a living worker has noted: it holds a lock on its note."""
-    with suppress(FileNotFoundError), _note(settings).open() as note:
-        if not try_lock(note, shared=True):
-            return note.read() or None
-    return None
-
-
-def _start(settings: Settings, environment: dict[str, str], port: int = 0) -> str:
-    """Start the child; its socket listens from now on, so whoever asks early only waits."""
-    global _child
-    with socket.socket() as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind(("127.0.0.1", port))
-        except OSError:  # another pilot's worker has the usual port
-            listening.bind(("127.0.0.1", 0))
-        listening.listen(128)
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
-        log = _note(settings).with_name("server.log")
-        with log.open("wb") as out:
-            _child = subprocess.Popen(
-                [sys.executable, "-m", "groundwork.pipeline.prefect_server", str(listening.fileno())],
-                stdin=subprocess.PIPE,
-                stdout=out,
-                stderr=out,
-                env=os.environ | LEASES_OUTLIVE_A_KILL | environment | {"PREFECT_API_URL": url},
-                pass_fds=[listening.fileno()],
-                start_new_session=True,  # Ctrl-C is for the parent
-            )
-    atexit.register(_stop)
-    return url
-
-
 # Who holds a deployment's one place is noted on disk, or a server that was killed would never give the place back.
 LEASES_OUTLIVE_A_KILL = {
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem"
 }
-
-
-def _stop() -> None:
-    global _child
-    child, _child = _child, None
-    if child is None:
-        return
-    assert child.stdin is not None
-    child.stdin.close()
-    try:
-        child.wait(timeout=5)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
 
 
 def _serve(descriptor: int) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from groundwork.core.errors import DocumentError
+from groundwork.core.files import write_atomically
 from groundwork.documents.contract.column import Column
 from groundwork.documents.contract.contract import Contract
 
@@ -27,8 +28,7 @@ _PARTS = {
 def write(home: Path, contract: Contract) -> Path:
     """Write the page; returns where it lies."""
     page = home / PAGE
-    page.parent.mkdir(exist_ok=True)
-    page.write_text(render(contract), encoding="utf-8")
+    write_atomically({page: render(contract)})
     return page
 
 

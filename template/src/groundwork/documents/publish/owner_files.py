@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from groundwork.core.errors import DocumentError
+from groundwork.core.files import write_atomically
 from groundwork.documents.decision_record import FILE as DECISION_RECORD
 from groundwork.documents.decision_record import DecisionRecord
 from groundwork.documents.document import UNANSWERED
@@ -44,17 +45,8 @@ def write(pilot: Pilot) -> list[Path]:
 
     Raises DocumentError where one is there that was not written by this.
     """
-    wanted = _wanted(pilot)
-    temporary = {pilot.settings.home / path: pilot.settings.home / f"{path}.tmp" for path in wanted}
-    try:
-        for path, text in wanted.items():
-            (pilot.settings.home / path).parent.mkdir(parents=True, exist_ok=True)
-            temporary[pilot.settings.home / path].write_text(_kept(pilot.settings.home, path) + text, encoding="utf-8")
-        for file, new in temporary.items():
-            new.replace(file)
-    finally:
-        for new in temporary.values():
-            new.unlink(missing_ok=True)
+    home, wanted = pilot.settings.home, _wanted(pilot)
+    write_atomically({home / path: _kept(home, path) + text for path, text in wanted.items()})
     return list(wanted)
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from groundwork.core.environment import prepare
 from groundwork.core.errors import ClusterError, NotEnoughData
+from groundwork.core.files import digest_of
 from groundwork.core.progress import tell
 from groundwork.core.settings import Settings
 from groundwork.core.windows import Window
@@ -78,15 +79,8 @@ def score_on_worker(job: Job, piece: Window) -> Counter[str]:
 
 def made_of(pilot: Pilot) -> str:
     """A digest of what decides about a row beside the model: contract, charter, and the use case's code."""
-    digest = hashlib.sha256()
-    use_case = Path(decision.__file__).parent
-    for file in (
-        pilot.settings.home / "contract.yaml",
-        pilot.settings.home / "charter.yaml",
-        *sorted(use_case.glob("*.py")),
-    ):
-        digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
-    return digest.hexdigest()
+    home, use_case = pilot.settings.home, Path(decision.__file__).parent
+    return digest_of(home / "contract.yaml", home / "charter.yaml", *sorted(use_case.glob("*.py")))
 
 
 @lru_cache(maxsize=1)  # one for all pieces that this process is given

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from groundwork.core.errors import BundleError
+from groundwork.core.files import write_atomically
 from groundwork.documents.contract.contract import Dataset
 from groundwork.documents.pilot import Pilot
 from groundwork.models.serving.predictor import Predictor, read_bundle
@@ -79,11 +80,7 @@ class BundleCache:
 
     def remember(self, champion: SignedBundle) -> None:
         """Note it as good. A service starts from it, registry or not."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._folder) as temporary:
-            note = Path(temporary) / "last-good.json"
-            note.write_text(json.dumps(asdict(champion)), encoding="utf-8")
-            note.replace(self._folder / "last-good.json")
+        write_atomically({self._folder / "last-good.json": json.dumps(asdict(champion))})
 
     def remembered(self) -> SignedBundle:
         """What was noted last. Raises FileNotFoundError if nothing was, BundleError as `checked` does."""

@@ -7,6 +7,7 @@ import platform
 from pathlib import Path
 
 import groundwork
+from groundwork.core.files import digest_of
 from groundwork.core.git import git
 from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
@@ -21,16 +22,16 @@ def lineage(pilot: Pilot, snapshot_version: int) -> dict[str, str]:
     made_from = {
         "snapshot_table": str(Snapshots(pilot.snapshots, pilot.contract.dataset).table_id),
         "snapshot_version": str(snapshot_version),
-        "contract_sha256": _digest(pilot.settings.home / "contract.yaml"),
-        "charter_sha256": _digest(pilot.settings.home / "charter.yaml"),
-        "use_case_sha256": _digest(*sorted(use_case.glob("*.py"))),
+        "contract_sha256": digest_of(pilot.settings.home / "contract.yaml"),
+        "charter_sha256": digest_of(pilot.settings.home / "charter.yaml"),
+        "use_case_sha256": digest_of(*sorted(use_case.glob("*.py"))),
     }
     digest = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
     # An update of the template alone makes no new version; to reproduce one, its code must be the same all the same.
     system = Path(groundwork.__file__).parent
     return made_from | {
         "lineage": digest,
-        "groundwork_sha256": _digest(*sorted(system.rglob("*.py"))),
+        "groundwork_sha256": digest_of(*sorted(system.rglob("*.py"))),
         "git_commit": _git_commit(pilot),
     }
 
@@ -43,13 +44,6 @@ def environment() -> list[str]:
 
 def sha256_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _digest(*files: Path) -> str:
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
-    return digest.hexdigest()
 
 
 def _git_commit(pilot: Pilot) -> str:

@@ -9,12 +9,10 @@ from typing import Any
 import pytest
 import yaml
 from groundwork.core.errors import DocumentError
-from groundwork.core.settings import Settings
 from groundwork.documents.charter import Charter
 from groundwork.documents.contract.contract import Contract
 from groundwork.documents.document import Document, unanswered
 from groundwork.documents.owners import Owners
-from groundwork.documents.pilot import Pilot
 from pilots import documents
 
 KINDS: dict[str, type[Document]] = {"charter.yaml": Charter, "contract.yaml": Contract, "OWNERS": Owners}
@@ -297,21 +295,3 @@ def test_texts_that_are_still_open_are_found_by_their_path(tmp_path: Path) -> No
         tmp_path, "OWNERS", OWNERS.replace("approvers: [ada]", "approvers: [ada, TBD]").replace("Emmy", "TBD")
     )
     assert unanswered(owners) == ["approvers.1", "accountable.model.name"]
-
-
-def test_somebody_must_answer_for_the_contracts_data_set(tmp_path: Path) -> None:
-    for name, text in TEXTS.items():
-        (tmp_path / name).write_text(text.replace("data: {visits:", "data: {other:"), encoding="utf-8")
-    with pytest.raises(DocumentError, match=r"OWNERS: accountable.data: names nobody for the data set visits"):
-        Pilot(Settings(home=tmp_path)).owners  # noqa: B018 - read for its error
-
-
-def test_roles_name_each_person_once(tmp_path: Path) -> None:
-    owners = load(tmp_path, "OWNERS", OWNERS)
-    assert isinstance(owners, Owners)
-    assert [(role, person.handle) for role, person in owners.roles()] == [
-        ("decision", "ada"),
-        ("data:visits", "grace"),
-        ("model", "emmy"),
-        ("service", "alan"),
-    ]

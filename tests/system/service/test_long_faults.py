@@ -1,11 +1,6 @@
-"""Faults that take minutes, in a pilot's environment and with its own fixtures: `tests/test_faults.py` runs them.
-
-Each is what a quick test of the pilot does a few times, done often enough to meet what happens seldom.
-"""
+"""What a quick test does a few times, done often enough to meet what happens seldom: minutes each."""
 
 import json
-import os
-import shutil
 import signal
 import sqlite3
 import time
@@ -15,17 +10,18 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
+from groundwork.core.windows import window_of
+from groundwork.data.snapshots import Snapshots
+from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.promotion import promote
 from groundwork.models.registry.registry import Registry
-from groundwork.core.settings import Settings
-from groundwork.documents.pilot import Pilot
-from groundwork.data.snapshots import Snapshots
-from groundwork.store import Store
-from groundwork.core.windows import window_of
+from groundwork.pipeline import work
+from groundwork.store.database import Store
+from pilots import Postgres, enter, write_pilot
 from serving import Service, closed, load, promote_altered, serving
 from use_case import decision
 
-from conftest import Postgres
+pytestmark = pytest.mark.soak
 
 
 def logged(pilot: Pilot) -> set[str]:
@@ -57,7 +53,7 @@ def test_a_hundred_kills_lose_no_acknowledged_prediction(pilot_copy: Pilot) -> N
 def test_fifty_swaps_under_load_fail_no_request(pilot_copy: Pilot) -> None:
     """Every fifth version that becomes champion is not what was registered: refused, told, and the old one stays."""
     registry = Registry(pilot_copy)
-    client = registry._client
+    client = mlflow.MlflowClient()
     first = client.get_model_version(registry.name, "1")
 
     def version(**tags: str) -> str:
@@ -96,7 +92,7 @@ def make_champion(pilot: Pilot, number: str) -> None:
     version = registry.version(number)
     assert version is not None
     with Store(pilot.settings.store) as store:
-        promote(store, registry, version, store.latest_promotion(registry.name), "ada", "for the test")
+        promote(store, registry, version, store.promotions.latest(registry.name), "ada", "for the test")
 
 
 def failures(service: Service) -> float:
@@ -131,14 +127,13 @@ def test_a_database_that_goes_and_comes_back_costs_refusals_and_no_prediction(
 
 
 def test_the_service_decides_as_the_pipeline_does_on_every_row_of_the_newest_month(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, first_weeks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of the demo's whole year, as the pilot was installed."""
-    shutil.copytree(os.environ["INSTALLED_PILOT"] + "/data", tmp_path / "data")
-    monkeypatch.setenv("GROUNDWORK_HOME", os.environ["INSTALLED_PILOT"])
-    monkeypatch.setenv("GROUNDWORK_DATA", str(tmp_path / "data"))
-    pilot = Pilot.here()
-    prepare(pilot.settings)
+    """Of the example's whole year."""
+    write_pilot(tmp_path / "year", first_weeks.with_name("year.duckdb"))
+    pilot = enter(tmp_path / "year", monkeypatch)
+    work.ingest(pilot)
+    assert work.train(pilot).in_service
     dataset = pilot.contract.dataset
     snapshots = Snapshots(pilot.snapshots, dataset)
     rows = snapshots.read(*window_of(snapshots.newest(), "month"))

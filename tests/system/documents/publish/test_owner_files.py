@@ -37,7 +37,7 @@ def owned(new_pilot: Pilot, set_in: Callable) -> Pilot:
 
 
 def read(path: Path) -> str:
-    return (Pilot.here().home / path).read_text(encoding="utf-8")
+    return (Pilot.here().settings.home / path).read_text(encoding="utf-8")
 
 
 # ---- CODEOWNERS, as GitHub documents it: paths from the root, and the last line that fits decides -------------------

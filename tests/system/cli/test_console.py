@@ -1,0 +1,87 @@
+"""What every command shares: it finds the pilot, and ends with a message or with one JSON object."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from commands import commit, groundwork
+from groundwork.cli import console
+from groundwork.core import progress
+from groundwork.documents.pilot import Pilot
+from rich.console import Console
+
+
+@pytest.mark.parametrize("command", ["check", "serve", "status"])
+def test_an_invalid_document_ends_a_command_with_its_message(command: str, new_pilot: Pilot, set_in: Callable) -> None:
+    set_in(new_pilot.settings.home / "contract.yaml", "schema.0.properties.2.logicalType", "date")
+    done = groundwork(command)
+    assert done.returncode == 1
+    assert "✗ contract.yaml: schema.0.properties.2.logicalType: Input should be 'string'" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_every_command_begins_with_an_overdue_decision(new_pilot: Pilot, set_in: Callable) -> None:
+    commit(new_pilot.settings.home, "charter.yaml")
+    set_in(new_pilot.settings.home / "charter.yaml", "plan.day0", date.today() - timedelta(93))
+    line = "! day 90 was to be decided 3 days ago: `groundwork decide scale`, `stop` or `extend`\n"
+    for command in (("check",), ("signer",), ("score",), ("quarantine", "list"), ("charter", "lock", "--by", "ada")):
+        assert groundwork(*command).stderr.startswith(line), command
+    told = groundwork("check", "--json")
+    assert (told.stderr, json.loads(told.stdout)["valid"]) == (line, True)
+    assert groundwork("decide", "stop", "--by", "ada", "--by", "grace", "--why", "Nobody uses it.").stderr == line
+    assert groundwork("check").stderr == ""
+
+
+def test_a_decision_that_is_not_due_yet_is_not_spoken_of(new_pilot: Pilot, set_in: Callable) -> None:
+    for day0 in (date.today() - timedelta(90), "TBD"):
+        set_in(new_pilot.settings.home / "charter.yaml", "plan.day0", day0)
+        assert groundwork("check").stderr == ""
+
+
+def test_it_works_in_a_folder_of_the_pilot_and_nowhere_else(new_pilot: Pilot, tmp_path: Path) -> None:
+    inside = new_pilot.settings.home / "docs"
+    environment = {name: value for name, value in os.environ.items() if name != "GROUNDWORK_HOME"}
+    command = [sys.executable, "-m", "groundwork.cli.main", "check"]
+    for folder, code in ((inside, 0), (tmp_path, 1)):
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == code
+    assert "run this inside the pilot's folder or set GROUNDWORK_HOME" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_home_that_is_no_pilot_is_refused(tmp_path: Path) -> None:
+    done = groundwork("check", GROUNDWORK_HOME=str(tmp_path))
+    assert done.returncode == 1
+    assert "there is no charter.yaml in" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["check", "status"])
+def test_json_is_one_object_and_nothing_else(command: str, new_pilot: Pilot) -> None:
+    done = groundwork(command, "--json")
+    assert done.returncode == 0
+    said = json.loads(done.stdout)
+    assert said["valid"] if command == "check" else said["champion"] is None
+    assert done.stderr == ""
+
+
+def test_an_error_in_json_says_what_text_says(new_pilot: Pilot) -> None:
+    done = groundwork("ingest", "--json", "--since", "2013-01-01")
+    assert done.returncode == 1
+    assert json.loads(done.stdout) == {"error": "give both --since and --until, the earlier day first, or neither"}
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_terminal_shows_a_bar_and_a_pipe_nothing(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.StringIO()
+    monkeypatch.setattr(console, "console", Console(file=shown, force_terminal=terminal, width=100))
+    with console.under_way("ingest"):
+        progress.tell("windows", 3, 12)
+    assert ("3 of 12 windows" in shown.getvalue()) is terminal
+    assert bool(shown.getvalue()) is terminal

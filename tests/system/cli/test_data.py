@@ -1,0 +1,27 @@
+"""The verbs about the data: what they say of quarantine and erasure."""
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+
+from commands import groundwork
+from groundwork.data.snapshots import Snapshots
+from groundwork.documents.pilot import Pilot
+from groundwork.pipeline import work
+
+
+def test_quarantine_and_erasure_say_what_they_did(new_pilot: Pilot, sql: Callable, set_in: Callable) -> None:
+    sql(new_pilot, "update flights set origin = 'HPN' where flight < 10")
+    work.ingest(Pilot.here(), datetime(2013, 1, 1), datetime(2013, 2, 1))
+    said = groundwork("quarantine", "list").stdout
+    assert re.search(r"2013-01-01 to 2013-01-31 +\d+ rows  origin: is none of EWR, JFK, LGA: HPN\n", said)
+    assert "Grace Hopper (@grace) answers for the data set flights" in said
+    set_in(new_pilot.settings.home / "contract.yaml", "schema.0.properties.3.quality", [])
+    assert re.search(
+        r"✓ replay +\d+ rows let in, 0 stay, snapshot version 1 ", groundwork("quarantine", "replay").stdout
+    )
+    assert "there is nothing in quarantine" in groundwork("quarantine", "list").stdout
+    subject = Snapshots(new_pilot.snapshots, new_pilot.contract.dataset).read()["flight_id"][0].as_py()
+    said = groundwork("erase", "--subject", subject).stdout
+    assert "by flight_id: 1 rows of the snapshots, 0 of quarantine, 0 predictions, 0 outcomes" in said
+    assert "not touched: the source, backups, and models that were trained on it" in said

@@ -1,0 +1,101 @@
+"""The verbs about the decision: what they say of the documents, the criteria and the scorecard."""
+
+import json
+from collections.abc import Callable
+
+from commands import commit, groundwork
+from groundwork.documents.pilot import Pilot
+
+
+def test_check_accepts_the_documents_and_lists_what_is_open(new_pilot: Pilot, set_in: Callable) -> None:
+    for path in ("decision.statement", "plan.day0"):
+        set_in(new_pilot.settings.home / "charter.yaml", path, "TBD")
+    set_in(new_pilot.settings.home / "OWNERS", "accountable.model.name", "TBD: who?")
+    assert groundwork("owners").returncode == 0
+    done = groundwork("check")
+    assert done.returncode == 0
+    for line in ("charter.yaml is valid", "contract.yaml is valid", "OWNERS is valid"):
+        assert f"✓ {line}\n" in done.stdout
+    still_open = {line.split()[0] for line in done.stdout.splitlines() if "is still TBD" in line}
+    assert still_open >= {"decision.statement", "plan.day0", "accountable.model.name"}
+    assert not any(path.startswith(("approvers", "accountable.data", "value")) for path in still_open)
+
+
+def test_check_fails_where_the_dictionary_says_something_else(new_pilot: Pilot, set_in: Callable) -> None:
+    set_in(new_pilot.settings.home / "contract.yaml", "schema.0.properties.2.description", "The airline | its code.")
+    done = groundwork("check")
+    assert done.returncode == 1
+    assert "docs/data-dictionary.md: does not say what contract.yaml says: run `groundwork dictionary`" in done.stderr
+    assert groundwork("dictionary").returncode == 0
+    page = (new_pilot.settings.home / "docs/data-dictionary.md").read_text(encoding="utf-8")
+    assert "| `carrier` | The airline \\| its code. | text; written as `^[0-9A-Z]{2}$`; always there | B6 |" in page
+    assert "docs/data-dictionary.md says what contract.yaml says" in groundwork("check").stdout
+    (new_pilot.settings.home / "docs/data-dictionary.md").unlink()
+    assert groundwork("check").returncode == 1
+
+
+def test_check_fails_where_other_tools_are_told_something_else_than_owners_says(new_pilot: Pilot) -> None:
+    file = new_pilot.settings.home / "CODEOWNERS"
+    file.write_text(file.read_text(encoding="utf-8").replace("@emmy", "@mallory"), encoding="utf-8")
+    done = groundwork("check")
+    assert done.returncode == 1
+    assert "✗ CODEOWNERS: does not say what OWNERS says\nrun `groundwork owners` and commit" in done.stderr
+    assert groundwork("owners").stdout.startswith(
+        "✓ CODEOWNERS\n✓ catalog-info.yaml\n✓ ops/prometheus/alertmanager.yml\n"
+    )
+    told = json.loads(groundwork("check", "--json").stdout)
+    assert told["warnings"] == [
+        "no alert is sent to who has no email in OWNERS: decision (@ada), data:flights (@grace), model (@emmy), "
+        "service (@alan)"
+    ]
+
+
+def test_check_fails_where_the_contract_breaks_the_last_one(new_pilot: Pilot, set_in: Callable) -> None:
+    commit(new_pilot.settings.home, "contract.yaml")
+    set_in(new_pilot.settings.home / "contract.yaml", "schema.0.properties.5.logicalTypeOptions.maximum", 600)
+    done = groundwork("check")
+    assert done.returncode == 1
+    assert "✗ contract.yaml: version 1.0.0 breaks what version 1.0.0 at the last commit promised:\n" in done.stderr
+    assert "  distance_miles: maximum 6000 is now 600\n" in done.stderr
+    set_in(new_pilot.settings.home / "contract.yaml", "version", "2.0.0")
+    assert groundwork("dictionary").returncode == 0
+    assert "contract.yaml begins a new series" in groundwork("check").stdout
+
+
+def test_a_line_moved_behind_its_seal_fails_the_check(new_pilot: Pilot, set_in: Callable) -> None:
+    assert groundwork("charter", "lock", "--by", "ada").returncode == 0
+    assert "nobody can tell silent edits, without git" in groundwork("check").stderr
+    commit(new_pilot.settings.home, "charter.yaml")
+    assert groundwork("check").returncode == 0
+    set_in(new_pilot.settings.home / "charter.yaml", "readyToScale.criteria.0.threshold", 1)
+    done = groundwork("check")
+    assert done.returncode == 1
+    assert "the criteria differ from those sealed on" in done.stderr
+    amend = ("charter", "amend", "--by", "ada", "--why", "Measured anew.")
+    assert "takes a second person" in groundwork(*amend, "--approved-by", "ada").stderr
+    assert groundwork(*amend, "--approved-by", "grace").returncode == 0
+    assert groundwork("check").returncode == 0
+
+
+def test_readiness_ends_with_its_verdict_and_keeps_its_report(new_pilot: Pilot) -> None:
+    done = groundwork("readiness", "--report", "report", cwd=new_pilot.settings.home)
+    assert done.returncode == 3
+    assert done.stdout.startswith("Not in force yet\nnext: the criteria are not locked")
+    assert {file.name for file in (new_pilot.settings.home / "report").iterdir()} == {
+        "badge.svg",
+        "scorecard.html",
+        "scorecard.md",
+        "scorecard.xml",
+    }
+    assert json.loads(groundwork("readiness", "--json").stdout)["exit_code"] == 3
+    (new_pilot.settings.home / "charter.yaml").write_text("{}", encoding="utf-8")
+    assert groundwork("readiness").returncode == 3
+
+
+def test_a_pilot_below_its_line_is_not_scaled(new_pilot: Pilot) -> None:
+    both = ("--by", "ada", "--by", "grace", "--why", "We like it.")
+    done = groundwork("decide", "scale", *both)
+    assert (done.returncode, "the line for scaling is not met" in done.stderr) == (1, True)
+    assert groundwork("decide", "continue", *both).returncode == 2
+    assert groundwork("decide", "stop", *both).returncode == 0
+    assert (new_pilot.settings.home / "decision-record.yaml").exists()
