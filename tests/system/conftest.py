@@ -84,18 +84,6 @@ def plain(tmp_path: Path, first_weeks: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture(scope="session")
-def plain_steps() -> Iterator[None]:
-    """Prefect's tasks as the functions that they wrap, so that `flow.fn()` runs without a server."""
-    from groundwork.pipeline import flows as ingest
-    from groundwork.pipeline import train
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ingest, "_let_in", ingest.let_in)
-        patch.setattr(train, "fit_and_register", train.fit_and_register.fn)
-        yield
-
-
-@pytest.fixture(scope="session")
 def pilot(tmp_path_factory: pytest.TempPathFactory, flights: Path) -> Iterator[Pilot]:
     """A pilot with a champion, trained on January and judged on February. It is shared: only read it."""
 
@@ -103,8 +91,8 @@ def pilot(tmp_path_factory: pytest.TempPathFactory, flights: Path) -> Iterator[P
     write_pilot(home, flights)
     with pytest.MonkeyPatch.context() as patch:
         pilot = enter(home, patch)
-        work.ingest(Pilot.here())
-        assert work.train(Pilot.here()).in_service
+        work.ingest(pilot)
+        assert work.train(pilot).in_service
         yield pilot
 
 

@@ -16,13 +16,11 @@ from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.promotion import promote, reconcile
 from groundwork.models.registry.registry import Registry
 from groundwork.monitoring import drift as drift_module
+from groundwork.monitoring import monitor as monitor_module
 from groundwork.monitoring.drift import DriftUnknown, measure
 from groundwork.monitoring.monitor import check_drift
-from groundwork.pipeline import monitor as monitor_module
 from groundwork.pipeline import work
 from groundwork.store import Drift, Store
-
-pytestmark = pytest.mark.usefixtures("plain_steps")
 
 JANUARY = Window(datetime(2013, 1, 1), datetime(2013, 2, 1))
 DECEMBER = Window(datetime(2013, 12, 1), datetime(2014, 1, 1))

@@ -27,8 +27,6 @@ from groundwork.readiness.ml_test_score import ProofError, Rubric, run_tests
 from groundwork.store import Proof, Store
 from use_case import model
 
-pytestmark = pytest.mark.usefixtures("plain_steps")
-
 STATES = {0: "passed", 1: "failed", 2: "unknown"}
 FEBRUARY = Window(datetime(2013, 2, 1), datetime(2013, 3, 1))
 GATE_CHECKS = {

@@ -24,7 +24,7 @@ from groundwork.models.registry.registry import CHALLENGER, Registry
 from groundwork.service.auth import new_key
 from groundwork.service.requests import RequestReader
 from groundwork.store import Store
-from pilots import enter
+from pilots import SOURCE, enter
 from serving import Service, black_hole, closed, load, promote_altered, serving
 
 FAKETIME = next(map(str, Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), "")
@@ -178,12 +178,12 @@ def test_told_to_end_it_answers_what_it_has_and_exits_with_0(pilot_copy: Pilot) 
 def test_a_model_that_hangs_is_cut_off(pilot_copy: Pilot, tmp_path: Path) -> None:
     hang = tmp_path / "sitecustomize.py"
     hang.write_text(
-        "import time\nfrom groundwork import predictor\n"
+        "import time\nfrom groundwork.models.serving import predictor\n"
         "predictor.Predictor.scores = lambda self, columns, _scores=predictor.Predictor.scores:"
         " time.sleep(3600) if len(next(iter(columns.values()))) == 1 else _scores(self, columns)\n"
     )
     limits = {"GROUNDWORK_DEADLINE_SECONDS": "0.5", "GROUNDWORK_HUNG_SECONDS": "1", "GROUNDWORK_GRACE_SECONDS": "2"}
-    with serving(pilot_copy, PYTHONPATH=str(tmp_path), **limits) as service:
+    with serving(pilot_copy, PYTHONPATH=os.pathsep.join([str(tmp_path), str(SOURCE)]), **limits) as service:
         status, answer = service.predict()
         assert (status, "in time" in answer["detail"]) == (503, True)
         service.wait("/health/live", 503)

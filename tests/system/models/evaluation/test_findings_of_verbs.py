@@ -29,8 +29,6 @@ from use_case import model
 
 FEBRUARY = Window(datetime(2013, 2, 1), datetime(2013, 3, 1))
 
-pytestmark = pytest.mark.usefixtures("plain_steps")
-
 
 def champion(pilot: Pilot) -> Version:
     return Registry(pilot).required_champion()
@@ -166,7 +164,7 @@ def test_every_training_keeps_what_is_cheap_to_know(pilot: Pilot) -> None:
 
 @pytest.fixture(scope="module")
 def months(
-    tmp_path_factory: pytest.TempPathFactory, pilot: Pilot, first_weeks: Path, plain_steps: None
+    tmp_path_factory: pytest.TempPathFactory, pilot: Pilot, first_weeks: Path
 ) -> Iterator[Pilot]:
     """A pilot with five months, in each of whose windows a model can be judged."""
     import duckdb

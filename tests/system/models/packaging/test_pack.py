@@ -13,7 +13,7 @@ import pytest
 import skops.io
 from groundwork.core.errors import BundleError, FeatureMismatch, ModelMismatch
 from groundwork.documents.contract.column import Task
-from groundwork.models.packaging import pack
+from groundwork.models.packaging import pack as packing
 from groundwork.models.packaging.pack import pack
 from groundwork.models.serving.predictor import TOLERANCE, Bundle, Predictor, bundle_digest
 from numpy.typing import NDArray
@@ -156,7 +156,7 @@ def test_a_conversion_that_answers_otherwise_is_not_served(
 ) -> None:
     convert = packing._to_onnx
     other = boosted().fit(FRAME, ~LATE)
-    monkeypatch.setattr(packaging, "_to_onnx", lambda _, frame: convert(other, frame))
+    monkeypatch.setattr(packing, "_to_onnx", lambda _, frame: convert(other, frame))
     bundle = pack(model, FRAME, decide, tmp_path)
     assert bundle.format == "skops"
     assert bundle.reason.startswith("not served as ONNX: ")

@@ -18,8 +18,6 @@ from groundwork.models.registry.registry import CHALLENGER, Registry, Version
 from groundwork.pipeline import work
 from groundwork.store import Promotion, Store
 
-pytestmark = pytest.mark.usefixtures("plain_steps")
-
 
 def log(pilot: Pilot) -> list[Promotion]:
     with Store(pilot.settings.store) as store:

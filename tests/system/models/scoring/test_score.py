@@ -20,8 +20,8 @@ from groundwork.core.windows import Window, window_of
 from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
 from groundwork.models.scoring import dask_cluster
+from groundwork.models.scoring import score as module
 from groundwork.models.scoring.score import Job, Scored, made_of, score_on_worker
-from groundwork.pipeline import score as module
 from groundwork.pipeline import work
 from groundwork.store import Prediction, Store
 
@@ -146,7 +146,7 @@ def test_a_worker_that_is_killed_loses_nothing(
 
 @needs_dask
 def test_without_workers_it_says_how_to_start_one(dask: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "PATIENCE_SECONDS", 10)
+    monkeypatch.setattr(dask_cluster, "PATIENCE_SECONDS", 10)
     with pytest.raises(ClusterError, match=f"has no workers: start them with `dask worker {dask.address}`"):
         work.score(Pilot.here())
 
@@ -157,7 +157,7 @@ def test_workers_that_are_all_lost_are_missed(
 ) -> None:
     """And the run that is made once there are workers again ends as if nothing had happened."""
     worker = dask.worker()
-    monkeypatch.setattr(cluster, "PATIENCE_SECONDS", 20)
+    monkeypatch.setattr(dask_cluster, "PATIENCE_SECONDS", 20)
     monkeypatch.setattr(
         module,
         "spread",
@@ -172,7 +172,7 @@ def test_workers_that_are_all_lost_are_missed(
 
 @needs_dask
 def test_a_scheduler_that_is_not_there_is_named(pilot_copy: Pilot, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "PATIENCE_SECONDS", 1)
+    monkeypatch.setattr(dask_cluster, "PATIENCE_SECONDS", 1)
     monkeypatch.setenv("GROUNDWORK_DASK_SCHEDULER", "tcp://127.0.0.1:9")
     with pytest.raises(ClusterError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
         work.score(Pilot.here())

@@ -99,7 +99,6 @@ def ran(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     flights: Path,
-    plain_steps: None,
 ) -> Iterator[Ran]:
     """A pilot of that kind after its first training."""
     variant: Variant = request.param
@@ -142,14 +141,14 @@ def logged(pilot: Pilot) -> list[Prediction]:
 
 
 def test_the_contracts_outcome_decides_what_is_predicted(ran: Ran) -> None:
-    assert ran.settings.contract.dataset.task == ran.variant.task
+    assert ran.pilot.contract.dataset.task == ran.variant.task
 
 
 def test_what_was_trained_is_served_as_onnx_and_equal_to_the_pipeline(ran: Ran) -> None:
     assert ran.trained.bundle.startswith("proven equal to the pipeline: ")
-    registry = Registry(ran.settings)
+    registry = Registry(ran.pilot)
     pipeline = mlflow.sklearn.load_model(f"models:/{registry.name}/{ran.trained.version}")
-    evaluation = read_history(ran.settings).evaluation
+    evaluation = read_history(ran.pilot).evaluation
     version = registry.champion()
     assert version is not None
     scores = registry.predictor(version).scores(evaluation.columns)
@@ -165,13 +164,13 @@ def test_what_was_trained_is_served_as_onnx_and_equal_to_the_pipeline(ran: Ran) 
 
 def test_the_gate_lets_it_in_by_its_own_metric(ran: Ran) -> None:
     assert ran.trained.in_service
-    assert 0 < ran.trained.candidate.metric < ran.settings.charter.gate.line
+    assert 0 < ran.trained.candidate.metric < ran.pilot.charter.gate.line
     assert ran.trained.gain_per_1000 > 0
 
 
 def test_the_gate_blocks_what_misses_the_line(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
     """A line for a metric of which less is better."""
-    charter = ran.settings.home / "charter.yaml"
+    charter = ran.pilot.settings.home / "charter.yaml"
     before = charter.read_text(encoding="utf-8")
     try:
         change(charter, "gate", ran.variant.unreachable)
@@ -180,16 +179,16 @@ def test_the_gate_blocks_what_misses_the_line(ran: Ran, monkeypatch: pytest.Monk
         charter.write_text(before, encoding="utf-8")
     assert not trained.in_service
     assert [reason for reason in trained.verdict.reasons if reason.startswith(ran.variant.refused)]
-    champion = Registry(ran.settings).champion()
+    champion = Registry(ran.pilot).champion()
     assert champion is not None
     assert champion.number == ran.trained.version
 
 
 def test_it_is_evaluated_in_its_own_terms(ran: Ran) -> None:
     """To lose is positive, though less of the metric is better; a quantity has no calibration."""
-    version = Registry(ran.settings).champion()
+    version = Registry(ran.pilot).champion()
     assert version is not None
-    found = evaluate(ran.settings)
+    found = evaluate(ran.pilot)
     worst = max(found.importance, key=lambda each: each.metric)
     assert worst.feature == "departure_minute"
     assert worst.metric > 0
@@ -201,13 +200,13 @@ def test_it_is_evaluated_in_its_own_terms(ran: Ran) -> None:
     else:
         assert found.calibration is None
         assert "## Do its scores mean what they say?" not in card
-    assert reproduce(ran.settings, version.number).status == "equal"
+    assert reproduce(ran.pilot, version.number).status == "equal"
 
 
 @pytest.fixture
 def service(ran: Ran) -> Iterator[TestClient]:
     """Its service, with the champion of the cache."""
-    app = create_app(ran.settings)
+    app = create_app(ran.pilot)
     loader = app.app.state.loader
     loader._stopped.wait = lambda _: loader._stopped.set()
     loader._refresh = lambda: None
@@ -223,7 +222,7 @@ def test_the_service_answers_logs_and_describes_it(ran: Ran, service: TestClient
         "predictions"
     ]
     described = post["responses"]["200"]["content"]["application/json"]["schema"]["properties"]["predictions"]
-    kept = {each.prediction_id: each for each in logged(ran.settings)}[prediction["prediction_id"]]
+    kept = {each.prediction_id: each for each in logged(ran.pilot)}[prediction["prediction_id"]]
     if ran.variant.task.kind == "multiclass":
         assert tuple(prediction["score"]) == CLASSES
         assert sum(prediction["score"].values()) == pytest.approx(1, abs=1e-5)
@@ -254,11 +253,11 @@ def test_its_predictions_are_watched_for_drift(ran: Ran) -> None:
     assert done.rows > 5000
     drift = work.monitor(Pilot.here())
     assert drift.status in ("ok", "drift")
-    assert set(drift.distances) == {*ran.settings.contract.dataset.feature_names, "score"}
+    assert set(drift.distances) == {*ran.pilot.contract.dataset.feature_names, "score"}
 
 
 def test_a_metric_of_another_kind_of_outcome_is_refused(ran: Ran) -> None:
-    charter = ran.settings.home / "charter.yaml"
+    charter = ran.pilot.settings.home / "charter.yaml"
     before = charter.read_text(encoding="utf-8")
     try:
         change(charter, "gate", {"metric": "roc_auc", "maximum": None, "minimum": 0.6})
@@ -271,7 +270,7 @@ def test_a_metric_of_another_kind_of_outcome_is_refused(ran: Ran) -> None:
 def test_a_class_that_never_occurred_cannot_be_learnt(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
     if ran.variant.task.kind != "multiclass":
         pytest.skip("there are no classes")
-    contract = ran.settings.home / "contract.yaml"
+    contract = ran.pilot.settings.home / "contract.yaml"
     before = contract.read_text(encoding="utf-8")
     try:
         outcome = json.loads(json.dumps(MULTICLASS.outcome))

@@ -16,16 +16,14 @@ from groundwork.models.registry.registry import Registry, Version
 from groundwork.models.serving.bundles import SIGNATURE
 from groundwork.models.serving.predictor import Bundle, bundle_digest
 from groundwork.models.serving.signing import sign
+from groundwork.models.training import train as train_module
 from groundwork.models.training.history import read_history
-from groundwork.pipeline import train as train_module
 from groundwork.pipeline import work
 from groundwork.store import Store
 from sklearn.dummy import DummyClassifier
 from use_case import model
 
 GIVEN_LATER = ("run_id", "gate", "gain_per_1000", "evidence_sha256", "judged_against")
-
-pytestmark = pytest.mark.usefixtures("plain_steps")
 
 
 def champion(pilot: Pilot) -> Version:
