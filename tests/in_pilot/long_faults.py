@@ -15,13 +15,12 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
+from groundwork.core.windows import window_of
+from groundwork.data.snapshots import Snapshots
+from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.promotion import promote
 from groundwork.models.registry.registry import Registry
-from groundwork.core.settings import Settings
-from groundwork.documents.pilot import Pilot
-from groundwork.data.snapshots import Snapshots
 from groundwork.store import Store
-from groundwork.core.windows import window_of
 from serving import Service, closed, load, promote_altered, serving
 from use_case import decision
 
@@ -96,7 +95,7 @@ def make_champion(pilot: Pilot, number: str) -> None:
     version = registry.version(number)
     assert version is not None
     with Store(pilot.settings.store) as store:
-        promote(store, registry, version, store.latest_promotion(registry.name), "ada", "for the test")
+        promote(store, registry, version, store.latest_promotion(registry.name), by="ada", why="for the test")
 
 
 def failures(service: Service) -> float:

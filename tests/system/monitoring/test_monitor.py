@@ -174,7 +174,7 @@ def test_another_models_predictions_do_not_count(december: Pilot) -> None:
     second = registry.version(str(again.version))
     assert second is not None
     with Store(december.settings.store) as store:
-        promote(store, registry, second, reconcile(store, registry), "ada", "for the test")
+        promote(store, registry, second, reconcile(store, registry), by="ada", why="for the test")
     found = checked(december, DECEMBER)
     assert (found.status, found.model_version) == ("unknown", "2")
 

@@ -25,8 +25,8 @@ from groundwork.models.registry.registry import Registry
 from groundwork.models.serving.bundles import BUNDLE, CHALLENGER, CHAMPION, SIGNATURE
 from groundwork.models.serving.predictor import Bundle, bundle_digest
 from groundwork.models.serving.signing import sign, signer
-from groundwork.service.bundle_sources import source_of
-from groundwork.service.tracking_server import TrackingServer
+from groundwork.service.mlflow_client import TrackingServer
+from groundwork.service.model_source import source_of
 from mlflow import MlflowClient
 from pilots import enter
 from serving import Service, black_hole, closed, serving

@@ -60,7 +60,7 @@ def point(pilot: Pilot, alias: str, version: str) -> None:
     found = registry.version(version)
     assert found is not None
     with Store(pilot.settings.store) as store:
-        promote(store, registry, found, reconcile(store, registry), "ada", "for the test")
+        promote(store, registry, found, reconcile(store, registry), by="ada", why="for the test")
 
 
 def test_a_registry_that_is_down_at_first_start_leaves_it_live_and_not_ready(pilot_copy: Pilot) -> None:

@@ -117,7 +117,7 @@ def test_a_swap_under_load_reaches_every_worker_and_leaves_no_stale_series(pilot
         version = registry.version(str(second.version))
         assert version is not None
         with Store(pilot_copy.settings.store) as store:
-            promote(store, registry, version, reconcile(store, registry), "ada", "for the test")
+            promote(store, registry, version, reconcile(store, registry), by="ada", why="for the test")
         deadline = time.monotonic() + 120
         while total(told(service), "groundwork_model_info", "'version', '1'"):
             assert time.monotonic() < deadline, service.complaints()

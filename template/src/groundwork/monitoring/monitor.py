@@ -16,7 +16,14 @@ from groundwork.documents.pilot import Pilot
 from groundwork.findings import keep
 from groundwork.models.registry.promotion import reconcile
 from groundwork.models.registry.registry import Registry, Version
-from groundwork.monitoring.drift import DriftUnknown, Measured, logged_frame, measure, numeric_columns, reference_frame
+from groundwork.monitoring.drift import (
+    DriftUnknown,
+    MeasuredDrift,
+    logged_frame,
+    measure,
+    numeric_columns,
+    reference_frame,
+)
 from groundwork.monitoring.live_performance import findings_in_service
 from groundwork.store import Drift, DriftStatus, Prediction, Store
 
@@ -116,7 +123,7 @@ def monitor(pilot: Pilot, start: datetime | None = None, end: datetime | None = 
     return drift
 
 
-def _keep_in_mlflow(registry: Registry, champion: Version, window: Window, measured: Measured, page: Path) -> None:
+def _keep_in_mlflow(registry: Registry, champion: Version, window: Window, measured: MeasuredDrift, page: Path) -> None:
     registry.use_experiment()
     with mlflow.start_run(run_name="monitor"):
         mlflow.set_tags({"model_version": champion.number, "window": str(window)})

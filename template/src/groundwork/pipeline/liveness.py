@@ -60,7 +60,7 @@ def record_lost_runs(settings: Settings) -> list[LostRun]:
                 with Store(settings.store) as store:
                     store.end_run(path.stem)
                     started = datetime.fromisoformat(begun["started_at"])
-                    store.record_run(FlowRun(begun["flow"], started, message=LOST))
+                    store.record_run(FlowRun(flow=begun["flow"], started_at=started, message=LOST))
                 lost.append(LostRun(path.stem, begun["flow"]))
             else:  # its work was done, and Prefect may not know
                 lost.append(LostRun(path.stem, ""))

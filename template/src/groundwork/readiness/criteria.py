@@ -21,7 +21,7 @@ from groundwork.store import Store, utc_text
 from use_case import decision
 
 
-class Measured(NamedTuple):
+class Measurement(NamedTuple):
     """One value with the number of samples behind it; no value where nobody knows, and then why."""
 
     value: float | None
@@ -30,7 +30,7 @@ class Measured(NamedTuple):
     problem: str = ""
 
 
-class Evidence(NamedTuple):
+class MeasurementContext(NamedTuple):
     """Where the measures find what they need."""
 
     pilot: Pilot
@@ -40,15 +40,15 @@ class Evidence(NamedTuple):
     today: date
 
 
-def scale_rows(criteria: Sequence[Criterion], evidence: Evidence) -> list[Row]:
+def scale_rows(criteria: Sequence[Criterion], context: MeasurementContext) -> list[Row]:
     """One row per criterion for scaling: passed once it is met."""
-    return [_row(each, evidence, "bring it over the line, or decide to stop") for each in criteria]
+    return [_row(each, context, "bring it over the line, or decide to stop") for each in criteria]
 
 
-def stop_rows(criteria: Sequence[Criterion], evidence: Evidence) -> list[Row]:
+def stop_rows(criteria: Sequence[Criterion], context: MeasurementContext) -> list[Row]:
     """One row per criterion for stopping: failed once it is met."""
     swapped: dict[State, State] = {"passed": "failed", "failed": "passed"}
-    found = [_row(each, evidence, "") for each in criteria]
+    found = [_row(each, context, "") for each in criteria]
     return [
         replace(
             row,
@@ -60,8 +60,8 @@ def stop_rows(criteria: Sequence[Criterion], evidence: Evidence) -> list[Row]:
     ]
 
 
-def _row(criterion: Criterion, evidence: Evidence, fix: str) -> Row:
-    measured = _measure(criterion, evidence)
+def _row(criterion: Criterion, context: MeasurementContext, fix: str) -> Row:
+    measured = _measure(criterion, context)
     seen = measured.problem
     state: State = "unknown"
     if measured.value is not None:
@@ -84,27 +84,27 @@ def _row(criterion: Criterion, evidence: Evidence, fix: str) -> Row:
     )
 
 
-def _measure(criterion: Criterion, evidence: Evidence) -> Measured:
+def _measure(criterion: Criterion, context: MeasurementContext) -> Measurement:
     measure = criterion.measure
-    midnight = datetime.combine(evidence.today, datetime.min.time(), UTC)
+    midnight = datetime.combine(context.today, datetime.min.time(), UTC)
     since = midnight - timedelta(days=int(criterion.window[:-1]))
     if isinstance(measure, str):
-        return gain_in_service(evidence.pilot, evidence.store, since, midnight + timedelta(days=1))
+        return gain_in_service(context.pilot, context.store, since, midnight + timedelta(days=1))
     if measure.promql:
-        return _ask_prometheus(measure.promql, measure.samples, evidence.pilot.settings.prometheus_url)
+        return _ask_prometheus(measure.promql, measure.samples, context.pilot.settings.prometheus_url)
     if measure.sql:
-        return _ask_store(measure.sql, evidence.store)
+        return _ask_store(measure.sql, context.store)
     if measure.attestation:
-        attested = evidence.statements.attested(measure.attestation, evidence.today)
+        attested = context.statements.attested(measure.attestation, context.today)
         return _ask_people(measure.attestation, attested, since.date(), criterion.min_samples)
-    state = evidence.states.get(measure.check or "")
+    state = context.states.get(measure.check or "")
     proof = f"the scorecard's check {measure.check}"
     if state in ("passed", "failed"):
-        return Measured(float(state == "passed"), criterion.min_samples, proof)
-    return Measured(None, 0, proof, f"{measure.check} is {state or 'no check of the scorecard'}")
+        return Measurement(float(state == "passed"), criterion.min_samples, proof)
+    return Measurement(None, 0, proof, f"{measure.check} is {state or 'no check of the scorecard'}")
 
 
-def gain_in_service(pilot: Pilot, store: Store, since: datetime, until: datetime) -> Measured:
+def gain_in_service(pilot: Pilot, store: Store, since: datetime, until: datetime) -> Measurement:
     """Money per 1,000 decisions more than today's rule would have made of the same records, where the outcome is known.
 
     Only what the service answered counts, not what was scored in batch or in the shadow.
@@ -112,27 +112,27 @@ def gain_in_service(pilot: Pilot, store: Store, since: datetime, until: datetime
     proof = "the prediction log, joined with its outcomes"
     answered = store.answered_with_outcome(utc_text(since), utc_text(until))
     if not answered:
-        return Measured(None, 0, proof, "no answer of the service has an outcome yet: send them to POST /outcomes")
+        return Measurement(None, 0, proof, "no answer of the service has an outcome yet: send them to POST /outcomes")
     dataset = pilot.contract.dataset
     columns = arrays_of_log([record for record, _, _ in answered], dataset.features)
     outcomes = dataset.task.outcomes([outcome for _, _, outcome in answered])
     worth = pilot.charter.value.parameters
     made = decision.value(np.array([decided for _, decided, _ in answered]), outcomes, worth)
     without = decision.value(decision.without_model(columns), outcomes, worth)
-    return Measured(float((made - without).mean() * 1000), len(answered), proof)
+    return Measurement(float((made - without).mean() * 1000), len(answered), proof)
 
 
-def _ask_prometheus(promql: str, samples_promql: str | None, url: str) -> Measured:
+def _ask_prometheus(promql: str, samples_promql: str | None, url: str) -> Measurement:
     proof = f"Prometheus: {promql}"
     if not url:
-        return Measured(None, 0, proof, "no Prometheus is known: set GROUNDWORK_PROMETHEUS_URL")
+        return Measurement(None, 0, proof, "no Prometheus is known: set GROUNDWORK_PROMETHEUS_URL")
     value, problem = _query(url, promql)
     if value is None:
-        return Measured(None, 0, proof, problem)
+        return Measurement(None, 0, proof, problem)
     samples: float | None = 1
     if samples_promql:
         samples, problem = _query(url, samples_promql)
-    return Measured(value, int(samples or 0), proof, problem)
+    return Measurement(value, int(samples or 0), proof, problem)
 
 
 def _query(url: str, expression: str) -> tuple[float | None, str]:
@@ -154,23 +154,23 @@ def _query(url: str, expression: str) -> tuple[float | None, str]:
     return (value, "") if np.isfinite(value) else (None, "it gives no number: nothing was counted")
 
 
-def _ask_store(sql: str, store: Store) -> Measured:
+def _ask_store(sql: str, store: Store) -> Measurement:
     try:
         rows = store.ask(sql)
     except StoreError as error:
-        return Measured(None, 0, sql, str(error))
+        return Measurement(None, 0, sql, str(error))
     if len(rows) != 1 or len(rows[0]) != 2:
-        return Measured(None, 0, sql, "the query must give one row: the value, and the number of samples")
+        return Measurement(None, 0, sql, "the query must give one row: the value, and the number of samples")
     value, samples = rows[0]
     if value is None or not isinstance(samples, int):
-        return Measured(None, 0, sql, "the query found nothing")
-    return Measured(float(value), samples, sql)
+        return Measurement(None, 0, sql, "the query found nothing")
+    return Measurement(float(value), samples, sql)
 
 
-def _ask_people(name: str, found: Attestation | None, since: date, min_samples: int) -> Measured:
+def _ask_people(name: str, found: Attestation | None, since: date, min_samples: int) -> Measurement:
     proof = f"readiness.yaml: {name}"
     if found is None:
-        return Measured(None, 0, proof, f"nobody has stated {name} in readiness.yaml")
+        return Measurement(None, 0, proof, f"nobody has stated {name} in readiness.yaml")
     if found.on < since:
-        return Measured(None, 0, proof, f"{found.by} stated it on {found.on}, too long ago")
-    return Measured(found.value, min_samples, f"{proof}, stated by {found.by} on {found.on}")
+        return Measurement(None, 0, proof, f"{found.by} stated it on {found.on}, too long ago")
+    return Measurement(found.value, min_samples, f"{proof}, stated by {found.by} on {found.on}")

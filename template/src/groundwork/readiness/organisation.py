@@ -5,62 +5,72 @@ from datetime import date
 
 from groundwork.documents import sealing
 from groundwork.documents.business_case import returns
-from groundwork.documents.charter import Charter
 from groundwork.documents.document import unanswered
 from groundwork.documents.pilot import Pilot
 from groundwork.documents.publish import owner_files
-from groundwork.readiness.scorecard import Row, State
+from groundwork.readiness.scorecard import Level, Row, Section
 from groundwork.store import Proof, Store
+
+SECTION: Section = "organisation"
 
 
 def rows(pilot: Pilot, store: Store, broken_seals: list[str], cannot_tell: str, today: date) -> Iterator[Row]:
     """One row per question. `broken_seals` and `cannot_tell` are what `sealing` found out."""
     charter, owners = pilot.charter, pilot.owners
     decider = owners.accountable.decision.name
-    yield _open("decision", "Which decision does it serve?", "must", decider, "decision", charter)
-    yield _open("business-case", "What is it worth, and what does it cost?", "should", decider, "businessCase", charter)
-    yield _open("roadmap", "What comes after day 90?", "should", decider, "roadmap", charter)
+    yield _open(pilot, "decision", id="decision", title="Which decision does it serve?", level="must")
+    yield _open(
+        pilot, "businessCase", id="business-case", title="What is it worth, and what does it cost?", level="should"
+    )
+    yield _open(pilot, "roadmap", id="roadmap", title="What comes after day 90?", level="should")
     worth = returns(charter)
     pays = worth is not None and worth.base.net > 0
-    yield _row(
-        "return",
-        "Does it pay?",
-        "should",
-        "unknown" if worth is None else "passed" if pays else "failed",
-        "more benefit than cost in the base case",
-        "a figure of the business case is open"
+    yield Row(
+        id="return",
+        title="Does it pay?",
+        section=SECTION,
+        level="should",
+        state="unknown" if worth is None else "passed" if pays else "failed",
+        wanted="more benefit than cost in the base case",
+        seen="a figure of the business case is open"
         if worth is None
         else " · ".join(f"{name} {case.net:,.0f}" for name, case in vars(worth).items()) + f" {charter.value.currency}",
-        decider,
-        "charter.yaml, businessCase; computed",
-        "" if pays else "complete the business case" if worth is None else "find a larger effect, or decide to stop",
+        owner=decider,
+        proof="charter.yaml, businessCase; computed",
+        fix=""
+        if pays
+        else "complete the business case"
+        if worth is None
+        else "find a larger effect, or decide to stop",
     )
     findings = owners.findings(today)
-    yield _row(
-        "owners",
-        "Does one person answer for each part, with a deputy?",
-        "must",
-        "failed" if findings else "passed",
-        "nobody TBD, no group, nobody past the last day",
-        "; ".join(findings) or "everybody is named",
-        decider,
-        "OWNERS",
-        f"mend OWNERS: {findings[0]}" if findings else "",
+    yield Row(
+        id="owners",
+        title="Does one person answer for each part, with a deputy?",
+        section=SECTION,
+        level="must",
+        state="failed" if findings else "passed",
+        wanted="nobody TBD, no group, nobody past the last day",
+        seen="; ".join(findings) or "everybody is named",
+        owner=decider,
+        proof="OWNERS",
+        fix=f"mend OWNERS: {findings[0]}" if findings else "",
     )
     yield _told(pilot, decider)
     yield _sealed(pilot, store, broken_seals, cannot_tell, decider)
     deciders = len(set(charter.plan.deciders))
     planned = charter.plan.day(0) is not None and deciders > 1
-    yield _row(
-        "plan",
-        "Is it fixed when it started, and who decides on day 90?",
-        "must",
-        "passed" if planned else "failed",
-        "day 0 and two deciders",
-        f"day 0 is {charter.plan.day0}, {deciders} deciders",
-        decider,
-        "charter.yaml, plan",
-        "" if planned else "write plan.day0 and plan.deciders into charter.yaml",
+    yield Row(
+        id="plan",
+        title="Is it fixed when it started, and who decides on day 90?",
+        section=SECTION,
+        level="must",
+        state="passed" if planned else "failed",
+        wanted="day 0 and two deciders",
+        seen=f"day 0 is {charter.plan.day0}, {deciders} deciders",
+        owner=decider,
+        proof="charter.yaml, plan",
+        fix="" if planned else "write plan.day0 and plan.deciders into charter.yaml",
     )
 
 
@@ -71,18 +81,22 @@ def not_in_force(pilot: Pilot, broken_seals: list[str]) -> list[str]:
     return broken_seals
 
 
-def _open(name: str, title: str, level: str, owner: str, part: str, charter: Charter) -> Row:
-    missing = [path for path in unanswered(charter) if path.startswith(f"{part}.")]
-    return _row(
-        name,
-        title,
-        level,
-        "failed" if missing else "passed",
-        "every field answered",
-        f"{len(missing)} open: {', '.join(missing[:3])}{' …' if len(missing) > 3 else ''}" if missing else "answered",
-        owner,
-        f"charter.yaml, {part}",
-        f"answer {missing[0]} in charter.yaml" if missing else "",
+def _open(pilot: Pilot, part: str, *, id: str, title: str, level: Level) -> Row:
+    """The row on a part of the charter, which passes once each of its fields has an answer."""
+    missing = [path for path in unanswered(pilot.charter) if path.startswith(f"{part}.")]
+    return Row(
+        id=id,
+        title=title,
+        section=SECTION,
+        level=level,
+        state="failed" if missing else "passed",
+        wanted="every field answered",
+        seen=f"{len(missing)} open: {', '.join(missing[:3])}{' …' if len(missing) > 3 else ''}"
+        if missing
+        else "answered",
+        owner=pilot.owners.accountable.decision.name,
+        proof=f"charter.yaml, {part}",
+        fix=f"answer {missing[0]} in charter.yaml" if missing else "",
     )
 
 
@@ -90,16 +104,18 @@ def _told(pilot: Pilot, owner: str) -> Row:
     """Where none of the files is, as in the service's image, nobody knows."""
     found = owner_files.differences(pilot)
     there = any((pilot.settings.home / path).exists() for path in (owner_files.CODEOWNERS, owner_files.CATALOG))
-    return _row(
-        "owner-files",
-        "Do code review, the catalogue and the alerts go by OWNERS?",
-        "should",
-        "failed" if found and there else "passed" if there else "unknown",
-        "CODEOWNERS, catalog-info.yaml and the alerts' routes say what OWNERS says",
-        "; ".join(f"{path} {problem}" for path, problem in found.items()) or ("they do" if there else "none is here"),
-        owner,
-        "`groundwork check`",
-        "" if there and not found else "`groundwork owners`, and commit what it writes",
+    return Row(
+        id="owner-files",
+        title="Do code review, the catalogue and the alerts go by OWNERS?",
+        section=SECTION,
+        level="should",
+        state="failed" if found and there else "passed" if there else "unknown",
+        wanted="CODEOWNERS, catalog-info.yaml and the alerts' routes say what OWNERS says",
+        seen="; ".join(f"{path} {problem}" for path, problem in found.items())
+        or ("they do" if there else "none is here"),
+        owner=owner,
+        proof="`groundwork check`",
+        fix="" if there and not found else "`groundwork owners`, and commit what it writes",
     )
 
 
@@ -116,19 +132,20 @@ def _sealed(pilot: Pilot, store: Store, broken_seals: list[str], cannot_tell: st
     if told and told.exit_code:
         problems.append(told.seen)
     unknown = cannot_tell if not problems and told is None else ""
-    return _row(
-        "locked",
-        "Was the line drawn before the start, and left where it was?",
-        "must",
-        "failed" if problems else "unknown" if unknown else "passed",
-        "locked before the first promotion, changed by amendment only",
-        "; ".join(problems)
+    return Row(
+        id="locked",
+        title="Was the line drawn before the start, and left where it was?",
+        section=SECTION,
+        level="must",
+        state="failed" if problems else "unknown" if unknown else "passed",
+        wanted="locked before the first promotion, changed by amendment only",
+        seen="; ".join(problems)
         or unknown
         or f"locked on {seals[0].on} by {seals[0].by}, {len(seals) - 1} amendments"
         + (f"; git told so on {told.proven_at[:10]}" if told else ""),
-        owner,
-        "charter.yaml, seals; git log",
-        ""
+        owner=owner,
+        proof="charter.yaml, seals; git log",
+        fix=""
         if not problems and not unknown
         else unknown
         or (
@@ -143,20 +160,3 @@ def _told_elsewhere(pilot: Pilot, store: Store) -> Proof | None:
     """What `readiness --prove` found where git had the history of this very charter; an image has none."""
     digest = sealing.file_digest(pilot.settings.home)
     return next((proof for proof in reversed(store.proofs().get("locked", [])) if proof.digest == digest), None)
-
-
-def _row(
-    name: str, title: str, level: str, state: State, wanted: str, seen: str, owner: str, proof: str, fix: str
-) -> Row:
-    return Row(
-        id=name,
-        title=title,
-        section="organisation",
-        level="must" if level == "must" else "should",
-        state=state,
-        wanted=wanted,
-        seen=seen,
-        owner=owner,
-        proof=proof,
-        fix=fix,
-    )

@@ -128,16 +128,16 @@ class Answerer:
         key, event_time = self._key, self._event_time
         return [
             Prediction(
-                f"{batch_id}{row:08x}",
-                answered_at,
-                role,
-                getattr(record, key),
-                getattr(record, event_time).isoformat(),
-                version,
-                score,
-                decided,
-                self._as_logged(record),
-                class_scores,
+                prediction_id=f"{batch_id}{row:08x}",
+                answered_at=answered_at,
+                role=role,
+                entity_key=getattr(record, key),
+                event_time=getattr(record, event_time).isoformat(),
+                model_version=version,
+                score=score,
+                decision=decided,
+                record=self._as_logged(record),
+                class_scores=class_scores,
             )
             for row, (record, score, class_scores, decided) in enumerate(
                 zip(records, single, by_class, decisions.tolist(), strict=True)

@@ -16,8 +16,8 @@ from groundwork.core.errors import BundleError, StoreError
 from groundwork.documents.pilot import Pilot
 from groundwork.models.serving.bundles import BundleCache, SignedBundle
 from groundwork.models.serving.predictor import Predictor
-from groundwork.service.bundle_sources import source_of
 from groundwork.service.metrics import Metrics
+from groundwork.service.model_source import source_of
 from groundwork.store import Promotion, Store
 
 PROMOTIONS_POLL_SECONDS = 1.0  # between two looks at the promotion log, which is one short query

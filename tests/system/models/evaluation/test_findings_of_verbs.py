@@ -163,9 +163,7 @@ def test_every_training_keeps_what_is_cheap_to_know(pilot: Pilot) -> None:
 
 
 @pytest.fixture(scope="module")
-def months(
-    tmp_path_factory: pytest.TempPathFactory, pilot: Pilot, first_weeks: Path
-) -> Iterator[Pilot]:
+def months(tmp_path_factory: pytest.TempPathFactory, pilot: Pilot, first_weeks: Path) -> Iterator[Pilot]:
     """A pilot with five months, in each of whose windows a model can be judged."""
     import duckdb
 

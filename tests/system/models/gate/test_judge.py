@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from groundwork.documents.charter import Gate
-from groundwork.models.evaluation.estimates import Decided, Estimate, gain, metric_estimate
+from groundwork.models.evaluation.estimates import Decisions, Estimate, gain, metric_estimate
 from groundwork.models.evaluation.performance import Footprint
 from groundwork.models.gate.judge import Verdict, judge
 from numpy.typing import NDArray
@@ -22,9 +22,9 @@ def mean_score(outcomes: NDArray, scores: NDArray) -> float:
     return float(scores.mean())
 
 
-def alike(value_per_1000: float, score: float | None = None, rows: int = 50) -> Decided:
+def alike(value_per_1000: float, score: float | None = None, rows: int = 50) -> Decisions:
     """Every row like every other: there is no chance in it."""
-    return Decided(np.full(rows, value_per_1000 / 1000), None if score is None else np.full(rows, score))
+    return Decisions(np.full(rows, value_per_1000 / 1000), None if score is None else np.full(rows, score))
 
 
 GOOD = {
@@ -102,10 +102,10 @@ def test_no_checks_promote_nothing() -> None:
     assert not Verdict([]).passed
 
 
-def noisy(rows: int, mean_per_1000: float) -> Decided:
+def noisy(rows: int, mean_per_1000: float) -> Decisions:
     """Wins and losses of 1 each, with this mean, and scores that are all the same."""
     values = np.tile([1.0, -1.0], rows // 2) + mean_per_1000 / 1000
-    return Decided(values, np.full(rows, 0.7))
+    return Decisions(values, np.full(rows, 0.7))
 
 
 @pytest.mark.parametrize(("rows", "passed"), [(100, False), (10_000, True)])
@@ -136,7 +136,7 @@ def test_the_comparison_is_paired() -> None:
 
 def test_the_interval_is_as_wide_as_theory_says_and_the_same_every_time() -> None:
     rng = np.random.default_rng(1)
-    made, nothing = Decided(rng.normal(0.5, 2, 400)), Decided(np.zeros(400))
+    made, nothing = Decisions(rng.normal(0.5, 2, 400)), Decisions(np.zeros(400))
     found = gain(made, nothing, 0.95)
     expected = found.value - 1.645 * made.values.std() / math.sqrt(400) * 1000
     assert found.lower == pytest.approx(expected, abs=15)
@@ -144,12 +144,12 @@ def test_the_interval_is_as_wide_as_theory_says_and_the_same_every_time() -> Non
     assert gain(made, nothing, 0.99).lower < found.lower < gain(made, nothing, 0.9).lower
 
 
-def by_day(worth: NDArray, rows: int) -> Decided:
+def by_day(worth: NDArray, rows: int) -> Decisions:
     """So many rows of each day, that all fare alike; its worth is their score too. The days are in no order."""
     days = np.datetime64("2013-03-01") + np.arange(len(worth))
     order = np.random.default_rng(2).permutation(len(worth) * rows)
     values = np.repeat(worth, rows)[order]
-    return Decided(values, values, np.repeat(days, rows)[order])
+    return Decisions(values, values, np.repeat(days, rows)[order])
 
 
 @pytest.mark.parametrize("days", [2, 3, 8, 31])
@@ -168,7 +168,7 @@ def test_more_rows_of_the_same_days_make_nothing_surer(days: int, rows: int) -> 
 def test_days_with_more_rows_weigh_more() -> None:
     """A gain is money per decision, not per day."""
     days = np.repeat(np.datetime64("2013-03-01") + np.arange(20), np.tile([90, 10], 10))
-    made = Decided(np.repeat(np.tile([1.0, 0.0], 10), np.tile([90, 10], 10)), days=days)
+    made = Decisions(np.repeat(np.tile([1.0, 0.0], 10), np.tile([90, 10], 10)), days=days)
     found = gain(made, replace(made, values=np.zeros(1000)), 0.95)
     assert found.value == pytest.approx(900)
     assert 800 < found.lower < 900
@@ -189,7 +189,7 @@ def test_days_without_one_class_are_chance_too(days_with_some: int, blocked: boo
 
     days = np.repeat(np.datetime64("2013-03-01") + np.arange(8), 30)
     outcomes = (np.arange(240) % 30 == 0) & (np.arange(240) < 30 * days_with_some)
-    made = Decided(np.ones(240), outcomes.astype(float), days)
+    made = Decisions(np.ones(240), outcomes.astype(float), days)
     change = {"metric": known, "outcomes": outcomes, "candidate": made, "rule": alike(0, rows=240), "champion": None}
     verdict = judge(GATE, **GOOD | change)
     said = ["roc_auc: wanted at least 0.6000, seen 1.0000, and too few days or rows to tell what of it is chance"]
@@ -200,7 +200,7 @@ def test_a_metric_that_may_be_as_low_by_chance_blocks() -> None:
     rng = np.random.default_rng(1)
     outcomes = rng.random(300) < 0.5
     scores = rng.random(300) + 0.35 * outcomes
-    made = Decided(np.ones(300), scores)
+    made = Decisions(np.ones(300), scores)
     found = metric_estimate(roc_auc_score, outcomes, made, None, 0.95)
     assert found.lower < found.value - 0.02
     between = (found.value + found.lower) / 2
@@ -242,7 +242,7 @@ def test_where_less_is_better_more_blocks(change: dict, reason: str) -> None:
 
 def test_where_less_is_better_a_slice_with_more_blocks() -> None:
     slices = {"origin": np.repeat(["EWR", "JFK"], 25)}
-    made = Decided(np.full(50, 1.01), np.repeat([0.55, 0.81], 25))
+    made = Decisions(np.full(50, 1.01), np.repeat([0.55, 0.81], 25))
     gate = LOWER.model_copy(update={"slice_min_rows": 20})
     verdict = judge(gate, **GOOD | {"candidate": made, "champion": None, "slices": slices})
     assert [each.status for each in verdict.slices] == ["passed", "failed"]
@@ -250,7 +250,7 @@ def test_where_less_is_better_a_slice_with_more_blocks() -> None:
 
 def test_where_less_is_better_the_interval_counts_upwards() -> None:
     rng = np.random.default_rng(1)
-    made = Decided(np.ones(100), rng.random(100))
+    made = Decisions(np.ones(100), rng.random(100))
     found = metric_estimate(mean_score, np.zeros(100), made, None, 0.95)
     assert found.upper > found.value > found.lower
     between = (found.value + found.upper) / 2
@@ -269,7 +269,7 @@ def sliced(scores: dict[str, tuple[int, float]], champion: float | None = None) 
     rows = len(values)
     change = {
         "outcomes": np.zeros(rows, bool),
-        "candidate": Decided(np.full(rows, 1.01), made),
+        "candidate": Decisions(np.full(rows, 1.01), made),
         "rule": alike(900, rows=rows),
         "champion": None if champion is None else alike(1000, champion, rows=rows),
         "slices": {"origin": values},

@@ -44,7 +44,7 @@ def new_version(pilot: Pilot) -> Version:
 def promoted(pilot: Pilot, version: Version) -> Promotion:
     with Store(pilot.settings.store) as store:
         registry = Registry(pilot)
-        return promote(store, registry, version, reconcile(store, registry), "ada", "better")
+        return promote(store, registry, version, reconcile(store, registry), by="ada", why="better")
 
 
 def rolled_back(pilot: Pilot, to: str | None = None) -> Promotion:
@@ -75,7 +75,7 @@ def test_who_has_not_seen_the_newest_entry_promotes_nothing(pilot_copy: Pilot) -
         Store(pilot_copy.settings.store) as store,
         pytest.raises(PromotionError, match="another one has been promoted since"),
     ):
-        promote(store, Registry(pilot_copy), third, seen, "ada", "better than version 1")
+        promote(store, Registry(pilot_copy), third, seen, by="ada", why="better than version 1")
     assert champion(pilot_copy) == "2"
     assert [entry.to_version for entry in log(pilot_copy)] == ["1", "2"]
 
@@ -84,7 +84,9 @@ def test_a_bundle_that_no_service_would_load_is_not_written_down(pilot_copy: Pil
     sound = new_version(pilot_copy)
     altered = replace(sound, tags=sound.tags | {"bundle_sha256": "0" * 64})
     with Store(pilot_copy.settings.store) as store, pytest.raises(BundleError):
-        promote(store, Registry(pilot_copy), altered, store.latest_promotion(Registry(pilot_copy).name), "ada", "x")
+        promote(
+            store, Registry(pilot_copy), altered, store.latest_promotion(Registry(pilot_copy).name), by="ada", why="x"
+        )
     assert [entry.to_version for entry in log(pilot_copy)] == ["1"]
     assert champion(pilot_copy) == "1"
 
@@ -100,7 +102,7 @@ from groundwork.store import Store
 pilot = Pilot.here()
 registry, store = Registry(pilot), Store(pilot.settings.store)
 Registry.put_in_service = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-promote(store, registry, registry.version(sys.argv[1]), store.latest_promotion(registry.name), "ada", "better")
+promote(store, registry, registry.version(sys.argv[1]), store.latest_promotion(registry.name), by="ada", why="better")
 """
 
 
@@ -186,7 +188,7 @@ def waiting(pilot_copy: Pilot, set_in: Callable) -> Pilot:
 
 def approved(pilot: Pilot, number: str, by: str = "ada") -> Promotion:
     with Store(pilot.settings.store) as store:
-        return approve(pilot, store, Registry(pilot), number, by, "seen, and good")
+        return approve(pilot, store, Registry(pilot), number, by=by, why="seen, and good")
 
 
 def test_what_passed_waits_in_the_shadow_until_it_is_approved(waiting: Pilot) -> None:

@@ -21,7 +21,7 @@ from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
 from groundwork.models.scoring import dask_cluster
 from groundwork.models.scoring import score as module
-from groundwork.models.scoring.score import Job, Scored, made_of, score_on_worker
+from groundwork.models.scoring.score import Scored, ScoringJob, made_of, score_on_worker
 from groundwork.pipeline import work
 from groundwork.store import Prediction, Store
 
@@ -194,7 +194,7 @@ def test_workers_elsewhere_need_a_log_that_they_can_reach(pilot_copy: Pilot, mon
 def test_a_worker_refuses_what_it_would_decide_otherwise(
     pilot_copy: Pilot, set_in: Callable[[Path, str, Any], None]
 ) -> None:
-    job = Job("1", "another bundle", 0, "", made_of(pilot_copy))
+    job = ScoringJob("1", "another bundle", 0, "", made_of(pilot_copy))
     with pytest.raises(ClusterError, match="does not find version 1"):
         score_on_worker(job, newest(pilot_copy))
     with pytest.raises(ClusterError, match="does not find version 7"):

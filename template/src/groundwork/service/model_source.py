@@ -11,7 +11,7 @@ from typing import Protocol
 from groundwork.core.errors import BundleError
 from groundwork.documents.pilot import Pilot
 from groundwork.models.serving.bundles import CHALLENGER, CHAMPION, BundleCache, SignedBundle
-from groundwork.service.tracking_server import TrackingServer
+from groundwork.service.mlflow_client import TrackingServer
 
 
 class Source(Protocol):
