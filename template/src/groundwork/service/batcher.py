@@ -39,7 +39,7 @@ class WaitingRequest(Generic[Asked, Answer]):
 
 
 class Batcher(Generic[Asked, Answer]):
-    """Hands batches of requests to `answer_batch` on one thread of its own, and their answers back to the event loop."""
+    """Hands batches of requests to `answer_batch` on a thread of its own, and the answers back to the event loop."""
 
     def __init__(
         self,
