@@ -12,6 +12,7 @@ import pytest
 import yaml
 from groundwork.documents.pilot import Pilot
 from groundwork.pipeline import work
+from other_tasks import asked, ran, trained_once  # noqa: F401  (fixtures)
 from pilots import Postgres, enter, write_pilot
 
 

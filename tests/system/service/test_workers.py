@@ -11,11 +11,9 @@ from pathlib import Path
 
 import pytest
 from groundwork.documents.pilot import Pilot
-from groundwork.models.registry.promotion import promote, reconcile
-from groundwork.models.registry.registry import Registry
 from groundwork.service.auth import new_key
-from groundwork.store import Store
 from prometheus_client.parser import text_string_to_metric_families
+from registries import put_in_service, register_again
 from serving import Service, load, serving
 
 pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="they read /proc, which is Linux's")
@@ -109,15 +107,10 @@ def test_what_several_workers_count_adds_up_even_after_one_was_killed(pilot_copy
 
 
 def test_a_swap_under_load_reaches_every_worker_and_leaves_no_stale_series(pilot_copy: Pilot) -> None:
-    registry = Registry(pilot_copy)
-    first = registry._client.get_model_version(registry.name, "1")
-    second = registry._client.create_model_version(registry.name, first.source, first.run_id, dict(first.tags))
+    second = register_again(pilot_copy)
     with serving(pilot_copy, WEB_CONCURRENCY=str(WORKERS)) as service, load(service) as answers:
         until_there_are(service, WORKERS)
-        version = registry.version(str(second.version))
-        assert version is not None
-        with Store(pilot_copy.settings.store) as store:
-            promote(store, registry, version, reconcile(store, registry), by="ada", why="for the test")
+        put_in_service(pilot_copy, second.number)
         deadline = time.monotonic() + 120
         while total(told(service), "groundwork_model_info", "'version', '1'"):
             assert time.monotonic() < deadline, service.complaints()
@@ -127,7 +120,7 @@ def test_a_swap_under_load_reaches_every_worker_and_leaves_no_stale_series(pilot
             time.sleep(0.1)
         series = told(service)
     assert {status for status, _ in answers} == {200}
-    assert {answer["predictions"][0]["model_version"] for _, answer in answers[swapped + 8 :]} == {str(second.version)}
+    assert {answer["predictions"][0]["model_version"] for _, answer in answers[swapped + 8 :]} == {second.number}
     assert total(series, "groundwork_model_info", f"'version', '{second.version}'") == 1
 
 

@@ -80,7 +80,7 @@ def check_drift(pilot: Pilot, store: Store, window: Window) -> Drift:
             pilot.charter.monitoring,
             page,
         )
-        _keep_in_mlflow(registry, champion, window, found, page)
+        keep_in_mlflow(registry, champion, window, found, page)
         measured, report = found, str(page)
     except (DriftUnknown, GroundworkError) as error:
         reason = str(error)
@@ -123,7 +123,8 @@ def monitor(pilot: Pilot, start: datetime | None = None, end: datetime | None = 
     return drift
 
 
-def _keep_in_mlflow(registry: Registry, champion: Version, window: Window, measured: MeasuredDrift, page: Path) -> None:
+def keep_in_mlflow(registry: Registry, champion: Version, window: Window, measured: MeasuredDrift, page: Path) -> None:
+    """Log the distances, and the page, as a run of the pilot's experiment."""
     registry.use_experiment()
     with mlflow.start_run(run_name="monitor"):
         mlflow.set_tags({"model_version": champion.number, "window": str(window)})

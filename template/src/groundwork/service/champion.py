@@ -53,6 +53,7 @@ class ModelLoader(threading.Thread):
         self._seen: object = None
         self._stopped = threading.Event()
         self.looked_in_cache = threading.Event()
+        self.looked_in_registry = threading.Event()  # once, whatever came of it
 
     def run(self) -> None:
         try:
@@ -67,6 +68,7 @@ class ModelLoader(threading.Thread):
                     self._refresh()
                 except Exception as error:  # whatever it is, what serves goes on serving
                     self._failed(error)
+                self.looked_in_registry.set()
                 refresh_at = time.monotonic() + self._seconds_to_the_next_refresh()
             self._stopped.wait(min(PROMOTIONS_POLL_SECONDS, max(refresh_at - time.monotonic(), 0)))
 

@@ -6,10 +6,11 @@ What needs Dask runs where the dependency group `dask` is installed: scheduler a
 import importlib.util
 import itertools
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,8 @@ def in_process(pilot_copy: Pilot) -> tuple[Scored, list[Prediction]]:
     scored = work.score(Pilot.here())
     predictions = logged(pilot_copy)
     assert len(predictions) == scored.rows > 1000
-    with Store(pilot_copy.settings.store) as store, store._cursor() as cursor:
-        cursor.execute("delete from predictions")
+    with closing(sqlite3.connect(pilot_copy.settings.store.removeprefix("sqlite:///"))) as database, database:
+        database.execute("delete from predictions")
     return scored, predictions
 
 

@@ -26,7 +26,6 @@ from groundwork.models.serving.bundles import BUNDLE, CHALLENGER, CHAMPION, SIGN
 from groundwork.models.serving.predictor import Bundle, bundle_digest
 from groundwork.models.serving.signing import sign, signer
 from groundwork.service.mlflow_client import TrackingServer
-from groundwork.service.model_source import source_of
 from mlflow import MlflowClient
 from pilots import enter
 from serving import Service, black_hole, closed, serving
@@ -393,12 +392,3 @@ def test_what_is_no_mlflow_server_is_said_so(said: str, pilot: Pilot, monkeypatc
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         with pytest.raises(BundleError, match="is MLFLOW_TRACKING_URI right"):
             TrackingServer(Pilot.here()).glance()
-
-
-def test_where_mlflow_is_missing_another_registry_is_refused_in_words(
-    pilot: Pilot, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "mlflow", None)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "databricks")
-    with pytest.raises(BundleError, match="set MLFLOW_TRACKING_URI to an MLflow server"):
-        next(source_of(Pilot.here()).bundles())
