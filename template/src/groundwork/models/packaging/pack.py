@@ -131,7 +131,10 @@ def _to_onnx(model: Any, frame: pd.DataFrame) -> bytes:
 
 
 def prove_equal(converted: NDArray, original: NDArray, decide: Decide, tolerance: float = TOLERANCE) -> str:
-    """How the scores of a conversion compare with the pipeline's; raises NotEqual beyond tolerance, or if a decision differs."""
+    """How the scores of a conversion compare with the pipeline's, in words.
+
+    Raises NotEqual where a score differs by more than the tolerance, or a decision at all.
+    """
     difference = float(np.abs(converted - original).max())
     changed = int((decide(converted) != decide(original)).sum())
     said = f"largest difference {difference:.1e}, {changed} decisions differ, on {len(original):,} rows"
