@@ -10,13 +10,11 @@ import ibis
 import numpy as np
 import pytest
 import yaml
-from fastapi.testclient import TestClient
 from groundwork.documents.contract.column import Task
 from groundwork.documents.pilot import Pilot
 from groundwork.models.training.train import Trained
 from groundwork.pipeline import work
 from pilots import enter, write_pilot
-from serving import served_here
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.pipeline import Pipeline
 from use_case import decision, model, source
@@ -107,30 +105,18 @@ def use_case_of(variant: Variant, home: Path) -> Iterator[Pilot]:
         yield enter(home, patch)
 
 
-@pytest.fixture(scope="session", params=[MULTICLASS, REGRESSION], ids=["multiclass", "regression"])
-def trained_once(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, flights: Path) -> Ran:
-    """One pilot per kind for all tests; they put back what they change."""
-    variant: Variant = request.param
-    home = tmp_path_factory.mktemp("tasks") / "pilot"
+VARIANTS = {"multiclass": MULTICLASS, "regression": REGRESSION}
+
+
+def first_training(kind: str, home: Path, flights: Path) -> Ran:
+    """Make a pilot of that kind in a new folder."""
+    variant = VARIANTS[kind]
     write_pilot(home, flights)
     change(home / "contract.yaml", "schema.0.properties.-1", variant.outcome)
     change(home / "charter.yaml", "gate", variant.gate)
     with use_case_of(variant, home) as pilot:
         work.ingest(pilot)
         return Ran(variant, pilot, work.train(pilot))
-
-
-@pytest.fixture
-def ran(trained_once: Ran) -> Iterator[Ran]:
-    with use_case_of(trained_once.variant, trained_once.pilot.settings.home) as pilot:
-        yield trained_once._replace(pilot=pilot)
-
-
-@pytest.fixture
-def asked(ran: Ran) -> Iterator[TestClient]:
-    """Its service, with the champion of the cache."""
-    with served_here(ran.pilot, from_cache=True) as client:
-        yield client
 
 
 def change(document: Path, path: str, values: dict[str, Any]) -> None:
