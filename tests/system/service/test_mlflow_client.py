@@ -154,7 +154,7 @@ def alter_everything_that_the_registrys_host_can(bundle: Path) -> dict[str, str]
 
 
 def sign_as_a_stranger(bundle: Path) -> dict[str, str]:
-    stranger = Pilot(Settings(home=Pilot.here().home, data=bundle.parent / "stranger"))
+    stranger = Pilot(Settings(home=Pilot.here().settings.home, data=bundle.parent / "stranger"))
     tags = alter_everything_that_the_registrys_host_can(bundle)
     (bundle / SIGNATURE).write_text(sign(stranger, tags["bundle_sha256"]))
     return tags
