@@ -163,3 +163,7 @@ def closed() -> str:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{free.getsockname()[1]}"
+
+
+# For a service whose model is in the cache: reading a registry would cost a process that imports MLflow.
+FROM_CACHE = {"MLFLOW_TRACKING_URI": closed(), "GROUNDWORK_REGISTRY_POLL_SECONDS": "600"}

@@ -7,7 +7,7 @@ import pytest
 from groundwork.documents.pilot import Pilot
 from pilots import enter
 from registries import register_again
-from serving import Service, serving
+from serving import FROM_CACHE, Service, serving
 
 
 @pytest.fixture(scope="session")
@@ -16,9 +16,8 @@ def shared_service(pilot: Pilot, tmp_path_factory: pytest.TempPathFactory) -> It
     home = tmp_path_factory.mktemp("shared") / "pilot"
     shutil.copytree(pilot.settings.home, home)
     with pytest.MonkeyPatch.context() as patch:
-        service = Service(enter(home, patch), GROUNDWORK_CLIENT_SECONDS="0.5")
-    with serving(service) as service:
-        service.wait("/health/ready", model_source="registry")
+        started = Service(enter(home, patch), GROUNDWORK_CLIENT_SECONDS="0.5", **FROM_CACHE)
+    with serving(started) as service:
         yield service
 
 

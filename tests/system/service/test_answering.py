@@ -21,7 +21,7 @@ from groundwork.service.requests import RequestReader
 from groundwork.store import Prediction, Store
 from other_tasks import CLASSES, Ran
 from registries import set_alias
-from serving import Service, closed, load, serving
+from serving import FROM_CACHE, Service, closed, load, serving
 
 FAKETIME = next(map(str, Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), "")
 
@@ -29,7 +29,7 @@ FAKETIME = next(map(str, Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), 
 def test_every_acknowledged_prediction_outlives_a_kill(pilot_copy: Pilot) -> None:
     acknowledged = set()
     for round_ in range(3):
-        with serving(pilot_copy) as service, load(service, clients=8) as answers:
+        with serving(pilot_copy, **FROM_CACHE) as service, load(service, clients=8) as answers:
             service.wait_until(lambda: len(answers) >= 20 * (round_ + 1))  # noqa: B023  (it is called at once)
             service.process.send_signal(signal.SIGKILL)
         acknowledged |= {
@@ -86,7 +86,7 @@ def test_with_no_room_for_the_log_nothing_is_answered_until_there_is(
         pytest.skip("only root makes a file system")
     database = small / "groundwork.db"
     try:
-        with serving(pilot_copy, GROUNDWORK_STORE_URL=f"sqlite:///{database}") as service:
+        with serving(pilot_copy, **FROM_CACHE, GROUNDWORK_STORE_URL=f"sqlite:///{database}") as service:
             service.data = small
             answered = [service.predict()]
             with without_room(service):
@@ -119,7 +119,10 @@ def test_a_wall_clock_that_jumps_delays_and_repeats_nothing(pilot_copy: Pilot, t
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "DONT_FAKE_MONOTONIC": "1",
     }
-    with serving(pilot_copy, GROUNDWORK_DEADLINE_SECONDS="20", **faked) as service, load(service) as answers:
+    with (
+        serving(pilot_copy, **FROM_CACHE, GROUNDWORK_DEADLINE_SECONDS="20", **faked) as service,
+        load(service) as answers,
+    ):
         for jump in ("-90d", "+10y", "-1", "+0", "-3600", "+3600", "+0"):
             before = len(answers)
             clock.write_text(jump)

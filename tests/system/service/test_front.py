@@ -7,7 +7,7 @@ import signal
 
 from groundwork.documents.pilot import Pilot
 from groundwork.service.auth import new_key
-from serving import Service, serving
+from serving import FROM_CACHE, Service, serving
 
 
 def test_a_thousand_strange_paths_make_no_series(shared_service: Service) -> None:
@@ -26,7 +26,7 @@ def test_no_secret_and_no_record_is_ever_repeated(pilot_copy: Pilot) -> None:
     """Neither in an error, nor in the log, nor in the metrics: what was sent stands in the prediction log alone."""
     key, entry = new_key("tests", "predict+outcomes+admin")
     secret = "s3cr3t-d0-n0t-t3ll"
-    with serving(pilot_copy, GROUNDWORK_API_KEYS=entry) as service:
+    with serving(pilot_copy, **FROM_CACHE, GROUNDWORK_API_KEYS=entry) as service:
         bad = service.body.replace(b"2013", secret.encode())
         said = [service.ask("/predict", service.body, {"Authorization": f"Bearer {secret}"})]
         for path, body in (("/predict", bad), ("/outcomes", bad), (f"/{secret}", bad), ("/predict", bad[:-1])):

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 from groundwork.documents.pilot import Pilot
-from serving import Service, load, serving
+from serving import FROM_CACHE, Service, load, serving
 
 
 def test_told_to_end_it_answers_what_it_has_and_exits_with_0(pilot_copy: Pilot) -> None:
-    with serving(pilot_copy) as service, load(service) as answers:
+    with serving(pilot_copy, **FROM_CACHE) as service, load(service) as answers:
         service.wait_until(lambda: len(answers) >= 50)
         service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(15) == 0
@@ -37,7 +37,7 @@ def test_a_model_that_hangs_is_cut_off(pilot_copy: Pilot, tmp_path: Path) -> Non
         " time.sleep(3600) if len(next(iter(columns.values()))) == 1 else _scores(self, columns)\n"
     )
     limits = {"GROUNDWORK_DEADLINE_SECONDS": "0.5", "GROUNDWORK_HUNG_SECONDS": "1", "GROUNDWORK_GRACE_SECONDS": "2"}
-    with serving(pilot_copy, PYTHONPATH=str(tmp_path), **limits) as service:
+    with serving(pilot_copy, **FROM_CACHE, PYTHONPATH=str(tmp_path), **limits) as service:
         status, answer = service.predict()
         assert (status, "in time" in answer["detail"]) == (503, True)
         service.wait("/health/live", 503)

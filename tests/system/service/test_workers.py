@@ -14,7 +14,7 @@ from groundwork.documents.pilot import Pilot
 from groundwork.service.auth import new_key
 from prometheus_client.parser import text_string_to_metric_families
 from registries import put_in_service, register_again
-from serving import Service, load, serving
+from serving import FROM_CACHE, Service, load, serving
 
 pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="they read /proc, which is Linux's")
 WORKERS = 3
@@ -79,7 +79,7 @@ def predict(service: Service, connections: int, requests: int) -> None:
 
 
 def test_what_several_workers_count_adds_up_even_after_one_was_killed(pilot_copy: Pilot) -> None:
-    with serving(pilot_copy, WEB_CONCURRENCY=str(WORKERS)) as service:
+    with serving(pilot_copy, **FROM_CACHE, WEB_CONCURRENCY=str(WORKERS)) as service:
         pids = until_there_are(service, WORKERS)
         predict(service, connections=30, requests=10)
         time.sleep(0.5)  # a request is counted once its answer has gone
@@ -125,7 +125,10 @@ def test_a_swap_under_load_reaches_every_worker_and_leaves_no_stale_series(pilot
 
 
 def test_told_to_end_every_worker_answers_what_it_has_and_the_log_has_it(pilot_copy: Pilot) -> None:
-    with serving(pilot_copy, WEB_CONCURRENCY=str(WORKERS)) as service, load(service, clients=12) as answers:
+    with (
+        serving(pilot_copy, **FROM_CACHE, WEB_CONCURRENCY=str(WORKERS)) as service,
+        load(service, clients=12) as answers,
+    ):
         service.wait_until(lambda: len(answers) >= 50)
         service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(30) == 0
@@ -139,7 +142,7 @@ def test_told_to_end_every_worker_answers_what_it_has_and_the_log_has_it(pilot_c
 
 def test_workers_ask_for_keys_and_end_with_their_supervisor(pilot_copy: Pilot) -> None:
     _, entry = new_key("tests", "admin")
-    with serving(pilot_copy, WEB_CONCURRENCY="2", GROUNDWORK_API_KEYS=entry) as service:
+    with serving(pilot_copy, **FROM_CACHE, WEB_CONCURRENCY="2", GROUNDWORK_API_KEYS=entry) as service:
         assert {service.predict()[0] for _ in range(8)} == {401}
         while len(pids := workers(service)) < 2:
             time.sleep(0.1)
@@ -158,7 +161,7 @@ def test_a_worker_that_hangs_is_started_again(pilot_copy: Pilot, tmp_path: Path)
         " time.sleep(3600) if len(next(iter(columns.values()))) == 1 else _scores(self, columns)\n"
     )
     limits = {"GROUNDWORK_DEADLINE_SECONDS": "0.5", "GROUNDWORK_HUNG_SECONDS": "1", "WEB_CONCURRENCY": "2"}
-    with serving(pilot_copy, PYTHONPATH=str(tmp_path), **limits) as service:
+    with serving(pilot_copy, **FROM_CACHE, PYTHONPATH=str(tmp_path), **limits) as service:
         before = until_there_are(service, 2)
         assert service.predict()[0] == 503
         deadline = time.monotonic() + 60
