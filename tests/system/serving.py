@@ -166,4 +166,4 @@ def closed() -> str:
 
 
 # For a service whose model is in the cache: reading a registry would cost a process that imports MLflow.
-FROM_CACHE = {"MLFLOW_TRACKING_URI": closed(), "GROUNDWORK_REGISTRY_POLL_SECONDS": "600"}
+FROM_CACHE = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "GROUNDWORK_REGISTRY_POLL_SECONDS": "600"}
