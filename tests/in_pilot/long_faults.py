@@ -20,7 +20,7 @@ from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.promotion import promote
 from groundwork.models.registry.registry import Registry
-from groundwork.store import Store
+from groundwork.store.database import Store
 from serving import Service, closed, load, promote_altered, serving
 from use_case import decision
 
@@ -95,7 +95,7 @@ def make_champion(pilot: Pilot, number: str) -> None:
     version = registry.version(number)
     assert version is not None
     with Store(pilot.settings.store) as store:
-        promote(store, registry, version, store.latest_promotion(registry.name), by="ada", why="for the test")
+        promote(store, registry, version, store.promotions.latest(registry.name), by="ada", why="for the test")
 
 
 def failures(service: Service) -> float:

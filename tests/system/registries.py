@@ -4,7 +4,8 @@ import mlflow
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.promotion import promote, reconcile
 from groundwork.models.registry.registry import Registry, Version
-from groundwork.store import Promotion, Store
+from groundwork.store.database import Store
+from groundwork.store.promotions import Promotion
 
 
 def register_again(pilot: Pilot) -> Version:

@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from groundwork.documents.pilot import Pilot
-from groundwork.store import Proof, Store, utc_text
+from groundwork.store.connection import utc_text
+from groundwork.store.database import Store
+from groundwork.store.proofs import Proof
 
 PASSED, FAILED, UNKNOWN = 0, 1, 2  # the exit codes of a proof
 
@@ -38,7 +40,7 @@ def keep(pilot: Pilot, store: Store, command: str, findings: Iterable[Finding], 
         )
         for each in findings
     ]
-    store.record_proofs(kept)
+    store.proofs.record(kept)
     return kept
 
 

@@ -222,7 +222,12 @@ class UnderWay(NamedTuple):
     @property
     def as_lost(self) -> FlowRun:
         """How it ended, once it is lost."""
-        return FlowRun(self.flow, self.started_at, (self.lost_at - self.started_at).total_seconds(), message=LOST)
+        return FlowRun(
+            flow=self.flow,
+            started_at=self.started_at,
+            seconds=(self.lost_at - self.started_at).total_seconds(),
+            message=LOST,
+        )
 
 
 @dataclass(frozen=True)
@@ -383,7 +388,7 @@ class Store:
     @contextmanager
     def recorded(self, flow: str) -> Iterator[FlowRun]:
         """Record how the flow in this block ends, whichever way."""
-        run = FlowRun(flow, datetime.now(UTC))
+        run = FlowRun(flow=flow, started_at=datetime.now(UTC))
         try:
             yield run
             run.succeeded = True
@@ -445,7 +450,15 @@ class Store:
             (int(succeeded),),
         )
         runs = [
-            FlowRun(flow, datetime.fromisoformat(at), seconds, bool(ok), rows_in, quarantined, message)
+            FlowRun(
+                flow=flow,
+                started_at=datetime.fromisoformat(at),
+                seconds=seconds,
+                succeeded=bool(ok),
+                rows_in=rows_in,
+                rows_quarantined=quarantined,
+                message=message,
+            )
             for flow, at, seconds, ok, rows_in, quarantined, message in rows
         ]
         if not succeeded:
@@ -540,15 +553,15 @@ class Store:
         )
         return [
             Drift(
-                datetime.fromisoformat(start),
-                datetime.fromisoformat(end),
-                version,
-                status,
-                reason,
-                json.loads(distances),
-                json.loads(drifted),
-                report,
-                datetime.fromisoformat(measured_at),
+                window_start=datetime.fromisoformat(start),
+                window_end=datetime.fromisoformat(end),
+                model_version=version,
+                status=status,
+                reason=reason,
+                distances=json.loads(distances),
+                drifted=json.loads(drifted),
+                report=report,
+                measured_at=datetime.fromisoformat(measured_at),
             )
             for start, end, version, status, reason, distances, drifted, report, measured_at in rows
         ]

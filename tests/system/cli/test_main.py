@@ -15,7 +15,8 @@ from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.registry import Registry
 from groundwork.pipeline import work
-from groundwork.store import Store, UnderWay
+from groundwork.store.database import Store
+from groundwork.store.runs import UnderWay
 
 
 def groundwork(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -133,8 +134,8 @@ def test_readiness_ends_with_its_verdict_and_keeps_its_report(new_pilot: Pilot) 
 def test_status_tells_what_is_under_way_from_what_is_lost(new_pilot: Pilot) -> None:
     now = datetime.now(UTC)
     with Store(new_pilot.settings.store) as store:
-        store.keep_alive(UnderWay("1", "train", now - timedelta(hours=1), now - timedelta(seconds=40)))
-        store.keep_alive(UnderWay("2", "ingest", now - timedelta(hours=1), now - timedelta(minutes=30)))
+        store.runs.keep_alive(UnderWay("1", "train", now - timedelta(hours=1), now - timedelta(seconds=40)))
+        store.runs.keep_alive(UnderWay("2", "ingest", now - timedelta(hours=1), now - timedelta(minutes=30)))
     said = groundwork("status").stdout
     assert re.search(r"^… train    .* UTC, under way; heard of [4-9]\d s ago$", said, re.MULTILINE)
     assert re.search(r"^✗ ingest   .* its process was killed, or the machine went down", said, re.MULTILINE)
@@ -304,5 +305,5 @@ def test_real_flows_do_what_the_plain_functions_do(pilot: Pilot, new_pilot: Pilo
     assert champion is not None
     assert champion.tags["bundle_reason"].startswith("proven equal")
     with Store(new_pilot.settings.store) as store:
-        assert {run.flow for run in store.latest_runs(succeeded=True)} == {"ingest", "train"}
-        assert {run.flow for run in store.latest_runs(succeeded=False)} == {"monitor"}
+        assert {run.flow for run in store.runs.latest(succeeded=True)} == {"ingest", "train"}
+        assert {run.flow for run in store.runs.latest(succeeded=False)} == {"monitor"}

@@ -14,7 +14,7 @@ from groundwork.findings import keep
 from groundwork.pipeline import flows as prove
 from groundwork.readiness.assess import assess
 from groundwork.readiness.scorecard import Row
-from groundwork.store import Store
+from groundwork.store.database import Store
 
 DAY = date(2026, 11, 23)
 THRESHOLD = "readyToScale.criteria.0.threshold"

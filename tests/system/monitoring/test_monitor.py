@@ -14,7 +14,8 @@ from groundwork.monitoring import monitor as monitor_module
 from groundwork.monitoring.drift import DriftUnknown
 from groundwork.monitoring.monitor import check_drift
 from groundwork.pipeline import work
-from groundwork.store import Drift, Store
+from groundwork.store.database import Store
+from groundwork.store.drifts import Drift
 from registries import put_in_service, register_again
 
 JANUARY = Window(datetime(2013, 1, 1), datetime(2013, 2, 1))
@@ -25,7 +26,7 @@ def checked(pilot: Pilot, window: Window) -> Drift:
     """What a check finds, which is what it records."""
     with Store(pilot.settings.store) as store:
         found = check_drift(pilot, store, window)
-        recorded = store.latest_drift()
+        recorded = store.drift.latest()
     assert recorded is not None
     assert (recorded.status, recorded.reason) == (found.status, found.reason)
     return found
@@ -105,6 +106,6 @@ def test_the_flow_fails_when_drift_is_unknown(pilot_copy: Pilot) -> None:
     with pytest.raises(DriftUnknown, match=r"drift in 2013-02-01 to 2013-02-28 is unknown: the logged predictions"):
         work.monitor(Pilot.here())
     with Store(pilot_copy.settings.store) as store:
-        [failed] = store.latest_runs(succeeded=False)
+        [failed] = store.runs.latest(succeeded=False)
         assert failed.flow == "monitor"
-        assert "monitor" not in [run.flow for run in store.latest_runs(succeeded=True)]
+        assert "monitor" not in [run.flow for run in store.runs.latest(succeeded=True)]

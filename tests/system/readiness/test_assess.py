@@ -20,7 +20,10 @@ from groundwork.readiness import ml_test_score
 from groundwork.readiness.assess import assess
 from groundwork.readiness.render import badge, files, junit, markdown, page
 from groundwork.readiness.scorecard import Exit, Row, Scorecard, State
-from groundwork.store import Prediction, Proof, Store, utc_text
+from groundwork.store.connection import utc_text
+from groundwork.store.database import Store
+from groundwork.store.predictions import Prediction
+from groundwork.store.proofs import Proof
 
 DAY0 = date(2026, 8, 3)
 GAIN = {"id": "gain", "question": "Does it pay?", "measure": "gain_per_1000", "op": ">=", "threshold": 1}
@@ -75,11 +78,21 @@ def answer(pilot: Pilot, decision: str, outcome: bool, number: int = 10, day: in
     at = datetime.combine(DAY0 + timedelta(day), datetime.min.time(), UTC)
     ids = [f"{decision}-{outcome}-{day}-{each}" for each in range(number)]
     with Store(pilot.settings.store) as store:
-        store.log_predictions(
-            Prediction(each, utc_text(at), "champion", each, at.isoformat(), "1", 0.5, decision, json.dumps(record))
+        store.predictions.log(
+            Prediction(
+                prediction_id=each,
+                answered_at=utc_text(at),
+                role="champion",
+                entity_key=each,
+                event_time=at.isoformat(),
+                model_version="1",
+                score=0.5,
+                decision=decision,
+                record=json.dumps(record),
+            )
             for each in ids
         )
-        store.log_outcomes([(each, outcome) for each in ids])
+        store.outcomes.log([(each, outcome) for each in ids])
 
 
 def test_a_must_is_unknown_then_fails_then_passes_on_live_evidence(locked: Pilot) -> None:
@@ -166,11 +179,23 @@ def test_each_thing_left_open_blocks_alone(
 
 
 def test_a_line_drawn_after_the_first_model_went_live_was_drawn_to_fit(ready: Pilot) -> None:
-    from groundwork.store import Promotion
+    from groundwork.store.promotions import Promotion
 
     name = ready.name
     with Store(ready.settings.store) as store:
-        store.append_promotion(Promotion(name, 1, "2026-08-05T10:00:00+00:00", "ada", "", "1", "first", "", "0" * 64))
+        store.promotions.append(
+            Promotion(
+                model=name,
+                number=1,
+                promoted_at="2026-08-05T10:00:00+00:00",
+                promoted_by="ada",
+                from_version="",
+                to_version="1",
+                why="first",
+                evidence_sha256="",
+                bundle_sha256="0" * 64,
+            )
+        )
     sealing.lock(ready.settings.home, Pilot.here().owners, "ada", date(2026, 8, 6))
     assert row("locked").state == "failed"
     assert "after the first model went live on 2026-08-05" in row("locked").seen
@@ -328,9 +353,19 @@ def proven(
 ) -> float | None:
     """A run of what proves the check, on a schedule unless said otherwise; returns the points that it has now."""
     at = utc_text(datetime.combine(DAY0 + timedelta(day), datetime.min.time(), UTC))
-    proof = Proof(check, at, "pytest", exit_code, "0" * 64, 1.0, own_data, more.get("on_schedule", True), "seen")
+    proof = Proof(
+        check_id=check,
+        proven_at=at,
+        command="pytest",
+        exit_code=exit_code,
+        digest="0" * 64,
+        seconds=1.0,
+        own_data=own_data,
+        on_schedule=more.get("on_schedule", True),
+        seen="seen",
+    )
     with Store(pilot.settings.store) as store:
-        store.record_proofs([proof])
+        store.proofs.record([proof])
     return row(check).points
 
 

@@ -18,7 +18,8 @@ from fastapi.testclient import TestClient
 from groundwork.documents.pilot import Pilot
 from groundwork.models.serving.bundles import CHALLENGER
 from groundwork.service.requests import RequestReader
-from groundwork.store import Prediction, Store
+from groundwork.store.database import Store
+from groundwork.store.predictions import Prediction
 from other_tasks import CLASSES, Ran
 from registries import set_alias
 from serving import FROM_CACHE, Service, closed, load, serving
@@ -182,7 +183,7 @@ def test_without_a_model_the_rule_answers_and_says_so(pilot_copy: Pilot) -> None
         "role": "no-model",
     }
     with Store(pilot_copy.settings.store) as store:
-        [logged] = [p for p in store.predictions(*_forever()) if p.prediction_id == prediction["prediction_id"]]
+        [logged] = [p for p in store.predictions.between(*_forever()) if p.prediction_id == prediction["prediction_id"]]
     assert (logged.role, logged.score) == ("no-model", None)
 
 
@@ -205,7 +206,7 @@ def _forever() -> tuple[Any, Any]:
 
 def logged(pilot: Pilot) -> list[Prediction]:
     with Store(pilot.settings.store) as store:
-        return store.predictions(datetime(1900, 1, 1), datetime(2200, 1, 1))
+        return store.predictions.between(datetime(1900, 1, 1), datetime(2200, 1, 1))
 
 
 def test_the_service_answers_logs_and_describes_it(ran: Ran, asked: TestClient) -> None:

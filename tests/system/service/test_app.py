@@ -27,7 +27,8 @@ from groundwork.models.registry.registry import Registry
 from groundwork.service.app import create_app
 from groundwork.service.auth import new_key
 from groundwork.service.model_source import OtherRegistry
-from groundwork.store import Prediction, Store
+from groundwork.store.database import Store
+from groundwork.store.predictions import Prediction
 from prometheus_client.parser import text_string_to_metric_families
 from serving import served_here
 
@@ -76,7 +77,7 @@ def service(served: Pilot) -> Iterator[TestClient]:
 def logged(pilot: Pilot) -> dict[str, Prediction]:
     """The prediction log, by prediction id."""
     with Store(pilot.settings.store) as store:
-        predictions = store.predictions(datetime(1900, 1, 1), datetime(2200, 1, 1))
+        predictions = store.predictions.between(datetime(1900, 1, 1), datetime(2200, 1, 1))
     return {prediction.prediction_id: prediction for prediction in predictions}
 
 

@@ -10,7 +10,7 @@ import pytest
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.registry import Registry
 from groundwork.models.serving.bundles import CHALLENGER
-from groundwork.store import Store
+from groundwork.store.database import Store
 from registries import put_in_service, set_alias
 from serving import Service, black_hole, closed, load, promote_altered, serving
 
@@ -59,7 +59,7 @@ def test_the_rollback_drill(pilot_copy: Pilot, second_version: str) -> None:
     assert champion is not None
     assert champion.number == "1"
     with Store(pilot_copy.settings.store) as store:
-        entry = store.latest_promotion(Registry(pilot_copy).name)
+        entry = store.promotions.latest(Registry(pilot_copy).name)
     assert entry is not None
     assert (entry.from_version, entry.to_version, entry.why) == (second_version, "1", "it re-plans everything")
 

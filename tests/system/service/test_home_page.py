@@ -11,7 +11,11 @@ import pytest
 from groundwork.documents.pilot import Pilot
 from groundwork.service.app import create_app
 from groundwork.service.home_page import page
-from groundwork.store import Drift, Prediction, Promotion, Store, utc_text
+from groundwork.store.connection import utc_text
+from groundwork.store.database import Store
+from groundwork.store.drifts import Drift
+from groundwork.store.predictions import Prediction
+from groundwork.store.promotions import Promotion
 from starlette.testclient import TestClient
 
 DAY0 = date(2026, 8, 3)
@@ -61,13 +65,49 @@ def test_it_tells_the_champion_its_worth_and_drift(started: Pilot) -> None:
     started.settings.reports.mkdir(parents=True)
     (started.settings.reports / "drift-2026-08-01.html").write_text("<p>Drift</p>", encoding="utf-8")
     with Store(started.settings.store) as store:
-        store.append_promotion(Promotion(name, 1, utc_text(at), "ada", "", "7", "first", "", "0" * 64))
-        store.log_predictions(
-            [Prediction("a", utc_text(at), "champion", "a", at.isoformat(), "7", 0.9, "replan", json.dumps(record))]
+        store.promotions.append(
+            Promotion(
+                model=name,
+                number=1,
+                promoted_at=utc_text(at),
+                promoted_by="ada",
+                from_version="",
+                to_version="7",
+                why="first",
+                evidence_sha256="",
+                bundle_sha256="0" * 64,
+            )
         )
-        store.log_outcomes([("a", True)])
+        store.predictions.log(
+            [
+                Prediction(
+                    prediction_id="a",
+                    answered_at=utc_text(at),
+                    role="champion",
+                    entity_key="a",
+                    event_time=at.isoformat(),
+                    model_version="7",
+                    score=0.9,
+                    decision="replan",
+                    record=json.dumps(record),
+                )
+            ]
+        )
+        store.outcomes.log([("a", True)])
         report = str(started.settings.reports / "drift-2026-08-01.html")
-        store.record_drift(Drift(at, at, "7", "drift", "2 of 9 columns drifted", {"a": 1.0}, ["a"], report, at))
+        store.drift.record(
+            Drift(
+                window_start=at,
+                window_end=at,
+                model_version="7",
+                status="drift",
+                reason="2 of 9 columns drifted",
+                distances={"a": 1.0},
+                drifted=["a"],
+                report=report,
+                measured_at=at,
+            )
+        )
     said = facts(CHAMPION)
     assert said["Decides now"] == " version 7  since 2026-08-13"
     assert said["Worth, so far"].startswith(" 280,000 EUR  per 1,000 decisions more than today's rule, on 1 in 30 days")

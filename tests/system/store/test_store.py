@@ -10,7 +10,11 @@ import msgspec
 import pytest
 from groundwork.core.errors import Busy, StoreError
 from groundwork.core.windows import Window
-from groundwork.store import LOST, SILENCE, Drift, Prediction, Promotion, Store, UnderWay
+from groundwork.store.database import Store
+from groundwork.store.drifts import Drift
+from groundwork.store.predictions import Prediction
+from groundwork.store.promotions import Promotion
+from groundwork.store.runs import LOST, SILENCE, UnderWay
 
 MARCH, APRIL = datetime(2013, 3, 1), datetime(2013, 4, 1)
 
@@ -20,7 +24,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'store.db'}"
     url = request.getfixturevalue("postgres").url
-    with Store(url) as store, store._cursor() as cursor:
+    with Store(url) as store, store._connection.transaction() as cursor:
         for table in ("predictions", "outcomes", "shadow", "flow_runs", "runs_under_way", "drift", "windows_read"):
             cursor.execute(f"delete from {table}")
     return str(url)
@@ -29,39 +33,47 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def prediction(number: int, at: datetime = MARCH) -> Prediction:
     key, score = f"flight-{number}", number / 1000
     return Prediction(
-        f"id-{number}", "2026-11-23T08:00:00.000+00:00", "champion", key, at.isoformat(), "1", score, "keep", "{}"
+        prediction_id=f"id-{number}",
+        answered_at="2026-11-23T08:00:00.000+00:00",
+        role="champion",
+        entity_key=key,
+        event_time=at.isoformat(),
+        model_version="1",
+        score=score,
+        decision="keep",
+        record="{}",
     )
 
 
 def test_a_prediction_is_kept_once(url: str) -> None:
     with Store(url) as store:
-        store.log_predictions([prediction(1), prediction(2)])
-        store.log_predictions([prediction(2)._replace(decision="replan"), prediction(3)])
+        store.predictions.log([prediction(1), prediction(2)])
+        store.predictions.log([prediction(2)._replace(decision="replan"), prediction(3)])
     with Store(url) as store:
-        assert store.predictions(MARCH, APRIL) == [prediction(1), prediction(2), prediction(3)]
+        assert store.predictions.between(MARCH, APRIL) == [prediction(1), prediction(2), prediction(3)]
 
 
 def test_a_window_of_predictions_is_half_open(url: str) -> None:
     with Store(url) as store:
-        store.log_predictions([prediction(1, MARCH), prediction(2, APRIL)])
-        assert store.predictions(MARCH, APRIL) == [prediction(1, MARCH)]
+        store.predictions.log([prediction(1, MARCH), prediction(2, APRIL)])
+        assert store.predictions.between(MARCH, APRIL) == [prediction(1, MARCH)]
 
 
 def test_a_batch_is_kept_whole_or_not_at_all(url: str) -> None:
     with Store(url) as store:
         with pytest.raises(StoreError):
-            store.log_predictions([prediction(1), prediction(2)._replace(decision=None)])  # type: ignore[arg-type]
-        assert store.predictions(MARCH, APRIL) == []
-        store.log_predictions([prediction(3)])  # it goes on after a failure
-        assert store.predictions(MARCH, APRIL) == [prediction(3)]
+            store.predictions.log([prediction(1), prediction(2)._replace(decision=None)])  # type: ignore[arg-type]
+        assert store.predictions.between(MARCH, APRIL) == []
+        store.predictions.log([prediction(3)])  # it goes on after a failure
+        assert store.predictions.between(MARCH, APRIL) == [prediction(3)]
 
 
 def test_a_failure_that_is_remembered_holds_no_lock(url: str) -> None:
     with Store(url) as store:
         with pytest.raises(StoreError) as remembered:
-            store.log_predictions([prediction(1)._replace(entity_key=None)])  # type: ignore[arg-type]
+            store.predictions.log([prediction(1)._replace(entity_key=None)])  # type: ignore[arg-type]
         began = time.monotonic()
-        store.log_predictions([prediction(2)])
+        store.predictions.log([prediction(2)])
         assert time.monotonic() - began < 5  # SQLite would wait for ten seconds, and then fail
     assert remembered.value
 
@@ -69,23 +81,23 @@ def test_a_failure_that_is_remembered_holds_no_lock(url: str) -> None:
 def test_threads_share_one_store(url: str) -> None:
     with Store(url) as store:
         threads = [
-            threading.Thread(target=store.log_predictions, args=([prediction(10 * ten + one) for one in range(10)],))
+            threading.Thread(target=store.predictions.log, args=([prediction(10 * ten + one) for one in range(10)],))
             for ten in range(20)
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert len(store.predictions(MARCH, APRIL)) == 200
+        assert len(store.predictions.between(MARCH, APRIL)) == 200
 
 
 def test_an_outcome_is_kept_once_and_a_stranger_is_kept_too(url: str) -> None:
     with Store(url) as store:
-        store.log_predictions([prediction(1)])
-        assert store.log_outcomes([("id-1", True), ("stranger", False)]) == (["stranger"], [])
-        assert store.log_outcomes([("id-1", True), ("stranger", True)]) == (["stranger"], ["stranger"])
-        store.log_predictions([prediction(2)._replace(prediction_id="stranger")])
-        assert store.log_outcomes([("stranger", False)]) == ([], [])
+        store.predictions.log([prediction(1)])
+        assert store.outcomes.log([("id-1", True), ("stranger", False)]) == (["stranger"], [])
+        assert store.outcomes.log([("id-1", True), ("stranger", True)]) == (["stranger"], ["stranger"])
+        store.predictions.log([prediction(2)._replace(prediction_id="stranger")])
+        assert store.outcomes.log([("stranger", False)]) == ([], [])
 
 
 @pytest.mark.parametrize("value", ["c-1", "100%_!", 'say "c"', "Jürgen\\n", 7])
@@ -96,33 +108,33 @@ def test_a_subject_is_erased_with_its_outcomes(url: str, value: str | int) -> No
     with Store(url) as store:
         logged = [prediction(number)._replace(record=other) for number in range(4)]
         logged[1] = logged[1]._replace(record=record)
-        store.log_predictions(logged)
-        store.log_outcomes([("id-1", True), ("id-3", False), ("id-9", True)])
-        assert store.erase({"flight-2"}, "customer", value) == (2, 1)
-        assert [each.prediction_id for each in store.predictions(MARCH, APRIL)] == ["id-0", "id-3"]
-        assert store.erase({"flight-2"}, "customer", value) == (0, 0)
-        assert store.log_outcomes([("id-3", True)]) == ([], ["id-3"])
+        store.predictions.log(logged)
+        store.outcomes.log([("id-1", True), ("id-3", False), ("id-9", True)])
+        assert store.predictions.erase({"flight-2"}, "customer", value) == (2, 1)
+        assert [each.prediction_id for each in store.predictions.between(MARCH, APRIL)] == ["id-0", "id-3"]
+        assert store.predictions.erase({"flight-2"}, "customer", value) == (0, 0)
+        assert store.outcomes.log([("id-3", True)]) == ([], ["id-3"])
 
 
 def test_a_flow_is_recorded_however_it_ends(url: str) -> None:
     with Store(url) as store:
-        with store.recorded("ingest") as run:
+        with store.runs.recorded("ingest") as run:
             run.rows_in, run.rows_quarantined = 10, 1
-        with pytest.raises(ValueError, match="too few"), store.recorded("train"):
+        with pytest.raises(ValueError, match="too few"), store.runs.recorded("train"):
             raise ValueError("too few rows")
-        [good], [bad] = store.latest_runs(succeeded=True), store.latest_runs(succeeded=False)
+        [good], [bad] = store.runs.latest(succeeded=True), store.runs.latest(succeeded=False)
     assert (good.flow, good.rows_in, good.rows_quarantined, good.message) == ("ingest", 10, 1, "")
     assert (bad.flow, bad.succeeded, bad.message) == ("train", False, "ValueError: too few rows")
 
 
 def test_a_flow_has_its_schedule_since_it_was_first_noted(url: str) -> None:
     with Store(url) as store:
-        assert store.schedules() == {}
-        store.keep_schedules(["ingest", "train"])
-        noted = store.schedules()
-        store.keep_schedules(["ingest", "score"])
-        assert set(store.schedules()) == {"ingest", "score"}
-        assert store.schedules()["ingest"] == noted["ingest"]
+        assert store.schedules.since() == {}
+        store.schedules.keep(["ingest", "train"])
+        noted = store.schedules.since()
+        store.schedules.keep(["ingest", "score"])
+        assert set(store.schedules.since()) == {"ingest", "score"}
+        assert store.schedules.since()["ingest"] == noted["ingest"]
         assert datetime.now(UTC) - noted["ingest"] < timedelta(minutes=1)
 
 
@@ -131,20 +143,20 @@ def test_a_run_that_fell_silent_has_failed_whether_or_not_anybody_noticed(url: s
     silent = UnderWay("1", "ingest", now - timedelta(hours=2), now - SILENCE - timedelta(seconds=1))
     alive = UnderWay("2", "train", now - timedelta(hours=2), now - SILENCE + timedelta(minutes=1))
     with Store(url) as store:
-        with store.recorded("ingest"):
+        with store.runs.recorded("ingest"):
             pass
-        store.keep_alive(alive)
-        store.keep_alive(silent)
-        [lost] = store.latest_runs(succeeded=False)
+        store.runs.keep_alive(alive)
+        store.runs.keep_alive(silent)
+        [lost] = store.runs.latest(succeeded=False)
         assert (lost.flow, lost.started_at, lost.message) == ("ingest", silent.started_at, LOST)
         assert lost.started_at + timedelta(seconds=lost.seconds) == now - timedelta(seconds=1)  # given up then
-        store.keep_alive(silent._replace(heard_at=now))  # it was only slow
-        assert store.latest_runs(succeeded=False) == []
-        assert store.under_way() == [alive, silent._replace(heard_at=now)]
-        assert [store.end_run("1", silent.as_lost) for _ in range(2)] == [True, False]  # who is first keeps it
-        assert store.latest_runs(succeeded=False) == [lost]
-        store.end_run("2")
-        assert (store.under_way(), len(store.latest_runs(succeeded=False))) == ([], 1)
+        store.runs.keep_alive(silent._replace(heard_at=now))  # it was only slow
+        assert store.runs.latest(succeeded=False) == []
+        assert store.runs.under_way() == [alive, silent._replace(heard_at=now)]
+        assert [store.runs.end("1", silent.as_lost) for _ in range(2)] == [True, False]  # who is first keeps it
+        assert store.runs.latest(succeeded=False) == [lost]
+        store.runs.end("2")
+        assert (store.runs.under_way(), len(store.runs.latest(succeeded=False))) == ([], 1)
 
 
 def test_one_flow_of_a_name_runs_at_a_time(url: str) -> None:
@@ -161,32 +173,52 @@ def test_one_flow_of_a_name_runs_at_a_time(url: str) -> None:
 def test_what_was_read_is_known_of_this_table_in_this_version_or_a_later_one(url: str) -> None:
     march, week = Window(MARCH, APRIL), Window(datetime(2013, 3, 4), datetime(2013, 3, 11))
     with Store(url) as store:
-        store.record_window(march, "old", "table", 3)
-        store.record_window(march, "new", "table", 5)
-        assert store.windows_read("table", 5) == store.windows_read("table", 6) == {march: "new"}
+        store.ingested.record(march, "old", "table", 3)
+        store.ingested.record(march, "new", "table", 5)
+        assert store.ingested.windows("table", 5) == store.ingested.windows("table", 6) == {march: "new"}
         for known in (("table", 4), ("another", 5), (None, None)):
-            assert store.windows_read(*known) == {}
-        store.record_window(week, "part", "table", 6)
-        assert store.windows_read("table", 6) == {week: "part"}
+            assert store.ingested.windows(*known) == {}
+        store.ingested.record(week, "part", "table", 6)
+        assert store.ingested.windows("table", 6) == {week: "part"}
 
 
 def test_the_latest_drift_is_the_one_measured_last(url: str) -> None:
     early, late = (
-        Drift(MARCH, APRIL, "1", status, "", {"carrier": 0.2}, ["carrier"], None, datetime(2026, 11, day, tzinfo=UTC))
+        Drift(
+            window_start=MARCH,
+            window_end=APRIL,
+            model_version="1",
+            status=status,
+            reason="",
+            distances={"carrier": 0.2},
+            drifted=["carrier"],
+            report=None,
+            measured_at=datetime(2026, 11, day, tzinfo=UTC),
+        )
         for status, day in (("ok", 22), ("drift", 23))
     )
     with Store(url) as store:
-        assert store.latest_drift() is None
-        store.record_drift(late)
-        store.record_drift(early)
-        assert store.latest_drift() == late
-        store.record_shadow("2", 100, 0.9)
-        store.record_shadow("2", 200, 0.8)
-        assert store.latest_shadows() == {"2": (200, 0.8)}
+        assert store.drift.latest() is None
+        store.drift.record(late)
+        store.drift.record(early)
+        assert store.drift.latest() == late
+        store.shadow.record("2", 100, 0.9)
+        store.shadow.record("2", 200, 0.8)
+        assert store.shadow.latest() == {"2": (200, 0.8)}
 
 
 def promotion(model: str, number: int, to: str) -> Promotion:
-    return Promotion(model, number, "2026-11-23T08:00:00.000+00:00", "ada", "", to, "better", "e" * 64, "b" * 64)
+    return Promotion(
+        model=model,
+        number=number,
+        promoted_at="2026-11-23T08:00:00.000+00:00",
+        promoted_by="ada",
+        from_version="",
+        to_version=to,
+        why="better",
+        evidence_sha256="e" * 64,
+        bundle_sha256="b" * 64,
+    )
 
 
 def test_of_two_promotions_that_race_one_wins_every_time(url: str) -> None:
@@ -197,7 +229,7 @@ def test_of_two_promotions_that_race_one_wins_every_time(url: str) -> None:
         with Store(url) as store:
             for number in range(1, rounds + 1):
                 together.wait(60)
-                won[racer].append(store.append_promotion(promotion("racers", number, str(racer))))
+                won[racer].append(store.promotions.append(promotion("racers", number, str(racer))))
 
     threads = [threading.Thread(target=race, args=(racer,)) for racer in range(2)]
     for thread in threads:
@@ -206,10 +238,10 @@ def test_of_two_promotions_that_race_one_wins_every_time(url: str) -> None:
         thread.join()
     assert [sum(each) for each in zip(*won, strict=True)] == [1] * rounds
     with Store(url) as store:
-        log = store.promotions("racers")
+        log = store.promotions.of("racers")
         assert [entry.number for entry in log] == list(range(1, rounds + 1))
         assert all(won[int(entry.to_version)][entry.number - 1] for entry in log)  # the winner's is the one that stands
-        assert store.latest_promotion("racers") == log[-1]
+        assert store.promotions.latest("racers") == log[-1]
 
 
 def test_the_promotion_log_only_grows(url: str) -> None:
@@ -218,22 +250,22 @@ def test_the_promotion_log_only_grows(url: str) -> None:
     if not url.startswith("sqlite"):
         attempts.append("truncate promotions")
     with Store(url) as store:
-        assert all(store.append_promotion(each) for each in kept)
+        assert all(store.promotions.append(each) for each in kept)
         for attempt in attempts:
-            with pytest.raises(StoreError, match="append-only"), store._cursor() as cursor:
+            with pytest.raises(StoreError, match="append-only"), store._connection.transaction() as cursor:
                 cursor.execute(attempt)
         if url.startswith("sqlite"):
-            with store._cursor() as cursor:
+            with store._connection.transaction() as cursor:
                 cursor.execute(
                     "insert or replace into promotions values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     kept[1]._replace(to_version="3"),
                 )
-        assert not store.append_promotion(kept[1]._replace(to_version="3"))
-        assert store.promotions("kept") == kept
+        assert not store.promotions.append(kept[1]._replace(to_version="3"))
+        assert store.promotions.of("kept") == kept
 
 
 def test_stores_that_are_opened_at_once_make_their_tables_once(postgres: Any) -> None:
-    with Store(postgres.url) as store, store._cursor() as cursor:
+    with Store(postgres.url) as store, store._connection.transaction() as cursor:
         cursor.execute("create schema fresh")
     url, failures = f"{postgres.url}?options=-csearch_path%3Dfresh", []
 
@@ -250,21 +282,21 @@ def test_stores_that_are_opened_at_once_make_their_tables_once(postgres: Any) ->
         thread.join()
     assert failures == []
     with Store(url) as store:
-        store.append_promotion(promotion("fresh", 1, "1"))
-        with pytest.raises(StoreError, match="append-only"), store._cursor() as cursor:
+        store.promotions.append(promotion("fresh", 1, "1"))
+        with pytest.raises(StoreError, match="append-only"), store._connection.transaction() as cursor:
             cursor.execute("truncate promotions")
 
 
 def test_it_recovers_when_the_database_comes_back(postgres: Any) -> None:
     with Store(postgres.url) as store:
-        store.log_predictions([prediction(901)])
+        store.predictions.log([prediction(901)])
         postgres.stop()
         with pytest.raises(StoreError) as refusal:
-            store.log_predictions([prediction(902)])
+            store.predictions.log([prediction(902)])
         assert "owner@" not in str(refusal.value).split(" failed:")[0]  # who signs in, and how, stays out of messages
         postgres.start()
-        store.log_predictions([prediction(903)])
-        assert {901, 903} <= {int(each.prediction_id[3:]) for each in store.predictions(MARCH, APRIL)}
+        store.predictions.log([prediction(903)])
+        assert {901, 903} <= {int(each.prediction_id[3:]) for each in store.predictions.between(MARCH, APRIL)}
 
 
 @pytest.mark.parametrize("url", ["", "mysql://host/name", "store.db"])

@@ -112,7 +112,7 @@ def readiness(
     from groundwork.readiness import render
     from groundwork.readiness.assess import assess
     from groundwork.readiness.scorecard import Exit
-    from groundwork.store import Store
+    from groundwork.store.database import Store
 
     with entered(Exit.NOT_IN_FORCE, Exit.UNDETERMINED) as pilot, Store(pilot.settings.store) as store:
         if prove:
@@ -138,12 +138,12 @@ def decide(
     """Write down what was decided about the pilot, with the digest of the scorecard it rests on."""
     from groundwork.documents import decision_record
     from groundwork.readiness.assess import assess
-    from groundwork.store import Store
+    from groundwork.store.database import Store
 
     with entered() as pilot, Store(pilot.settings.store) as store:
         today = date.today()
         card = assess(pilot, store, today)
-        promoted = store.latest_promotion(pilot.name)
+        promoted = store.promotions.latest(pilot.name)
         champion = promoted.to_version if promoted and promoted.evidence_sha256 else None
         verdict = decision_record.ScorecardVerdict(
             met=card.met, verdict=f"{card.verdict}; next: {card.next_step}", sha256=card.sha256, champion=champion

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from groundwork.data.ingest import Ingested
     from groundwork.models.scoring.score import Scored
     from groundwork.models.training.train import Trained
-    from groundwork.store import Drift
+    from groundwork.store.drifts import Drift
 
 PANEL = "The loop"
 verbs = typer.Typer()
@@ -90,18 +90,18 @@ def status(as_json: Json = False) -> None:
     with entered() as pilot:
         from groundwork.models.registry.promotion import reconcile
         from groundwork.models.registry.registry import Registry
-        from groundwork.store import Store
+        from groundwork.store.database import Store
 
         registry = Registry(pilot)
         owner = pilot.owners.accountable.model
         with Store(pilot.settings.store) as store:
             reconcile(store, registry)
             champion = registry.champion()
-            promotions = store.promotions(registry.name)
-            runs = store.latest_runs(True) + store.latest_runs(False)
+            promotions = store.promotions.of(registry.name)
+            runs = store.runs.latest(True) + store.runs.latest(False)
             now = datetime.now(UTC)
-            unfinished = [run for run in store.under_way() if run.lost_at >= now]
-            drift = store.latest_drift()
+            unfinished = [run for run in store.runs.under_way() if run.lost_at >= now]
+            drift = store.drift.latest()
         console.print(f"champion  {f'version {champion.number}' if champion else 'none: run `groundwork train`'}")
         if champion:
             served = f"{champion.tags['bundle_format']}: {champion.tags['bundle_reason']}"

@@ -118,11 +118,11 @@ def demo(months: Annotated[int, typer.Option(min=1, help="How many months pass."
 
 def show_months(pilot: Pilot) -> None:
     """What the monitor found so far, window by window."""
-    from groundwork.store import Store
+    from groundwork.store.database import Store
 
     table = Table("window", "decided by", "drift", "share of columns", "which", box=None, pad_edge=False)
     with Store(pilot.settings.store) as store:
-        for drift in store.drifts():
+        for drift in store.drift.by_window():
             table.add_row(
                 f"{drift.window_start:%Y-%m}",
                 f"version {drift.model_version}" if drift.model_version else "nobody",

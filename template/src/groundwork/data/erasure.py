@@ -18,7 +18,7 @@ from groundwork.data.erased_files import erase_rows, keys_of
 from groundwork.data.snapshots import Snapshots
 from groundwork.data.spool import forget_spools
 from groundwork.documents.pilot import Pilot
-from groundwork.store import Store
+from groundwork.store.database import Store
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def erase(pilot: Pilot, store: Store, subject: str) -> Erasure:
     forget_spools(pilot.settings.data_folder)
     snapshots, quarantine = (Snapshots(path, dataset) for path in (pilot.snapshots, pilot.quarantine))
     keys = keys_of(snapshots, column.name, value) | keys_of(quarantine, column.name, value)
-    predictions, outcomes = store.erase(keys, column.name, value)
+    predictions, outcomes = store.predictions.erase(keys, column.name, value)
     return Erasure(
         column=column.name,
         rows=erase_rows(snapshots, column.name, value),

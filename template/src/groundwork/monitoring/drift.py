@@ -21,7 +21,7 @@ from groundwork.documents.contract.contract import Dataset
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.registry import Registry, Version
 from groundwork.models.serving.predictor import arrays
-from groundwork.store import Prediction
+from groundwork.store.predictions import Prediction
 
 SAMPLE_ROWS = 10_000  # per side; the cost stays flat, and distances of equal data stay far below 0.1
 SCORE = "score"

@@ -29,7 +29,9 @@ from groundwork.models.training.train import Trained
 from groundwork.monitoring.retraining import Retrained
 from groundwork.pipeline import artifacts, work
 from groundwork.pipeline.liveness import TIMEOUT_SECONDS, alive, marked_runs, record_lost_runs
-from groundwork.store import LOST, Drift, Proof
+from groundwork.store.drifts import Drift
+from groundwork.store.proofs import Proof
+from groundwork.store.runs import LOST
 
 P = ParamSpec("P")
 R = TypeVar("R")

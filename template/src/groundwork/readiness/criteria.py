@@ -17,7 +17,8 @@ from groundwork.documents.pilot import Pilot
 from groundwork.models.serving.predictor import arrays_of_log
 from groundwork.readiness.scorecard import Row, State
 from groundwork.readiness.statements import Attestation, Statements
-from groundwork.store import Store, utc_text
+from groundwork.store.connection import utc_text
+from groundwork.store.database import Store
 from use_case import decision
 
 
@@ -110,7 +111,7 @@ def gain_in_service(pilot: Pilot, store: Store, since: datetime, until: datetime
     Only what the service answered counts, not what was scored in batch or in the shadow.
     """
     proof = "the prediction log, joined with its outcomes"
-    answered = store.answered_with_outcome(utc_text(since), utc_text(until))
+    answered = store.outcomes.of_answers_between(utc_text(since), utc_text(until))
     if not answered:
         return Measurement(None, 0, proof, "no answer of the service has an outcome yet: send them to POST /outcomes")
     dataset = pilot.contract.dataset

@@ -19,7 +19,8 @@ from groundwork.documents.pilot import Pilot
 from groundwork.findings import FAILED, PASSED, UNKNOWN, Finding
 from groundwork.readiness.scorecard import Row, Section, State
 from groundwork.readiness.statements import Attestation, Statements
-from groundwork.store import Proof, Store
+from groundwork.store.database import Store
+from groundwork.store.proofs import Proof
 
 
 class ProofError(GroundworkError):
@@ -131,7 +132,7 @@ RUBRIC = (
 
 def rows(pilot: Pilot, store: Store, statements: Statements, today: date) -> Iterator[Row]:
     """One row per test. What has not run, and nobody has stated, is unknown."""
-    proofs = store.proofs()
+    proofs = store.proofs.by_check()
     roles = pilot.owners.accountable
     data_owner = roles.data[pilot.contract.dataset.name].name
     owners = {"data": data_owner, "model": roles.model.name}

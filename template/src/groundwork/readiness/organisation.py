@@ -9,7 +9,8 @@ from groundwork.documents.document import unanswered
 from groundwork.documents.pilot import Pilot
 from groundwork.documents.publish import owner_files
 from groundwork.readiness.scorecard import Level, Row, Section
-from groundwork.store import Proof, Store
+from groundwork.store.database import Store
+from groundwork.store.proofs import Proof
 
 SECTION: Section = "organisation"
 
@@ -122,7 +123,7 @@ def _told(pilot: Pilot, owner: str) -> Row:
 def _sealed(pilot: Pilot, store: Store, broken_seals: list[str], cannot_tell: str, owner: str) -> Row:
     """The line has to be there before the first model is: afterwards it can be drawn to fit."""
     seals = pilot.charter.seals
-    first = next(iter(store.promotions(pilot.name)), None)
+    first = next(iter(store.promotions.of(pilot.name)), None)
     problems = [*broken_seals]
     if not seals:
         problems = ["nobody has locked the criteria"]
@@ -159,4 +160,6 @@ def _sealed(pilot: Pilot, store: Store, broken_seals: list[str], cannot_tell: st
 def _told_elsewhere(pilot: Pilot, store: Store) -> Proof | None:
     """What `readiness --prove` found where git had the history of this very charter; an image has none."""
     digest = sealing.file_digest(pilot.settings.home)
-    return next((proof for proof in reversed(store.proofs().get("locked", [])) if proof.digest == digest), None)
+    return next(
+        (proof for proof in reversed(store.proofs.by_check().get("locked", [])) if proof.digest == digest), None
+    )

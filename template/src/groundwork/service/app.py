@@ -39,7 +39,7 @@ from groundwork.service.requests import (
     described,
 )
 from groundwork.service.server import LOGGING
-from groundwork.store import Store
+from groundwork.store.database import Store
 
 CACHE_SECONDS = 5.0  # for loading the last good champion before the first request; a slow one goes on loading
 AFTER_DRAINING = 2.0  # seconds for what is left once no request is in flight any more
@@ -154,7 +154,7 @@ def _routes(parts: _Parts, lifespan: Any) -> FastAPI:
     @app.get("/report", include_in_schema=False)
     def report() -> Response:
         """The newest drift report, out of the folder of reports and nowhere else."""
-        drift = store.latest_drift()
+        drift = store.drift.latest()
         file = pilot.settings.reports / Path(drift.report).name if drift and drift.report else None
         if file is None or not file.is_file():
             raise HTTPException(404, "there is no drift report here: `groundwork monitor` writes one")
@@ -168,7 +168,7 @@ def _routes(parts: _Parts, lifespan: Any) -> FastAPI:
     async def outcomes(request: Request) -> dict[str, Any]:
         """Keep late ground truth by prediction id. Sending one again changes nothing; the first one stays."""
         told = outcomes_reader.read(await request.body())
-        unknown, contradicting = await run_in_threadpool(store.log_outcomes, told)
+        unknown, contradicting = await run_in_threadpool(store.outcomes.log, told)
         return {"received": len(told), "unknown": unknown, "contradicting": contradicting}
 
     @app.exception_handler(HTTPException)

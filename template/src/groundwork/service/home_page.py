@@ -13,7 +13,8 @@ from groundwork.readiness.criteria import gain_in_service
 from groundwork.readiness.render import VERDICTS, coded
 from groundwork.readiness.scorecard import Scorecard
 from groundwork.service.champion import ModelLoader
-from groundwork.store import Drift, Store
+from groundwork.store.database import Store
+from groundwork.store.drifts import Drift
 
 WINDOW = timedelta(days=30)  # over which the live value is told
 
@@ -50,7 +51,7 @@ def page(pilot: Pilot, store: Store, loader: ModelLoader, today: date) -> str:
     """The page as HTML. Raises StoreError if the store cannot be read."""
     charter = pilot.charter
     card = assess(pilot, store, today)
-    drift = store.latest_drift()
+    drift = store.drift.latest()
     facts = {
         "Day": _day(pilot, card, today),
         "For whom": _for_whom(pilot),
@@ -107,7 +108,7 @@ def _champion(pilot: Pilot, store: Store, loader: ModelLoader) -> str:
     champion = loader.champion
     if champion is None:
         return f"<b>nobody</b><br>{escape(loader.problem)}"
-    promotion = store.latest_promotion(pilot.name)
+    promotion = store.promotions.latest(pilot.name)
     known = promotion is not None and promotion.to_version == champion.version
     since = f"since {promotion.promoted_at[:10]}" if promotion and known else "not by the promotion log"
     return f"<b>version {escape(champion.version)}</b><br>{since}"

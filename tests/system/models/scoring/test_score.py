@@ -24,7 +24,8 @@ from groundwork.models.scoring import dask_cluster
 from groundwork.models.scoring import score as module
 from groundwork.models.scoring.score import Scored, ScoringJob, made_of, score_on_worker
 from groundwork.pipeline import work
-from groundwork.store import Prediction, Store
+from groundwork.store.database import Store
+from groundwork.store.predictions import Prediction
 
 needs_dask = pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason="needs `uv sync --group dask`")
 
@@ -36,7 +37,7 @@ def newest(pilot: Pilot) -> Window:
 def logged(pilot: Pilot) -> list[Prediction]:
     """All that was logged for the newest window, but for when it was."""
     with Store(pilot.settings.store) as store:
-        return [prediction._replace(answered_at="") for prediction in store.predictions(*newest(pilot))]
+        return [prediction._replace(answered_at="") for prediction in store.predictions.between(*newest(pilot))]
 
 
 @pytest.fixture

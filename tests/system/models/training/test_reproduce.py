@@ -17,7 +17,7 @@ from groundwork.models.training.lineage import environment
 from groundwork.models.training.reproduce import reproduce
 from groundwork.monitoring.monitor import check_drift
 from groundwork.pipeline import work
-from groundwork.store import Store
+from groundwork.store.database import Store
 from registries import set_tag
 from use_case import model
 

@@ -18,7 +18,7 @@ from groundwork.models.serving.signing import sign
 from groundwork.models.training import train as train_module
 from groundwork.models.training.lineage import lineage
 from groundwork.pipeline import work
-from groundwork.store import Store
+from groundwork.store.database import Store
 from sklearn.dummy import DummyClassifier
 from use_case import model
 
@@ -99,7 +99,7 @@ def test_a_candidate_no_better_than_chance_is_refused(pilot_copy: Pilot, monkeyp
     assert any(reason.startswith("roc_auc: wanted at least 0.5500, seen 0.5000") for reason in trained.verdict.reasons)
     assert champion(pilot_copy).number == "1"
     assert versions(pilot_copy) == {"1": "promoted", "2": "refused"}
-    [run] = [run for run in Store(pilot_copy.settings.store).latest_runs(succeeded=True) if run.flow == "train"]
+    [run] = [run for run in Store(pilot_copy.settings.store).runs.latest(succeeded=True) if run.flow == "train"]
     assert run.message.startswith("refused: roc_auc")
 
 

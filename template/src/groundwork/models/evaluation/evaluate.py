@@ -24,7 +24,7 @@ from groundwork.models.evaluation.estimates import Estimate, Performance, gain
 from groundwork.models.evaluation.features import Dropped, describe_features, drop_one_by_one
 from groundwork.models.evaluation.performance import Footprint, decided, decided_by_rule, measure_footprint, performance
 from groundwork.models.registry.registry import Registry, Version
-from groundwork.store import Store
+from groundwork.store.database import Store
 
 
 @dataclass(frozen=True)
