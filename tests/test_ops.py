@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
+from groundwork.core.settings import Settings
 
 from support import ROOT, execute
 
@@ -87,10 +88,8 @@ def test_each_alert_is_for_the_role_whose_person_it_names() -> None:
 def test_prometheus_looks_where_the_service_listens() -> None:
     configuration = yaml.safe_load((FOLDER / "prometheus.yml").read_text(encoding="utf-8"))
     [job] = configuration["scrape_configs"]
-    settings = (ROOT / "template/src/groundwork/settings.py").read_text(encoding="utf-8")
-    host, port = job["static_configs"][0]["targets"][0].split(":")
-    assert f'host: str = "{host}"' in settings
-    assert f"port: PositiveInt = {port}" in settings
+    defaults = {name: field.default for name, field in Settings.model_fields.items()}
+    assert job["static_configs"][0]["targets"] == [f"{defaults['host']}:{defaults['port']}"]
 
 
 # ---- where they are sent ---------------------------------------------------------------------------------------------
@@ -200,7 +199,7 @@ def scraped(pilot: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = os.environ | {"GROUNDWORK_DATA": str(data), "GROUNDWORK_PORT": str(port)}
-    schedules = "from groundwork.pipeline import deployments as d; d.announce(d.Settings())"  # as a worker does
+    schedules = "from groundwork.pipeline import deployments as d; d.announce(d.Pilot.here())"  # as a worker does
     subprocess.run([str(pilot / ".venv/bin/python"), "-c", schedules], cwd=pilot, env=environment, check=True)
     groundwork = str(pilot / ".venv/bin/groundwork")
     for flow in ("ingest", "score"):

@@ -42,11 +42,11 @@ DECISION = {
 ASK = """
 import json, sys, urllib.request
 from datetime import date
-from groundwork.core.settings import Settings
 from groundwork.data.snapshots import Snapshots
-settings, address = Settings(), sys.argv[1]
-dataset = settings.contract.dataset
-snapshots = Snapshots(settings.snapshots, dataset)
+from groundwork.documents.pilot import Pilot
+pilot, address = Pilot.here(), sys.argv[1]
+dataset = pilot.contract.dataset
+snapshots = Snapshots(pilot.snapshots, dataset)
 rows = [row for row in snapshots.read(*snapshots.newest_window("month")).to_pylist() if row["late"] is not None][:1000]
 def post(path, content):
     body = json.dumps(content, default=lambda value: value.isoformat()).encode()

@@ -1,7 +1,10 @@
 """What may be in this repository, and what may not."""
 
+import ast
 import re
 import tomllib
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -134,3 +137,79 @@ def test_the_python_that_ruff_writes_for_is_the_oldest_that_a_project_accepts() 
     )
     assert oldest
     assert target == f"py{oldest[1]}{oldest[2]}"
+
+
+SYSTEM = ROOT / "template/src/groundwork"
+MODULES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(SYSTEM.rglob("*.py"))}
+RECORDS = {"dataclass", "NamedTuple", "BaseModel", "Part", "Document", "Struct"}  # what makes a class a record
+
+
+def name_of(node: ast.expr) -> str:
+    """The last part of a dotted name, whatever it is called with or indexed by."""
+    while isinstance(node, ast.Call | ast.Subscript):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def classes() -> Iterator[ast.ClassDef]:
+    return (node for tree in MODULES.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+
+
+def built_by_position(source: str, large: set[str]) -> list[str]:
+    """The calls that build one of these records with values that have no name."""
+    calls = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
+    return [
+        f"line {call.lineno}: {name_of(call.func)}"
+        for call in calls
+        if call.args and (name_of(call.func) in large or (name_of(call.func) == "_make" and large & names_in(call)))
+    ]
+
+
+def names_in(call: ast.Call) -> set[str]:
+    return {node.id for node in ast.walk(call.func) if isinstance(node, ast.Name)}
+
+
+def test_no_two_classes_have_one_name() -> None:
+    named = Counter(each.name for each in classes())
+    assert named["Prediction"] == 1  # it looks where they are
+    assert [name for name, count in named.items() if count > 1] == []
+
+
+def test_no_two_modules_have_one_name() -> None:
+    named = Counter(path.stem for path in MODULES if path.stem not in ("__init__", "__main__"))
+    assert named["snapshots"] == 1
+    assert [name for name, count in named.items() if count > 1] == []
+
+
+def test_no_module_is_long() -> None:
+    """A module of more than 300 lines has more than one reason to change."""
+    lines = {str(path.relative_to(SYSTEM)): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
+    assert {name: count for name, count in lines.items() if count > 300} == {}
+
+
+def test_records_of_more_than_four_fields_are_built_by_keyword() -> None:
+    large = {
+        each.name
+        for each in classes()
+        if RECORDS & {name_of(part) for part in (*each.bases, *each.decorator_list)}
+        and sum(isinstance(part, ast.AnnAssign) for part in each.body) > 4
+    }
+    assert {"Prediction", "Row", "Trained"} <= large
+    assert built_by_position("Row(1)", large) == ["line 1: Row"]
+    assert built_by_position("store.Row(*values)", large) == ["line 1: Row"]
+    assert built_by_position("Row._make(values)", large) == ["line 1: _make"]
+    assert built_by_position("Row(id=1)", large) == []
+    found = {path: built_by_position(path.read_text(encoding="utf-8"), large) for path in MODULES}
+    assert {str(path.relative_to(SYSTEM)): calls for path, calls in found.items() if calls} == {}
+
+
+def test_no_private_name_is_imported_elsewhere() -> None:
+    imported = [
+        f"{path.relative_to(SYSTEM)}: {alias.name}"
+        for path, tree in MODULES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("groundwork")
+        for alias in node.names
+        if alias.name.startswith("_") and not alias.name.startswith("__")
+    ]
+    assert imported == []

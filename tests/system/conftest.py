@@ -104,6 +104,32 @@ def pilot_copy(pilot: Pilot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return enter(tmp_path / "copy", monkeypatch)
 
 
+@pytest.fixture(scope="session", params=["multiclass", "regression"])
+def trained_once(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, flights: Path) -> Any:
+    """One pilot that predicts no yes or no, per kind, for all tests; they put back what they change."""
+    from other_tasks import first_training
+
+    return first_training(request.param, tmp_path_factory.mktemp("tasks") / "pilot", flights)
+
+
+@pytest.fixture
+def ran(trained_once: Any) -> Iterator[Any]:
+    """That pilot, with the code of its use case."""
+    from other_tasks import use_case_of
+
+    with use_case_of(trained_once.variant, trained_once.pilot.settings.home) as pilot:
+        yield trained_once._replace(pilot=pilot)
+
+
+@pytest.fixture
+def asked(ran: Any) -> Iterator[Any]:
+    """A client of its service, with the champion of the cache."""
+    from serving import served_here
+
+    with served_here(ran.pilot, from_cache=True) as client:
+        yield client
+
+
 @pytest.fixture
 def sql() -> Callable[..., list[tuple]]:
     """Run SQL statements in a pilot's operational system, as if it had changed; returns the last one's rows."""

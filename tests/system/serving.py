@@ -1,4 +1,4 @@
-"""The service as a process of its own, with clients that keep it busy, and registries that are no help."""
+"""The service, here or as a process of its own, with clients that keep it busy, and registries that are no help."""
 
 import http.client
 import json
@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from fastapi.testclient import TestClient
 from groundwork.documents.pilot import Pilot
+from groundwork.service.app import create_app
 from groundwork.service.requests import RequestReader
 from groundwork.store.database import Store
 
@@ -28,6 +30,8 @@ class Service:
         self.data = pilot.settings.data_folder
         self.log = self.data / "service.log"
         self.body = json.dumps(RequestReader(pilot.contract, 1).example).encode()
+        if "PYTHONPATH" in environment:  # before the system's own modules
+            environment["PYTHONPATH"] += os.pathsep + os.environ["PYTHONPATH"]
         quick = {"GROUNDWORK_REGISTRY_RETRY_SECONDS": "0.2", "GROUNDWORK_REGISTRY_POLL_SECONDS": "0.2"}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -96,8 +100,20 @@ def promote_altered(pilot: Pilot, version: str) -> None:
 
 
 @contextmanager
-def serving(pilot: Pilot, ready: bool = True, **environment: str) -> Iterator[Service]:
-    service = Service(pilot, **environment)
+def served_here(pilot: Pilot, from_cache: bool = False) -> Iterator[TestClient]:
+    """A client of the application in this process, once it has looked at the registry; or into the cache alone."""
+    if from_cache:
+        pilot = Pilot(pilot.settings.model_copy(update={"mlflow_tracking_uri": closed()}))
+    app: Any = create_app(pilot)
+    with TestClient(app) as client:
+        assert from_cache or app.app.state.loader.looked_in_registry.wait(120)
+        yield client
+
+
+@contextmanager
+def serving(pilot: Pilot | Service, ready: bool = True, **environment: str) -> Iterator[Service]:
+    """A service that is ended with the block; one that was started already, or one of this pilot."""
+    service = pilot if isinstance(pilot, Service) else Service(pilot, **environment)
     try:
         service.wait("/health/ready" if ready else "/health/live")
         yield service
@@ -147,3 +163,7 @@ def closed() -> str:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{free.getsockname()[1]}"
+
+
+# For a service whose model is in the cache: reading a registry would cost a process that imports MLflow.
+FROM_CACHE = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "GROUNDWORK_REGISTRY_POLL_SECONDS": "600"}

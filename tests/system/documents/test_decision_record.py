@@ -5,12 +5,12 @@ from datetime import date, timedelta
 
 import pytest
 from groundwork.core.errors import DocumentError
-from groundwork.documents.decision_record import DecisionError, DecisionRecord, Evidence, decide, due
+from groundwork.documents.decision_record import DecisionError, DecisionRecord, ScorecardVerdict, decide, due
 from groundwork.documents.pilot import Pilot
 
 DAY0 = date(2026, 8, 1)
-MET = Evidence(True, "ready to scale", "0" * 64, "3")
-NOT_MET = Evidence(False, "gain: wanted >= 5000, seen 4100", "1" * 64, "3")
+MET = ScorecardVerdict(True, "ready to scale", "0" * 64, "3")
+NOT_MET = ScorecardVerdict(False, "gain: wanted >= 5000, seen 4100", "1" * 64, "3")
 BOTH = ("ada", "grace")
 
 
@@ -20,8 +20,8 @@ def pilot_since_august(new_pilot: Pilot, set_in: Callable) -> Pilot:
     return Pilot.here()
 
 
-def decided(pilot: Pilot, outcome: str, scorecard: Evidence = MET, by: tuple[str, ...] = BOTH) -> None:
-    decide(pilot.settings.home, pilot.charter, outcome, by, "As agreed.", scorecard, DAY0 + timedelta(90))  # type: ignore[arg-type]
+def decided(pilot: Pilot, outcome: str, scorecard: ScorecardVerdict = MET, by: tuple[str, ...] = BOTH) -> None:
+    decide(pilot, outcome, scorecard, by=by, why="As agreed.", today=DAY0 + timedelta(90))  # type: ignore[arg-type]
 
 
 def overdue(pilot: Pilot, day: int) -> int:
@@ -74,7 +74,7 @@ def test_it_is_put_off_once(pilot_since_august: Pilot) -> None:
     ],
 )
 def test_what_the_charter_does_not_allow_is_not_written(
-    outcome: str, scorecard: Evidence, by: tuple[str, ...], why_not: str, pilot_since_august: Pilot
+    outcome: str, scorecard: ScorecardVerdict, by: tuple[str, ...], why_not: str, pilot_since_august: Pilot
 ) -> None:
     with pytest.raises(DecisionError, match=why_not):
         decided(pilot_since_august, outcome, scorecard, by)

@@ -82,12 +82,14 @@ def test_a_change_after_the_lock_is_found_until_it_is_amended(home: Path, set_in
     _lock(home)
     set_in(home / "charter.yaml", THRESHOLD, 1)
     assert any("the criteria differ from those sealed on 2026-11-23 by ada" in each for each in sealing.findings(home))
-    sealing.amend(home, Pilot.here().owners, "ada", "grace", "The baseline was measured anew.", DAY)
+    sealing.amend(
+        home, Pilot.here().owners, by="ada", approved_by="grace", reason="The baseline was measured anew.", today=DAY
+    )
     _commit(home)
     assert sealing.findings(home) == []
     assert [seal.approved_by for seal in Pilot.here().charter.seals] == [None, "grace"]
     set_in(home / "charter.yaml", THRESHOLD, 2)
-    sealing.amend(home, Pilot.here().owners, "grace", "emmy", "Once more.", DAY)
+    sealing.amend(home, Pilot.here().owners, by="grace", approved_by="emmy", reason="Once more.", today=DAY)
     assert sealing.findings(home) == []
 
 
@@ -107,7 +109,7 @@ def test_an_amendment_needs_a_change_and_a_second_person(
         set_in(home / "charter.yaml", THRESHOLD, 1)
     before = (home / "charter.yaml").read_bytes()
     with pytest.raises(SealError, match=why_not):
-        sealing.amend(home, Pilot.here().owners, "ada", approved_by, "Because.", DAY)
+        sealing.amend(home, Pilot.here().owners, by="ada", approved_by=approved_by, reason="Because.", today=DAY)
     assert (home / "charter.yaml").read_bytes() == before
 
 
@@ -134,7 +136,7 @@ def test_seals_that_are_not_last_in_the_file_are_left_alone(home: Path, set_in: 
     file.write_text(file.read_text(encoding="utf-8") + "roadmap: {retraining: monthly}\n", encoding="utf-8")
     before = file.read_bytes()
     with pytest.raises(SealError, match="move `seals:` to the end of the file"):
-        sealing.amend(home, Pilot.here().owners, "ada", "grace", "Because.", DAY)
+        sealing.amend(home, Pilot.here().owners, by="ada", approved_by="grace", reason="Because.", today=DAY)
     assert file.read_bytes() == before
 
 

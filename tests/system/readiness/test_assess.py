@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 
 import pytest
 from groundwork.core.git import git
-from groundwork.documents.decision_record import Evidence, decide
-from groundwork.documents.document import sealing
+from groundwork.documents import sealing
+from groundwork.documents.decision_record import ScorecardVerdict, decide
 from groundwork.documents.pilot import Pilot
 from groundwork.documents.publish import owner_files
 from groundwork.readiness import ml_test_score
@@ -135,8 +135,8 @@ def test_on_day_91_it_can_still_be_decided_and_is_quiet_afterwards(locked: Pilot
     answer(locked, "replan", outcome=True, day=88)
     late = card(91)
     assert (late.exit_code, late.met) == (Exit.NOT_IN_FORCE, True)
-    evidence = Evidence(late.met, late.verdict, late.sha256, "1")
-    decide(locked.settings.home, locked.charter, "scale", ("ada", "grace"), "It pays.", evidence, DAY0 + timedelta(91))
+    evidence = ScorecardVerdict(late.met, late.verdict, late.sha256, "1")
+    decide(locked, "scale", evidence, by=("ada", "grace"), why="It pays.", today=DAY0 + timedelta(91))
     assert card(92).exit_code == Exit.MET
 
 
@@ -390,7 +390,9 @@ def test_a_test_earns_a_point_by_running_on_a_schedule_on_two_days_on_own_data(l
 @pytest.mark.parametrize("check", [rubric.id for rubric in ml_test_score.RUBRIC])
 def test_what_is_not_shown_of_a_test_that_must_be_blocks(check: str, locked: Pilot, set_in: Callable) -> None:
     assert with_measure(locked, set_in, {"check": check}).state == "unknown"
-    sealing.amend(locked.settings.home, Pilot.here().owners, "ada", "grace", "It matters here.", DAY0)
+    sealing.amend(
+        locked.settings.home, Pilot.here().owners, by="ada", approved_by="grace", reason="It matters here.", today=DAY0
+    )
     for day, exit_code, expected in ((1, 1, Exit.FAILED), (2, 2, Exit.UNDETERMINED), (3, 0, Exit.MET)):
         proven(locked, check, day, exit_code=exit_code)
         assert card().exit_code == expected

@@ -28,8 +28,6 @@ from groundwork.store.database import Store
 from groundwork.store.proofs import Proof
 from use_case import model
 
-pytestmark = pytest.mark.usefixtures("plain_steps")
-
 STATES = {0: "passed", 1: "failed", 2: "unknown"}
 FEBRUARY = Window(datetime(2013, 2, 1), datetime(2013, 3, 1))
 GATE_CHECKS = {

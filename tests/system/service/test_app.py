@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from datetime import datetime
 from typing import Any
 
@@ -26,9 +26,11 @@ from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.registry import Registry
 from groundwork.service.app import create_app
 from groundwork.service.auth import new_key
+from groundwork.service.model_source import OtherRegistry
 from groundwork.store.database import Store
 from groundwork.store.predictions import Prediction
 from prometheus_client.parser import text_string_to_metric_families
+from serving import served_here
 
 RECORD = {
     "flight_id": "20131224-B6-1016-JFK",
@@ -44,24 +46,17 @@ RECORD = {
 }
 
 
-@contextmanager
-def running(pilot: Pilot, child_process: bool = False) -> Iterator[TestClient]:
-    """The service, once it has looked at the registry: one time, and in this process, unless that is the point."""
-    app = create_app(pilot)
-    loader = app.app.state.loader
-    loader._stopped.wait = lambda _: loader._stopped.set()
-    if not child_process:
-        loader._source._run = printed
-    with TestClient(app) as client:
-        loader.join()
-        yield client
-
-
 def printed() -> str:
     """What `python -m groundwork.models.registry.registry` prints."""
     with redirect_stdout(io.StringIO()) as said:
         assert groundwork.models.registry.registry.main() == 0
     return said.getvalue()
+
+
+@pytest.fixture
+def looked_up_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The registry is read in this process: a child takes seconds to import MLflow."""
+    monkeypatch.setattr(OtherRegistry, "look_up", lambda _: printed())
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +70,7 @@ def served(pilot: Pilot, tmp_path_factory: pytest.TempPathFactory) -> Pilot:
 @pytest.fixture(scope="module")
 def service(served: Pilot) -> Iterator[TestClient]:
     """Its service, with the champion loaded."""
-    with running(served, child_process=True) as client:
+    with served_here(served) as client:
         yield client
 
 
@@ -287,7 +282,7 @@ def test_with_a_champion_it_is_ready(service: TestClient, served: Pilot) -> None
 
 
 def test_without_a_champion_it_lives_and_says_what_to_do(new_pilot: Pilot) -> None:
-    with running(new_pilot, child_process=True) as client:
+    with served_here(new_pilot) as client:
         assert client.get("/health/live").json() == {"status": "live"}
         for answer in (client.get("/health/ready"), client.post("/predict", content=with_values())):
             assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
@@ -296,16 +291,17 @@ def test_without_a_champion_it_lives_and_says_what_to_do(new_pilot: Pilot) -> No
     assert logged(new_pilot) == {}
 
 
+@pytest.mark.usefixtures("looked_up_here")
 def test_a_champion_of_an_earlier_contract_is_not_served(pilot_copy: Pilot, set_in: Callable) -> None:
     set_in(pilot_copy.settings.home / "contract.yaml", "schema.0.properties.8.tags", [])
-    with running(pilot_copy) as client:
+    with served_here(pilot_copy) as client:
         answer = client.get("/health/ready")
     assert answer.status_code == 503
     assert "train a model on the present contract" in answer.json()["detail"]
 
 
 def test_what_cannot_be_logged_is_not_answered(pilot_copy: Pilot) -> None:
-    with running(pilot_copy) as client:
+    with served_here(pilot_copy, from_cache=True) as client:
         with sqlite3.connect(pilot_copy.settings.store.removeprefix("sqlite:///")) as database:
             database.execute("drop table predictions")
         answer = client.post("/predict", content=with_values())
@@ -315,7 +311,7 @@ def test_what_cannot_be_logged_is_not_answered(pilot_copy: Pilot) -> None:
 
 def test_without_a_model_the_rule_of_today_decides(pilot_copy: Pilot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVE_MODE", "no-model")
-    with running(Pilot.here()) as client:
+    with served_here(Pilot.here(), from_cache=True) as client:
         assert client.get("/health/ready").json() == {"status": "ready", "mode": "no-model"}
         records = [RECORD | {"departure_minute": minute} for minute in (1019, 1020)]
         predictions = client.post("/predict", json={"records": records}).json()["predictions"]
@@ -326,6 +322,7 @@ def test_without_a_model_the_rule_of_today_decides(pilot_copy: Pilot, monkeypatc
     assert set(logged(pilot_copy)) == {each["prediction_id"] for each in predictions}
 
 
+@pytest.mark.usefixtures("looked_up_here")
 def test_a_challenger_answers_its_share_and_shadows_the_rest(
     pilot_copy: Pilot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -334,7 +331,7 @@ def test_a_challenger_answers_its_share_and_shadows_the_rest(
     mlflow.MlflowClient().set_registered_model_alias(registry.name, "challenger", "1")
     monkeypatch.setenv("GROUNDWORK_CANARY_SHARE", "0.5")
     records = [RECORD | {"flight_id": f"flight-{number}"} for number in range(200)]
-    with running(Pilot.here()) as client:
+    with served_here(Pilot.here()) as client:
         first, second = (client.post("/predict", json={"records": records}).json()["predictions"] for _ in range(2))
     roles = [each["role"] for each in first]
     assert roles == [each["role"] for each in second]
@@ -426,10 +423,8 @@ from fastapi.testclient import TestClient
 from groundwork.service.app import create_app
 
 app = create_app()
-loader = app.app.state.loader
-loader._stopped.wait = lambda _: loader._stopped.set()
 with TestClient(app) as client:
-    loader.join()
+    assert app.app.state.loader.looked_in_registry.wait(120)
     example = client.get("/openapi.json").json()["paths"]["/predict"]["post"]["requestBody"]
     answer = client.post("/predict", json=example["content"]["application/json"]["example"])
 print(answer.status_code, sorted({"mlflow", "pandas", "sklearn", "prefect", "evidently"} & set(sys.modules)))

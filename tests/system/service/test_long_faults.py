@@ -15,9 +15,7 @@ from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.promotion import promote
 from groundwork.models.registry.registry import Registry
-from groundwork.pipeline import work
 from groundwork.store.database import Store
-from pilots import Postgres, enter, write_pilot
 from serving import Service, closed, load, promote_altered, serving
 from use_case import decision
 
@@ -92,7 +90,7 @@ def make_champion(pilot: Pilot, number: str) -> None:
     version = registry.version(number)
     assert version is not None
     with Store(pilot.settings.store) as store:
-        promote(store, registry, version, store.promotions.latest(registry.name), "ada", "for the test")
+        promote(store, registry, version, store.promotions.latest(registry.name), by="ada", why="for the test")
 
 
 def failures(service: Service) -> float:

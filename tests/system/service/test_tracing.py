@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from groundwork.documents.pilot import Pilot
-from serving import Service, black_hole, closed, serving
+from serving import FROM_CACHE, Service, black_hole, closed, serving
 
 INSTALLED = importlib.util.find_spec("opentelemetry.exporter") is not None
 traced = pytest.mark.skipif(not INSTALLED, reason="needs `uv sync --group tracing`")
@@ -76,7 +76,7 @@ def attributes(span: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_each_request_is_a_span_of_the_callers_trace(workers: str, collector: Collector, pilot_copy: Pilot) -> None:
     environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "WEB_CONCURRENCY": workers}
-    with serving(pilot_copy, **environment) as service:
+    with serving(pilot_copy, **FROM_CACHE, **environment) as service:
         caller = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
         assert service.ask("/predict", service.body, caller)[0] == 200
         assert service.ask("/predict", b"{}", caller)[0] == 422
@@ -104,7 +104,9 @@ def test_each_request_is_a_span_of_the_callers_trace(workers: str, collector: Co
 def test_a_dead_collector_slows_no_answer(dead: str, pilot_copy: Pilot) -> None:
     with black_hole() as hole:
         url = {"closed": closed(), "black hole": hole}[dead]
-        with serving(pilot_copy, OTEL_EXPORTER_OTLP_ENDPOINT=url, OTEL_BSP_MAX_QUEUE_SIZE="600") as service:
+        with serving(
+            pilot_copy, **FROM_CACHE, OTEL_EXPORTER_OTLP_ENDPOINT=url, OTEL_BSP_MAX_QUEUE_SIZE="600"
+        ) as service:
             connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=20)
             seconds = []
             for _ in range(3000):  # several times more than the queue holds

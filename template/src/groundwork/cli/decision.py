@@ -75,7 +75,9 @@ def charter_amend(
     from groundwork.documents import sealing
 
     with entered() as pilot:
-        seal = sealing.amend(pilot.settings.home, pilot.owners, by, approved_by, why, date.today())
+        seal = sealing.amend(
+            pilot.settings.home, pilot.owners, by=by, approved_by=approved_by, reason=why, today=date.today()
+        )
         console.print(f"[green]✓[/] the criteria are amended as of {seal.on}; commit charter.yaml", soft_wrap=True)
 
 
@@ -140,8 +142,10 @@ def decide(
         card = assess(pilot, store, today)
         promoted = store.promotions.latest(pilot.name)
         champion = promoted.to_version if promoted and promoted.evidence_sha256 else None
-        evidence = decision_record.Evidence(card.met, f"{card.verdict}; next: {card.next_step}", card.sha256, champion)
-        decision_record.decide(pilot.settings.home, pilot.charter, outcome, tuple(by), why, evidence, today)
+        verdict = decision_record.ScorecardVerdict(
+            met=card.met, verdict=f"{card.verdict}; next: {card.next_step}", sha256=card.sha256, champion=champion
+        )
+        decision_record.decide(pilot, outcome, verdict, by=tuple(by), why=why, today=today)
         console.print(f"[green]✓[/] decided: {outcome}. Commit {decision_record.FILE}.", soft_wrap=True)
     if outcome == "scale":
         suggest("owners")  # the catalogue tells of it

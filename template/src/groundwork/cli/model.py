@@ -54,7 +54,7 @@ def approve(
         from groundwork.store.database import Store
 
         with step("approve") as said, Store(pilot.settings.store) as store:
-            entry = let_in(pilot, store, Registry(pilot), version, by, why)
+            entry = let_in(pilot, store, Registry(pilot), version, by=by, why=why)
             said.append(f"version {entry.to_version} is now the champion")
         print_json(entry._asdict())
     suggest("status")

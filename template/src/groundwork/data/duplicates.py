@@ -100,4 +100,4 @@ def _moved(read: Read, dataset: Dataset, reasons: Mapping[object, str], folder: 
         )
     sound.close()
     broken.close()
-    return Read(sound, broken, read.fingerprint and DEPENDS, read.hashes)
+    return Read(sound=sound, broken=broken, fingerprint=read.fingerprint and DEPENDS, hashes=read.hashes)

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from groundwork.core.errors import ErasureError
 from groundwork.core.files import write_atomically
+from groundwork.data.erased_files import erase_rows, keys_of
 from groundwork.data.snapshots import Snapshots
 from groundwork.data.spool import forget_spools
 from groundwork.documents.pilot import Pilot
@@ -90,7 +91,13 @@ def erase(pilot: Pilot, store: Store, subject: str) -> Erasure:
     Erased(pilot).remember(value)
     forget_spools(pilot.settings.data_folder)
     snapshots, quarantine = (Snapshots(path, dataset) for path in (pilot.snapshots, pilot.quarantine))
-    keys = snapshots.keys_of(column.name, value) | quarantine.keys_of(column.name, value)
+    keys = keys_of(snapshots, column.name, value) | keys_of(quarantine, column.name, value)
     predictions, outcomes = store.predictions.erase(keys, column.name, value)
-    rows, quarantined = snapshots.erase(column.name, value), quarantine.erase(column.name, value)
-    return Erasure(column.name, rows, quarantined, predictions, outcomes, snapshots.version)
+    return Erasure(
+        column=column.name,
+        rows=erase_rows(snapshots, column.name, value),
+        quarantined=erase_rows(quarantine, column.name, value),
+        predictions=predictions,
+        outcomes=outcomes,
+        version=snapshots.version,
+    )

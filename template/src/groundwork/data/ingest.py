@@ -52,7 +52,7 @@ def let_in(pilot: Pilot, window: Window, read: Read, broken: Sequence[str]) -> I
     snapshots = Snapshots(pilot.snapshots, dataset)
     rows, quarantined = read.sound.num_rows + read.broken.num_rows, read.broken.num_rows
     if not rows and not broken:
-        return Ingested(window, 0, 0, snapshots.version)
+        return Ingested(window=window, rows_in=0, rows_quarantined=0, version=snapshots.version)
     quarantine = Snapshots(pilot.quarantine, dataset)
     if quarantined or quarantine.exists:
         quarantine.replace(read.broken, *window)
@@ -69,7 +69,9 @@ def let_in(pilot: Pilot, window: Window, read: Read, broken: Sequence[str]) -> I
             f"{window} as a whole breaks contract.yaml: {'; '.join(broken)}.\nThe snapshots were left as they were.",
         )
     version = snapshots.replace(read.sound, *window)
-    return Ingested(window, rows, quarantined, version, read.fingerprint)
+    return Ingested(
+        window=window, rows_in=rows, rows_quarantined=quarantined, version=version, fingerprint=read.fingerprint
+    )
 
 
 def check_freshness(backend: ibis.BaseBackend, pilot: Pilot, now: datetime) -> None:
@@ -170,7 +172,8 @@ def ingest(pilot: Pilot, start: datetime | None = None, end: datetime | None = N
         if gone:
             run.message = f"the source has no rows any more of {', '.join(map(str, gone))}: the snapshots keep theirs"
             _log.info(run.message)
-            ingested += [Ingested(window, 0, 0, ingested[-1].version) for window in gone]
+            version = ingested[-1].version
+            ingested += [Ingested(window=each, rows_in=0, rows_quarantined=0, version=version) for each in gone]
         if not (start and end):  # whoever asks for certain days may ask for old ones
             check_freshness(backend, pilot, datetime.now(UTC).replace(tzinfo=None))
     return ingested

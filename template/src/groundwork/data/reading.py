@@ -207,7 +207,7 @@ class _Spooling:
         self._broken.close()
         told = fingerprint(self._dataset, self._delivered, self._total) if self._hashed else None
         hashes = {name: np.concatenate([np.empty(0, np.uint64), *values]) for name, values in self._seen.items()}
-        return Read(self._sound, self._broken, told, hashes)
+        return Read(sound=self._sound, broken=self._broken, fingerprint=told, hashes=hashes)
 
 
 def _batches(backend: ibis.BaseBackend, rows: ibis.Table) -> Iterator[pa.RecordBatch]:

@@ -15,14 +15,11 @@ from typing import NamedTuple
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from deltalake import CommitProperties, DeltaTable, QueryBuilder, Schema, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from deltalake.fs import DeltaStorageHandler
+from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
-from pyarrow.fs import FileSelector, PyFileSystem
-from pyarrow.parquet import ParquetFile, read_metadata
+from pyarrow.parquet import read_metadata
 
 from groundwork.core.errors import Busy, NotEnoughData, TypeChanged
 from groundwork.core.windows import Step, Window, window_of
@@ -208,69 +205,6 @@ class Snapshots:
                     "Give the new column another name, or move the table away and `groundwork ingest` everything anew"
                 )
 
-    def keys_of(self, column: str, value: str | int) -> set[str]:
-        """The keys of all rows with this value, in every version that there is."""
-        return {key for keys in self._keys_by_file(column, value).values() for key in keys if key is not None}
-
-    def erase(self, column: str, value: str | int) -> int:
-        """Remove the rows with this value, and every file and log entry that may still hold it.
-
-        Returns how many rows there were in the newest version. Earlier versions cannot be read any more, unless none
-        held the value. Nobody else may write meanwhile. One that was killed is brought to its end by the next.
-        """
-        holding = self._keys_by_file(column, value)
-        if not self.exists:
-            for file in holding:  # what a first write left that was killed
-                self._files().delete_file(file)
-            return 0
-        if not holding and not self._half_erased():
-            return 0
-        table = DeltaTable(self.path)
-        removed = table.delete(_equals(column, value))["num_deleted_rows"]
-        # In full: what a killed write left is in no version.
-        table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True)
-        # The log holds the least and the greatest value of each file, also of those that are gone, and the predicate.
-        table = DeltaTable(self.path)
-        table.create_checkpoint()
-        files = self._files()
-        for entry in sorted(found.path for found in files.get_file_info(FileSelector("_delta_log"))):
-            number = Path(entry).name.partition(".")[0]
-            if number.isdigit() and int(number) < table.version():
-                files.delete_file(entry)
-        return int(removed)
-
-    def _half_erased(self) -> bool:
-        """Whether an erasure was killed: of one that came to its end, the log holds no such entry any more.
-
-        The entries go oldest first, so these two are the last to go.
-        """
-        return any(each["operation"] in ("DELETE", "VACUUM START") for each in DeltaTable(self.path).history())
-
-    def _keys_by_file(self, column: str, value: str | int) -> dict[str, list[str | None]]:
-        """The keys of the rows with this value, in each file that has some: of whatever version, or of none."""
-        try:
-            files = self._files()
-        except TableNotFoundError:  # not even a folder
-            return {}
-        found: dict[str, list[str | None]] = {}
-        for info in files.get_file_info(FileSelector("", recursive=True)):
-            if not info.path.endswith(".parquet") or info.path.startswith("_delta_log/"):
-                continue
-            with files.open_input_file(info.path) as content, ParquetFile(content) as file:
-                names = [name for name in {column, self.key} if name in file.schema_arrow.names]
-                if column not in names:
-                    continue
-                for rows in file.iter_batches(columns=names, use_threads=False):
-                    keys = rows[self.key].cast(pa.string()) if self.key in names else pa.nulls(len(rows), pa.string())
-                    same = keys.filter(pc.equal(rows[column].cast(pa.string()), str(value)))
-                    if len(same):
-                        found.setdefault(info.path, []).extend(same.to_pylist())
-        return found
-
-    def _files(self) -> PyFileSystem:
-        """The table's files, in a folder or an object store, reached by the variables that deltalake reads."""
-        return PyFileSystem(DeltaStorageHandler(self.path))
-
     def _query(self, query: str, version: int | None = None) -> pa.Table:
         return self._stream(query, version).read_all()
 
@@ -337,8 +271,3 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 
 def _listed(columns: Sequence[str]) -> str:
     return ", ".join(f'"{name}"' for name in columns) or "*"
-
-
-def _equals(column: str, value: str | int) -> str:
-    literal = str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"
-    return f'"{column}" = {literal}'

@@ -15,6 +15,7 @@ from groundwork.core.errors import DocumentError, GroundworkError
 from groundwork.core.files import write_atomically
 from groundwork.documents.charter import Charter
 from groundwork.documents.document import Document, Part
+from groundwork.documents.pilot import Pilot
 
 FILE = "decision-record.yaml"
 LAST_DAY = 90
@@ -26,7 +27,7 @@ class DecisionError(GroundworkError):
     """It cannot be decided like this."""
 
 
-class Evidence(NamedTuple):
+class ScorecardVerdict(NamedTuple):
     """What the scorecard said when it was decided."""
 
     met: bool
@@ -35,7 +36,7 @@ class Evidence(NamedTuple):
     champion: str | None  # the version in service by the promotion log, if the gate let it in
 
 
-class Decided(Part):
+class RecordedDecision(Part):
     on: date
     outcome: Outcome
     by: tuple[Text, ...] = Field(min_length=2, strict=False, description="Handles of those who decided.")
@@ -49,7 +50,7 @@ class DecisionRecord(Document):
 
     api_version: Literal["groundwork/v1"] = "groundwork/v1"
     kind: Literal["DecisionRecord"] = "DecisionRecord"
-    decisions: tuple[Decided, ...] = Field(default=(), strict=False)
+    decisions: tuple[RecordedDecision, ...] = Field(default=(), strict=False)
 
     @classmethod
     def of(cls, home: Path) -> "DecisionRecord":
@@ -91,9 +92,10 @@ def due(home: Path, charter: Charter) -> date | None:
 
 
 def decide(
-    home: Path, charter: Charter, outcome: Outcome, by: tuple[str, ...], why: str, scorecard: Evidence, today: date
-) -> Decided:
+    pilot: Pilot, outcome: Outcome, scorecard: ScorecardVerdict, *, by: tuple[str, ...], why: str, today: date
+) -> RecordedDecision:
     """Write the decision down. Raises DecisionError where the charter does not allow it."""
+    home, charter = pilot.settings.home, pilot.charter
     record = DecisionRecord.of(home)
     if record.outcome in ("scale", "stop"):
         raise DecisionError(f"it was decided on {record.decisions[-1].on}: {record.outcome}")
@@ -109,7 +111,7 @@ def decide(
         raise DecisionError(f"the line for scaling is not met: {scorecard.verdict}")
     if outcome == "scale" and not scorecard.champion:
         raise DecisionError("there is nothing to scale: by the promotion log, no champion in service passed the gate")
-    decided = Decided(
+    decided = RecordedDecision(
         on=today, outcome=outcome, by=by, why=why, scorecard_sha256=scorecard.sha256, champion=scorecard.champion
     )
     grown = record.model_copy(update={"decisions": (*record.decisions, decided)})

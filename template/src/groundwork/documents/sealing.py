@@ -48,7 +48,7 @@ def lock(home: Path, owners: Owners, by: str, today: date) -> Seal:
     return _append(home, charter, Seal(on=today, by=by, reason="locked", sha256=digest))
 
 
-def amend(home: Path, owners: Owners, by: str, approved_by: str, reason: str, today: date) -> Seal:
+def amend(home: Path, owners: Owners, *, by: str, approved_by: str, reason: str, today: date) -> Seal:
     """Seal the criteria as they stand in the file now, after they were changed for a reason."""
     charter, digest = _read(home)
     if not charter.seals:

@@ -33,7 +33,7 @@ class DriftUnknown(Exception):
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredDrift:
     """The distance per column, and the columns that have drifted."""
 
     distances: dict[str, float]
@@ -46,7 +46,7 @@ class Measured:
 
 def measure(
     reference: pd.DataFrame, current: pd.DataFrame, numeric: Collection[str], limits: Monitoring, report: Path
-) -> Measured:
+) -> MeasuredDrift:
     """Compare two frames column by column and write the report as an HTML page.
 
     The columns in `numeric` are numbers, all others categories. Raises DriftUnknown when there are too few rows, or a
@@ -88,7 +88,7 @@ def measure(
     report.parent.mkdir(parents=True, exist_ok=True)
     snapshot.save_html(str(report))
     drifted = [name for name, distance in distances.items() if distance >= limits.drift_distance]
-    return Measured(distances, drifted)
+    return MeasuredDrift(distances, drifted)
 
 
 def _sampled(frame: pd.DataFrame) -> pd.DataFrame:

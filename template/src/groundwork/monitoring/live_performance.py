@@ -11,7 +11,7 @@ from groundwork.core.windows import Window
 from groundwork.documents.pilot import Pilot
 from groundwork.findings import Finding
 from groundwork.models.evaluation.ageing import age
-from groundwork.models.evaluation.estimates import Decided, gain, metric_estimate
+from groundwork.models.evaluation.estimates import Decisions, gain, metric_estimate
 from groundwork.models.evaluation.performance import (
     ROWS_TIMED,
     decided_by_rule,
@@ -72,7 +72,7 @@ def _quality(
     rows = _examples(pilot, known, dataset.task.outcomes([told[each.prediction_id] for each in known]))
     decisions = np.array([each.decision for each in known])
     worth = decision.value(decisions, rows.outcomes, pilot.charter.value.parameters)
-    made = Decided(worth, scores_of_log(known, dataset.task), rows.days)
+    made = Decisions(worth, scores_of_log(known, dataset.task), rows.days)
     over_rule = gain(made, decided_by_rule(pilot, rows), gate.confidence).value
     live = metric_estimate(metric_of(pilot), targets_of(pilot, rows), made, None, gate.confidence)
     said = f"{gate.metric} {live.value:.4f} on {len(known):,} answers"

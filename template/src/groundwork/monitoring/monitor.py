@@ -17,7 +17,14 @@ from groundwork.findings import keep
 from groundwork.models.registry.promotion import reconcile
 from groundwork.models.registry.registry import Registry
 from groundwork.models.registry.version import Version
-from groundwork.monitoring.drift import DriftUnknown, Measured, logged_frame, measure, numeric_columns, reference_frame
+from groundwork.monitoring.drift import (
+    DriftUnknown,
+    MeasuredDrift,
+    logged_frame,
+    measure,
+    numeric_columns,
+    reference_frame,
+)
 from groundwork.monitoring.live_performance import findings_in_service
 from groundwork.store.database import Store
 from groundwork.store.drifts import Drift, DriftStatus
@@ -76,7 +83,7 @@ def check_drift(pilot: Pilot, store: Store, window: Window) -> Drift:
             pilot.charter.monitoring,
             page,
         )
-        _keep_in_mlflow(registry, champion, window, found, page)
+        keep_in_mlflow(registry, champion, window, found, page)
         measured, report = found, str(page)
     except (DriftUnknown, GroundworkError) as error:
         reason = str(error)
@@ -119,7 +126,8 @@ def monitor(pilot: Pilot, start: datetime | None = None, end: datetime | None = 
     return drift
 
 
-def _keep_in_mlflow(registry: Registry, champion: Version, window: Window, measured: Measured, page: Path) -> None:
+def keep_in_mlflow(registry: Registry, champion: Version, window: Window, measured: MeasuredDrift, page: Path) -> None:
+    """Log the distances, and the page, as a run of the pilot's experiment."""
     registry.use_experiment()
     with mlflow.start_run(run_name="monitor"):
         mlflow.set_tags({"model_version": champion.number, "window": str(window)})

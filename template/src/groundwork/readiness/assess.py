@@ -6,7 +6,7 @@ from groundwork.documents import sealing
 from groundwork.documents.decision_record import DecisionRecord
 from groundwork.documents.pilot import Pilot
 from groundwork.readiness import ml_test_score, organisation
-from groundwork.readiness.criteria import Evidence, scale_rows, stop_rows
+from groundwork.readiness.criteria import MeasurementContext, scale_rows, stop_rows
 from groundwork.readiness.scorecard import Scorecard, waive
 from groundwork.readiness.statements import Statements
 from groundwork.store.database import Store
@@ -21,10 +21,16 @@ def assess(pilot: Pilot, store: Store, today: date) -> Scorecard:
         *organisation.rows(pilot, store, broken_seals, sealing.cannot_tell(pilot.settings.home), today),
         *ml_test_score.rows(pilot, store, statements, today),
     ]
-    evidence = Evidence(pilot, store, statements, {row.id: row.state for row in others}, today)
+    context = MeasurementContext(
+        pilot=pilot,
+        store=store,
+        statements=statements,
+        states={row.id: row.state for row in others},
+        today=today,
+    )
     criteria = [
-        *scale_rows(charter.ready_to_scale.criteria, evidence),
-        *stop_rows(charter.stop_criteria, evidence),
+        *scale_rows(charter.ready_to_scale.criteria, context),
+        *stop_rows(charter.stop_criteria, context),
     ]
     day0 = charter.plan.day(0)
     return Scorecard(

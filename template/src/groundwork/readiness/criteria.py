@@ -22,7 +22,7 @@ from groundwork.store.database import Store
 from use_case import decision
 
 
-class Measured(NamedTuple):
+class Measurement(NamedTuple):
     """One value with the number of samples behind it; no value where it is unknown, and then why."""
 
     value: float | None
@@ -31,7 +31,7 @@ class Measured(NamedTuple):
     problem: str = ""
 
 
-class Evidence(NamedTuple):
+class MeasurementContext(NamedTuple):
     """Where the measures find what they need."""
 
     pilot: Pilot
@@ -41,28 +41,28 @@ class Evidence(NamedTuple):
     today: date
 
 
-def scale_rows(criteria: Sequence[Criterion], evidence: Evidence) -> list[Row]:
+def scale_rows(criteria: Sequence[Criterion], context: MeasurementContext) -> list[Row]:
     """One row per criterion for scaling: passed once it is met."""
-    return [_row(each, evidence, "improve it until the criterion is met, or decide to stop") for each in criteria]
+    return [_row(each, context, "improve it until the criterion is met, or decide to stop") for each in criteria]
 
 
-def stop_rows(criteria: Sequence[Criterion], evidence: Evidence) -> list[Row]:
+def stop_rows(criteria: Sequence[Criterion], context: MeasurementContext) -> list[Row]:
     """One row per criterion for stopping: failed once it is met."""
     swapped: dict[State, State] = {"passed": "failed", "failed": "passed"}
-    found = [_row(each, evidence, "") for each in criteria]
+    found = [_row(each, context, "") for each in criteria]
     return [
         replace(
             row,
             state=swapped.get(row.state, row.state),
-            wanted=required(criterion, evidence.pilot.charter.value.currency, negated=True),
+            wanted=required(criterion, context.pilot.charter.value.currency, negated=True),
             fix="decide to stop: `groundwork decide stop`" if row.state == "passed" else row.fix,
         )
         for criterion, row in zip(criteria, found, strict=True)
     ]
 
 
-def _row(criterion: Criterion, evidence: Evidence, fix: str) -> Row:
-    measured, currency = _measure(criterion, evidence), evidence.pilot.charter.value.currency
+def _row(criterion: Criterion, context: MeasurementContext, fix: str) -> Row:
+    measured, currency = _measure(criterion, context), context.pilot.charter.value.currency
     seen = measured.problem
     state: State = "unknown"
     if measured.value is not None:
@@ -103,27 +103,27 @@ def _with_unit(criterion: Criterion, figure: str, currency: str) -> str:
     return f"{currency} {figure} per 1,000 decisions" if criterion.measure == "gain_per_1000" else figure
 
 
-def _measure(criterion: Criterion, evidence: Evidence) -> Measured:
+def _measure(criterion: Criterion, context: MeasurementContext) -> Measurement:
     measure = criterion.measure
-    midnight = datetime.combine(evidence.today, datetime.min.time(), UTC)
+    midnight = datetime.combine(context.today, datetime.min.time(), UTC)
     since = midnight - timedelta(days=int(criterion.window[:-1]))
     if isinstance(measure, str):
-        return gain_in_service(evidence.pilot, evidence.store, since, midnight + timedelta(days=1))
+        return gain_in_service(context.pilot, context.store, since, midnight + timedelta(days=1))
     if measure.promql:
-        return _ask_prometheus(measure.promql, measure.samples, evidence.pilot.settings.prometheus_url)
+        return _ask_prometheus(measure.promql, measure.samples, context.pilot.settings.prometheus_url)
     if measure.sql:
-        return _ask_store(measure.sql, evidence.store)
+        return _ask_store(measure.sql, context.store)
     if measure.attestation:
-        attested = evidence.statements.attested(measure.attestation, evidence.today)
+        attested = context.statements.attested(measure.attestation, context.today)
         return _ask_people(measure.attestation, attested, since.date(), criterion.min_samples)
-    state = evidence.states.get(measure.check or "")
+    state = context.states.get(measure.check or "")
     proof = f"the scorecard's check {measure.check}"
     if state in ("passed", "failed"):
-        return Measured(float(state == "passed"), criterion.min_samples, proof)
-    return Measured(None, 0, proof, f"{measure.check} is {state or 'no check of the scorecard'}")
+        return Measurement(float(state == "passed"), criterion.min_samples, proof)
+    return Measurement(None, 0, proof, f"{measure.check} is {state or 'no check of the scorecard'}")
 
 
-def gain_in_service(pilot: Pilot, store: Store, since: datetime, until: datetime) -> Measured:
+def gain_in_service(pilot: Pilot, store: Store, since: datetime, until: datetime) -> Measurement:
     """Money per 1,000 decisions more than today's rule would have made of the same records, where the outcome is known.
 
     Only what the service answered counts, not what was scored in batch or in the shadow.
@@ -131,7 +131,7 @@ def gain_in_service(pilot: Pilot, store: Store, since: datetime, until: datetime
     proof = "the prediction log, joined with its outcomes"
     answered = store.outcomes.of_answers_between(utc_text(since), utc_text(until))
     if not answered:
-        return Measured(
+        return Measurement(
             None, 0, proof, "no prediction of the service has an outcome yet: send outcomes to POST /outcomes"
         )
     dataset = pilot.contract.dataset
@@ -140,20 +140,20 @@ def gain_in_service(pilot: Pilot, store: Store, since: datetime, until: datetime
     worth = pilot.charter.value.parameters
     made = decision.value(np.array([decided for _, decided, _ in answered]), outcomes, worth)
     without = decision.value(decision.without_model(columns), outcomes, worth)
-    return Measured(float((made - without).mean() * 1000), len(answered), proof)
+    return Measurement(float((made - without).mean() * 1000), len(answered), proof)
 
 
-def _ask_prometheus(promql: str, samples_promql: str | None, url: str) -> Measured:
+def _ask_prometheus(promql: str, samples_promql: str | None, url: str) -> Measurement:
     proof = f"Prometheus: {promql}"
     if not url:
-        return Measured(None, 0, proof, "no Prometheus is configured: set GROUNDWORK_PROMETHEUS_URL")
+        return Measurement(None, 0, proof, "no Prometheus is configured: set GROUNDWORK_PROMETHEUS_URL")
     value, problem = _query(url, promql)
     if value is None:
-        return Measured(None, 0, proof, problem)
+        return Measurement(None, 0, proof, problem)
     samples: float | None = 1
     if samples_promql:
         samples, problem = _query(url, samples_promql)
-    return Measured(value, int(samples or 0), proof, problem)
+    return Measurement(value, int(samples or 0), proof, problem)
 
 
 def _query(url: str, expression: str) -> tuple[float | None, str]:
@@ -175,23 +175,23 @@ def _query(url: str, expression: str) -> tuple[float | None, str]:
     return (value, "") if np.isfinite(value) else (None, "the query gives no number: nothing was counted")
 
 
-def _ask_store(sql: str, store: Store) -> Measured:
+def _ask_store(sql: str, store: Store) -> Measurement:
     try:
         rows = store.ask(sql)
     except StoreError as error:
-        return Measured(None, 0, sql, str(error))
+        return Measurement(None, 0, sql, str(error))
     if len(rows) != 1 or len(rows[0]) != 2:
-        return Measured(None, 0, sql, "the query must give one row: the value, and the number of samples")
+        return Measurement(None, 0, sql, "the query must give one row: the value, and the number of samples")
     value, samples = rows[0]
     if value is None or not isinstance(samples, int):
-        return Measured(None, 0, sql, "the query found nothing")
-    return Measured(float(value), samples, sql)
+        return Measurement(None, 0, sql, "the query found nothing")
+    return Measurement(float(value), samples, sql)
 
 
-def _ask_people(name: str, found: Attestation | None, since: date, min_samples: int) -> Measured:
+def _ask_people(name: str, found: Attestation | None, since: date, min_samples: int) -> Measurement:
     proof = f"readiness.yaml: {name}"
     if found is None:
-        return Measured(None, 0, proof, f"{name} is not attested in readiness.yaml")
+        return Measurement(None, 0, proof, f"{name} is not attested in readiness.yaml")
     if found.on < since:
-        return Measured(None, 0, proof, f"{found.by} attested it on {found.on}, before the criterion's window")
-    return Measured(found.value, min_samples, f"{proof}, attested by {found.by} on {found.on}")
+        return Measurement(None, 0, proof, f"{found.by} attested it on {found.on}, before the criterion's window")
+    return Measurement(found.value, min_samples, f"{proof}, attested by {found.by} on {found.on}")

@@ -9,9 +9,11 @@ from groundwork.documents.charter import Charter
 from groundwork.documents.document import unanswered
 from groundwork.documents.pilot import Pilot
 from groundwork.documents.publish import owner_files
-from groundwork.readiness.scorecard import Row, State
+from groundwork.readiness.scorecard import Level, Row, Section
 from groundwork.store.database import Store
 from groundwork.store.proofs import Proof
+
+SECTION: Section = "organisation"
 
 
 def rows(pilot: Pilot, store: Store, broken_seals: list[str], cannot_tell: str, today: date) -> Iterator[Row]:
@@ -23,45 +25,52 @@ def rows(pilot: Pilot, store: Store, broken_seals: list[str], cannot_tell: str, 
     yield _open("roadmap", "What comes after day 90?", "should", decider, "roadmap", charter)
     worth = returns(charter)
     pays = worth is not None and worth.base.net > 0
-    yield _row(
-        "return",
-        "Does it pay?",
-        "should",
-        "unknown" if worth is None else "passed" if pays else "failed",
-        "more benefit than cost in the base case",
-        "the business case is incomplete"
+    yield Row(
+        id="return",
+        title="Does it pay?",
+        section=SECTION,
+        level="should",
+        state="unknown" if worth is None else "passed" if pays else "failed",
+        wanted="more benefit than cost in the base case",
+        seen="the business case is incomplete"
         if worth is None
         else " · ".join(f"{name} {case.net:,.0f}" for name, case in vars(worth).items()) + f" {charter.value.currency}",
-        decider,
-        "charter.yaml, businessCase; computed",
-        "" if pays else "complete the business case" if worth is None else "find a larger effect, or decide to stop",
+        owner=decider,
+        proof="charter.yaml, businessCase; computed",
+        fix=""
+        if pays
+        else "complete the business case"
+        if worth is None
+        else "find a larger effect, or decide to stop",
     )
     findings = owners.findings(today)
-    yield _row(
-        "owners",
-        "Does each part have one owner and a deputy?",
-        "must",
-        "failed" if findings else "passed",
-        "one named person each, no groups, no expired appointments",
-        "; ".join(findings) or "every owner is named",
-        decider,
-        "OWNERS",
-        f"update OWNERS: {findings[0]}" if findings else "",
+    yield Row(
+        id="owners",
+        title="Does each part have one owner and a deputy?",
+        section=SECTION,
+        level="must",
+        state="failed" if findings else "passed",
+        wanted="one named person each, no groups, no expired appointments",
+        seen="; ".join(findings) or "every owner is named",
+        owner=decider,
+        proof="OWNERS",
+        fix=f"update OWNERS: {findings[0]}" if findings else "",
     )
     yield _told(pilot, decider)
     yield _sealed(pilot, store, broken_seals, cannot_tell, decider)
     deciders = len(set(charter.plan.deciders))
     planned = charter.plan.day(0) is not None and deciders > 1
-    yield _row(
-        "plan",
-        "Are day 0 and the deciders of day 90 fixed?",
-        "must",
-        "passed" if planned else "failed",
-        "day 0 and at least two deciders",
-        f"day 0 is {charter.plan.day0}, {deciders} decider{'' if deciders == 1 else 's'}",
-        decider,
-        "charter.yaml, plan",
-        "" if planned else "set plan.day0 and plan.deciders in charter.yaml",
+    yield Row(
+        id="plan",
+        title="Are day 0 and the deciders of day 90 fixed?",
+        section=SECTION,
+        level="must",
+        state="passed" if planned else "failed",
+        wanted="day 0 and at least two deciders",
+        seen=f"day 0 is {charter.plan.day0}, {deciders} decider{'' if deciders == 1 else 's'}",
+        owner=decider,
+        proof="charter.yaml, plan",
+        fix="" if planned else "set plan.day0 and plan.deciders in charter.yaml",
     )
 
 
@@ -72,18 +81,21 @@ def not_in_force(pilot: Pilot, broken_seals: list[str]) -> list[str]:
     return broken_seals
 
 
-def _open(name: str, title: str, level: str, owner: str, part: str, charter: Charter) -> Row:
+def _open(name: str, title: str, level: Level, owner: str, part: str, charter: Charter) -> Row:
     missing = [path for path in unanswered(charter) if path.startswith(f"{part}.")]
-    return _row(
-        name,
-        title,
-        level,
-        "failed" if missing else "passed",
-        "every field answered",
-        f"{len(missing)} open: {', '.join(missing[:3])}{' …' if len(missing) > 3 else ''}" if missing else "answered",
-        owner,
-        f"charter.yaml, {part}",
-        f"answer {missing[0]} in charter.yaml" if missing else "",
+    return Row(
+        id=name,
+        title=title,
+        section=SECTION,
+        level=level,
+        state="failed" if missing else "passed",
+        wanted="every field answered",
+        seen=f"{len(missing)} open: {', '.join(missing[:3])}{' …' if len(missing) > 3 else ''}"
+        if missing
+        else "answered",
+        owner=owner,
+        proof=f"charter.yaml, {part}",
+        fix=f"answer {missing[0]} in charter.yaml" if missing else "",
     )
 
 
@@ -91,17 +103,18 @@ def _told(pilot: Pilot, owner: str) -> Row:
     """Unknown where none of the files is present, as in the service's image."""
     found = owner_files.differences(pilot)
     there = any((pilot.settings.home / path).exists() for path in (owner_files.CODEOWNERS, owner_files.CATALOG))
-    return _row(
-        "owner-files",
-        "Do code review, catalogue and alerts use OWNERS?",
-        "should",
-        "failed" if found and there else "passed" if there else "unknown",
-        "CODEOWNERS, catalog-info.yaml and the alerts' routes match OWNERS",
-        "; ".join(f"{path} {problem}" for path, problem in found.items())
+    return Row(
+        id="owner-files",
+        title="Do code review, catalogue and alerts use OWNERS?",
+        section=SECTION,
+        level="should",
+        state="failed" if found and there else "passed" if there else "unknown",
+        wanted="CODEOWNERS, catalog-info.yaml and the alerts' routes match OWNERS",
+        seen="; ".join(f"{path} {problem}" for path, problem in found.items())
         or ("they match" if there else "none of these files is here"),
-        owner,
-        "`groundwork check`",
-        "" if there and not found else "run `groundwork owners` and commit the files it writes",
+        owner=owner,
+        proof="`groundwork check`",
+        fix="" if there and not found else "run `groundwork owners` and commit the files it writes",
     )
 
 
@@ -118,19 +131,20 @@ def _sealed(pilot: Pilot, store: Store, broken_seals: list[str], cannot_tell: st
     if told and told.exit_code:
         problems.append(told.seen)
     unknown = cannot_tell if not problems and told is None else ""
-    return _row(
-        "locked",
-        "Criteria fixed before launch and unchanged?",
-        "must",
-        "failed" if problems else "unknown" if unknown else "passed",
-        "locked before the first promotion, changed only by amendment",
-        "; ".join(problems)
+    return Row(
+        id="locked",
+        title="Criteria fixed before launch and unchanged?",
+        section=SECTION,
+        level="must",
+        state="failed" if problems else "unknown" if unknown else "passed",
+        wanted="locked before the first promotion, changed only by amendment",
+        seen="; ".join(problems)
         or unknown
         or f"locked on {seals[0].on} by {seals[0].by}, {len(seals) - 1} amendment{'' if len(seals) == 2 else 's'}"
         + (f"; checked with git on {told.proven_at[:10]}" if told else ""),
-        owner,
-        "charter.yaml, seals; git log",
-        ""
+        owner=owner,
+        proof="charter.yaml, seals; git log",
+        fix=""
         if not problems and not unknown
         else unknown
         or (
@@ -146,21 +160,4 @@ def _told_elsewhere(pilot: Pilot, store: Store) -> Proof | None:
     digest = sealing.file_digest(pilot.settings.home)
     return next(
         (proof for proof in reversed(store.proofs.by_check().get("locked", [])) if proof.digest == digest), None
-    )
-
-
-def _row(
-    name: str, title: str, level: str, state: State, wanted: str, seen: str, owner: str, proof: str, fix: str
-) -> Row:
-    return Row(
-        id=name,
-        title=title,
-        section="organisation",
-        level="must" if level == "must" else "should",
-        state=state,
-        wanted=wanted,
-        seen=seen,
-        owner=owner,
-        proof=proof,
-        fix=fix,
     )

@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+Level = Literal["must", "should"]
 State = Literal["passed", "failed", "warning", "unknown", "not applicable", "error"]
 Section = Literal["scale", "organisation", "data", "model", "infrastructure", "monitoring"]
 SECTIONS: dict[Section, str] = {
@@ -37,7 +38,7 @@ class Row:
     id: str
     title: str
     section: Section
-    level: Literal["must", "should"]
+    level: Level
     state: State
     wanted: str
     seen: str

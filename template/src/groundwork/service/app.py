@@ -5,6 +5,7 @@ import logging.config
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -57,10 +58,10 @@ def create_app(pilot: Pilot | None = None) -> Front:
     answerer = Answerer(pilot, store, loader, metrics)
     batcher: Batcher[Records, bytes] = Batcher(
         answerer.answer_batch,
-        pilot.settings.max_batch_records,
-        pilot.settings.batch_linger_seconds,
-        pilot.settings.max_waiting,
-        pilot.settings.deadline_seconds,
+        max_rows=pilot.settings.max_batch_records,
+        linger_seconds=pilot.settings.batch_linger_seconds,
+        max_waiting=pilot.settings.max_waiting,
+        deadline_seconds=pilot.settings.deadline_seconds,
     )
     metrics.follow(metrics.waiting, lambda: batcher.waiting)
     metrics.follow(metrics.ready, lambda: pilot.settings.serve_mode == "no-model" or loader.champion is not None)
@@ -80,7 +81,8 @@ def create_app(pilot: Pilot | None = None) -> Front:
         answerer.stop(AFTER_DRAINING)
         store.close()
 
-    app = _routes(pilot, store, loader, batcher, metrics, reader, lifespan)
+    parts = _Parts(pilot=pilot, store=store, loader=loader, batcher=batcher, metrics=metrics, reader=reader)
+    app = _routes(parts, lifespan)
     app.state.loader = loader
     front: type[Front] = Front
     if pilot.settings.otlp_endpoint:
@@ -88,19 +90,25 @@ def create_app(pilot: Pilot | None = None) -> Front:
 
         os.environ.setdefault("OTEL_SERVICE_NAME", pilot.name)
         front = TracedFront
-    return front(app, pilot.settings, keys, reader, batcher, metrics)
+    return front(app, pilot.settings, keys, reader=reader, batcher=batcher, metrics=metrics)
 
 
-def _routes(
-    pilot: Pilot,
-    store: Store,
-    loader: ModelLoader,
-    batcher: Batcher[Records, bytes],
-    metrics: Metrics,
-    reader: RequestReader,
-    lifespan: Any,
-) -> FastAPI:
+@dataclass(frozen=True, kw_only=True)
+class _Parts:
+    """What the routes are answered from."""
+
+    pilot: Pilot
+    store: Store
+    loader: ModelLoader
+    batcher: Batcher[Records, bytes]
+    metrics: Metrics
+    reader: RequestReader
+
+
+def _routes(parts: _Parts, lifespan: Any) -> FastAPI:
     """Everything but the answer to POST /predict, and the description of that."""
+    pilot, store, loader, batcher = parts.pilot, parts.store, parts.loader, parts.batcher
+    metrics, reader = parts.metrics, parts.reader
     charter = pilot.charter
     app = FastAPI(
         title=charter.metadata.title,

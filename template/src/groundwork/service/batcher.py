@@ -23,7 +23,7 @@ class DeadlineExceeded(Exception):
     """The answer was not there in time."""
 
 
-class Job(Generic[Asked, Answer]):
+class WaitingRequest(Generic[Asked, Answer]):
     """One request that waits for its part of a batch."""
 
     __slots__ = ("answer", "asked", "deadline", "expiry", "failure", "future", "rows")
@@ -39,11 +39,12 @@ class Job(Generic[Asked, Answer]):
 
 
 class Batcher(Generic[Asked, Answer]):
-    """Hands batches of jobs to `answer_batch` on one thread of its own, and their answers back to the event loop."""
+    """Hands batches of requests to `answer_batch` on a thread of its own, and the answers back to the event loop."""
 
     def __init__(
         self,
         answer_batch: Callable[[list[Asked]], list[Answer]],
+        *,
         max_rows: int,
         linger_seconds: float,
         max_waiting: int,
@@ -54,11 +55,11 @@ class Batcher(Generic[Asked, Answer]):
         self._linger = linger_seconds
         self._max_waiting = max_waiting
         self._deadline = deadline_seconds
-        self._queue: queue.SimpleQueue[Job[Asked, Answer] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[WaitingRequest[Asked, Answer] | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop
         self._thread: threading.Thread
         self._busy_since: float | None = None
-        self.waiting = 0  # jobs that have no answer yet; touched by the event loop alone
+        self.waiting = 0  # requests that have no answer yet; touched by the event loop alone
 
     def start(self) -> None:
         """Start the thread; call it from the event loop that submits."""
@@ -81,16 +82,16 @@ class Batcher(Generic[Asked, Answer]):
         """The answer to one request. Raises Overloaded, DeadlineExceeded, or what answering it raised."""
         if self.waiting >= self._max_waiting:
             raise Overloaded
-        job: Job[Asked, Answer] = Job(asked, rows, time.monotonic() + self._deadline)
-        job.future = self._loop.create_future()
-        job.expiry = self._loop.call_later(self._deadline, _expire, job)
+        request: WaitingRequest[Asked, Answer] = WaitingRequest(asked, rows, time.monotonic() + self._deadline)
+        request.future = self._loop.create_future()
+        request.expiry = self._loop.call_later(self._deadline, _expire, request)
         self.waiting += 1
-        self._queue.put(job)
+        self._queue.put(request)
         try:
-            return await job.future
+            return await request.future
         finally:
             self.waiting -= 1
-            job.expiry.cancel()
+            request.expiry.cancel()
 
     def _run(self) -> None:
         had_company = False
@@ -104,49 +105,51 @@ class Batcher(Generic[Asked, Answer]):
             if ended:
                 return
 
-    def _collect(self, first: Job[Asked, Answer], linger: bool) -> tuple[list[Job[Asked, Answer]], bool]:
+    def _collect(
+        self, first: WaitingRequest[Asked, Answer], linger: bool
+    ) -> tuple[list[WaitingRequest[Asked, Answer]], bool]:
         batch, rows = [first], first.rows
         until = time.monotonic() + self._linger if linger else 0.0
         while rows < self._max_rows:
             try:
                 left = until - time.monotonic() if linger else 0.0
-                job = self._queue.get_nowait() if left <= 0 else self._queue.get(timeout=left)
+                request = self._queue.get_nowait() if left <= 0 else self._queue.get(timeout=left)
             except queue.Empty:
                 break
-            if job is None:
+            if request is None:
                 return batch, True
-            batch.append(job)
-            rows += job.rows
+            batch.append(request)
+            rows += request.rows
         return batch, False
 
-    def _answer(self, batch: list[Job[Asked, Answer]]) -> None:
+    def _answer(self, batch: list[WaitingRequest[Asked, Answer]]) -> None:
         now = time.monotonic()
-        batch = [job for job in batch if job.deadline > now]
+        batch = [request for request in batch if request.deadline > now]
         if not batch:
             return
         try:
-            for job, answer in zip(batch, self._answer_batch([job.asked for job in batch]), strict=True):
-                job.answer = answer
+            for request, answer in zip(batch, self._answer_batch([request.asked for request in batch]), strict=True):
+                request.answer = answer
         except Exception as error:
             if len(batch) == 1:
                 batch[0].failure = error
                 return
-            for job in batch:  # one bad request must not fail its neighbours
-                self._answer([job])
+            for request in batch:  # one bad request must not fail its neighbours
+                self._answer([request])
 
 
-def _deliver(batch: list[Job[Asked, Answer]]) -> None:
-    for job in batch:
-        if job.future.done():
+def _deliver(batch: list[WaitingRequest[Asked, Answer]]) -> None:
+    for request in batch:
+        if request.future.done():
             continue
-        if job.failure is not None:
-            job.future.set_exception(job.failure)
-        elif job.answer is not None:
-            job.future.set_result(job.answer)
+        if request.failure is not None:
+            request.future.set_exception(request.failure)
+        elif request.answer is not None:
+            request.future.set_result(request.answer)
         else:
-            job.future.set_exception(DeadlineExceeded())
+            request.future.set_exception(DeadlineExceeded())
 
 
-def _expire(job: Job[Asked, Answer]) -> None:
-    if not job.future.done():
-        job.future.set_exception(DeadlineExceeded())
+def _expire(request: WaitingRequest[Asked, Answer]) -> None:
+    if not request.future.done():
+        request.future.set_exception(DeadlineExceeded())

@@ -16,8 +16,8 @@ from groundwork.core.errors import BundleError, StoreError
 from groundwork.documents.pilot import Pilot
 from groundwork.models.serving.bundles import BundleCache, SignedBundle
 from groundwork.models.serving.predictor import Predictor
-from groundwork.service.bundle_sources import source_of
 from groundwork.service.metrics import Metrics
+from groundwork.service.model_source import source_of
 from groundwork.store.database import Store
 from groundwork.store.promotions import Promotion
 
@@ -54,6 +54,7 @@ class ModelLoader(threading.Thread):
         self._seen: object = None
         self._stopped = threading.Event()
         self.looked_in_cache = threading.Event()
+        self.looked_in_registry = threading.Event()  # once, whatever came of it
 
     def run(self) -> None:
         try:
@@ -68,6 +69,7 @@ class ModelLoader(threading.Thread):
                     self._refresh()
                 except Exception as error:  # whatever it is, what serves goes on serving
                     self._failed(error)
+                self.looked_in_registry.set()
                 refresh_at = time.monotonic() + self._seconds_to_the_next_refresh()
             self._stopped.wait(min(PROMOTIONS_POLL_SECONDS, max(refresh_at - time.monotonic(), 0)))
 

@@ -34,6 +34,7 @@ class Front:
         app: ASGIApp,
         settings: Settings,
         keys: ApiKeys | None,
+        *,
         reader: RequestReader,
         batcher: Batcher[Any, bytes],
         metrics: Metrics,

@@ -35,8 +35,8 @@ class TracedFront(Front):
     Spans wait in a bounded queue for a thread of their own: a collector that is slow or dead costs spans, no answers.
     """
 
-    def __init__(self, app: Any, settings: Settings, *parts: Any) -> None:
-        super().__init__(app, settings, *parts)
+    def __init__(self, app: Any, settings: Settings, *keys: Any, **parts: Any) -> None:
+        super().__init__(app, settings, *keys, **parts)
         self._provider = TracerProvider(shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self._tracer = self._provider.get_tracer("groundwork")

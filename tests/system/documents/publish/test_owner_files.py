@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from groundwork.core.errors import DocumentError
-from groundwork.documents.decision_record import Decided, DecisionRecord, Evidence, decide
+from groundwork.documents.decision_record import DecisionRecord, RecordedDecision, ScorecardVerdict, decide
 from groundwork.documents.pilot import Pilot
 from groundwork.documents.publish import owner_files
 from groundwork.documents.publish.owner_files import CATALOG, CODEOWNERS, ROUTES
@@ -138,8 +138,8 @@ def test_a_long_name_is_cut_and_a_group_is_a_group(owned: Pilot, set_in: Callabl
 
 def test_it_is_in_production_once_it_was_decided_to_scale(owned: Pilot, set_in: Callable) -> None:
     """And the project's check says so until the catalogue does."""
-    met = Evidence(True, "Ready to scale", "0" * 64, "3")
-    decide(owned.settings.home, owned.charter, "scale", ("ada", "grace"), "It pays.", met, date(2026, 11, 23))
+    met = ScorecardVerdict(True, "Ready to scale", "0" * 64, "3")
+    decide(owned, "scale", met, by=("ada", "grace"), why="It pays.", today=date(2026, 11, 23))
     with pytest.raises(DocumentError, match=r"catalog-info\.yaml: does not say what OWNERS says\nrun `groundwork own"):
         owner_files.check(Pilot.here())
     owner_files.write(Pilot.here())
@@ -149,7 +149,7 @@ def test_it_is_in_production_once_it_was_decided_to_scale(owned: Pilot, set_in: 
 @pytest.mark.parametrize(("outcome", "champion"), [("extend", "3"), ("stop", "3"), ("scale", None)])
 def test_it_is_not_in_production_before(outcome: Any, champion: str | None) -> None:
     """Whatever answers meanwhile; nor by a record that names no model that passed the gate."""
-    decided = Decided(
+    decided = RecordedDecision(
         on=date(2026, 11, 23),
         outcome=outcome,
         by=("ada", "grace"),

@@ -7,16 +7,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
 import skops.io
 from groundwork.core.errors import BundleError, FeatureMismatch, ModelMismatch
 from groundwork.documents.contract.column import Task
-from groundwork.models.packaging import pack
+from groundwork.models.packaging import pack as packing
 from groundwork.models.packaging.pack import pack
+from groundwork.models.registry.registry import Registry
 from groundwork.models.serving.predictor import TOLERANCE, Bundle, Predictor, bundle_digest
+from groundwork.models.training.history import read_history
 from numpy.typing import NDArray
+from other_tasks import Ran
+from skl2onnx import to_onnx
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
@@ -154,9 +159,12 @@ def test_a_pipeline_that_cannot_be_converted_is_served_as_it_is(tmp_path: Path) 
 def test_a_conversion_that_answers_otherwise_is_not_served(
     model: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    convert = packing._to_onnx
     other = boosted().fit(FRAME, ~LATE)
-    monkeypatch.setattr(packaging, "_to_onnx", lambda _, frame: convert(other, frame))
+
+    def convert_another(_: Pipeline, **options: Any) -> Any:
+        return to_onnx(other, **options | {"options": {id(other): {"zipmap": False}}})
+
+    monkeypatch.setattr(packing, "to_onnx", convert_another)
     bundle = pack(model, FRAME, decide, tmp_path)
     assert bundle.format == "skops"
     assert bundle.reason.startswith("not served as ONNX: ")
@@ -169,7 +177,7 @@ def test_a_conversion_that_answers_otherwise_is_not_served(
 )
 def test_equal_means_in_every_row_and_every_decision(converted: list[float], original: list[float]) -> None:
     with pytest.raises(packing.NotEqual):
-        packing._proof(np.array(converted, dtype=np.float32), np.array(original), decide)
+        packing.prove_equal(np.array(converted, dtype=np.float32), np.array(original), decide)
 
 
 @pytest.mark.parametrize(
@@ -273,13 +281,33 @@ def rewritten(folder: Path, content: bytes, **changes: Any) -> str:
     return bundle.sha256
 
 
-def test_a_model_that_answers_its_sample_otherwise_is_refused(folder: Path) -> None:
-    other = packing._to_onnx(boosted().fit(FRAME, ~LATE), FRAME)
+def test_a_model_that_answers_its_sample_otherwise_is_refused(folder: Path, tmp_path: Path) -> None:
+    other = pack(boosted().fit(FRAME, ~LATE), FRAME, decide, tmp_path / "other")
+    assert other.format == "onnx"
+    content = (tmp_path / "other" / other.file).read_bytes()
     with pytest.raises(BundleError, match="does not answer the recorded sample"):
-        Predictor(folder, rewritten(folder, other), FEATURES)
+        Predictor(folder, rewritten(folder, content), FEATURES)
 
 
 @pytest.mark.parametrize("form", ["onnx", "skops", "pyfunc"])
 def test_a_file_that_is_no_model_is_refused(form: str, folder: Path) -> None:
     with pytest.raises(BundleError, match=f"model.{form} in .* cannot be loaded"):
         Predictor(folder, rewritten(folder, b"no model", format=form, file=f"model.{form}"), FEATURES)
+
+
+def test_what_was_trained_is_served_as_onnx_and_equal_to_the_pipeline(ran: Ran) -> None:
+    assert ran.trained.bundle.startswith("proven equal to the pipeline: ")
+    registry = Registry(ran.pilot)
+    pipeline = mlflow.sklearn.load_model(f"models:/{registry.name}/{ran.trained.version}")
+    evaluation = read_history(ran.pilot).evaluation
+    version = registry.champion()
+    assert version is not None
+    scores = registry.predictor(version).scores(evaluation.columns)
+    if ran.variant.task.kind == "multiclass":
+        assert scores.shape == (len(evaluation), 3)
+        np.testing.assert_allclose(scores, pipeline.predict_proba(evaluation.frame), rtol=0, atol=1e-5)
+        likeliest = ran.variant.task.predicted(scores)
+        assert (likeliest[evaluation.outcomes == "early"] == "early").mean() > 0.9  # columns in the contract's order
+    else:
+        assert scores.shape == (len(evaluation),)
+        np.testing.assert_allclose(scores, pipeline.predict(evaluation.frame), rtol=1e-5, atol=1e-4)

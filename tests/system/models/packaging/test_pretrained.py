@@ -18,8 +18,6 @@ from mlflow.types import ColSpec, Schema
 from numpy.typing import NDArray
 from use_case import model as use_case_model
 
-pytestmark = pytest.mark.usefixtures("plain_steps")
-
 ELSEWHERE = "research"
 TYPES = {
     "carrier": "string",

@@ -14,12 +14,12 @@ import pytest
 from groundwork.core.errors import BundleError, FeatureMismatch, PromotionError
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.promotion import approve, promote, reconcile, roll_back
-from groundwork.models.registry.registry import CHALLENGER, Registry, Version
+from groundwork.models.registry.registry import Registry, Version
+from groundwork.models.serving.bundles import CHALLENGER
 from groundwork.pipeline import work
 from groundwork.store.database import Store
 from groundwork.store.promotions import Promotion
-
-pytestmark = pytest.mark.usefixtures("plain_steps")
+from registries import register_again, set_alias
 
 
 def log(pilot: Pilot) -> list[Promotion]:
@@ -33,21 +33,10 @@ def champion(pilot: Pilot) -> str:
     return found.number
 
 
-def new_version(pilot: Pilot) -> Version:
-    """One more version in the registry, with the first one's bundle."""
-    registry = Registry(pilot)
-    first = registry._client.get_model_version(registry.name, "1")
-    tags = {name: value for name, value in first.tags.items() if name not in ("gate", "lineage")}
-    made = registry._client.create_model_version(registry.name, first.source, first.run_id, tags)
-    found = registry.version(str(made.version))
-    assert found is not None
-    return found
-
-
 def promoted(pilot: Pilot, version: Version) -> Promotion:
     with Store(pilot.settings.store) as store:
         registry = Registry(pilot)
-        return promote(store, registry, version, reconcile(store, registry), "ada", "better")
+        return promote(store, registry, version, reconcile(store, registry), by="ada", why="better")
 
 
 def rolled_back(pilot: Pilot, to: str | None = None) -> Promotion:
@@ -71,23 +60,25 @@ def test_the_log_says_who_when_what_and_why_with_the_digest_of_the_evidence(pilo
 
 
 def test_who_has_not_seen_the_newest_entry_promotes_nothing(pilot_copy: Pilot) -> None:
-    second, third = new_version(pilot_copy), new_version(pilot_copy)
+    second, third = register_again(pilot_copy), register_again(pilot_copy)
     [seen] = log(pilot_copy)
     promoted(pilot_copy, second)
     with (
         Store(pilot_copy.settings.store) as store,
         pytest.raises(PromotionError, match="another one has been promoted since"),
     ):
-        promote(store, Registry(pilot_copy), third, seen, "ada", "better than version 1")
+        promote(store, Registry(pilot_copy), third, seen, by="ada", why="better than version 1")
     assert champion(pilot_copy) == "2"
     assert [entry.to_version for entry in log(pilot_copy)] == ["1", "2"]
 
 
 def test_a_bundle_that_no_service_would_load_is_not_written_down(pilot_copy: Pilot) -> None:
-    sound = new_version(pilot_copy)
+    sound = register_again(pilot_copy)
     altered = replace(sound, tags=sound.tags | {"bundle_sha256": "0" * 64})
     with Store(pilot_copy.settings.store) as store, pytest.raises(BundleError):
-        promote(store, Registry(pilot_copy), altered, store.promotions.latest(Registry(pilot_copy).name), "ada", "x")
+        promote(
+            store, Registry(pilot_copy), altered, store.promotions.latest(Registry(pilot_copy).name), by="ada", why="x"
+        )
     assert [entry.to_version for entry in log(pilot_copy)] == ["1"]
     assert champion(pilot_copy) == "1"
 
@@ -103,13 +94,13 @@ from groundwork.store.database import Store
 pilot = Pilot.here()
 registry, store = Registry(pilot), Store(pilot.settings.store)
 Registry.put_in_service = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-promote(store, registry, registry.version(sys.argv[1]), store.promotions.latest(registry.name), "ada", "better")
+promote(store, registry, registry.version(sys.argv[1]), store.promotions.latest(registry.name), by="ada", why="better")
 """
 
 
 @pytest.mark.parametrize("put_right_by", ["a run", "status"])
 def test_a_kill_between_log_and_registry_is_put_right(pilot_copy: Pilot, put_right_by: str) -> None:
-    second = new_version(pilot_copy).number
+    second = register_again(pilot_copy).number
     killed = subprocess.run([sys.executable, "-c", DIE_BEFORE_THE_ALIAS, second], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert [entry.to_version for entry in log(pilot_copy)] == ["1", second]
@@ -128,11 +119,10 @@ def test_a_kill_between_log_and_registry_is_put_right(pilot_copy: Pilot, put_rig
 
 
 def test_an_alias_that_was_moved_by_hand_is_put_back(pilot_copy: Pilot) -> None:
-    new_version(pilot_copy)
-    registry = Registry(pilot_copy)
-    registry._client.set_registered_model_alias(registry.name, "champion", "2")
+    register_again(pilot_copy)
+    set_alias(pilot_copy, "champion", "2")
     with Store(pilot_copy.settings.store) as store:
-        reconcile(store, registry)
+        reconcile(store, Registry(pilot_copy))
     assert champion(pilot_copy) == "1"
 
 
@@ -144,10 +134,10 @@ def test_a_champion_from_before_the_log_is_taken_over_into_it(pilot_copy: Pilot,
 
 
 def test_a_registry_without_the_champion_of_the_log_is_not_believed(pilot_copy: Pilot) -> None:
-    second = new_version(pilot_copy)
+    second = register_again(pilot_copy)
     promoted(pilot_copy, second)
     registry = Registry(pilot_copy)
-    registry._client.delete_model_version(registry.name, second.number)
+    mlflow.MlflowClient().delete_model_version(registry.name, second.number)
     with (
         Store(pilot_copy.settings.store) as store,
         pytest.raises(PromotionError, match="the registry does not have it"),
@@ -157,7 +147,7 @@ def test_a_registry_without_the_champion_of_the_log_is_not_believed(pilot_copy: 
 
 def test_a_rollback_goes_to_the_champion_before_and_then_to_the_one_before_that(pilot_copy: Pilot) -> None:
     for _ in range(2):
-        promoted(pilot_copy, new_version(pilot_copy))
+        promoted(pilot_copy, register_again(pilot_copy))
     assert champion(pilot_copy) == "3"
     entry = rolled_back(pilot_copy)
     assert (entry.from_version, entry.to_version, entry.why) == ("3", "2", "worse than it seemed")
@@ -189,7 +179,7 @@ def waiting(pilot_copy: Pilot, set_in: Callable) -> Pilot:
 
 def approved(pilot: Pilot, number: str, by: str = "ada") -> Promotion:
     with Store(pilot.settings.store) as store:
-        return approve(pilot, store, Registry(pilot), number, by, "seen, and good")
+        return approve(pilot, store, Registry(pilot), number, by=by, why="seen, and good")
 
 
 def test_what_passed_waits_in_the_shadow_until_it_is_approved(waiting: Pilot) -> None:
@@ -226,7 +216,7 @@ def test_an_approver_who_is_still_to_be_named_approves_nothing(waiting: Pilot, s
 
 
 def test_what_was_compared_with_another_champion_is_judged_anew_first(waiting: Pilot) -> None:
-    promoted(waiting, new_version(waiting))
+    promoted(waiting, register_again(waiting))
     with pytest.raises(PromotionError, match="was compared with 1, and there is another champion since"):
         approved(waiting, "2")
     assert work.train(Pilot.here()).standing == "pending"
@@ -235,7 +225,7 @@ def test_what_was_compared_with_another_champion_is_judged_anew_first(waiting: P
 
 def test_what_is_refused_after_all_challenges_no_more(waiting: Pilot) -> None:
     """It was good beside the champion of then; beside the next it is not."""
-    promoted(waiting, new_version(waiting))
+    promoted(waiting, register_again(waiting))
     registry = Registry(waiting)
     version = registry.version("2")
     assert version is not None
@@ -248,7 +238,7 @@ def champion_before(pilot: Pilot) -> str:
 
 
 def test_a_version_that_was_never_champion_is_no_way_back(pilot_copy: Pilot) -> None:
-    new_version(pilot_copy)
+    register_again(pilot_copy)
     with pytest.raises(PromotionError, match="version 2 has never been champion; these have: 1"):
         rolled_back(pilot_copy, to="2")
     with pytest.raises(PromotionError, match="version 1 is the champion already"):
@@ -265,11 +255,11 @@ def test_a_champion_that_could_not_serve_any_more_is_no_way_back(
     pilot_copy: Pilot, set_in: Callable, cached: bool
 ) -> None:
     """The contract has changed since. What serves goes on serving, and the log says nothing else."""
-    promoted(pilot_copy, new_version(pilot_copy))
+    promoted(pilot_copy, register_again(pilot_copy))
     if not cached:
         pilot_copy.settings.champion_cache.rename(pilot_copy.settings.data_folder / "elsewhere")
     set_in(pilot_copy.settings.home / "contract.yaml", "schema.0.properties.8.tags", [])
     changed = Pilot.here()
-    with Store(changed.store) as store, pytest.raises(FeatureMismatch):
+    with Store(changed.settings.store) as store, pytest.raises(FeatureMismatch):
         roll_back(changed, store, None, "worse")
     assert champion(changed) == log(changed)[-1].to_version == "2"

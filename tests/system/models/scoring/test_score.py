@@ -6,10 +6,11 @@ What needs Dask runs where the dependency group `dask` is installed: scheduler a
 import importlib.util
 import itertools
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ from groundwork.core.windows import Window, window_of
 from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
 from groundwork.models.scoring import dask_cluster
-from groundwork.models.scoring.score import Job, Scored, made_of, score_on_worker
-from groundwork.pipeline import score as module
+from groundwork.models.scoring import score as module
+from groundwork.models.scoring.score import Scored, ScoringJob, made_of, score_on_worker
 from groundwork.pipeline import work
 from groundwork.store.database import Store
 from groundwork.store.predictions import Prediction
@@ -45,8 +46,8 @@ def in_process(pilot_copy: Pilot) -> tuple[Scored, list[Prediction]]:
     scored = work.score(Pilot.here())
     predictions = logged(pilot_copy)
     assert len(predictions) == scored.rows > 1000
-    with Store(pilot_copy.settings.store) as store, store._connection.transaction() as cursor:
-        cursor.execute("delete from predictions")
+    with closing(sqlite3.connect(pilot_copy.settings.store.removeprefix("sqlite:///"))) as database, database:
+        database.execute("delete from predictions")
     return scored, predictions
 
 
@@ -147,7 +148,7 @@ def test_a_worker_that_is_killed_loses_nothing(
 
 @needs_dask
 def test_without_workers_it_says_how_to_start_one(dask: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "PATIENCE_SECONDS", 10)
+    monkeypatch.setattr(dask_cluster, "PATIENCE_SECONDS", 10)
     with pytest.raises(ClusterError, match=f"has no workers: start them with `dask worker {dask.address}`"):
         work.score(Pilot.here())
 
@@ -158,7 +159,7 @@ def test_workers_that_are_all_lost_are_missed(
 ) -> None:
     """And the run that is made once there are workers again ends as if nothing had happened."""
     worker = dask.worker()
-    monkeypatch.setattr(cluster, "PATIENCE_SECONDS", 20)
+    monkeypatch.setattr(dask_cluster, "PATIENCE_SECONDS", 20)
     monkeypatch.setattr(
         module,
         "spread",
@@ -173,7 +174,7 @@ def test_workers_that_are_all_lost_are_missed(
 
 @needs_dask
 def test_a_scheduler_that_is_not_there_is_named(pilot_copy: Pilot, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "PATIENCE_SECONDS", 1)
+    monkeypatch.setattr(dask_cluster, "PATIENCE_SECONDS", 1)
     monkeypatch.setenv("GROUNDWORK_DASK_SCHEDULER", "tcp://127.0.0.1:9")
     with pytest.raises(ClusterError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
         work.score(Pilot.here())
@@ -195,7 +196,7 @@ def test_workers_elsewhere_need_a_log_that_they_can_reach(pilot_copy: Pilot, mon
 def test_a_worker_refuses_what_it_would_decide_otherwise(
     pilot_copy: Pilot, set_in: Callable[[Path, str, Any], None]
 ) -> None:
-    job = Job("1", "another bundle", 0, "", made_of(pilot_copy))
+    job = ScoringJob("1", "another bundle", 0, "", made_of(pilot_copy))
     with pytest.raises(ClusterError, match="does not find version 1"):
         score_on_worker(job, newest(pilot_copy))
     with pytest.raises(ClusterError, match="does not find version 7"):

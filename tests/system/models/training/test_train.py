@@ -9,23 +9,20 @@ from typing import Any
 
 import mlflow
 import pytest
-from groundwork.core.errors import NotEnoughData
 from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.registry import Registry, Version
 from groundwork.models.serving.bundles import SIGNATURE
 from groundwork.models.serving.predictor import Bundle, bundle_digest
 from groundwork.models.serving.signing import sign
-from groundwork.models.training.history import read_history
-from groundwork.pipeline import train as train_module
+from groundwork.models.training import train as train_module
+from groundwork.models.training.lineage import lineage
 from groundwork.pipeline import work
 from groundwork.store.database import Store
 from sklearn.dummy import DummyClassifier
 from use_case import model
 
 GIVEN_LATER = ("run_id", "gate", "gain_per_1000", "evidence_sha256", "judged_against")
-
-pytestmark = pytest.mark.usefixtures("plain_steps")
 
 
 def champion(pilot: Pilot) -> Version:
@@ -45,16 +42,6 @@ def append(pilot: Pilot, document: str, text: str) -> None:
         file.write(text)
 
 
-def test_training_sees_the_past_and_the_gate_the_newest_window(pilot: Pilot) -> None:
-    history = read_history(pilot)
-    assert str(history.past) == "2013-01-01 to 2013-01-31"
-    assert str(history.newest) == "2013-02-01 to 2013-02-28"
-    rows = Snapshots(pilot.snapshots, pilot.contract.dataset).read().to_pylist()
-    known = [row["scheduled_departure"].month for row in rows if row["late"] is not None]
-    assert (len(history.training), len(history.evaluation)) == (known.count(1), known.count(2))
-    assert "late" not in history.training.columns
-
-
 def test_a_version_says_what_it_was_made_from(pilot: Pilot) -> None:
     tags = champion(pilot).tags
     assert tags["snapshot_version"] == str(Snapshots(pilot.snapshots, pilot.contract.dataset).version)
@@ -66,7 +53,8 @@ def test_a_version_says_what_it_was_made_from(pilot: Pilot) -> None:
     for digest in ("contract_sha256", "charter_sha256", "use_case_sha256", "lineage", "bundle_sha256"):
         assert len(tags[digest]) == 64
     assert tags["git_commit"] == "none"  # this pilot is in no repository
-    assert train_module._git_commit(pilot.model_copy(update={"git_commit": "0123abcd"})) == "0123abcd"
+    told = Pilot(pilot.settings.model_copy(update={"git_commit": "0123abcd"}))
+    assert lineage(told, int(tags["snapshot_version"]))["git_commit"] == "0123abcd"
     assert (
         mlflow.get_run(champion(pilot).run_id).data.tags.items()
         >= {name: value for name, value in tags.items() if name not in GIVEN_LATER}.items()
@@ -195,18 +183,14 @@ def test_nothing_is_promoted_before_outcomes_are_known(pilot_copy: Pilot, sql: C
     assert champion(pilot_copy).number == "1"
 
 
-def test_without_snapshots_there_is_nothing_to_train_on(new_pilot: Pilot) -> None:
-    with pytest.raises(NotEnoughData, match="run `groundwork ingest` first"):
-        read_history(new_pilot)
+def evidence(pilot: Pilot, name: str) -> dict:
+    return json.loads(mlflow.artifacts.load_text(f"runs:/{champion(pilot).run_id}/evaluation/{name}.json"))
 
 
-@pytest.mark.parametrize("change", ["delete from flights where month = 1", "update flights set arr_delay = -5"])
-def test_without_both_outcomes_in_the_past_there_is_nothing_to_learn(
-    change: str, new_pilot: Pilot, sql: Callable
-) -> None:
-    sql(new_pilot, change)
-    work.ingest(Pilot.here())
-    with pytest.raises(NotEnoughData, match="not both outcomes among them"):
-        work.train(Pilot.here())
-    [failed] = Store(new_pilot.settings.store).runs.latest(succeeded=False)
-    assert failed.message.startswith("NotEnoughData: before the newest window (2013-02-01 to 2013-02-28)")
+def test_every_training_keeps_what_is_cheap_to_know(pilot: Pilot) -> None:
+    assert {each["feature"] for each in evidence(pilot, "importance")["features"]} == set(
+        pilot.contract.dataset.feature_names
+    )
+    assert 0 <= evidence(pilot, "calibration")["error"] < 0.5
+    run = mlflow.get_run(champion(pilot).run_id)
+    assert "calibration_error" in run.data.metrics

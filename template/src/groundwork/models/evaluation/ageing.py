@@ -13,7 +13,7 @@ from groundwork.core.progress import track
 from groundwork.core.windows import Window, window_of, windows
 from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
-from groundwork.models.evaluation.estimates import Decided, Estimate, gain
+from groundwork.models.evaluation.estimates import Decisions, Estimate, gain
 from groundwork.models.evaluation.performance import decided, decided_by_rule
 from groundwork.models.registry.version import Version
 from groundwork.models.serving.predictor import pipeline_scores
@@ -124,7 +124,7 @@ def back_test(pilot: Pilot, version: Version) -> Ageing:
         for window in windows(start, end, pilot.charter.monitoring.window)
     ]
     parameters = parameters_of(version)
-    apart: dict[int, list[tuple[Decided, Decided]]] = {}
+    apart: dict[int, list[tuple[Decisions, Decisions]]] = {}
     cuts = range(1, len(steps))
     fits = sorted({cuts[each] for each in np.linspace(0, len(cuts) - 1, min(MAX_FITS, len(cuts))).astype(int)})
     for cut in track("ages", fits):
@@ -153,10 +153,10 @@ def back_test(pilot: Pilot, version: Version) -> Ageing:
     return Ageing(ages, fallen[0] if fallen else None)
 
 
-def _all(parts: Iterable[Decided]) -> Decided:
+def _all(parts: Iterable[Decisions]) -> Decisions:
     """Decisions about different windows, together."""
     values, days = zip(*((part.values, part.days) for part in parts), strict=True)
-    return Decided(np.concatenate(values), days=np.concatenate(days))
+    return Decisions(np.concatenate(values), days=np.concatenate(days))
 
 
 def _joined(parts: list[Examples]) -> Examples:

@@ -72,11 +72,11 @@ def calibration(outcomes: NDArray, scores: NDArray) -> Calibration:
     number = np.clip((scores * BINS).astype(int), 0, BINS - 1)
     bins = [
         Bin(
-            float(edges[each]),
-            float(edges[each + 1]),
-            int((number == each).sum()),
-            float(scores[number == each].mean()),
-            float(outcomes[number == each].mean()),
+            low=float(edges[each]),
+            high=float(edges[each + 1]),
+            rows=int((number == each).sum()),
+            mean_score=float(scores[number == each].mean()),
+            share_true=float(outcomes[number == each].mean()),
         )
         for each in np.unique(number)
     ]

@@ -29,7 +29,7 @@ class Performance:
 
 
 @dataclass(frozen=True)
-class Decided:
+class Decisions:
     """One way of deciding, row by row: the money that each decision made, its score, if it has scores, and its day."""
 
     values: NDArray[np.float64]
@@ -50,7 +50,7 @@ class Estimate:
         return 2 * self.value - self.lower
 
 
-def gain(candidate: Decided, rival: Decided, confidence: float) -> Estimate:
+def gain(candidate: Decisions, rival: Decisions, confidence: float) -> Estimate:
     """Money per 1,000 decisions that the candidate made more, by a paired bootstrap over the days."""
     differences = (candidate.values - rival.values) * 1000
     if not len(differences):
@@ -65,18 +65,18 @@ def gain(candidate: Decided, rival: Decided, confidence: float) -> Estimate:
 
 
 def metric_estimate(
-    metric: Metric, outcomes: NDArray, candidate: Decided, rival: Decided | None, confidence: float
+    metric: Metric, outcomes: NDArray, candidate: Decisions, rival: Decisions | None, confidence: float
 ) -> Estimate:
     """The candidate's metric, or how much it lies above the rival's, by a paired bootstrap over the days."""
 
     def measured(rows: NDArray | slice) -> float:
-        value = metric(outcomes[rows], _scores(candidate)[rows])
-        return value - metric(outcomes[rows], _scores(rival)[rows]) if rival else value
+        value = metric(outcomes[rows], scores_of(candidate)[rows])
+        return value - metric(outcomes[rows], scores_of(rival)[rows]) if rival else value
 
     seen = measured(slice(None)) if len(outcomes) else math.nan
     if math.isnan(seen):
         return Estimate(math.nan, math.nan)
-    if rival and np.array_equal(_scores(candidate), _scores(rival)):
+    if rival and np.array_equal(scores_of(candidate), scores_of(rival)):
         return Estimate(seen, seen)
     day = _day_of_each_row(candidate)
     rows = np.argsort(day, kind="stable")
@@ -94,7 +94,7 @@ def metric_estimate(
     return _estimate(seen, drawn, days, confidence) if len(drawn) >= MIN_DRAWN else Estimate(seen, math.nan)
 
 
-def _day_of_each_row(decided: Decided) -> NDArray[np.intp]:
+def _day_of_each_row(decided: Decisions) -> NDArray[np.intp]:
     """Days are numbered from 0; where there is but one, each row counts as a day of its own."""
     if decided.days is not None:
         different, day = np.unique(decided.days, return_inverse=True)
@@ -111,7 +111,8 @@ def _estimate(seen: float, drawn: NDArray[np.float64], days: int, confidence: fl
     return Estimate(seen, seen - float(students_t.ppf(confidence, days - 1)) * deviation)
 
 
-def _scores(decided: Decided | None) -> NDArray:
+def scores_of(decided: Decisions | None) -> NDArray:
+    """The scores that decisions were taken by; a rule has none, and must not get here."""
     assert decided is not None
     assert decided.scores is not None
     return decided.scores

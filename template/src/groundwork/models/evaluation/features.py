@@ -8,7 +8,7 @@ import numpy as np
 from groundwork.core.progress import track
 from groundwork.documents.pilot import Pilot
 from groundwork.models.evaluation.ageing import parameters_of
-from groundwork.models.evaluation.estimates import SEED, Decided, Estimate, gain
+from groundwork.models.evaluation.estimates import SEED, Decisions, Estimate, gain
 from groundwork.models.evaluation.performance import decided, performance
 from groundwork.models.registry.version import Version
 from groundwork.models.serving.predictor import pipeline_scores
@@ -38,7 +38,7 @@ def drop_one_by_one(pilot: Pilot, version: Version, training: Examples, evaluati
     """
     parameters, dataset = parameters_of(version), pilot.contract.dataset
 
-    def made(without: str | None) -> Decided:
+    def made(without: str | None) -> Decisions:
         def blind(rows: Examples) -> Examples:
             if without is None:
                 return rows

@@ -17,7 +17,7 @@ from sklearn.metrics import (
 )
 
 from groundwork.documents.pilot import Pilot
-from groundwork.models.evaluation.estimates import Decided, Metric, Performance
+from groundwork.models.evaluation.estimates import Decisions, Metric, Performance
 from groundwork.models.serving.predictor import Predictor
 from groundwork.models.training.history import Examples
 from use_case import decision
@@ -57,16 +57,16 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def decided(pilot: Pilot, scores: NDArray, evaluation: Examples) -> Decided:
+def decided(pilot: Pilot, scores: NDArray, evaluation: Examples) -> Decisions:
     """What deciding by these scores would have made, row by row."""
     decisions = decision.decide(scores, pilot.charter.value.parameters)
-    return Decided(_values(pilot, decisions, evaluation), scores, evaluation.days)
+    return Decisions(_values(pilot, decisions, evaluation), scores, evaluation.days)
 
 
-def decided_by_rule(pilot: Pilot, evaluation: Examples) -> Decided:
+def decided_by_rule(pilot: Pilot, evaluation: Examples) -> Decisions:
     """What the no-model rule would have made; it has no scores."""
     decisions = decision.without_model(evaluation.columns)
-    return Decided(_values(pilot, decisions, evaluation), days=evaluation.days)
+    return Decisions(_values(pilot, decisions, evaluation), days=evaluation.days)
 
 
 def targets_of(pilot: Pilot, evaluation: Examples) -> NDArray:
@@ -85,7 +85,7 @@ def metric_of(pilot: Pilot) -> Metric:
     return metric
 
 
-def performance(pilot: Pilot, made: Decided, evaluation: Examples) -> Performance:
+def performance(pilot: Pilot, made: Decisions, evaluation: Examples) -> Performance:
     """The same in two figures. Without scores there is no metric, without rows neither."""
     metric = float("nan") if made.scores is None else metric_of(pilot)(targets_of(pilot, evaluation), made.scores)
     return Performance(float(made.values.mean() * 1000) if len(evaluation) else float("nan"), metric)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groundwork.documents.charter import Gate
-from groundwork.models.evaluation.estimates import Decided, Estimate, Metric, _scores, gain, metric_estimate
+from groundwork.models.evaluation.estimates import Decisions, Estimate, Metric, gain, metric_estimate, scores_of
 from groundwork.models.evaluation.performance import Footprint
 
 Status = Literal["passed", "failed", "unknown"]
@@ -37,6 +37,19 @@ class Check:
     passed: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What the gate compares, all of it on the same rows."""
+
+    metric: Metric  # the charter's
+    outcomes: NDArray  # as the metric takes them
+    candidate: Decisions
+    rule: Decisions
+    champion: Decisions | None
+    slices: Mapping[str, NDArray]  # one array of values per column with the tag `slice`
+    footprint: Footprint  # the candidate's
+
+
 @dataclass(frozen=True)
 class Verdict:
     """The outcome of all checks, with its evidence."""
@@ -59,21 +72,14 @@ class Verdict:
         return {"passed": self.passed} | asdict(self)
 
 
-def judge(
-    gate: Gate,
-    metric: Metric,
-    outcomes: NDArray,
-    candidate: Decided,
-    rule: Decided,
-    champion: Decided | None,
-    slices: Mapping[str, NDArray],
-    footprint: Footprint,
-) -> Verdict:
-    """Compare the candidate with the charter's lines, the no-model rule and the champion, all on the same rows.
+def judge(gate: Gate, compared: Comparison) -> Verdict:
+    """Compare the candidate with the charter's lines, the no-model rule and the champion.
 
-    `slices` holds one array of values per column with the tag `slice`. A figure that is not a number fails its check.
+    A figure that is not a number fails its check.
     """
-    over_rule = gain(candidate, rule, gate.confidence)
+    metric, outcomes, footprint = compared.metric, compared.outcomes, compared.footprint
+    candidate, champion = compared.candidate, compared.champion
+    over_rule = gain(candidate, compared.rule, gate.confidence)
     own = metric_estimate(metric, outcomes, candidate, None, gate.confidence)
     checks = [
         Check(
@@ -82,8 +88,8 @@ def judge(
             f"{len(outcomes):,}",
             len(outcomes) >= gate.min_rows,
         ),
-        _reaches(gate.metric, own, gate.line, ".4f", gate, gate.lower_is_better),
-        _reaches("gain per 1,000 decisions over the no-model rule", over_rule, gate.min_gain_over_rule, ",.0f", gate),
+        _metric_reaches(gate, gate.metric, own, gate.line),
+        _gain_reaches(gate, "the no-model rule", over_rule, gate.min_gain_over_rule),
     ]
     estimates = {"metric": own, "gain_over_rule": over_rule}
     if champion:
@@ -91,59 +97,53 @@ def judge(
         difference = metric_estimate(metric, outcomes, candidate, champion, gate.confidence)
         estimates |= {"gain_over_champion": over_champion, "metric_over_champion": difference}
         checks += [
-            _reaches(
-                "gain per 1,000 decisions over the champion", over_champion, gate.min_gain_over_champion, ",.0f", gate
-            ),
-            _reaches(
+            _gain_reaches(gate, "the champion", over_champion, gate.min_gain_over_champion),
+            _metric_reaches(
+                gate,
                 f"{gate.metric} more than the champion's",
                 difference,
                 gate.max_metric_loss if gate.lower_is_better else -gate.max_metric_loss,
-                ".4f",
-                gate,
-                gate.lower_is_better,
             ),
         ]
-    cut = [
-        each
-        for column, values in slices.items()
-        for each in _slices(gate, metric, outcomes, candidate, champion, column, values)
-    ]
-    checks += [_sliced(gate, column, [each for each in cut if each.column == column]) for column in slices]
+    by_column = {column: _slices(gate, compared, column) for column in compared.slices}
+    checks += [_sliced(gate, column, slices) for column, slices in by_column.items()]
     checks += [
         _within("CPU time for one row", footprint.latency_ms, gate.max_latency_ms, "ms"),
         _within("size of the bundle", footprint.size_mb, gate.max_size_mb, "MB"),
     ]
-    return Verdict(checks, cut, estimates, footprint)
+    return Verdict(checks, [each for slices in by_column.values() for each in slices], estimates, footprint)
 
 
-def _reaches(name: str, estimate: Estimate, line: float, form: str, gate: Gate, lower_is_better: bool = False) -> Check:
-    side, bound = ("at most", estimate.upper) if lower_is_better else ("at least", estimate.lower)
-    if math.isnan(bound):
-        seen = f"{estimate.value:{form}}, and too few days or rows to tell what of it is chance"
-    else:
-        seen = f"{estimate.value:{form}}, at {gate.confidence:.0%} confidence {side} {bound:{form}}"
-    return Check(name, f"{side} {line:{form}}", seen, bound <= line if lower_is_better else bound >= line)
+def _gain_reaches(gate: Gate, rival: str, seen: Estimate, line: float) -> Check:
+    name, bound = f"gain per 1,000 decisions over {rival}", seen.lower
+    return Check(name, f"at least {line:,.0f}", _told(gate, seen, f"at least {bound:,.0f}", ",.0f"), bound >= line)
+
+
+def _metric_reaches(gate: Gate, name: str, seen: Estimate, line: float) -> Check:
+    side, bound = ("at most", seen.upper) if gate.lower_is_better else ("at least", seen.lower)
+    reached = bound <= line if gate.lower_is_better else bound >= line
+    return Check(name, f"{side} {line:.4f}", _told(gate, seen, f"{side} {bound:.4f}", ".4f"), reached)
+
+
+def _told(gate: Gate, seen: Estimate, bound: str, form: str) -> str:
+    """The figure with its bound, if there is one."""
+    if math.isnan(seen.lower):
+        return f"{seen.value:{form}}, and too few days or rows to tell what of it is chance"
+    return f"{seen.value:{form}}, at {gate.confidence:.0%} confidence {bound}"
 
 
 def _within(name: str, seen: float, limit: float, unit: str) -> Check:
     return Check(name, f"at most {limit:g} {unit}", f"{seen:.3g} {unit}", seen <= limit)
 
 
-def _slices(
-    gate: Gate,
-    metric: Metric,
-    outcomes: NDArray,
-    candidate: Decided,
-    champion: Decided | None,
-    column: str,
-    values: NDArray,
-) -> list[Slice]:
+def _slices(gate: Gate, compared: Comparison, column: str) -> list[Slice]:
+    values, champion = compared.slices[column], compared.champion
     found = []
     for value in np.unique(values):
         rows = values == value
-        count = int(rows.sum())
-        own = metric(outcomes[rows], _scores(candidate)[rows])
-        others = metric(outcomes[rows], _scores(champion)[rows]) if champion else None
+        count, outcomes = int(rows.sum()), compared.outcomes[rows]
+        own = compared.metric(outcomes, scores_of(compared.candidate)[rows])
+        others = compared.metric(outcomes, scores_of(champion)[rows]) if champion else None
         status: Status = "passed"
         if count < gate.slice_min_rows or math.isnan(own):
             status = "unknown"
@@ -151,7 +151,9 @@ def _slices(
             others is not None and not gate.reaches(own, others, gate.loss_in_a_slice)
         ):
             status = "failed"
-        found.append(Slice(column, str(value), count, own, others, status))
+        found.append(
+            Slice(column=column, value=str(value), rows=count, metric=own, champion_metric=others, status=status)
+        )
     return found
 
 

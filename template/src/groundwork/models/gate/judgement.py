@@ -19,7 +19,7 @@ from groundwork.models.evaluation.performance import (
     performance,
     targets_of,
 )
-from groundwork.models.gate.judge import Check, Slice, Verdict, judge
+from groundwork.models.gate.judge import Check, Comparison, Slice, Verdict, judge
 from groundwork.models.registry.registry import Registry
 from groundwork.models.registry.version import Version
 from groundwork.models.training.history import Examples, History
@@ -64,7 +64,11 @@ def judge_version(pilot: Pilot, registry: Registry, version: Version, evaluation
         misfit = Verdict([Check("features", wanted, str(error), False)])
         nothing = Performance(float("nan"), float("nan"))
         return Judgement(
-            champion.number if champion else "", misfit, nothing, performance(pilot, rule, evaluation), None
+            champion_number=champion.number if champion else "",
+            verdict=misfit,
+            candidate=nothing,
+            rule=performance(pilot, rule, evaluation),
+            champion=None,
         )
     candidate = decided(pilot, predictor.scores(evaluation.columns), evaluation)
     if champion and champion.number != version.number:
@@ -73,20 +77,22 @@ def judge_version(pilot: Pilot, registry: Registry, version: Version, evaluation
             rival = decided(pilot, registry.predictor(champion).scores(evaluation.columns), evaluation)
     verdict = judge(
         pilot.charter.gate,
-        metric_of(pilot),
-        targets_of(pilot, evaluation),
-        candidate,
-        rule,
-        rival,
-        evaluation.slices,
-        measure_footprint(predictor, Path(registry.pull(version).folder), evaluation),
+        Comparison(
+            metric=metric_of(pilot),
+            outcomes=targets_of(pilot, evaluation),
+            candidate=candidate,
+            rule=rule,
+            champion=rival,
+            slices=evaluation.slices,
+            footprint=measure_footprint(predictor, Path(registry.pull(version).folder), evaluation),
+        ),
     )
     return Judgement(
-        champion.number if champion else "",
-        replace(verdict, checks=[Check("features", wanted, "the same", True), *verdict.checks]),
-        performance(pilot, candidate, evaluation),
-        performance(pilot, rule, evaluation),
-        performance(pilot, rival, evaluation) if rival else None,
+        champion_number=champion.number if champion else "",
+        verdict=replace(verdict, checks=[Check("features", wanted, "the same", True), *verdict.checks]),
+        candidate=performance(pilot, candidate, evaluation),
+        rule=performance(pilot, rule, evaluation),
+        champion=performance(pilot, rival, evaluation) if rival else None,
     )
 
 

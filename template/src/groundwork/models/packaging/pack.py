@@ -69,7 +69,7 @@ def pack(model: Any, frame: pd.DataFrame, decide: Decide, folder: Path, task: Ta
     try:
         content = _to_onnx(model, frame)
         converted = write("onnx", content, "to be proven").scores(_arrays(frame))
-        reason = _proof(converted, scores, decide, tolerance)
+        reason = prove_equal(converted, scores, decide, tolerance)
         return write("onnx", content, reason).bundle
     except Exception as error:
         (folder / "model.onnx").unlink(missing_ok=True)
@@ -130,7 +130,11 @@ def _to_onnx(model: Any, frame: pd.DataFrame) -> bytes:
     return converted.SerializeToString()
 
 
-def _proof(converted: NDArray, original: NDArray, decide: Decide, tolerance: float = TOLERANCE) -> str:
+def prove_equal(converted: NDArray, original: NDArray, decide: Decide, tolerance: float = TOLERANCE) -> str:
+    """How the scores of a conversion compare with the pipeline's, in words.
+
+    Raises NotEqual where a score differs by more than the tolerance, or a decision at all.
+    """
     difference = float(np.abs(converted - original).max())
     changed = int((decide(converted) != decide(original)).sum())
     said = f"largest difference {difference:.1e}, {changed} decisions differ, on {len(original):,} rows"

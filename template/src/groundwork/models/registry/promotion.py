@@ -7,7 +7,7 @@ alias is put right by `reconcile`, which every run begins with.
 import getpass
 import os
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from groundwork.core.errors import BundleError, PromotionError
 from groundwork.documents.document import UNANSWERED
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # importing MLflow takes seconds, and a rollback must not wai
 
 
 def promote(
-    store: Store, registry: "Registry", version: "Version", seen: Promotion | None, by: str, why: str
+    store: Store, registry: "Registry", version: "Version", seen: Promotion | None, *, by: str, why: str
 ) -> Promotion:
     """Make `version` the champion, if `seen` is still the newest entry of the log.
 
@@ -30,7 +30,8 @@ def promote(
     Raises BundleError, before anything is written, if no service would load it.
     """
     registry.pull(version)
-    entry = _append(store, registry.name, seen, version.number, by, why, version.evidence_sha256, version.bundle_sha256)
+    chosen = _Chosen(version.number, version.evidence_sha256, version.bundle_sha256)
+    entry = _append(store, registry.name, seen, chosen, by=by, why=why)
     registry.put_in_service(version)
     return entry
 
@@ -46,7 +47,7 @@ def reconcile(store: Store, registry: "Registry") -> Promotion | None:
     if newest is None:
         if champion is None:
             return None
-        return promote(store, registry, champion, None, login(), "was in service before there was a log")
+        return promote(store, registry, champion, None, by=login(), why="was in service before there was a log")
     if champion is None or champion.number != newest.to_version or champion.judged != "promoted":
         version = registry.version(newest.to_version)
         if version is None or version.bundle_sha256 != newest.bundle_sha256:
@@ -58,7 +59,7 @@ def reconcile(store: Store, registry: "Registry") -> Promotion | None:
     return newest
 
 
-def approve(pilot: Pilot, store: Store, registry: "Registry", number: str, by: str, why: str) -> Promotion:
+def approve(pilot: Pilot, store: Store, registry: "Registry", number: str, *, by: str, why: str) -> Promotion:
     """Put in service what passed the gate and waits for approval.
 
     Raises PromotionError if `by` is no approver of OWNERS, if the version does not wait, or if there has been another
@@ -78,7 +79,8 @@ def approve(pilot: Pilot, store: Store, registry: "Registry", number: str, by: s
         )
     registry.predictor(version)
     system = login()
-    return promote(store, registry, version, newest, by if by == system else f"{by} (logged in as {system})", why)
+    signed = by if by == system else f"{by} (logged in as {system})"
+    return promote(store, registry, version, newest, by=signed, why=why)
 
 
 def roll_back(pilot: Pilot, store: Store, to: str | None, why: str) -> Promotion:
@@ -106,7 +108,7 @@ def roll_back(pilot: Pilot, store: Store, to: str | None, why: str) -> Promotion
         raise PromotionError(f"version {to} has never been champion; these have: {', '.join(champions)}")
     wanted = champions[to]
     _check_it_serves(pilot, wanted)
-    return _append(store, name, log[-1], to, login(), why, wanted.evidence_sha256, wanted.bundle_sha256)
+    return _append(store, name, log[-1], _Chosen(to, wanted.evidence_sha256, wanted.bundle_sha256), by=login(), why=why)
 
 
 def login() -> str:
@@ -143,9 +145,15 @@ def _check_it_serves(pilot: Pilot, wanted: Promotion) -> None:
     registry.predictor(version)
 
 
-def _append(
-    store: Store, name: str, seen: Promotion | None, to: str, by: str, why: str, evidence: str, bundle: str
-) -> Promotion:
+class _Chosen(NamedTuple):
+    """The version to serve, with the digests of its evidence and of its bundle."""
+
+    version: str
+    evidence_sha256: str
+    bundle_sha256: str
+
+
+def _append(store: Store, name: str, seen: Promotion | None, chosen: _Chosen, *, by: str, why: str) -> Promotion:
     number, present = (seen.number, seen.to_version) if seen else (0, "")
     entry = Promotion(
         model=name,
@@ -153,14 +161,14 @@ def _append(
         promoted_at=utc_text(datetime.now(UTC)),
         promoted_by=by,
         from_version=present,
-        to_version=to,
+        to_version=chosen.version,
         why=why,
-        evidence_sha256=evidence,
-        bundle_sha256=bundle,
+        evidence_sha256=chosen.evidence_sha256,
+        bundle_sha256=chosen.bundle_sha256,
     )
     if not store.promotions.append(entry):
         raise PromotionError(
-            f"version {to} was not promoted: it was compared with "
+            f"version {chosen.version} was not promoted: it was compared with "
             f"{f'version {present}' if present else 'no champion'}, and another one has been promoted since. "
             "Run the same command again."
         )

@@ -37,7 +37,7 @@ EPOCH, MILLISECOND = datetime(1970, 1, 1), timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True)
-class Job:
+class ScoringJob:
     """What all pieces of a run have in common. No address and no password is in it: each worker knows its own."""
 
     model_version: str
@@ -47,7 +47,9 @@ class Job:
     made_of: str  # a digest of the documents and the code that decide what comes out
 
 
-def score_rows(pilot: Pilot, store: Store, predictor: Predictor, job: Job, piece: Window) -> Iterator[Counter[str]]:
+def score_rows(
+    pilot: Pilot, store: Store, predictor: Predictor, job: ScoringJob, piece: Window
+) -> Iterator[Counter[str]]:
     """Log the model's answer to every row of the piece; yields how often each decision was taken, batch by batch.
 
     The same row scored again by the same version is not logged twice.
@@ -63,7 +65,7 @@ def score_rows(pilot: Pilot, store: Store, predictor: Predictor, job: Job, piece
         yield Counter(decided)
 
 
-def score_on_worker(job: Job, piece: Window) -> Counter[str]:
+def score_on_worker(job: ScoringJob, piece: Window) -> Counter[str]:
     """The same on a worker, which has the pilot's code, documents and pilot itself."""
     pilot = Pilot.here()
     prepare(pilot.settings)
@@ -108,7 +110,7 @@ def _identifier(model_version: str, key: str, at: datetime) -> str:
 
 
 def _predictions(
-    dataset: Dataset, job: Job, columns: dict[str, list], scores: NDArray, decisions: list[str]
+    dataset: Dataset, job: ScoringJob, columns: dict[str, list], scores: NDArray, decisions: list[str]
 ) -> list[Prediction]:
     encode = msgspec.json.Encoder().encode
     names = [column.name for column in dataset.logged]
@@ -164,7 +166,13 @@ def score_window(pilot: Pilot, store: Store, window: Window) -> Scored:
     pieces = snapshots.pieces(window, PIECE_ROWS, version) if version is not None else []
     if version is None or not pieces:
         raise NotEnoughData(f"the snapshots hold no rows from {window}")
-    job = Job(champion.number, champion.bundle_sha256, version, utc_text(datetime.now(UTC)), made_of(pilot))
+    job = ScoringJob(
+        model_version=champion.number,
+        bundle_sha256=champion.bundle_sha256,
+        snapshot_version=version,
+        answered_at=utc_text(datetime.now(UTC)),
+        made_of=made_of(pilot),
+    )
     scored = (
         _on_workers(pilot, job, [piece for piece, _ in pieces])
         if pilot.settings.dask_scheduler
@@ -183,7 +191,7 @@ def score_window(pilot: Pilot, store: Store, window: Window) -> Scored:
     return Scored(window, expected, champion.number, dict(sorted(decisions.items())))
 
 
-def _on_workers(pilot: Pilot, job: Job, pieces: list[Window]) -> Iterator[Counter[str]]:
+def _on_workers(pilot: Pilot, job: ScoringJob, pieces: list[Window]) -> Iterator[Counter[str]]:
     on_this_machine = urlsplit(pilot.settings.dask_scheduler).hostname in ("127.0.0.1", "::1", "localhost")
     if pilot.settings.store.startswith("sqlite:") and not on_this_machine:
         raise ClusterError(

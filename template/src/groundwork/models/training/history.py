@@ -72,7 +72,11 @@ def read_history(pilot: Pilot) -> History:
         )
     past = Window(rows[dataset.event_time.name][0].as_py(), newest.start)
     return History(
-        version, past, newest, training, examples(snapshots.read(*newest, version=version, columns=columns), dataset)
+        snapshot_version=version,
+        past=past,
+        newest=newest,
+        training=training,
+        evaluation=examples(snapshots.read(*newest, version=version, columns=columns), dataset),
     )
 
 

@@ -136,7 +136,7 @@ def train(pilot: Pilot) -> Trained:
             standing = "pending"
         else:
             version = registry.record_evidence(version, judged.evidence(pilot, history))
-            standing = _let_in(pilot, store, registry, version, newest, judged)
+            standing = _let_in(pilot, store, registry, version, judged, seen=newest)
         served = version if standing in ("champion", "promoted") or not champion else registry.required_champion()
         keep(pilot, store, "groundwork train", gate_findings(pilot, served, version, judged), began)
         run.message = standing if standing != "refused" else "refused: " + "; ".join(judged.verdict.reasons)
@@ -156,7 +156,7 @@ def train(pilot: Pilot) -> Trained:
 
 
 def _let_in(
-    pilot: Pilot, store: Store, registry: Registry, version: Version, newest: Promotion | None, judged: Judgement
+    pilot: Pilot, store: Store, registry: Registry, version: Version, judged: Judgement, *, seen: Promotion | None
 ) -> Standing:
     if not judged.verdict.passed:
         registry.refuse(version)
@@ -165,5 +165,5 @@ def _let_in(
         registry.hold(version)
         return "pending"
     why = f"passed the gate: {judged.gain_per_1000:,.0f} {pilot.charter.value.currency} per 1,000 decisions more than "
-    promote(store, registry, version, newest, login(), why + "the no-model rule")
+    promote(store, registry, version, seen, by=login(), why=why + "the no-model rule")
     return "promoted"

@@ -11,7 +11,7 @@ from typing import Protocol
 from groundwork.core.errors import BundleError
 from groundwork.documents.pilot import Pilot
 from groundwork.models.serving.bundles import CHALLENGER, CHAMPION, BundleCache, SignedBundle
-from groundwork.service.tracking_server import TrackingServer
+from groundwork.service.mlflow_client import TrackingServer
 
 
 class Source(Protocol):
@@ -58,7 +58,7 @@ class OtherRegistry:
                 "set MLFLOW_TRACKING_URI to an MLflow server, http:// or https://; for "
                 f"{self._uri.partition(':')[0]}: MLflow itself is needed, which is not installed here"
             )
-        found = json.loads(self._run().splitlines()[-1])
+        found = json.loads(self.look_up().splitlines()[-1])
         yield self._cache.checked(**found[CHAMPION])
         if found["trouble"]:
             raise BundleError(found["trouble"])
@@ -68,7 +68,8 @@ class OtherRegistry:
         if self._child is not None and self._child.poll() is None:
             self._child.kill()
 
-    def _run(self) -> str:
+    def look_up(self) -> str:
+        """What the child process prints: the bundles of champion and challenger, fetched, as JSON in its last line."""
         self._child = subprocess.Popen(
             [sys.executable, "-m", "groundwork.models.registry.registry"],
             stdout=subprocess.PIPE,

@@ -25,8 +25,7 @@ from groundwork.models.registry.registry import Registry
 from groundwork.models.serving.bundles import BUNDLE, CHALLENGER, CHAMPION, SIGNATURE
 from groundwork.models.serving.predictor import Bundle, bundle_digest
 from groundwork.models.serving.signing import sign, signer
-from groundwork.service.bundle_sources import source_of
-from groundwork.service.tracking_server import TrackingServer
+from groundwork.service.mlflow_client import TrackingServer
 from mlflow import MlflowClient
 from pilots import enter
 from serving import Service, black_hole, closed, serving
@@ -155,7 +154,7 @@ def alter_everything_that_the_registrys_host_can(bundle: Path) -> dict[str, str]
 
 
 def sign_as_a_stranger(bundle: Path) -> dict[str, str]:
-    stranger = Pilot(Settings(home=Pilot.here().home, data=bundle.parent / "stranger"))
+    stranger = Pilot(Settings(home=Pilot.here().settings.home, data=bundle.parent / "stranger"))
     tags = alter_everything_that_the_registrys_host_can(bundle)
     (bundle / SIGNATURE).write_text(sign(stranger, tags["bundle_sha256"]))
     return tags
@@ -393,12 +392,3 @@ def test_what_is_no_mlflow_server_is_said_so(said: str, pilot: Pilot, monkeypatc
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         with pytest.raises(BundleError, match="is MLFLOW_TRACKING_URI right"):
             TrackingServer(Pilot.here()).glance()
-
-
-def test_where_mlflow_is_missing_another_registry_is_refused_in_words(
-    pilot: Pilot, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "mlflow", None)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "databricks")
-    with pytest.raises(BundleError, match="set MLFLOW_TRACKING_URI to an MLflow server"):
-        next(source_of(Pilot.here()).bundles())

@@ -1,0 +1,59 @@
+"""Training sees the past, the gate the newest window, and both only rows whose outcome is known."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+from groundwork.core.errors import NotEnoughData
+from groundwork.data.snapshots import Snapshots
+from groundwork.documents.pilot import Pilot
+from groundwork.models.training.history import read_history
+from groundwork.pipeline import work
+from groundwork.store.database import Store
+from other_tasks import MULTICLASS, Ran, change
+
+
+def test_training_sees_the_past_and_the_gate_the_newest_window(pilot: Pilot) -> None:
+    history = read_history(pilot)
+    assert str(history.past) == "2013-01-01 to 2013-01-31"
+    assert str(history.newest) == "2013-02-01 to 2013-02-28"
+    rows = Snapshots(pilot.snapshots, pilot.contract.dataset).read().to_pylist()
+    known = [row["scheduled_departure"].month for row in rows if row["late"] is not None]
+    assert (len(history.training), len(history.evaluation)) == (known.count(1), known.count(2))
+    assert "late" not in history.training.columns
+
+
+def test_without_snapshots_there_is_nothing_to_train_on(new_pilot: Pilot) -> None:
+    with pytest.raises(NotEnoughData, match="run `groundwork ingest` first"):
+        read_history(new_pilot)
+
+
+@pytest.mark.parametrize("change", ["delete from flights where month = 1", "update flights set arr_delay = -5"])
+def test_without_both_outcomes_in_the_past_there_is_nothing_to_learn(
+    change: str, new_pilot: Pilot, sql: Callable
+) -> None:
+    sql(new_pilot, change)
+    work.ingest(Pilot.here())
+    with pytest.raises(NotEnoughData, match="not both outcomes among them"):
+        work.train(Pilot.here())
+    [failed] = Store(new_pilot.settings.store).runs.latest(succeeded=False)
+    assert failed.message.startswith("NotEnoughData: before the newest window (2013-02-01 to 2013-02-28)")
+
+
+def test_the_contracts_outcome_decides_what_is_predicted(ran: Ran) -> None:
+    assert ran.pilot.contract.dataset.task == ran.variant.task
+
+
+def test_a_class_that_never_occurred_cannot_be_learnt(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
+    if ran.variant.task.kind != "multiclass":
+        pytest.skip("there are no classes")
+    contract = ran.pilot.settings.home / "contract.yaml"
+    before = contract.read_text(encoding="utf-8")
+    try:
+        outcome = json.loads(json.dumps(MULTICLASS.outcome))
+        outcome["quality"][0]["arguments"]["validValues"].append("diverted")
+        change(contract, "schema.0.properties.-1", outcome)
+        with pytest.raises(NotEnoughData, match="and not diverted among them"):
+            read_history(Pilot.here())
+    finally:
+        contract.write_text(before, encoding="utf-8")

@@ -1,0 +1,37 @@
+"""What a registry holds beside what the flows put there."""
+
+import mlflow
+from groundwork.documents.pilot import Pilot
+from groundwork.models.registry.promotion import promote, reconcile
+from groundwork.models.registry.registry import Registry, Version
+from groundwork.store.database import Store
+from groundwork.store.promotions import Promotion
+
+
+def register_again(pilot: Pilot) -> Version:
+    """One more version in the registry, with the first one's bundle."""
+    registry, client = Registry(pilot), mlflow.MlflowClient()
+    first = client.get_model_version(registry.name, "1")
+    tags = {name: value for name, value in first.tags.items() if name not in ("gate", "lineage")}
+    made = client.create_model_version(registry.name, str(first.source), first.run_id, tags)
+    found = registry.version(str(made.version))
+    assert found is not None
+    return found
+
+
+def put_in_service(pilot: Pilot, number: str) -> Promotion:
+    """Promote this version, whatever the gate says."""
+    registry = Registry(pilot)
+    version = registry.version(number)
+    assert version is not None
+    with Store(pilot.settings.store) as store:
+        return promote(store, registry, version, reconcile(store, registry), by="ada", why="for the test")
+
+
+def set_alias(pilot: Pilot, alias: str, number: str) -> None:
+    mlflow.MlflowClient().set_registered_model_alias(Registry(pilot).name, alias, number)
+
+
+def set_tag(pilot: Pilot, number: str, **tags: str) -> None:
+    for name, value in tags.items():
+        mlflow.MlflowClient().set_model_version_tag(Registry(pilot).name, number, name, value)
