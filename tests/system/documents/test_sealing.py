@@ -11,11 +11,11 @@ import yaml
 from groundwork.documents import sealing
 from groundwork.documents.pilot import Pilot
 from groundwork.documents.sealing import SealError
-from groundwork.findings import keep
 from groundwork.readiness.assess import assess
 from groundwork.readiness.prove import seal_findings
 from groundwork.readiness.scorecard import Row
 from groundwork.store.database import Store
+from groundwork.store.findings import keep
 
 DAY = date(2026, 11, 23)
 THRESHOLD = "readyToScale.criteria.0.threshold"

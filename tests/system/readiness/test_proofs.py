@@ -12,7 +12,6 @@ from groundwork.core.errors import ContractBreach, SourceUnavailable
 from groundwork.core.windows import Window
 from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
-from groundwork.findings import Finding, keep
 from groundwork.models.evaluation import evaluate
 from groundwork.models.evaluation.ageing import Aged, Ageing
 from groundwork.models.evaluation.estimates import Estimate
@@ -25,6 +24,7 @@ from groundwork.pipeline import work
 from groundwork.readiness import ml_test_score
 from groundwork.readiness.ml_test_score import ProofError, Rubric, run_tests
 from groundwork.store.database import Store
+from groundwork.store.findings import Finding, keep
 from groundwork.store.proofs import Proof
 from use_case import model
 

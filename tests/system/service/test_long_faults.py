@@ -15,7 +15,9 @@ from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.promotion import promote
 from groundwork.models.registry.registry import Registry
+from groundwork.pipeline import work
 from groundwork.store.database import Store
+from pilots import Postgres, enter, write_pilot
 from serving import Service, closed, load, promote_altered, serving
 from use_case import decision
 

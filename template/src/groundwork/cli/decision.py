@@ -104,12 +104,12 @@ def readiness(
     Exit 0 if the line is met, 1 if something that must be is not, 2 if that is unknown, 3 if the charter's criteria are
     not locked or the decision is overdue.
     """
-    from groundwork.findings import summary
     from groundwork.pipeline import work
     from groundwork.readiness import render
     from groundwork.readiness.assess import assess
     from groundwork.readiness.scorecard import Exit
     from groundwork.store.database import Store
+    from groundwork.store.findings import summary
 
     with entered(Exit.NOT_IN_FORCE, Exit.UNDETERMINED) as pilot, Store(pilot.settings.store) as store:
         if prove:

@@ -21,9 +21,9 @@ from groundwork.data.snapshots import Snapshots
 from groundwork.data.source import BEGINNING, END, connected, expression, in_source
 from groundwork.data.spool import Spool, forget_spools, spool_folder
 from groundwork.documents.pilot import Pilot
-from groundwork.findings import Finding, keep
 from groundwork.store.connection import without_password
 from groundwork.store.database import Store
+from groundwork.store.findings import Finding, keep
 from groundwork.store.runs import FlowRun
 
 _log = logging.getLogger(__name__)

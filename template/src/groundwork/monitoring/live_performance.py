@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from groundwork.core.windows import Window
 from groundwork.documents.pilot import Pilot
-from groundwork.findings import Finding
 from groundwork.models.evaluation.ageing import age
 from groundwork.models.evaluation.estimates import Decisions, gain, metric_estimate
 from groundwork.models.evaluation.performance import (
@@ -25,6 +24,7 @@ from groundwork.models.serving.predictor import arrays_of_log
 from groundwork.models.training.history import Examples
 from groundwork.monitoring.drift import scores_of_log
 from groundwork.store.database import Store
+from groundwork.store.findings import Finding
 from groundwork.store.predictions import Prediction
 from use_case import decision
 

@@ -13,7 +13,6 @@ from groundwork.core.errors import GroundworkError
 from groundwork.core.windows import Window
 from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
-from groundwork.findings import keep
 from groundwork.models.registry.promotion import reconcile
 from groundwork.models.registry.registry import Registry
 from groundwork.models.registry.version import Version
@@ -28,6 +27,7 @@ from groundwork.monitoring.drift import (
 from groundwork.monitoring.live_performance import findings_in_service
 from groundwork.store.database import Store
 from groundwork.store.drifts import Drift, DriftStatus
+from groundwork.store.findings import keep
 from groundwork.store.predictions import Prediction
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from groundwork.documents.pilot import Pilot
-from groundwork.findings import FAILED, PASSED, UNKNOWN
+from groundwork.store.findings import FAILED, PASSED, UNKNOWN
 
 if TYPE_CHECKING:
     from groundwork.data.ingest import Ingested

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from groundwork.core.errors import GroundworkError
 from groundwork.documents.pilot import Pilot
-from groundwork.findings import FAILED, PASSED, UNKNOWN, Finding
 from groundwork.readiness.scorecard import Row, Section, State
 from groundwork.readiness.statements import Attestation, Statements
 from groundwork.store.database import Store
+from groundwork.store.findings import FAILED, PASSED, UNKNOWN, Finding
 from groundwork.store.proofs import Proof
 
 

@@ -6,13 +6,13 @@ from groundwork.core.errors import GroundworkError
 from groundwork.core.git import git, is_shallow
 from groundwork.documents import sealing
 from groundwork.documents.pilot import Pilot
-from groundwork.findings import Finding, keep, summary
 from groundwork.models.evaluation.evaluate import evaluate
 from groundwork.models.registry.registry import Registry
 from groundwork.models.registry.version import Version
 from groundwork.models.training.reproduce import reproduce
 from groundwork.readiness.ml_test_score import PROVE, ProofError, run_tests
 from groundwork.store.database import Store
+from groundwork.store.findings import Finding, keep, summary
 from groundwork.store.proofs import Proof
 
 

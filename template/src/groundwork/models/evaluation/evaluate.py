@@ -8,7 +8,6 @@ import mlflow
 
 from groundwork.core.errors import GroundworkError
 from groundwork.documents.pilot import Pilot
-from groundwork.findings import Finding, keep
 from groundwork.models.evaluation.ageing import (
     NOT_YET,
     OLDEST_SEEN,
@@ -27,6 +26,7 @@ from groundwork.models.evaluation.performance import Footprint, decided, decided
 from groundwork.models.registry.registry import Registry
 from groundwork.models.registry.version import Version
 from groundwork.store.database import Store
+from groundwork.store.findings import Finding, keep
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from typing import Any
 from groundwork.core.errors import FeatureMismatch, UntrustedBundle
 from groundwork.documents.charter import Gate
 from groundwork.documents.pilot import Pilot
-from groundwork.findings import Finding
 from groundwork.models.evaluation.estimates import Performance
 from groundwork.models.evaluation.performance import (
     decided,
@@ -23,6 +22,7 @@ from groundwork.models.gate.judge import Check, Comparison, Slice, Verdict, judg
 from groundwork.models.registry.registry import Registry
 from groundwork.models.registry.version import Version
 from groundwork.models.training.history import Examples, History
+from groundwork.store.findings import Finding
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ import numpy as np
 from groundwork.core.errors import NotEnoughData
 from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
-from groundwork.findings import Finding, keep
 from groundwork.models.packaging.pack import pack
 from groundwork.models.registry.registry import Registry
 from groundwork.models.registry.version import Version
@@ -23,6 +22,7 @@ from groundwork.models.training.fit import fit
 from groundwork.models.training.history import examples
 from groundwork.models.training.lineage import PACKAGES, environment, lineage, sha256_of
 from groundwork.store.database import Store
+from groundwork.store.findings import Finding, keep
 from use_case import decision
 
 

@@ -11,7 +11,6 @@ import mlflow
 from numpy.typing import NDArray
 
 from groundwork.documents.pilot import Pilot
-from groundwork.findings import keep
 from groundwork.models.evaluation.diagnostics import calibration_of, leanings
 from groundwork.models.evaluation.estimates import SEED, Performance
 from groundwork.models.gate.judge import Verdict
@@ -28,6 +27,7 @@ from groundwork.models.training.fit import fit, search
 from groundwork.models.training.history import Examples, History, read_history
 from groundwork.models.training.lineage import PACKAGES, environment, lineage, sha256_of
 from groundwork.store.database import Store
+from groundwork.store.findings import keep
 from groundwork.store.promotions import Promotion
 from use_case import decision
 
