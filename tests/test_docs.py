@@ -1,18 +1,33 @@
 """The documentation names nothing that does not exist, and leaves out nothing that its reference should have."""
 
-import ast
 import json
+import os
 import re
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
+import yaml
+from groundwork.cli.main import app
+from groundwork.core.settings import Settings
+from groundwork.documents.pilot import Pilot
+from groundwork.service.app import create_app
+from pilots import documents
+from pydantic import AliasChoices
+from typer.main import get_command
 
-from support import ROOT, execute
+from quoted import Command, Shell, agrees, commands, written_anew
+from support import ROOT
 
 TEMPLATE = ROOT / "template"
 PAGES = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").rglob("*.md")),
+    TEMPLATE / "README.md.jinja",
+    TEMPLATE / "docs/clients.md",
     TEMPLATE / "docs/runbook.md",
 ]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
@@ -39,10 +54,10 @@ def text(page: Path) -> str:
 
 
 def code(page: Path) -> list[str]:
-    """Everything in backticks: words in the text, and the lines of the blocks that are typed."""
-    blocks = re.findall(r"^```sh\n(.*?)^```", text(page), re.MULTILINE | re.DOTALL)
+    """Everything in backticks: words in the text, and the commands of the blocks."""
     prose = re.sub(r"^```.*?^```", "", text(page), flags=re.MULTILINE | re.DOTALL)
-    return [*re.findall(r"`([^`\n]+)`", prose), *(line for block in blocks for line in block.splitlines())]
+    typed = [line for command in commands(page) for line in command.text.splitlines()]
+    return [*re.findall(r"`([^`\n]+)`", prose), *typed]
 
 
 def anchors(page: Path) -> set[str]:
@@ -70,7 +85,7 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
         reached.add(page)
         targets = [target.partition("#")[0] for target in re.findall(r"\]\(([^)\s]+\.md[^)\s]*)\)", text(page))]
         waiting += [(page.parent / target).resolve() for target in targets if "://" not in target]
-    assert set(PAGES) <= reached
+    assert {page for page in PAGES if page.suffix == ".md"} - {TEMPLATE / "docs/clients.md"} <= reached
 
 
 def test_pictures_are_small() -> None:
@@ -96,31 +111,45 @@ def test_paths_exist(page: Path) -> None:
     assert missing == []
 
 
-@every_page
-def test_environment_variables_are_read(page: Path) -> None:
-    read = documented_settings() | set(
-        re.findall(r"\b[A-Z]+_[A-Z_]+\b", "".join(text(module) for module in TEMPLATE.glob("src/groundwork/**/*.py")))
-    )
-    read |= set(re.findall(r"^ARG (\w+)", text(TEMPLATE / "Dockerfile"), re.MULTILINE))
-    named = {name for each in code(page) for name in re.findall(r"\b[A-Z]+_[A-Z_]+\b", each)}
-    assert named - read == set()
-
-
-def documented_settings() -> set[str]:
-    """The names of the variables, as pydantic makes them of the fields of Settings."""
-    module = ast.parse(text(TEMPLATE / "src/groundwork/settings.py"))
-    [settings] = [node for node in module.body if isinstance(node, ast.ClassDef) and node.name == "Settings"]
+def settings() -> set[str]:
+    """The environment variables that Settings reads."""
     names = set()
-    for node in settings.body:
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            alias = re.search(r"validation_alias=(?:AliasChoices\()?'(\w+)'", ast.unparse(node))
-            names.add(alias[1] if alias else f"GROUNDWORK_{node.target.id.upper()}")
+    for field, about in Settings.model_fields.items():
+        alias = about.validation_alias
+        if isinstance(alias, AliasChoices):
+            names |= {str(choice) for choice in alias.choices}
+        else:
+            names.add(str(alias or f"GROUNDWORK_{field.upper()}"))
     return names
 
 
+OF_LIBRARIES = {  # read by libraries, or by the shell of the example itself
+    "AWS_ACCESS_KEY_ID",
+    "AWS_ALLOW_HTTP",
+    "AWS_ENDPOINT_URL",
+    "AWS_REGION",
+    "AWS_SECRET_ACCESS_KEY",
+    "GROUNDWORK_KEY",  # of docs/clients.md
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_SERVICE_NAME",
+    "OTEL_TRACES_SAMPLER",
+    "PREFECT_HOME",
+    "PREFECT_LOGGING_LEVEL",
+    "PROMETHEUS_MULTIPROC_DIR",
+    "SPARK_CONF_DIR",
+}
+
+
+@every_page
+def test_environment_variables_are_read(page: Path) -> None:
+    build_arguments = set(re.findall(r"^ARG (\w+)", text(TEMPLATE / "Dockerfile"), re.MULTILINE))
+    named = {name for each in code(page) for name in re.findall(r"\b[A-Z]+_[A-Z_]+\b", each)}
+    assert named - settings() - OF_LIBRARIES - build_arguments == set()
+
+
 def test_the_reference_lists_every_setting() -> None:
-    page = text(ROOT / "docs/reference/settings.md")
-    assert set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE)) == documented_settings()
+    listed = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", text(ROOT / "docs/reference/settings.md"), re.MULTILINE)
+    assert sorted(re.findall(r"\w+", " ".join(listed))) == sorted(settings())
 
 
 @pytest.mark.parametrize("document", ["charter", "contract", "owners"])
@@ -138,19 +167,26 @@ def test_the_reference_has_every_field_of_the_documents(document: str) -> None:
 
 
 def test_the_reference_lists_every_test_of_the_rubric() -> None:
-    module = text(TEMPLATE / "src/groundwork/readiness/ml_test_score.py")
-    rubric = re.findall(r'Rubric\(\s*"([a-z-]+)"', module)
+    from groundwork.readiness.ml_test_score import RUBRIC
+
     rows = re.findall(r"^\| (`[^|]*) \| ", text(ROOT / "docs/reference/readiness.md"), re.MULTILINE)
     listed = re.findall(r"`((?:data|model|infra|monitor)-[a-z-]+)`", " ".join(rows))
-    assert len(rubric) == 28
-    assert listed == rubric
+    assert len(RUBRIC) == 28
+    assert listed == [rubric.id for rubric in RUBRIC]
 
 
-def test_the_reference_lists_every_route() -> None:
-    routes = set(re.findall(r'@app\.(?:get|post)\("([^"]+)"', text(TEMPLATE / "src/groundwork/service/app.py")))
-    named = " ".join(code(ROOT / "docs/reference/http-api.md"))
-    assert {"/predict", "/metrics"} <= routes | {"/predict"}
-    assert [route for route in routes if not re.search(rf"(GET|POST) {route}\b", named)] == []
+def test_the_reference_lists_every_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the application itself says: its OpenAPI document, and the pages that this leaves out."""
+    shutil.copytree(documents(), tmp_path / "pilot", ignore=shutil.ignore_patterns("src", "tests"))
+    (tmp_path / "pilot/data").mkdir()
+    service = create_app(Pilot(Settings(home=tmp_path / "pilot"))).app
+    described = {(method.upper(), path) for path, methods in service.openapi()["paths"].items() for method in methods}
+    assert ("POST", "/predict") in described
+    offered = described | {
+        (method, route.path) for route in service.routes for method in route.methods - {"HEAD", "OPTIONS"}
+    }
+    named = re.findall(r"`(GET|POST) (/[\w/.]*)", text(ROOT / "docs/reference/http-api.md"))
+    assert set(named) == offered
 
 
 def test_make_knows_the_targets() -> None:
@@ -159,23 +195,131 @@ def test_make_knows_the_targets() -> None:
     assert named <= set(re.findall(r"^([a-z]+):", text(ROOT / "Makefile"), re.MULTILINE))
 
 
-@pytest.mark.slow
-def test_the_command_line_knows_the_commands(pilot: Path) -> None:
-    """Each command with its options; and the reference has them all."""
+def verbs() -> dict[str, click.Command]:
+    """Each verb of the command line, such as `charter lock`, as Typer knows it."""
 
-    def offered(*command: str) -> str:
-        return execute(pilot, "uv", "run", "groundwork", *command, "--help")
+    def below(group: Any, name: str) -> Iterator[tuple[str, click.Command]]:
+        for word, command in group.commands.items():
+            if hasattr(command, "commands"):
+                yield from below(command, f"{name}{word} ")
+            else:
+                yield f"{name}{word}", command
 
-    commands = set(re.findall(r"^│ ([a-z]+) ", offered(), re.MULTILINE))
-    options = {command: set(re.findall(r"--[a-z]+", offered(command))) for command in commands}
-    named = {
-        match.groups()
+    return dict(below(get_command(app), ""))
+
+
+def options(command: click.Command) -> set[str]:
+    return {name for parameter in command.params for name in parameter.opts if name.startswith("--")} - {"--help"}
+
+
+def test_the_pages_name_only_verbs_and_options_that_exist() -> None:
+    known = verbs()
+    named = [
+        (page.name, line)
         for page in PAGES
         for each in code(page)
-        for match in re.finditer(r"\bgroundwork ([a-z]+)\b((?: --[a-z]+(?: \S+)?)*)", each)
+        for line in re.findall(r"(?<![\w/.-])groundwork ([a-z-][^|&;`)]*)", each)
+    ]
+    assert len(named) > 50
+    wrong = []
+    for page, line in named:
+        [verb] = [name for name in known if f"{line} ".startswith(f"{name} ")] or [""]
+        given = set(re.findall(r"(?<!\S)--[a-z-]+", line))
+        allowed = options(known[verb]) | {"--help"} if verb else {"--help", "--version"}
+        if not (verb or line.startswith("--") or line.strip() in {"charter", "quarantine"}) or not given <= allowed:
+            wrong.append((page, line))
+    assert wrong == []
+
+
+def test_the_reference_has_every_verb_with_its_arguments_and_options() -> None:
+    rows = re.findall(
+        r"^\| `groundwork ([^`]+)` \|.*\| (.*) \|$", COMMAND_LINE.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    listed = {
+        re.split(r" (?=\[?[A-Z])", name)[0]: (re.findall(r"\b[A-Z]+\b", name), set(re.findall(r"`(--[a-z-]+)", cell)))
+        for name, cell in rows
     }
-    for command, given in named:
-        assert command in commands
-        assert set(re.findall(r"--[a-z]+", given)) <= options[command] | {"--help"}
-    reference = text(ROOT / "docs/reference/command-line.md")
-    assert set(re.findall(r"^\| `groundwork ([a-z]+)", reference, re.MULTILINE)) == commands
+    assert listed.pop("--version") == ([], set())
+    arguments = {
+        name: [str(each.name).upper() for each in command.params if each.param_type_name == "argument"]
+        for name, command in verbs().items()
+    }
+    assert listed == {name: (arguments[name], options(command)) for name, command in verbs().items()}
+
+
+# ------------------------------------------------------------------ what is typed ----
+
+COMMAND_LINE = ROOT / "docs/reference/command-line.md"
+TUTORIAL = ROOT / "docs/tutorials/first-pilot.md"
+TYPED = [  # pages whose commands are run, in this order: what they do to the pilot adds up
+    TUTORIAL,
+    ROOT / "README.md",
+    TEMPLATE / "README.md.jinja",
+    *sorted((ROOT / "docs/how-to").glob("*.md")),
+    COMMAND_LINE,
+    TEMPLATE / "docs/runbook.md",
+]
+# A command that no test runs as it is written, by its beginning, and why not.
+NOT_RUN = {
+    "make": "this is how the tests themselves are run, and tests/test_flows.py reads what the demo types",
+}
+
+
+def why_not(command: Command) -> str | None:
+    return next((NOT_RUN[begin] for begin in NOT_RUN if command.text.startswith(begin)), None)
+
+
+def test_every_reason_not_to_run_a_command_is_needed() -> None:
+    typed = [command.text for page in TYPED for command in commands(page)]
+    assert [begin for begin in NOT_RUN if not any(text.startswith(begin) for text in typed)] == []
+
+
+@pytest.fixture(scope="module")
+def shell(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """Begins where the tutorial does: in a folder that holds a clone of this repository."""
+    folder = tmp_path_factory.mktemp("ada")
+    (folder / "groundwork").symlink_to(template)
+    shell = Shell(folder, tmp_path_factory.mktemp("shell"))
+    yield shell
+    shell.close()
+
+
+def follow(page: Path, shell: Shell) -> None:
+    """Run a page's commands one by one, and compare what they print with what the page promises."""
+    printed, wrong = {}, []
+    for command in commands(page):
+        if why_not(command):
+            continue
+        if re.search(r"groundwork serve\b", command.text):
+            shell.close()
+            shell.serve(command.text)
+            continue
+        if command.promised and any("🎤" in line for line in command.promised):
+            done = shell.answer(command.text, command.promised)
+            promised = command.promised[command.promised.index("…") :]
+        else:
+            done = shell.run(command.text)
+            promised = command.promised or ()
+        assert done.code == 0, f"{command.text}\n{done.printed}\n{done.complaints}"
+        if command.promised is not None and not agrees(promised, done.printed):
+            printed[command.line] = done.printed
+            wrong.append(f"$ {command.text}\n{done.printed}")
+    shell.close()
+    if os.environ.get("UPDATE_DOCS"):
+        written_anew(page, printed)
+    assert wrong == [], "\n".join(["not as on the page (UPDATE_DOCS=1 writes it there):", *wrong])
+
+
+@pytest.mark.slow
+def test_the_tutorial_runs_as_written(shell: Shell, late_flights: dict[str, Any]) -> None:
+    follow(TUTORIAL, shell)
+    answers = yaml.safe_load((shell.home / "late-flights/.copier-answers.yml").read_text(encoding="utf-8"))
+    assert {name: answers[name] for name in late_flights} == late_flights
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", TYPED[1:], ids=[page.name for page in TYPED[1:]])
+def test_commands_run_as_written(page: Path, shell: Shell) -> None:
+    """In the pilot that the tutorial leaves behind."""
+    assert (shell.home / "late-flights/data").is_dir(), "the tutorial's test did not get that far"
+    follow(page, shell)
