@@ -1,4 +1,4 @@
-"""Commands quoted in Markdown: read from a page, run in a shell, and compared with the output that the page promises.
+"""Commands quoted in Markdown: read from a page, run in a shell, and compared with the output on the page.
 
 A block ```console holds lines `$ COMMAND` and, below each, what it prints; a line `…` stands for lines left out. A block
 ```sh holds commands alone.
@@ -168,13 +168,15 @@ class Shell:
         try:
             for question, answer in asked:
                 while (place := shown.find(question, read)) < 0:
-                    shown += _more(terminal)
+                    more = _more(terminal)
+                    assert more is not None, f"the command ended before it asked: {question}"
+                    shown += more
                 time.sleep(0.3)  # until what is offered has been drawn below the question
-                shown += _more(terminal, wait=0.1)
+                shown += _more(terminal, wait=0.1) or ""
                 offered = answer in shown[place:]
                 read = place + len(question)
                 os.write(terminal, ("\r" if offered else f"\x15{answer}\r").encode())
-            while more := _more(terminal, ends=True):
+            while (more := _more(terminal)) is not None:
                 shown += more
         finally:
             os.close(terminal)
@@ -192,17 +194,15 @@ class Shell:
             service.wait(timeout=60)
 
 
-def _more(terminal: int, wait: float = 60, ends: bool = False) -> str:
-    """What a terminal shows next, without the codes that colour it and move about in it."""
+def _more(terminal: int, wait: float = SECONDS) -> str | None:
+    """What a terminal shows next, without the codes that colour it and move about in it; None once it is closed."""
     if not select.select([terminal], [], [], wait)[0]:
-        assert wait < 1, "the terminal is silent"
         return ""
     try:
-        seen = os.read(terminal, 65536).decode(errors="replace")
+        seen = os.read(terminal, 65536)
     except OSError:  # closed at the other end
-        seen = ""
-    assert seen or ends, "the command ended before it asked everything"
-    return ESCAPES.sub("", seen)
+        return None
+    return ESCAPES.sub("", seen.decode(errors="replace")) if seen else None
 
 
 def written_anew(page: Path, printed: dict[int, str]) -> None:
