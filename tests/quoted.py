@@ -1,7 +1,7 @@
 """Commands quoted in Markdown: read from a page, run in a shell, and compared with the output on the page.
 
-A block ```console holds lines `$ COMMAND` and, below each, what it prints; a line `…` stands for lines left out. A block
-```sh holds commands alone.
+A block ```console holds lines `$ COMMAND` and, below each, what it prints; a line `…` stands for lines left out.
+A block ```sh holds commands alone.
 """
 
 import os
