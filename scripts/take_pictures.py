@@ -1,7 +1,7 @@
 """Make the pictures of docs/images again, from a pilot on the example: .venv/bin/python scripts/take_pictures.py PILOT
 
-The pilot is only read: its loop runs once more, on data of its own (two minutes on two cores). Needs Chromium, and for the
-front page libfaketime. Look at every picture before you commit it.
+The pilot is only read: its loop runs once more, on data of its own (two minutes on two cores). It needs Chromium, and
+libfaketime for the front page. Look at every picture before you commit it.
 """
 
 import html
