@@ -173,9 +173,9 @@ class Shell:
                     shown += more
                 time.sleep(0.3)  # until what is offered has been drawn below the question
                 shown += _more(terminal, wait=0.1) or ""
-                offered = answer in shown[place:]
+                chosen = f"» {answer}" in shown[place:]  # in a list: Enter is enough
                 read = place + len(question)
-                os.write(terminal, ("\r" if offered else f"\x15{answer}\r").encode())
+                os.write(terminal, ("\r" if chosen else f"\x15{answer}\r").encode())
             while (more := _more(terminal)) is not None:
                 shown += more
         finally:

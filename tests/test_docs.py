@@ -105,7 +105,9 @@ def test_paths_exist(page: Path) -> None:
         for path in paths
         if not path.startswith(("/", *MADE_BY_RUNNING))
         and not any(
-            (root / name).exists() for root in (ROOT, TEMPLATE, TEMPLATE / "src") for name in (path, f"{path}.jinja")
+            (root / name).exists()
+            for root in (ROOT, TEMPLATE, TEMPLATE / "src", TEMPLATE / "src/groundwork")
+            for name in (path, f"{path}.jinja")
         )
     ]
     assert missing == []
@@ -232,22 +234,23 @@ def test_the_pages_name_only_verbs_and_options_that_exist() -> None:
 
 
 def test_the_reference_has_every_verb_with_its_arguments_and_options() -> None:
-    rows = re.findall(
-        r"^\| `groundwork ([^`]+)` \|.*\| (.*) \|$", COMMAND_LINE.read_text(encoding="utf-8"), re.MULTILINE
-    )
-    listed = {
-        re.split(r" (?=\[?[A-Z])", name)[0]: (re.findall(r"\b[A-Z]+\b", name), set(re.findall(r"`(--[a-z-]+)", cell)))
-        for name, cell in rows
-    }
+    listed = {}
+    for row in re.findall(r"^\| `groundwork .*$", text(COMMAND_LINE), re.MULTILINE):
+        command, *_, cell = row.strip("|").split("|")
+        verb, *arguments = re.split(r" (?=\[?[A-Z])", command.strip().strip("`").removeprefix("groundwork "))
+        named = [argument.strip("[]") for argument in arguments]
+        listed[verb] = (named, set(re.findall(r"`(--[a-z-]+)", cell)))
     assert listed.pop("--version") == ([], set())
-    arguments = {
-        name: [str(each.name).upper() for each in command.params if each.param_type_name == "argument"]
+    assert listed == {
+        name: (
+            [str(each.name).upper() for each in command.params if each.param_type_name == "argument"],
+            options(command),
+        )
         for name, command in verbs().items()
     }
-    assert listed == {name: (arguments[name], options(command)) for name, command in verbs().items()}
 
 
-# ------------------------------------------------------------------ what is typed ----
+# ------------------------------------------------------------------ commands in the pages ----
 
 COMMAND_LINE = ROOT / "docs/reference/command-line.md"
 TUTORIAL = ROOT / "docs/tutorials/first-pilot.md"
@@ -259,20 +262,68 @@ TYPED = [  # pages whose commands are run, in this order: what they do to the pi
     COMMAND_LINE,
     TEMPLATE / "docs/runbook.md",
 ]
-# A command that no test runs as it is written, by its beginning, and why not.
+# Commands that are not run here as they are written, by their page and beginning, and why not.
+UPDATE = "there is no newer release to update to: tests/test_update.py updates pilots"
+SUITE = "this runs the tests: tests/test_generated.py runs those of a pilot, as its CI does"
+OWN_DATA = "needs a database of the team's own: tests/test_examples.py replaces the example as the page says"
+MINUTES = "takes minutes: tests/system/ calls it on a part of the data"
+TWO_CHAMPIONS = "needs several versions: tests/system/models/registry and tests/system/models/gate have them"
+PREFECT = "needs a Prefect server: tests/test_flows.py starts a worker, and a pool on a server of its own"
+DOCKER = "needs Docker: tests/containers/test_pipeline.py runs flows in a pool of containers"
+ENGINES = "needs another engine, a bucket or a cluster: tests/test_scale_out.py and tests/system/ start them"
 NOT_RUN = {
-    "make": "this is how the tests themselves are run, and tests/test_flows.py reads what the demo types",
+    ("README.md", "make"): SUITE,
+    ("README.md", "uvx copier copy"): "the tutorial copies and starts a pilot in the same way",
+    ("README.md", "cd my-pilot"): "the tutorial copies and starts a pilot in the same way",
+    ("README.md", "uv run groundwork up"): "serves until Ctrl-C: the tutorial runs `up --once` and `serve`",
+    ("README.md", "uvx copier update"): UPDATE,
+    ("README.md.jinja", "uv run groundwork up"): "the tutorial runs `up --once`; `up` serves until Ctrl-C",
+    ("README.md.jinja", "uv run groundwork demo"): MINUTES,
+    ("README.md.jinja", "uv run pytest"): SUITE,
+    ("README.md.jinja", "uvx copier update"): UPDATE,
+    ("bring-your-own.md", "export GROUNDWORK_SOURCE_URL"): OWN_DATA,
+    ("bring-your-own.md", "uv run groundwork ingest"): OWN_DATA,
+    ("bring-your-own.md", "uv run groundwork evaluate"): MINUTES,
+    ("maintain-a-fleet.md", "python3 scripts/update_tested_set.py"): "asks the package index for newer versions",
+    ("maintain-a-fleet.md", "make test"): SUITE,
+    ("maintain-a-fleet.md", "uvx copier update"): UPDATE,
+    ("maintain-a-fleet.md", "uv run groundwork check && uv run pytest"): SUITE,
+    ("maintain-a-fleet.md", "git add"): UPDATE,
+    ("run-on-a-schedule.md", "uv run groundwork worker"): PREFECT,
+    ("run-on-a-schedule.md", "export PREFECT_API_URL"): PREFECT,
+    ("run-on-a-schedule.md", "uv run prefect work-pool create --type process"): PREFECT,
+    ("run-on-a-schedule.md", "uv run groundwork deploy --pool pilots"): PREFECT,
+    ("run-on-a-schedule.md", "uv run prefect worker"): PREFECT,
+    ("run-on-a-schedule.md", "IMAGE="): DOCKER,
+    ("run-on-a-schedule.md", "docker"): DOCKER,
+    ("run-on-a-schedule.md", "uv run prefect work-pool get-default-base-job-template"): DOCKER,
+    ("run-on-a-schedule.md", "uv run prefect work-pool create --type docker"): DOCKER,
+    ("run-on-a-schedule.md", "uv run --with prefect-docker"): DOCKER,
+    ("scale-out.md", "uv"): ENGINES,
+    ("scale-out.md", "export"): ENGINES,
+    ("runbook.md", "prometheus"): "serves until Ctrl-C: tests/test_ops.py checks its configuration and alerts",
+    ("runbook.md", "alertmanager"): "serves until Ctrl-C: tests/test_ops.py checks its routes",
+    ("runbook.md", "uv run groundwork rollback"): TWO_CHAMPIONS,
+    ("runbook.md", "uv run groundwork evaluate"): MINUTES,
+    ("runbook.md", "uv run groundwork approve"): TWO_CHAMPIONS,
+    ("runbook.md", "uv run groundwork reproduce"): TWO_CHAMPIONS,
 }
 ENDS_WITH = {"uv run groundwork readiness": 3}  # the exit code, where it is not 0: the example has no sealed criteria
 
 
-def why_not(command: Command) -> str | None:
-    return next((NOT_RUN[begin] for begin in NOT_RUN if command.text.startswith(begin)), None)
+def why_not(page: Path, command: Command) -> str | None:
+    reasons = [why for (name, begin), why in NOT_RUN.items() if name == page.name and command.text.startswith(begin)]
+    return reasons[0] if reasons else None
 
 
 def test_every_reason_not_to_run_a_command_is_needed() -> None:
-    typed = [command.text for page in TYPED for command in commands(page)]
-    assert [begin for begin in NOT_RUN if not any(text.startswith(begin) for text in typed)] == []
+    typed = [(page.name, command.text) for page in TYPED for command in commands(page)]
+    unused = [key for key in NOT_RUN if not any(name == key[0] and text.startswith(key[1]) for name, text in typed)]
+    assert unused == []
+
+
+def test_a_command_with_promised_output_is_run() -> None:
+    assert [c.text for page in TYPED for c in commands(page) if c.promised is not None and why_not(page, c)] == []
 
 
 @pytest.fixture(scope="module")
@@ -289,7 +340,7 @@ def follow(page: Path, shell: Shell) -> None:
     """Run a page's commands one by one, and compare what they print with what the page promises."""
     printed, wrong = {}, []
     for command in commands(page):
-        if why_not(command):
+        if why_not(page, command):
             continue
         if re.search(r"groundwork serve\b", command.text):
             shell.close()
