@@ -7,7 +7,6 @@ import typer
 from rich.markup import escape
 
 from groundwork.cli.console import Json, console, entered, print_json, step, suggest
-from groundwork.documents.publish import data_dictionary as dictionary
 
 PANEL = "The data"
 verbs = typer.Typer()
@@ -22,6 +21,8 @@ verbs.add_typer(quarantine_app, name="quarantine", rich_help_panel=PANEL)
 @verbs.command("dictionary", rich_help_panel=PANEL)
 def write_dictionary() -> None:
     """Write docs/data-dictionary.md anew from contract.yaml."""
+    from groundwork.documents.publish import data_dictionary as dictionary
+
     with entered() as pilot:
         console.print(f"[green]✓[/] {dictionary.write(pilot.settings.home, pilot.contract)}", soft_wrap=True)
 

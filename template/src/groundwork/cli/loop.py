@@ -10,11 +10,10 @@ from rich.markup import escape
 
 from groundwork.cli.console import EXIT_UNKNOWN, Day, Json, console, entered, print_json, step, suggest, under_way
 from groundwork.core.errors import GroundworkError
-from groundwork.documents.pilot import Pilot
-from groundwork.pipeline import work
 
 if TYPE_CHECKING:
     from groundwork.data.ingest import Ingested
+    from groundwork.documents.pilot import Pilot
     from groundwork.models.scoring.score import Scored
     from groundwork.models.training.train import Trained
     from groundwork.store import Drift
@@ -88,16 +87,13 @@ def monitor(since: Day = None, until: Day = None, as_json: Json = False) -> None
 def status(as_json: Json = False) -> None:
     """Show the champion and how it came about, how the flows ended, and the drift."""
     with entered() as pilot:
-        from groundwork.models.registry.promotion import reconcile
-        from groundwork.models.registry.registry import Registry
+        from groundwork.models.registry.version import champion_of
         from groundwork.store import Store
 
-        registry = Registry(pilot)
         owner = pilot.owners.accountable.model
         with Store(pilot.settings.store) as store:
-            reconcile(store, registry)
-            champion = registry.champion()
-            promotions = store.promotions(registry.name)
+            champion = champion_of(pilot, store)
+            promotions = store.promotions(pilot.name)
             runs = store.latest_runs(True) + store.latest_runs(False)
             now = datetime.now(UTC)
             unfinished = [run for run in store.under_way() if run.lost_at >= now]
@@ -144,7 +140,7 @@ def status(as_json: Json = False) -> None:
         )
 
 
-def release_data(pilot: Pilot, until: int | None = None) -> str:
+def release_data(pilot: "Pilot", until: int | None = None) -> str:
     try:
         from use_case import seed as operational_system
     except ModuleNotFoundError as error:
@@ -160,7 +156,9 @@ def require_both_or_neither(since: datetime | None, until: datetime | None) -> N
         raise GroundworkError("give both --since and --until, the earlier day first, or neither")
 
 
-def run_ingest(pilot: Pilot, since: datetime | None, until: datetime | None) -> list[str]:
+def run_ingest(pilot: "Pilot", since: datetime | None, until: datetime | None) -> list[str]:
+    from groundwork.pipeline import work
+
     require_both_or_neither(since, until)
     done: list[Ingested] = work.run(pilot, "ingest", since, until)
     print_json({"windows": done})
@@ -174,7 +172,9 @@ def run_ingest(pilot: Pilot, since: datetime | None, until: datetime | None) -> 
     ]
 
 
-def run_train(pilot: Pilot) -> "Trained":
+def run_train(pilot: "Pilot") -> "Trained":
+    from groundwork.pipeline import work
+
     currency = pilot.charter.value.currency
     with step("train") as said:
         trained: Trained = work.run(pilot, "train")
@@ -219,7 +219,7 @@ def _show_verdict(trained: "Trained") -> None:
         )
 
 
-def scale_line(pilot: Pilot, gain_per_1000: float) -> list[str]:
+def scale_line(pilot: "Pilot", gain_per_1000: float) -> list[str]:
     """How far the gain is from the charter's line, on past data: what it makes in service is not known yet."""
     currency = pilot.charter.value.currency
     return [
@@ -230,7 +230,9 @@ def scale_line(pilot: Pilot, gain_per_1000: float) -> list[str]:
     ]
 
 
-def run_score(pilot: Pilot, since: datetime | None, until: datetime | None) -> str:
+def run_score(pilot: "Pilot", since: datetime | None, until: datetime | None) -> str:
+    from groundwork.pipeline import work
+
     require_both_or_neither(since, until)
     scored: Scored = work.run(pilot, "score", since, until)
     print_json(scored)
@@ -238,8 +240,9 @@ def run_score(pilot: Pilot, since: datetime | None, until: datetime | None) -> s
     return f"{scored.rows:,} rows of {scored.window} by version {scored.model_version}: {counts}"
 
 
-def run_monitor(pilot: Pilot, since: datetime | None, until: datetime | None) -> bool:
+def run_monitor(pilot: "Pilot", since: datetime | None, until: datetime | None) -> bool:
     from groundwork.monitoring.drift import DriftUnknown
+    from groundwork.pipeline import work
 
     require_both_or_neither(since, until)
     started = time.monotonic()

@@ -8,13 +8,11 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from groundwork.cli.console import EXIT_UNKNOWN, console, entered, step, suggest
 from groundwork.cli.loop import (
@@ -27,7 +25,9 @@ from groundwork.cli.loop import (
     run_train,
 )
 from groundwork.core.errors import GroundworkError
-from groundwork.documents.pilot import Pilot
+
+if TYPE_CHECKING:
+    from groundwork.documents.pilot import Pilot
 
 PANEL = "The loop"
 verbs = typer.Typer()
@@ -116,8 +116,10 @@ def demo(months: Annotated[int, typer.Option(min=1, help="How many months pass."
     suggest("demo")
 
 
-def show_months(pilot: Pilot) -> None:
+def show_months(pilot: "Pilot") -> None:
     """What the monitor found so far, window by window."""
+    from rich.table import Table
+
     from groundwork.store import Store
 
     table = Table("window", "decided by", "drift", "share of columns", "which", box=None, pad_edge=False)
@@ -133,7 +135,7 @@ def show_months(pilot: Pilot) -> None:
     console.print(table if table.rows else "no version is in service, so nobody decided; one more month tells more")
 
 
-def ask_service(pilot: Pilot, address: str) -> list[str]:
+def ask_service(pilot: "Pilot", address: str) -> list[str]:
     """Send the newest row of the snapshots to the service."""
     from groundwork.data.snapshots import Snapshots
 
@@ -158,7 +160,7 @@ def _said(score: float | dict[str, float]) -> str:
     return f"{likeliest} {score[likeliest]:.0%}"
 
 
-def _what_next(pilot: Pilot, address: str, serving: bool) -> None:
+def _what_next(pilot: "Pilot", address: str, serving: bool) -> None:
     console.print()
     if serving:
         console.print(
@@ -175,7 +177,7 @@ def _what_next(pilot: Pilot, address: str, serving: bool) -> None:
     )
 
 
-def start_service(pilot: Pilot) -> tuple["subprocess.Popen[bytes]", str]:
+def start_service(pilot: "Pilot") -> tuple["subprocess.Popen[bytes]", str]:
     port = pilot.settings.port
     if not is_free(pilot.settings.host, port):
         with socket.socket() as probe:
@@ -192,7 +194,9 @@ def start_service(pilot: Pilot) -> tuple["subprocess.Popen[bytes]", str]:
     return service, f"http://{pilot.settings.host}:{port}"
 
 
-def wait_until_ready(service: "subprocess.Popen[bytes]", address: str, pilot: Pilot) -> None:
+def wait_until_ready(service: "subprocess.Popen[bytes]", address: str, pilot: "Pilot") -> None:
+    import urllib.error
+
     problem = "it did not answer"
     deadline = time.monotonic() + 2 * pilot.settings.registry_timeout_seconds
     while time.monotonic() < deadline and service.poll() is None:
@@ -218,6 +222,8 @@ def stop_service(service: "subprocess.Popen[bytes]") -> None:
 
 
 def _http(url: str, body: bytes | None = None) -> Any:
+    import urllib.request
+
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=30) as response:
         return json.load(response)
@@ -233,5 +239,5 @@ def is_free(host: str, port: int) -> bool:
     return True
 
 
-def log_file(pilot: Pilot) -> Path:
+def log_file(pilot: "Pilot") -> Path:
     return pilot.settings.data_folder / "service.log"

@@ -19,7 +19,8 @@ from groundwork.documents.charter import Monitoring
 from groundwork.documents.contract.column import Task
 from groundwork.documents.contract.contract import Dataset
 from groundwork.documents.pilot import Pilot
-from groundwork.models.registry.registry import Registry, Version
+from groundwork.models.registry.registry import Registry
+from groundwork.models.registry.version import Version
 from groundwork.models.serving.predictor import arrays
 from groundwork.store import Prediction
 

@@ -19,7 +19,8 @@ from groundwork.models.evaluation.performance import (
     metric_of,
     targets_of,
 )
-from groundwork.models.registry.registry import Registry, Version
+from groundwork.models.registry.registry import Registry
+from groundwork.models.registry.version import Version
 from groundwork.models.serving.predictor import arrays_of_log
 from groundwork.models.training.history import Examples
 from groundwork.monitoring.drift import scores_of_log

@@ -15,7 +15,8 @@ from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
 from groundwork.findings import keep
 from groundwork.models.registry.promotion import reconcile
-from groundwork.models.registry.registry import Registry, Version
+from groundwork.models.registry.registry import Registry
+from groundwork.models.registry.version import Version
 from groundwork.monitoring.drift import DriftUnknown, Measured, logged_frame, measure, numeric_columns, reference_frame
 from groundwork.monitoring.live_performance import findings_in_service
 from groundwork.store import Drift, DriftStatus, Prediction, Store

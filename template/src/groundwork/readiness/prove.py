@@ -8,7 +8,8 @@ from groundwork.documents import sealing
 from groundwork.documents.pilot import Pilot
 from groundwork.findings import Finding, keep, summary
 from groundwork.models.evaluation.evaluate import evaluate
-from groundwork.models.registry.registry import Registry, Version
+from groundwork.models.registry.registry import Registry
+from groundwork.models.registry.version import Version
 from groundwork.models.training.reproduce import reproduce
 from groundwork.readiness.ml_test_score import PROVE, ProofError, run_tests
 from groundwork.store import Proof, Store

@@ -15,7 +15,7 @@ from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
 from groundwork.models.evaluation.estimates import Decided, Estimate, gain
 from groundwork.models.evaluation.performance import decided, decided_by_rule
-from groundwork.models.registry.registry import Version
+from groundwork.models.registry.version import Version
 from groundwork.models.serving.predictor import pipeline_scores
 from groundwork.models.training.fit import fit
 from groundwork.models.training.history import Examples, examples, not_among

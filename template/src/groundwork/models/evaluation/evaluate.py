@@ -23,7 +23,8 @@ from groundwork.models.evaluation.diagnostics import Calibration, Importance, ca
 from groundwork.models.evaluation.estimates import Estimate, Performance, gain
 from groundwork.models.evaluation.features import Dropped, describe_features, drop_one_by_one
 from groundwork.models.evaluation.performance import Footprint, decided, decided_by_rule, measure_footprint, performance
-from groundwork.models.registry.registry import Registry, Version
+from groundwork.models.registry.registry import Registry
+from groundwork.models.registry.version import Version
 from groundwork.store import Store
 
 

@@ -10,7 +10,7 @@ from groundwork.documents.pilot import Pilot
 from groundwork.models.evaluation.ageing import parameters_of
 from groundwork.models.evaluation.estimates import SEED, Decided, Estimate, gain
 from groundwork.models.evaluation.performance import decided, performance
-from groundwork.models.registry.registry import Version
+from groundwork.models.registry.version import Version
 from groundwork.models.serving.predictor import pipeline_scores
 from groundwork.models.training.fit import fit
 from groundwork.models.training.history import Examples

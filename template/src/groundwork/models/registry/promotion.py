@@ -15,7 +15,8 @@ from groundwork.documents.pilot import Pilot
 from groundwork.store import Promotion, Store, utc_text
 
 if TYPE_CHECKING:  # importing MLflow takes seconds, and a rollback must not wait for it
-    from groundwork.models.registry.registry import Registry, Version
+    from groundwork.models.registry.registry import Registry
+    from groundwork.models.registry.version import Version
 
 
 def promote(

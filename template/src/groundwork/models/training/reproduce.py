@@ -16,7 +16,8 @@ from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
 from groundwork.findings import Finding, keep
 from groundwork.models.packaging.pack import pack
-from groundwork.models.registry.registry import Registry, Version
+from groundwork.models.registry.registry import Registry
+from groundwork.models.registry.version import Version
 from groundwork.models.serving.predictor import Predictor
 from groundwork.models.training.fit import fit
 from groundwork.models.training.history import examples

@@ -19,7 +19,8 @@ from groundwork.models.gate.judgement import Judgement, gate_findings, judge_ver
 from groundwork.models.packaging.pack import mlflow_options, pack
 from groundwork.models.packaging.pretrained import Pretrained
 from groundwork.models.registry.promotion import login, promote, reconcile
-from groundwork.models.registry.registry import Registry, Version
+from groundwork.models.registry.registry import Registry
+from groundwork.models.registry.version import Version
 from groundwork.models.serving.bundles import BUNDLE, SIGNATURE
 from groundwork.models.serving.predictor import Predictor
 from groundwork.models.serving.signing import sign
