@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -42,6 +41,8 @@ def complaints() -> Console:
 def print_json(result: object) -> None:
     """What the verb came to, for machines; where they asked for text, nothing."""
     if console.quiet:
+        import msgspec
+
         print(msgspec.json.encode(result).decode())
 
 

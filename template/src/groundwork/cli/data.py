@@ -2,7 +2,6 @@
 
 from typing import Annotated
 
-import msgspec
 import typer
 from rich.markup import escape
 
@@ -43,7 +42,7 @@ def quarantine_list(as_json: Json = False) -> None:
             if found
             else "there is nothing in quarantine"
         )
-        print_json({"held": msgspec.to_builtins(found), "owner": owner.handle})
+        print_json({"held": found, "owner": owner.handle})
 
 
 @quarantine_app.command("replay")
@@ -63,7 +62,7 @@ def quarantine_replay(as_json: Json = False) -> None:
             done = replay(backend, pilot)
             said.append(f"{done.let_in:,} rows let in, {done.remaining:,} stay, snapshot version {done.version}")
             said += [f"{window} was not let in as a whole: run `groundwork ingest`" for window in done.not_let_in]
-        print_json(msgspec.to_builtins(done))
+        print_json(done)
 
 
 @verbs.command(rich_help_panel=PANEL)

@@ -1,10 +1,10 @@
 """The loop, verb by verb: ingest, train, score, monitor, status."""
 
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import msgspec
 import typer
 from rich.markup import escape
 
@@ -55,7 +55,7 @@ def train(as_json: Json = False) -> None:
     """Train a candidate and let the gate judge it. Exit 1 if it is refused."""
     with entered() as pilot:
         trained = run_train(pilot)
-        print_json({"in_service": trained.in_service} | msgspec.to_builtins(trained))
+        print_json({"in_service": trained.in_service} | asdict(trained))
     if trained.in_service:
         suggest("score", "serve")
     elif trained.standing == "pending":

@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse
 
+from groundwork import __version__
 from groundwork.documents.contract.column import Task
 from groundwork.documents.decision_record import due
 from groundwork.documents.pilot import Pilot
@@ -115,7 +116,7 @@ def _routes(
     async def live() -> dict[str, str]:
         if batcher.busy_seconds > pilot.settings.hung_seconds:
             raise Problem(503, f"one batch has been under way for {batcher.busy_seconds:.0f} s: start me again")
-        return {"status": "live"}
+        return {"status": "live", "version": __version__}
 
     @app.get("/health/ready", summary="Can it answer?", responses=described(503), response_model=None)
     async def ready() -> dict[str, str]:

@@ -23,6 +23,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from groundwork import __version__
 from groundwork.documents.owners import Owners
 from groundwork.store import Prediction, Store
 
@@ -189,6 +190,9 @@ class _Recorded(Collector):
         self._due = due
 
     def collect(self) -> Iterable[Metric]:
+        build = GaugeMetricFamily("groundwork_build_info", "The version of Groundwork that runs.", labels=["version"])
+        build.add_metric([__version__], 1)
+        yield build
         owner = GaugeMetricFamily("groundwork_owner_info", "Who answers for it.", labels=["role", "name", "handle"])
         for role, person in self._owners.roles():
             owner.add_metric([role, person.name, person.handle], 1)
