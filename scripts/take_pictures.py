@@ -39,13 +39,14 @@ def take_loop(page: Page, pilot: Path, data: Path) -> None:
     done = subprocess.run(
         [pilot / ".venv/bin/groundwork", "up", "--once"],
         cwd=pilot,
-        env=os.environ | {"GROUNDWORK_DATA": str(data), "FORCE_COLOR": "1"},
+        env=os.environ | {"GROUNDWORK_DATA": str(data), "FORCE_COLOR": "1", "TTY_INTERACTIVE": "0"},
         text=True,
         capture_output=True,
     )
     if done.returncode:
         raise SystemExit(done.stdout + done.stderr)
-    printed = done.stdout.replace(str(data), "/home/ada/late-flights/data").rstrip()
+    printed = re.sub(r"(\x1b\[\?25[lh])+\n?", "", done.stdout)  # the cursor, hidden and shown
+    printed = printed.replace(str(data), "/home/ada/late-flights/data").rstrip()
     printed = re.sub(r"http://127\.0\.0\.1:\d+", "http://127.0.0.1:8000", printed)
     page.set_content(TERMINAL % as_html(f"\x1b[34m$\x1b[0m uv run groundwork up --once\n{printed}"))
     page.locator("pre").screenshot(path=IMAGES / "loop.png")
