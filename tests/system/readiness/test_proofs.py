@@ -24,7 +24,8 @@ from groundwork.pipeline import flows as prove
 from groundwork.pipeline import work
 from groundwork.readiness import ml_test_score
 from groundwork.readiness.ml_test_score import ProofError, Rubric, run_tests
-from groundwork.store import Proof, Store
+from groundwork.store.database import Store
+from groundwork.store.proofs import Proof
 from use_case import model
 
 pytestmark = pytest.mark.usefixtures("plain_steps")
@@ -42,7 +43,7 @@ GATE_CHECKS = {
 
 def newest(pilot: Pilot) -> dict[str, Proof]:
     with Store(pilot.settings.store) as store:
-        return {check: proofs[-1] for check, proofs in store.proofs().items()}
+        return {check: proofs[-1] for check, proofs in store.proofs.by_check().items()}
 
 
 def states(pilot: Pilot, *checks: str) -> dict[str, str]:
@@ -132,10 +133,10 @@ def tell_outcomes(pilot: Pilot, told: Callable[[bool], bool] = lambda outcome: o
     rows = Snapshots(pilot.snapshots, pilot.contract.dataset).read(*FEBRUARY).to_pylist()
     late = {row["flight_id"]: row["late"] for row in rows}
     with Store(pilot.settings.store) as store:
-        store.log_outcomes(
+        store.outcomes.log(
             [
                 (each.prediction_id, told(late[each.entity_key]))
-                for each in store.predictions(*FEBRUARY)
+                for each in store.predictions.between(*FEBRUARY)
                 if late.get(each.entity_key) is not None
             ]
         )
@@ -305,9 +306,9 @@ def test_a_version_that_a_named_person_approved_is_reviewed(
     pilot_copy: Pilot, set_in: Callable, history: Callable[..., str]
 ) -> None:
     with Store(pilot_copy.settings.store) as store:
-        promoted = store.latest_promotion(pilot_copy.name)
+        promoted = store.promotions.latest(pilot_copy.name)
         assert promoted is not None
-        store.append_promotion(promoted._replace(number=2, promoted_by="ada (logged in as root)"))
+        store.promotions.append(promoted._replace(number=2, promoted_by="ada (logged in as root)"))
     assert review(pilot_copy, "0123").passed is None
     set_in(pilot_copy.settings.home / "charter.yaml", "gate.approval", "required")
     found = review(Pilot.here(), "0123")

@@ -51,7 +51,7 @@ def quarantine_replay(as_json: Json = False) -> None:
     with entered() as pilot:
         from groundwork.data.quarantine import replay
         from groundwork.data.source import connected
-        from groundwork.store import Store
+        from groundwork.store.database import Store
 
         with (
             step("replay") as said,
@@ -72,7 +72,7 @@ def erase(
     """Remove one subject from snapshots, quarantine, prediction log and outcomes, and keep it out from now on."""
     with entered() as pilot:
         from groundwork.data.erasure import erase as remove
-        from groundwork.store import Store
+        from groundwork.store.database import Store
 
         with step("erase") as said, Store(pilot.settings.store) as store, store.alone("ingest"):
             done = remove(pilot, store, subject)

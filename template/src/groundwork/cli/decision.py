@@ -107,7 +107,7 @@ def readiness(
     from groundwork.readiness import render
     from groundwork.readiness.assess import assess
     from groundwork.readiness.scorecard import Exit
-    from groundwork.store import Store
+    from groundwork.store.database import Store
 
     with entered(Exit.NOT_IN_FORCE, Exit.UNDETERMINED) as pilot, Store(pilot.settings.store) as store:
         if prove:
@@ -133,12 +133,12 @@ def decide(
     """Write down what was decided about the pilot, with the digest of the scorecard it rests on."""
     from groundwork.documents import decision_record
     from groundwork.readiness.assess import assess
-    from groundwork.store import Store
+    from groundwork.store.database import Store
 
     with entered() as pilot, Store(pilot.settings.store) as store:
         today = date.today()
         card = assess(pilot, store, today)
-        promoted = store.latest_promotion(pilot.name)
+        promoted = store.promotions.latest(pilot.name)
         champion = promoted.to_version if promoted and promoted.evidence_sha256 else None
         evidence = decision_record.Evidence(card.met, f"{card.verdict}; next: {card.next_step}", card.sha256, champion)
         decision_record.decide(pilot.settings.home, pilot.charter, outcome, tuple(by), why, evidence, today)
@@ -167,12 +167,12 @@ def terminal(card: "Scorecard") -> "Group":
 
     parts: list[Text | Table] = [Text(card.verdict, "bold"), Text(f"next: {card.next_step}"), Text()]
     for section, rows in by_section(card):
-        table = Table("", section, "wanted", "seen", "who", "to do", box=None, pad_edge=False, header_style="dim")
+        table = Table("", section, "required", "found", "owner", "to do", box=None, pad_edge=False, header_style="dim")
         for row in rows:
             mark = f"[{_COLOURS[row.state]}]{MARKS[row.state]}[/]"
             table.add_row(
                 mark,
-                escape(row.title) + (" [dim](must)[/]" if row.level == "must" else ""),
+                escape(row.title) + (" [dim](required)[/]" if row.level == "must" else ""),
                 escape(row.wanted),
                 escape(f"{row.state}: {row.seen}" if row.state not in ("passed", "failed") else row.seen),
                 escape(row.owner),

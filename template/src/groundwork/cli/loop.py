@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from groundwork.documents.pilot import Pilot
     from groundwork.models.scoring.score import Scored
     from groundwork.models.training.train import Trained
-    from groundwork.store import Drift
+    from groundwork.store.drifts import Drift
 
 PANEL = "The loop"
 verbs = typer.Typer()
@@ -88,16 +88,16 @@ def status(as_json: Json = False) -> None:
     """Show the champion and how it came about, how the flows ended, and the drift."""
     with entered() as pilot:
         from groundwork.models.registry.version import champion_of
-        from groundwork.store import Store
+        from groundwork.store.database import Store
 
         owner = pilot.owners.accountable.model
         with Store(pilot.settings.store) as store:
             champion = champion_of(pilot, store)
-            promotions = store.promotions(pilot.name)
-            runs = store.latest_runs(True) + store.latest_runs(False)
+            promotions = store.promotions.of(pilot.name)
+            runs = store.runs.latest(True) + store.runs.latest(False)
             now = datetime.now(UTC)
-            unfinished = [run for run in store.under_way() if run.lost_at >= now]
-            drift = store.latest_drift()
+            unfinished = [run for run in store.runs.under_way() if run.lost_at >= now]
+            drift = store.drift.latest()
         console.print(f"champion  {f'version {champion.number}' if champion else 'none: run `groundwork train`'}")
         if champion:
             served = f"{champion.tags['bundle_format']}: {champion.tags['bundle_reason']}"

@@ -42,7 +42,10 @@ def worker() -> None:
 
     for name in ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"):
         os.environ.setdefault(name, "INFO")  # nobody else says how the runs go
+    from groundwork.store.database import Store
+
     with entered() as pilot:
+        Store(pilot.settings.store).close()  # one of another schema is refused before anything starts
         sole = not pilot.settings.prefect_api_url
         with announced(pilot.settings) as api:
             from groundwork.pipeline.worker import work as run_schedules
@@ -81,6 +84,17 @@ def serve() -> None:
 
         keys_for(pilot.settings.host, pilot.settings.api_keys)
         run(pilot)
+
+
+@verbs.command(rich_help_panel=PANEL)
+def migrate(as_json: Json = False) -> None:
+    """Bring the store to the schema version of this code, after a copy of an SQLite file."""
+    from groundwork.store.migrate import migrate
+
+    with entered() as pilot, step("migrate") as said:
+        done = migrate(pilot.settings.store)
+        said += done.told
+        print_json({"before": done.before, "after": done.after, "copy": str(done.copy) if done.copy else None})
 
 
 @verbs.command(rich_help_panel=PANEL)

@@ -40,6 +40,12 @@ def up(
     """Run the whole loop: ingest, train, gate, serve, predict, score, monitor; then go on serving."""
     with entered() as pilot:
         console.print(f"[bold]{escape(pilot.charter.metadata.title)}[/]: {escape(pilot.charter.decision.statement)}")
+        from groundwork.store.migrate import migrate
+
+        migrated = migrate(pilot.settings.store)
+        if migrated.changed:
+            with step("migrate") as said:
+                said += migrated.told
         if not pilot.settings.source_url:
             with step("seed") as said:
                 said.append(release_data(pilot, LAST))
@@ -120,11 +126,11 @@ def show_months(pilot: "Pilot") -> None:
     """What the monitor found so far, window by window."""
     from rich.table import Table
 
-    from groundwork.store import Store
+    from groundwork.store.database import Store
 
     table = Table("window", "decided by", "drift", "share of columns", "which", box=None, pad_edge=False)
     with Store(pilot.settings.store) as store:
-        for drift in store.drifts():
+        for drift in store.drift.by_window():
             table.add_row(
                 f"{drift.window_start:%Y-%m}",
                 f"version {drift.model_version}" if drift.model_version else "nobody",

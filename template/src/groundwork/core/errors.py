@@ -69,5 +69,9 @@ class StoreError(GroundworkError):
     """The store cannot be written or read."""
 
 
+class SchemaMismatch(StoreError):
+    """The store has an older or a newer schema than this code needs."""
+
+
 class ClusterError(GroundworkError):
     """The distributed engine cannot do the work, or cannot be trusted with it."""

@@ -22,7 +22,7 @@ from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.registry import Registry
 from groundwork.models.registry.version import Version
 from groundwork.models.serving.predictor import arrays
-from groundwork.store import Prediction
+from groundwork.store.predictions import Prediction
 
 SAMPLE_ROWS = 10_000  # per side; the cost stays flat, and distances of equal data stay far below 0.1
 SCORE = "score"

@@ -62,4 +62,8 @@ def drop_one_by_one(pilot: Pilot, version: Version, training: Examples, evaluati
 
 def describe_features(dropped: list[Dropped]) -> str:
     idle = [each.feature for each in dropped if not each.needed]
-    return f"no more than chance is lost without one of: {', '.join(idle)}" if idle else "every feature is needed"
+    return (
+        f"leaving out any one of these loses no more than chance: {', '.join(idle)}"
+        if idle
+        else "every feature is needed"
+    )

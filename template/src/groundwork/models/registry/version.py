@@ -7,7 +7,7 @@ from pathlib import Path
 
 from groundwork.core.settings import Settings
 from groundwork.documents.pilot import Pilot
-from groundwork.store import Store
+from groundwork.store.database import Store
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def champion_of(pilot: Pilot, store: Store) -> Version | None:
     It comes from the note on this disk. The registry, whose library takes seconds to import, is asked only where there
     is no note: another machine promoted it. Raises PromotionError if the registry does not have it either.
     """
-    newest = store.latest_promotion(pilot.name)
+    newest = store.promotions.latest(pilot.name)
     if newest is None:
         return None
     try:

@@ -22,7 +22,7 @@ from groundwork.models.serving.predictor import Predictor
 from groundwork.models.training.fit import fit
 from groundwork.models.training.history import examples
 from groundwork.models.training.lineage import PACKAGES, environment, lineage, sha256_of
-from groundwork.store import Store
+from groundwork.store.database import Store
 from use_case import decision
 
 

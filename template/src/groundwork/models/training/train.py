@@ -27,7 +27,8 @@ from groundwork.models.serving.signing import sign
 from groundwork.models.training.fit import fit, search
 from groundwork.models.training.history import Examples, History, read_history
 from groundwork.models.training.lineage import PACKAGES, environment, lineage, sha256_of
-from groundwork.store import Promotion, Store
+from groundwork.store.database import Store
+from groundwork.store.promotions import Promotion
 from use_case import decision
 
 
@@ -114,7 +115,7 @@ def train(pilot: Pilot) -> Trained:
     once there is another champion.
     """
     began = time.monotonic()
-    with Store(pilot.settings.store) as store, store.recorded("train") as run:
+    with Store(pilot.settings.store) as store, store.runs.recorded("train") as run:
         registry = Registry(pilot)
         newest = reconcile(store, registry)
         history = read_history(pilot)
