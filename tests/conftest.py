@@ -65,7 +65,12 @@ def late_flights() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def pilot(render: Callable[..., Path], late_flights: dict[str, Any]) -> Path:
-    """The demo's project, installed and committed, its whole loop run once. Slow, and shared: do not change it."""
+    """The demo's project, installed and committed, its whole loop run once. Slow, and shared: do not change it.
+
+    `PILOT=FOLDER` takes one that is there already.
+    """
+    if there := os.environ.get("PILOT"):
+        return Path(there).resolve()
     project = render("late-flights", **late_flights)
     execute(project, "uv", "sync")
     execute(project, "uv", "run", "groundwork", "owners")
