@@ -125,7 +125,10 @@ def _alone(dataset: Any, known: Any) -> Iterator[tuple[str, float]]:
             continue
         numbers = np.unique(values, return_inverse=True)[1] if values.dtype == object else values
         scoring = "r2" if quantity else "balanced_accuracy"
-        yield column.name, float(np.mean(cross_val_score(tree, numbers.reshape(-1, 1), outcomes, cv=3, scoring=scoring)))
+        yield (
+            column.name,
+            float(np.mean(cross_val_score(tree, numbers.reshape(-1, 1), outcomes, cv=3, scoring=scoring))),
+        )
 
 
 @proves("monitor-dependencies")
@@ -178,7 +181,9 @@ def test_the_service_answers_as_the_trained_pipeline_does(loop: Pilot, answers: 
     frame = rows.select(dataset.feature_names).to_pandas()
     for column in dataset.features:
         text = column.logical_type == "string"
-        frame[column.name] = frame[column.name].fillna("").astype(object) if text else frame[column.name].astype("float32")
+        frame[column.name] = (
+            frame[column.name].fillna("").astype(object) if text else frame[column.name].astype("float32")
+        )
     pipeline = mlflow.pyfunc.load_model(f"models:/{loop.name}/{version.number}")
     expected = np.asarray(pipeline.predict(frame))
     if dataset.task.kind != "multiclass" and expected.ndim == 2:
@@ -267,8 +272,11 @@ def test_a_new_feature_is_ingested_trained_on_asked_for_and_logged(
     monkeypatch.setattr(
         source, "rows", lambda *window: (t := rows(*window)).mutate(proof_feature=t[at].day().cast("int64"))
     )
-    pilot = Pilot(loop.settings.model_copy(update={"home": tmp_path}))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", pilot.settings.tracking_uri)
+    charter = yaml.safe_load((tmp_path / "charter.yaml").read_text(encoding="utf-8"))
+    charter["metadata"]["name"] = "proof-feature"
+    (tmp_path / "charter.yaml").write_text(yaml.safe_dump(charter), encoding="utf-8")
+    same_registry = {"home": tmp_path, "mlflow_tracking_uri": loop.settings.tracking_uri}  # a new one takes seconds
+    pilot = Pilot(loop.settings.model_copy(update=same_registry))
     work.ingest(pilot)
     assert work.train(pilot).in_service
     assert _champion(pilot)[1].bundle.features[-1] == "proof_feature"
@@ -397,9 +405,8 @@ def _newest(pilot: Pilot) -> Any:
 def _records(pilot: Pilot, rows: Any) -> list[dict[str, Any]]:
     """The rows as a client sends them: in JSON."""
     names = [column.name for column in pilot.contract.dataset.requested]
-    records: list[dict[str, Any]] = json.loads(
-        json.dumps(rows.select(names).to_pylist(), default=lambda value: getattr(value, "isoformat", value.__float__)())
-    )
+    text = json.dumps(rows.select(names).to_pylist(), default=lambda value: str(value).replace(" ", "T"))
+    records: list[dict[str, Any]] = json.loads(text)
     return records
 
 
