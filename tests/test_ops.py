@@ -173,7 +173,9 @@ def noticed(promtool: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         folder = tmp_path_factory.mktemp("mutant")
         rules = [mutant if rule.get("alert") == name else rule for rule in RULES]
         (folder / "alerts.yml").write_text(yaml.safe_dump({"groups": [{"name": "groundwork", "rules": rules}]}))
-        rules_beside = SCENARIOS.read_text(encoding="utf-8").replace("../../template/ops/prometheus/alerts.yml", "alerts.yml")
+        rules_beside = SCENARIOS.read_text(encoding="utf-8").replace(
+            "../../template/ops/prometheus/alerts.yml", "alerts.yml"
+        )
         (folder / "alerts.test.yml").write_text(rules_beside, encoding="utf-8")
         command = [promtool, "test", "rules", "alerts.test.yml"]
         return subprocess.run(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
