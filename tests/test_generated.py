@@ -39,6 +39,18 @@ def test_a_step_of_ci_finds_nothing(pilot: Path, step: str) -> None:
     execute(pilot, *shlex.split(step))
 
 
+OWN_TEST = """
+import pytest
+
+from use_case import model
+
+
+@pytest.mark.proves("infra-spec")
+def test_builds() -> None:
+    assert hasattr(model.build(), "fit")
+"""
+
+
 @pytest.fixture
 def orders(render: Callable[..., Path], late_flights: dict[str, Any], pilot: Path) -> Path:
     """A pilot whose team deleted the example as the guide says, and has files of its own in its place."""
@@ -46,6 +58,8 @@ def orders(render: Callable[..., Path], late_flights: dict[str, Any], pilot: Pat
     (folder / "src/use_case/seed.py").unlink()
     shutil.rmtree(folder / "tests/use_case")
     shutil.copytree(ROOT / "tests/orders", folder, dirs_exist_ok=True)
+    (folder / "tests/use_case").mkdir()
+    (folder / "tests/use_case/test_model.py").write_text(OWN_TEST, encoding="utf-8")
     for file, old, new in (
         ("OWNERS", "flights:", "orders:"),
         ("charter.yaml", "window: month", "window: week"),
@@ -67,7 +81,7 @@ def within(pilot: Path, folder: Path, *module: str) -> str:
 ORDERS = """
 import duckdb
 duckdb.connect("tests/use_case/sample.duckdb").execute(
-    "create table orders as select 'o-' || i as order_id, 9007199254740993 + i as customer, "
+    "create table orders as select 'o-' || i as order_id, i % 900 as customer, "
     "timestamp '2026-01-05' + to_minutes((i * 10)::int) as ordered_at, "
     "case when i % 7 > 0 then ['DE', 'AT', 'CH'][1 + i % 3] end as country, "
     "(10 + i * 37 % 90)::decimal(9, 2) as amount, i % 5 = 0 as express, "

@@ -36,13 +36,12 @@ SECRET = {
     "examples": ["x"],
 }
 
-# Before the libraries are imported: of the pilot's settings only the source is read, and its data folder is not written.
+# Before the libraries are imported: of the pilot's settings only the source is read, and nothing is written there.
 _own_source = Settings(home=PROJECT).source
 for _name in [name for name in os.environ if name.startswith(("GROUNDWORK_", "MLFLOW_", "PREFECT_", "OTEL_", "WEB_"))]:
     del os.environ[_name]
-os.environ.update(
-    QUIET, OMP_NUM_THREADS="1"
-)  # for some thousand rows, threads that wait for each other cost more than they bring
+# On some thousand rows, threads that wait for each other cost more than they bring.
+os.environ.update(QUIET, OMP_NUM_THREADS="1")
 
 # DuckDB prints a page about what is still open when the process ends.
 atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
@@ -112,9 +111,8 @@ def _read(own: Any) -> Sample:
         for newest in (windows[window][-DAYS_PER_WINDOW:] for window in sorted(windows)[-WINDOWS:]):
             days_rows = expression(backend, dataset, Window(newest[0], newest[-1] + timedelta(days=1)))
             place = ibis.row_number().over(group_by=days_rows[at].truncate("D"), order_by=days_rows[key])
-            first = days_rows.mutate(proof_place=place).filter(
-                lambda t, most=ROWS_PER_WINDOW // len(newest): t.proof_place < most
-            )
+            numbered = days_rows.mutate(proof_place=place)
+            first = numbered.filter(numbered.proof_place < ROWS_PER_WINDOW // len(newest))
             taken.append(first.drop("proof_place").to_pyarrow())
         undecided = rows.filter(rows[outcome].isnull()).order_by(ibis.desc(at)).limit(ROWS_PER_WINDOW).to_pyarrow()
     return Sample(pa.concat_tables(taken), undecided)

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-import ibis
 import mlflow
 import numpy as np
 import pytest
@@ -28,7 +27,6 @@ from groundwork.data.rules import REASONS, broken_by_window, with_broken_rules
 from groundwork.data.snapshots import Snapshots
 from groundwork.data.source import BEGINNING, END, connected, expression
 from groundwork.documents.contract.compatibility import breaking_changes
-from groundwork.documents.contract.contract import Contract
 from groundwork.documents.pilot import Pilot
 from groundwork.documents.publish import data_dictionary, owner_files
 from groundwork.models.registry.promotion import promote, reconcile, roll_back
@@ -175,7 +173,7 @@ def test_the_whole_loop_runs(loop: Pilot) -> None:
 
 @proves("monitor-skew")
 def test_the_service_answers_as_the_trained_pipeline_does(loop: Pilot, answers: list[dict[str, Any]]) -> None:
-    """By request, and by the bundle alone: the scores that MLflow's copy of the pipeline gives for the same raw rows."""
+    """By request, and by the bundle alone: the scores that MLflow's copy of the pipeline gives for the same rows."""
     dataset, (version, predictor) = loop.contract.dataset, _champion(loop)
     rows = _newest(loop)
     frame = rows.select(dataset.feature_names).to_pandas()
