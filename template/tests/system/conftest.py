@@ -118,7 +118,7 @@ def _read(own: Any) -> Sample:
     return Sample(pa.concat_tables(taken), undecided)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # after its tests, the use case reads its own source again
 def loop(own: Any, sample: Sample) -> Iterator[Any]:
     """The pilot's own files in a temporary folder, on the sample: ingested, trained, promoted. With two things planted:
     a row without a key, and a column that is confidential.
