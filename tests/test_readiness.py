@@ -6,6 +6,7 @@ README shows. The command is asked on days that libfaketime makes, and a criteri
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -238,17 +239,18 @@ def test_the_front_page_tells_how_the_pilot_is(
     assert "eady to scale" in verdict
     assert "Next: " in verdict
     said = facts(page)
-    assert said["Day"] == "45 of 90\nby day 60: a fifth of the flights go by it"
-    assert said["For whom"].startswith("the duty manager\nwanted by ")
-    assert said["Answers for the decision"] == "Ada Lovelace\ndeputy: Grace Hopper"
-    assert said["Decides now"].startswith("version 1\nsince 20")
-    assert "EUR per 1,000 decisions more than today's rule, on 1,0" in said["Worth, so far"]
-    assert said["Worth, so far"].endswith("wanted: at least 5,000 EUR")
-    assert said["Has the data drifted?"].startswith("yes\n2 of 9 columns drifted")
+    assert said["Day of the pilot"] == "Day 45 of 90\nBy day 60: a fifth of the flights go by it"
+    assert said["Decision-maker"].startswith("the duty manager\nSponsor: ")
+    assert said["Decision owner"] == "Ada Lovelace\nDeputy: Grace Hopper"
+    assert said["Live model"].startswith("version 1\nLive since 20")
+    gain = said["Measured gain over today's rule"]
+    assert re.match(r"EUR [\d,]+ per 1,000 decisions \(n = 1,0\d\d, last 30 days\)\n", gain)
+    assert "\nRequired to scale: at least EUR 5,000 per 1,000 decisions" in gain
+    assert said["Data drift"].startswith("drift detected\n2 of 9 columns drifted")
     links = {each.inner_text(): each.get_attribute("href") for each in page.locator("nav a").all()}
     assert links == {
         "Scorecard": "scorecard",
-        "How to ask it": "docs",
+        "API": "docs",
         "Metrics": "metrics",
         "Drift report": "report",
         "Runs (Prefect)": "https://prefect.example.com",
@@ -305,10 +307,10 @@ def test_the_scorecard_is_a_file_that_needs_nothing_else(
 @pytest.mark.parametrize(
     ("day", "code", "verdict"),
     [
-        (0, 2, "Not known to be ready to scale: 1 of what must be are unknown"),  # all answers are of days to come
+        (0, 2, "Not known to be ready to scale: 1 required check is unknown"),  # all answers are of days to come
         (45, 0, "Ready to scale"),
-        (90, 2, "Not known to be ready to scale: 1 of what must be are unknown"),  # they are older than 30 days
-        (91, 3, "Overdue: day 90 was to be decided 1 day ago"),
+        (90, 2, "Not known to be ready to scale: 1 required check is unknown"),  # they are older than 30 days
+        (91, 3, "Decision overdue by 1 day"),
     ],
 )
 @pytest.mark.skipif(not FAKETIME, reason="libfaketime is not installed")
@@ -399,4 +401,4 @@ def test_a_must_is_unknown_fails_and_passes_by_what_prometheus_and_the_log_saw(
         "told-too-little": ("failed", True),
         "told-seldom": ("unknown", True),
     }
-    assert "Prometheus refused it" in rows["wrong"]["seen"]
+    assert "Prometheus refused the query" in rows["wrong"]["seen"]

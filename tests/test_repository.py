@@ -11,6 +11,13 @@ from support import ROOT, execute, files
 
 FILES = files(ROOT)
 
+MARKUP = re.compile(
+    r"<!doctype|</?(?:a|b|body|br|button|code|d[dlt]|div|em|form|g|h[1-6]|head|html|i|img|li|link|main|meta|nav|ol|p|pre"
+    r"|rect|script|span|strong|style|svg|table|tbody|td|text|textarea|th|thead|title|tr|ul)(?=[\s/>])"  # HTML and SVG
+    r"|\bstyle=|\b(?:border|color|display|fill|font|margin|padding|width)(?:-[a-z]+)?: ?[^\s:,]+ ?[;}]",  # CSS
+    re.IGNORECASE,
+)
+
 # In pieces, or this file would hold them.
 REGISTRIES = ["py" + "pi.org", "python" + "hosted", "npm" + "js.org", "deb." + "debian.org"]
 
@@ -50,6 +57,36 @@ def test_paths_can_be_checked_out_everywhere() -> None:
 
 def test_there_is_no_jinja_in_python() -> None:
     assert [name for name in FILES if name.endswith(".py.jinja")] == []
+
+
+def test_there_is_no_html_in_python() -> None:
+    """A page is a file in a folder `pages`, which escapes what is put into it."""
+    sources = {name: text for name, text in texts().items() if re.match(r"template/src/groundwork/.*\.py$", name)}
+    assert len(sources) > 50
+    found = {name: match[0] for name, text in sources.items() if (match := MARKUP.search(text))}
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'f"<div>{name}"',
+        '"<table><tr>"',
+        '"</p>"',
+        "<td class='a'>",
+        '"<br>"',
+        '<svg xmlns="',
+        "style='x'",
+        "td { color: red }",
+    ],
+)
+def test_the_check_for_html_finds_it(line: str) -> None:
+    assert MARKUP.search(line)
+
+
+@pytest.mark.parametrize("line", ['if low < b: Table(header_style="dim")', "dict[str, i]", "width: int", "<name>"])
+def test_the_check_for_html_lets_python_pass(line: str) -> None:
+    assert not MARKUP.search(line)
 
 
 def test_questions_are_in_order() -> None:

@@ -52,8 +52,8 @@ def test_a_quick_benchmark_of_scoring_logs_the_same_everywhere(pilot: Path, tmp_
 
 
 def test_a_benchmark_of_scoring_that_logs_something_else_has_no_figures(pilot: Path, tmp_path: Path) -> None:
-    benchmark = tmp_path / "scoring"
-    shutil.copytree(ROOT / "benchmarks/scoring", benchmark)
+    shutil.copytree(ROOT / "benchmarks", tmp_path / "benchmarks")
+    benchmark = tmp_path / "benchmarks/scoring"
     work = benchmark / "work.py"
     work.write_text(work.read_text(encoding="utf-8").replace("[:, 1]", "[:, 0]"), encoding="utf-8")
     with pytest.raises(AssertionError, match="the log does not hold what the trained pipeline predicts"):

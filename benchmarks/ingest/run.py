@@ -17,8 +17,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+sys.path.append(str(Path(__file__).parents[1]))
+
+from page import publish
+
 HERE = Path(__file__).parent
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 TARGET_TIMES, TARGET_MB = 2.0, 1500
 GROW = """
 import sys, duckdb
@@ -159,9 +162,7 @@ def main() -> int:
     if options.json:
         options.json.write_text(json.dumps(results, indent=1), encoding="utf-8")
     if options.publish:
-        page = options.publish.read_text(encoding="utf-8")
-        before, after = page.partition(BEGIN)[0], page.partition(END)[2]
-        options.publish.write_text(f"{before}{BEGIN}\n\n{text(results)}\n\n{END}{after}", encoding="utf-8")
+        publish(options.publish, text(results))
     return 0
 
 

@@ -19,8 +19,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+sys.path.append(str(Path(__file__).parents[1]))
+
+from page import publish
+
 HERE = Path(__file__).parent
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 FLOOR, ALONE = "*floor*: pandas, into Parquet", "in process"
 WORKERS = (1, 2)
 TARGET_TWO, TARGET_DASK, TARGET_GROWTH = 0.65, 1.25, 1.25
@@ -176,9 +179,7 @@ def main() -> int:
     if options.json:
         options.json.write_text(json.dumps(results, indent=1), encoding="utf-8")
     if options.publish:
-        page = options.publish.read_text(encoding="utf-8")
-        before, after = page.partition(BEGIN)[0], page.partition(END)[2]
-        options.publish.write_text(f"{before}{BEGIN}\n\n{text(results)}\n\n{END}{after}", encoding="utf-8")
+        publish(options.publish, text(results))
     return 0
 
 

@@ -10,7 +10,6 @@ from xml.sax.saxutils import escape
 from measure import Load
 
 OURS = "Groundwork"
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
 @dataclass(frozen=True)
@@ -197,12 +196,8 @@ def text(results: Results) -> str:
     return "\n\n".join(parts)
 
 
-def publish(results: Results, page: Path) -> None:
-    """Put the tables between the page's marks, and draw the plot that it shows."""
-    said = page.read_text(encoding="utf-8")
-    before, _, rest = said.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    page.write_text(f"{before}{BEGIN}\n\n{text(results)}\n\n{END}{after}", encoding="utf-8")
+def draw(results: Results, page: Path) -> None:
+    """Draw the plot that the page shows, into the folder of images beside the page's own folder."""
     image = page.parents[1] / "images/serving-benchmark.svg"
     image.parent.mkdir(exist_ok=True)
     image.write_text(plot(results), encoding="utf-8")

@@ -15,8 +15,11 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parents[1]))
+
 from measure import Load, ask, ended, free_port
-from report import Cell, Floor, Results, Start, publish, targets, text
+from page import publish
+from report import Cell, Floor, Results, Start, draw, targets, text
 from servers import RIVALS, Bare, Case, Contestant, Groundwork, Plain
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "groundwork/serving-benchmark"
@@ -157,7 +160,8 @@ def main() -> int:
         options.json.write_text(json.dumps(asdict(results), indent=1), encoding="utf-8")
     print(text(results))
     if options.publish:
-        publish(results, options.publish)
+        publish(options.publish, text(results))
+        draw(results, options.publish)
     failed = sum(cell.load.errors for cell in results.cells if cell.server in (Groundwork.name, Bare.name))
     if failed:
         print(f"{failed} requests to {Groundwork.name} failed", file=sys.stderr)

@@ -13,6 +13,7 @@ import yaml
 from groundwork.documents.pilot import Pilot
 from groundwork.pipeline import work
 from pilots import Postgres, enter, write_pilot
+from stores import load_old_store
 
 
 @pytest.fixture(scope="session")
@@ -158,3 +159,18 @@ def postgres() -> Iterator[Postgres]:
         server.start()
         yield server
         server.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty database, on SQLite and on a real PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'store.db'}"
+    return str(request.getfixturevalue("postgres").empty_database())
+
+
+@pytest.fixture
+def old_url(store_url: str) -> str:
+    """The address of a store as the code without schema versions wrote it."""
+    load_old_store(store_url)
+    return store_url

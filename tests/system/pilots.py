@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -92,6 +93,15 @@ class Postgres:
     def start(self) -> None:
         options = f"-p {self.port} -k {self.data} -c listen_addresses=127.0.0.1 -c fsync=off"
         self.run(self.control, "start", "-w", "-t", "300", "-D", self.data, "-o", options, "-l", self.data / "log")
+
+    def empty_database(self) -> str:
+        """The address of a database in which there is nothing yet."""
+        import psycopg
+
+        name = f"empty_{secrets.token_hex(4)}"
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(f"create database {name}")
+        return f"{self.url.removesuffix('/postgres')}/{name}"
 
     def stop(self) -> None:
         self.run(self.control, "stop", "-w", "-t", "300", "-m", "immediate", "-D", self.data)

@@ -15,7 +15,7 @@ from typing import Any
 
 from groundwork.documents.pilot import Pilot
 from groundwork.service.requests import RequestReader
-from groundwork.store import Store
+from groundwork.store.database import Store
 
 
 class Service:
@@ -88,9 +88,9 @@ def promote_altered(pilot: Pilot, version: str) -> None:
         content[len(content) // 2] ^= 1
         model.write_bytes(content)
     with Store(pilot.settings.store) as store:
-        newest = store.latest_promotion(pilot.name)
+        newest = store.promotions.latest(pilot.name)
         assert newest is not None
-        store.append_promotion(
+        store.promotions.append(
             newest._replace(number=newest.number + 1, from_version=newest.to_version, to_version=version)
         )
 

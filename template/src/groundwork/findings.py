@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from groundwork.documents.pilot import Pilot
-from groundwork.store import Proof, Store, utc_text
+from groundwork.store.connection import utc_text
+from groundwork.store.database import Store
+from groundwork.store.proofs import Proof
 
 PASSED, FAILED, UNKNOWN = 0, 1, 2  # the exit codes of a proof
 
@@ -26,19 +28,19 @@ def keep(pilot: Pilot, store: Store, command: str, findings: Iterable[Finding], 
     now, seconds = utc_text(datetime.now(UTC)), time.monotonic() - began
     kept = [
         Proof(
-            each.check,
-            now,
-            command,
-            UNKNOWN if each.passed is None else PASSED if each.passed else FAILED,
-            hashlib.sha256((each.evidence or each.seen).encode()).hexdigest(),
-            seconds,
-            bool(pilot.settings.source_url),
-            pilot.settings.on_schedule,
-            each.seen,
+            check_id=each.check,
+            proven_at=now,
+            command=command,
+            exit_code=UNKNOWN if each.passed is None else PASSED if each.passed else FAILED,
+            digest=hashlib.sha256((each.evidence or each.seen).encode()).hexdigest(),
+            seconds=seconds,
+            own_data=bool(pilot.settings.source_url),
+            on_schedule=pilot.settings.on_schedule,
+            seen=each.seen,
         )
         for each in findings
     ]
-    store.record_proofs(kept)
+    store.proofs.record(kept)
     return kept
 
 

@@ -30,13 +30,15 @@ from groundwork.documents.contract.compatibility import breaking_changes
 from groundwork.documents.pilot import Pilot
 from groundwork.documents.publish import data_dictionary, owner_files
 from groundwork.models.registry.promotion import promote, reconcile, roll_back
-from groundwork.models.registry.registry import Registry, Version
+from groundwork.models.registry.registry import Registry
+from groundwork.models.registry.version import Version
 from groundwork.models.serving.predictor import arrays, pipeline_scores
 from groundwork.models.training.fit import fit
 from groundwork.models.training.history import read_history
 from groundwork.pipeline import work
 from groundwork.service.app import create_app
-from groundwork.store import Prediction, Store
+from groundwork.store.database import Store
+from groundwork.store.predictions import Prediction
 from use_case import decision, source
 
 proves = pytest.mark.proves
@@ -417,4 +419,4 @@ def _asked(client: TestClient, records: list[dict[str, Any]]) -> list[dict[str, 
 
 def _logged(pilot: Pilot) -> list[Prediction]:
     with Store(pilot.settings.store) as store:
-        return list(store.predictions(BEGINNING, END))
+        return list(store.predictions.between(BEGINNING, END))

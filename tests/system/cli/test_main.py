@@ -15,12 +15,13 @@ from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.registry import Registry
 from groundwork.pipeline import work
-from groundwork.store import Store, UnderWay
+from groundwork.store.database import Store
+from groundwork.store.runs import UnderWay
 
 
 def groundwork(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "groundwork.cli.main", *arguments],
+        [sys.executable, "-m", "groundwork.cli.app.main", *arguments],
         cwd=cwd,
         env=os.environ | environment,
         capture_output=True,
@@ -118,7 +119,7 @@ def test_a_line_moved_behind_its_seal_fails_the_check(new_pilot: Pilot, set_in: 
 def test_readiness_ends_with_its_verdict_and_keeps_its_report(new_pilot: Pilot) -> None:
     done = groundwork("readiness", "--report", "report", cwd=new_pilot.settings.home)
     assert done.returncode == 3
-    assert done.stdout.startswith("Not in force yet\nnext: the criteria are not locked")
+    assert done.stdout.startswith("Criteria not locked yet\nnext: the criteria are not locked")
     assert {file.name for file in (new_pilot.settings.home / "report").iterdir()} == {
         "badge.svg",
         "scorecard.html",
@@ -133,8 +134,8 @@ def test_readiness_ends_with_its_verdict_and_keeps_its_report(new_pilot: Pilot) 
 def test_status_tells_what_is_under_way_from_what_is_lost(new_pilot: Pilot) -> None:
     now = datetime.now(UTC)
     with Store(new_pilot.settings.store) as store:
-        store.keep_alive(UnderWay("1", "train", now - timedelta(hours=1), now - timedelta(seconds=40)))
-        store.keep_alive(UnderWay("2", "ingest", now - timedelta(hours=1), now - timedelta(minutes=30)))
+        store.runs.keep_alive(UnderWay("1", "train", now - timedelta(hours=1), now - timedelta(seconds=40)))
+        store.runs.keep_alive(UnderWay("2", "ingest", now - timedelta(hours=1), now - timedelta(minutes=30)))
     said = groundwork("status").stdout
     assert re.search(r"^… train    .* UTC, under way; heard of [4-9]\d s ago$", said, re.MULTILINE)
     assert re.search(r"^✗ ingest   .* its process was killed, or the machine went down", said, re.MULTILINE)
@@ -146,7 +147,7 @@ def test_status_tells_what_is_under_way_from_what_is_lost(new_pilot: Pilot) -> N
 def test_every_command_begins_with_an_overdue_decision(new_pilot: Pilot, set_in: Callable) -> None:
     commit(new_pilot.settings.home, "charter.yaml")
     set_in(new_pilot.settings.home / "charter.yaml", "plan.day0", date.today() - timedelta(93))
-    line = "! day 90 was to be decided 3 days ago: `groundwork decide scale`, `stop` or `extend`\n"
+    line = "! decision overdue by 3 days: `groundwork decide scale`, `stop` or `extend`\n"
     for command in (("check",), ("signer",), ("score",), ("quarantine", "list"), ("charter", "lock", "--by", "ada")):
         assert groundwork(*command).stderr.startswith(line), command
     told = groundwork("check", "--json")
@@ -173,7 +174,7 @@ def test_a_pilot_below_its_line_is_not_scaled(new_pilot: Pilot) -> None:
 def test_it_works_in_a_folder_of_the_pilot_and_nowhere_else(new_pilot: Pilot, tmp_path: Path) -> None:
     inside = new_pilot.settings.home / "docs"
     environment = {name: value for name, value in os.environ.items() if name != "GROUNDWORK_HOME"}
-    command = [sys.executable, "-m", "groundwork.cli.main", "check"]
+    command = [sys.executable, "-m", "groundwork.cli.app.main", "check"]
     for folder, code in ((inside, 0), (tmp_path, 1)):
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == code
@@ -269,7 +270,7 @@ def test_an_error_in_json_says_what_text_says(new_pilot: Pilot) -> None:
 
 ONE_AFTER_THE_OTHER = """
 import sys
-from groundwork.cli.main import app
+from groundwork.cli.app.main import app
 
 for command in sys.argv[1:]:
     try:
@@ -304,5 +305,5 @@ def test_real_flows_do_what_the_plain_functions_do(pilot: Pilot, new_pilot: Pilo
     assert champion is not None
     assert champion.tags["bundle_reason"].startswith("proven equal")
     with Store(new_pilot.settings.store) as store:
-        assert {run.flow for run in store.latest_runs(succeeded=True)} == {"ingest", "train"}
-        assert {run.flow for run in store.latest_runs(succeeded=False)} == {"monitor"}
+        assert {run.flow for run in store.runs.latest(succeeded=True)} == {"ingest", "train"}
+        assert {run.flow for run in store.runs.latest(succeeded=False)} == {"monitor"}

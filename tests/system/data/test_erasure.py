@@ -18,7 +18,7 @@ from groundwork.data.spool import PREFIX
 from groundwork.documents.pilot import Pilot
 from groundwork.monitoring.monitor import check_drift
 from groundwork.pipeline import work
-from groundwork.store import Store
+from groundwork.store.database import Store
 
 pytestmark = pytest.mark.usefixtures("plain_steps")
 
@@ -45,9 +45,9 @@ def test_a_subject_is_erased_everywhere_and_stays_out(pilot_copy: Pilot, sql: Ca
     work.score(Pilot.here(), datetime(2013, 1, 1), datetime(2013, 2, 1))
     with Store(pilot_copy.settings.store) as store:
         [prediction] = [
-            each for each in store.predictions(datetime(2013, 1, 1), FEBRUARY.end) if each.entity_key == subject
+            each for each in store.predictions.between(datetime(2013, 1, 1), FEBRUARY.end) if each.entity_key == subject
         ]
-        store.log_outcomes([(prediction.prediction_id, True)])
+        store.outcomes.log([(prediction.prediction_id, True)])
         left = pilot_copy.settings.data_folder / f"{PREFIX}of-a-run-that-was-killed"
         left.mkdir()
         (left / "sound.parquet").write_text(subject)
@@ -94,9 +94,9 @@ def test_one_subject_may_have_many_rows(new_pilot: Pilot, set_in: Callable, sql:
             log(store, f"id-{number}", record)
         done = erase(pilot, store, "HA")
         assert (done.column, done.rows, done.quarantined, done.predictions) == ("carrier", january, february, 1)
-        assert [each.prediction_id for each in store.predictions(datetime(2099, 1, 1), datetime(2100, 1, 1))] == [
-            "id-1"
-        ]
+        assert [
+            each.prediction_id for each in store.predictions.between(datetime(2099, 1, 1), datetime(2100, 1, 1))
+        ] == ["id-1"]
     work.ingest(Pilot.here(), datetime(2013, 1, 1), FEBRUARY.end)
     dataset = pilot.contract.dataset
     for folder in (pilot.snapshots, pilot.quarantine):
@@ -104,20 +104,20 @@ def test_one_subject_may_have_many_rows(new_pilot: Pilot, set_in: Callable, sql:
 
 
 def log(store: Store, prediction_id: str, record: dict[str, str]) -> None:
-    from groundwork.store import Prediction
+    from groundwork.store.predictions import Prediction
 
-    store.log_predictions(
+    store.predictions.log(
         [
             Prediction(
-                prediction_id,
-                "2013-01-01T00:00:00.000+00:00",
-                "champion",
-                record["flight_id"],
-                "2099-01-01T00:00:00",
-                "1",
-                0.5,
-                "keep",
-                json.dumps(record, separators=(",", ":")),
+                prediction_id=prediction_id,
+                answered_at="2013-01-01T00:00:00.000+00:00",
+                role="champion",
+                entity_key=record["flight_id"],
+                event_time="2099-01-01T00:00:00",
+                model_version="1",
+                score=0.5,
+                decision="keep",
+                record=json.dumps(record, separators=(",", ":")),
             )
         ]
     )

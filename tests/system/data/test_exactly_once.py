@@ -25,7 +25,7 @@ from groundwork.data.source import BEGINNING, END, expression, in_source, row_ha
 from groundwork.documents.pilot import Pilot
 from groundwork.models.training.history import Examples, read_history
 from groundwork.pipeline import work
-from groundwork.store import Store
+from groundwork.store.database import Store
 
 pytestmark = pytest.mark.usefixtures("plain_steps")
 
@@ -212,7 +212,7 @@ def test_a_window_as_it_is_read_has_the_fingerprint_that_the_scan_tells(
 
 HOLD = """
 import sys, time
-from groundwork.store import Store
+from groundwork.store.database import Store
 with Store(sys.argv[1]).alone("ingest"):
     print("held", flush=True)
     time.sleep(600)
@@ -229,7 +229,7 @@ def test_of_two_runs_at_once_one_says_so_and_changes_nothing(plain: Pilot, sql: 
             with pytest.raises(Busy, match="another ingest is under way; this one changed nothing"):
                 work.ingest(Pilot.here())
             assert not Path(plain.snapshots).exists()
-            assert Store(plain.settings.store).latest_runs(succeeded=False) == []
+            assert Store(plain.settings.store).runs.latest(succeeded=False) == []
         finally:
             other.kill()
     assert len(work.ingest(Pilot.here())) == 3

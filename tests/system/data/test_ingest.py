@@ -15,7 +15,7 @@ from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.registry import Registry
 from groundwork.pipeline import work
-from groundwork.store import Store
+from groundwork.store.database import Store
 from pilots import visits
 from use_case import source
 
@@ -88,7 +88,7 @@ def test_too_many_broken_rows_change_nothing_but_the_quarantine(
     assert snapshots(pilot_copy).version == version
     assert Registry(pilot_copy).champion() == champion
     assert {row["origin"] for row in quarantine(pilot_copy)} == {"LHR"}
-    [failed] = Store(pilot_copy.settings.store).latest_runs(succeeded=False)
+    [failed] = Store(pilot_copy.settings.store).runs.latest(succeeded=False)
     assert (failed.flow, failed.message.startswith("ContractBreach: ")) == ("ingest", True)
 
 
@@ -194,7 +194,7 @@ def test_a_window_that_the_source_has_no_more_is_told_and_kept(
     ]
     assert snapshots(pilot_copy).read().equals(before)
     with Store(pilot_copy.settings.store) as store:
-        message = {run.flow: run.message for run in store.latest_runs(succeeded=True)}["ingest"]
+        message = {run.flow: run.message for run in store.runs.latest(succeeded=True)}["ingest"]
     assert message == "the source has no rows any more of 2013-01-01 to 2013-01-31: the snapshots keep theirs"
 
 

@@ -10,7 +10,7 @@ from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.registry import Registry
 from groundwork.pipeline import work
 from groundwork.service.requests import RequestReader
-from groundwork.store import Store
+from groundwork.store.database import Store
 from use_case import source
 
 FEATURE = {
@@ -46,4 +46,4 @@ def test_a_new_feature_is_ingested_trained_on_asked_for_and_logged(
     if trained.in_service:
         work.score(Pilot.here())
         with Store(pilot.settings.store) as store:
-            assert '"is_weekend":1' in "".join(each.record for each in store.predictions(*BOTH_MONTHS))
+            assert '"is_weekend":1' in "".join(each.record for each in store.predictions.between(*BOTH_MONTHS))

@@ -22,7 +22,7 @@ from groundwork.data.erasure import erase
 from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
 from groundwork.pipeline import work
-from groundwork.store import Store
+from groundwork.store.database import Store
 from pyarrow.fs import FileSelector, PyFileSystem, S3FileSystem
 from pyarrow.parquet import read_table
 
@@ -198,7 +198,7 @@ from deltalake.fs import DeltaStorageHandler
 from groundwork.data.erasure import erase
 from groundwork.core.settings import Settings
 from groundwork.documents.pilot import Pilot
-from groundwork.store import Store
+from groundwork.store.database import Store
 subject, step = sys.argv[1:]
 for kind in (DeltaTable, DeltaStorageHandler):
     if hasattr(kind, step):

@@ -18,7 +18,7 @@ from groundwork.documents.contract.sql import parse
 from groundwork.documents.pilot import Pilot
 from groundwork.pipeline import work
 from groundwork.service.requests import BadRequest, RequestReader
-from groundwork.store import Store
+from groundwork.store.database import Store
 from pilots import visits
 
 JANUARY = Window(datetime(2013, 1, 1), datetime(2013, 2, 1))
@@ -269,7 +269,7 @@ def test_data_that_is_too_old_fails_the_ingest(new_pilot: Pilot, set_in: Callabl
     newest = Snapshots(new_pilot.snapshots, new_pilot.contract.dataset).newest()
     assert newest is not None
     with Store(new_pilot.settings.store) as store:
-        assert [run.flow for run in store.latest_runs(succeeded=False)] == ["ingest"]
+        assert [run.flow for run in store.runs.latest(succeeded=False)] == ["ingest"]
     work.ingest(Pilot.here(), JANUARY.start, FEBRUARY.end)
     with connected(new_pilot) as backend:
         check_freshness(backend, new_pilot, newest + timedelta(days=2))

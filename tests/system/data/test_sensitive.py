@@ -18,7 +18,7 @@ from groundwork.models.registry.registry import Registry
 from groundwork.monitoring.monitor import check_drift
 from groundwork.pipeline import work
 from groundwork.service.requests import BadRequest, RequestReader
-from groundwork.store import Store
+from groundwork.store.database import Store
 from use_case import source
 
 NAME = {
@@ -61,7 +61,7 @@ def test_what_is_confidential_stays_in_requests_and_snapshots(with_captain: Pilo
     assert snapshots.read()["captain"][0].as_py().startswith("Amelia ")
     with Store(with_captain.settings.store) as store:
         drift = check_drift(with_captain, store, FEBRUARY)
-        records = [json.loads(prediction.record) for prediction in store.predictions(*FEBRUARY)]
+        records = [json.loads(prediction.record) for prediction in store.predictions.between(*FEBRUARY)]
     assert drift.status != "unknown"
     assert records
     assert not any("captain" in record for record in records)
@@ -174,5 +174,5 @@ def test_drift_is_measured_without_what_may_not_be_logged(
     work.score(Pilot.here(), *FEBRUARY)
     with Store(pilot.settings.store) as store:
         drift = check_drift(pilot, store, FEBRUARY)
-        assert not any("carrier" in json.loads(each.record) for each in store.predictions(*FEBRUARY))
+        assert not any("carrier" in json.loads(each.record) for each in store.predictions.between(*FEBRUARY))
     assert set(drift.distances) == {*pilot.contract.dataset.feature_names, "score"} - {"carrier"}

@@ -14,7 +14,7 @@ from groundwork.findings import keep
 from groundwork.pipeline import flows as prove
 from groundwork.readiness.assess import assess
 from groundwork.readiness.scorecard import Row
-from groundwork.store import Store
+from groundwork.store.database import Store
 
 DAY = date(2026, 11, 23)
 THRESHOLD = "readyToScale.criteria.0.threshold"
@@ -175,7 +175,7 @@ def test_without_git_nobody_can_tell_either_until_it_was_told_elsewhere(home: Pa
         assert "without git" in _locked().seen
         keep(pilot, store, "git log", found, 0)
     assert _locked().state == "passed"
-    assert "git told so on" in _locked().seen
+    assert "checked with git on" in _locked().seen
     with (home / "charter.yaml").open("a", encoding="utf-8") as file:
         file.write("# another charter\n")
     assert _locked().state == "unknown"

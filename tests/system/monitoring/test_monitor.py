@@ -20,7 +20,8 @@ from groundwork.monitoring.drift import DriftUnknown, measure
 from groundwork.monitoring.monitor import check_drift
 from groundwork.pipeline import monitor as monitor_module
 from groundwork.pipeline import work
-from groundwork.store import Drift, Store
+from groundwork.store.database import Store
+from groundwork.store.drifts import Drift
 
 pytestmark = pytest.mark.usefixtures("plain_steps")
 
@@ -44,7 +45,7 @@ def checked(pilot: Pilot, window: Window) -> Drift:
     """What a check finds, which is what it records."""
     with Store(pilot.settings.store) as store:
         found = check_drift(pilot, store, window)
-        recorded = store.latest_drift()
+        recorded = store.drift.latest()
     assert recorded is not None
     assert (recorded.status, recorded.reason) == (found.status, found.reason)
     return found
@@ -208,6 +209,6 @@ def test_the_flow_fails_when_drift_is_unknown(pilot_copy: Pilot) -> None:
     with pytest.raises(DriftUnknown, match=r"drift in 2013-02-01 to 2013-02-28 is unknown: the logged predictions"):
         work.monitor(Pilot.here())
     with Store(pilot_copy.settings.store) as store:
-        [failed] = store.latest_runs(succeeded=False)
+        [failed] = store.runs.latest(succeeded=False)
         assert failed.flow == "monitor"
-        assert "monitor" not in [run.flow for run in store.latest_runs(succeeded=True)]
+        assert "monitor" not in [run.flow for run in store.runs.latest(succeeded=True)]

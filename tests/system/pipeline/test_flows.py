@@ -12,7 +12,15 @@ from uuid import uuid4
 
 import mlflow
 import pytest
-from groundwork.core.errors import Busy, ContractBreach, NotEnoughData, SourceError, SourceUnavailable, StoreError
+from groundwork.core.errors import (
+    Busy,
+    ContractBreach,
+    NotEnoughData,
+    SchemaMismatch,
+    SourceError,
+    SourceUnavailable,
+    StoreError,
+)
 from groundwork.core.windows import Window
 from groundwork.data.source import connected
 from groundwork.documents.pilot import Pilot
@@ -22,7 +30,7 @@ from groundwork.monitoring.drift import DriftUnknown
 from groundwork.pipeline import flows as retrain
 from groundwork.pipeline import work
 from groundwork.pipeline.deployments import SCHEDULES, deployments
-from groundwork.store import Store
+from groundwork.store.database import Store
 from mlflow.exceptions import MlflowException
 from requests import exceptions
 
@@ -57,6 +65,7 @@ def test_what_cannot_be_reached_is_tried_again(error: Exception) -> None:
         SourceError("the source does not fit contract.yaml"),
         NotEnoughData("nothing to learn from"),
         DriftUnknown("nobody can tell"),
+        SchemaMismatch("run `groundwork migrate`"),
         MlflowException("no such model"),
         FileNotFoundError("model.py"),
         ValueError("a slip of the pen"),
@@ -98,20 +107,20 @@ def test_a_run_is_heard_of_until_it_ends(new_pilot: Pilot, monkeypatch: pytest.M
     monkeypatch.setattr(flows, "SIGN_SECONDS", 0.01)
     with Store(new_pilot.settings.store) as store:
         with flows._heard(new_pilot, "ingest", uuid4(), timeout_seconds=60):
-            [first] = store.under_way()
+            [first] = store.runs.under_way()
             deadline = time.monotonic() + 60
-            while (again := store.under_way()) == [first]:
+            while (again := store.runs.under_way()) == [first]:
                 assert time.monotonic() < deadline
             assert [each._replace(heard_at=first.heard_at) for each in again] == [first]
-        assert store.under_way() == []
+        assert store.runs.under_way() == []
 
 
 def test_a_run_beyond_its_timeout_falls_silent(new_pilot: Pilot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flows, "SIGN_SECONDS", 0.01)
     with Store(new_pilot.settings.store) as store, flows._heard(new_pilot, "ingest", uuid4(), timeout_seconds=0):
-        first = store.under_way()
+        first = store.runs.under_way()
         time.sleep(0.3)
-        assert store.under_way() == first
+        assert store.runs.under_way() == first
 
 
 def test_a_run_goes_on_where_the_store_is_away(new_pilot: Pilot, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +181,7 @@ def test_a_new_model_is_trained_unless_it_is_known_to_be_needless(
         assert done.reasons[-1] == "version 1 is 1 windows old; how it ages is unknown: `groundwork evaluate`"
         assert done.trained is not None
         assert done.trained.version == "2"
-        assert "how it ages is unknown" in {run.flow: run for run in store.latest_runs(True)}["retrain"].message
+        assert "how it ages is unknown" in {run.flow: run for run in store.runs.latest(True)}["retrain"].message
 
 
 @pytest.mark.parametrize(

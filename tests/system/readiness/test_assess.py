@@ -11,15 +11,18 @@ from xml.etree import ElementTree
 
 import pytest
 from groundwork.core.git import git
-from groundwork.documents import sealing
+from groundwork.documents.document import sealing
 from groundwork.documents.decision_record import Evidence, decide
 from groundwork.documents.pilot import Pilot
 from groundwork.documents.publish import owner_files
 from groundwork.readiness import ml_test_score
 from groundwork.readiness.assess import assess
-from groundwork.readiness.render import badge, files, junit, markdown, page
+from groundwork.readiness.render import badge, files, html, junit, markdown
 from groundwork.readiness.scorecard import Exit, Row, Scorecard, State
-from groundwork.store import Prediction, Proof, Store, utc_text
+from groundwork.store.connection import utc_text
+from groundwork.store.database import Store
+from groundwork.store.predictions import Prediction
+from groundwork.store.proofs import Proof
 
 DAY0 = date(2026, 8, 3)
 GAIN = {"id": "gain", "question": "Does it pay?", "measure": "gain_per_1000", "op": ">=", "threshold": 1}
@@ -74,17 +77,27 @@ def answer(pilot: Pilot, decision: str, outcome: bool, number: int = 10, day: in
     at = datetime.combine(DAY0 + timedelta(day), datetime.min.time(), UTC)
     ids = [f"{decision}-{outcome}-{day}-{each}" for each in range(number)]
     with Store(pilot.settings.store) as store:
-        store.log_predictions(
-            Prediction(each, utc_text(at), "champion", each, at.isoformat(), "1", 0.5, decision, json.dumps(record))
+        store.predictions.log(
+            Prediction(
+                prediction_id=each,
+                answered_at=utc_text(at),
+                role="champion",
+                entity_key=each,
+                event_time=at.isoformat(),
+                model_version="1",
+                score=0.5,
+                decision=decision,
+                record=json.dumps(record),
+            )
             for each in ids
         )
-        store.log_outcomes([(each, outcome) for each in ids])
+        store.outcomes.log([(each, outcome) for each in ids])
 
 
 def test_a_must_is_unknown_then_fails_then_passes_on_live_evidence(locked: Pilot) -> None:
     assert (row("gain").state, card().exit_code) == ("unknown", Exit.UNDETERMINED)
     answer(locked, "replan", outcome=False)  # each costs 120, and nothing is saved
-    assert row("gain").seen == "-1.2e+05 on 10"
+    assert row("gain").seen == "EUR -120,000 per 1,000 decisions (n = 10)"
     assert (row("gain").state, card().exit_code) == ("failed", Exit.FAILED)
     answer(locked, "replan", outcome=True, number=20)  # each brings 400 - 120
     assert (row("gain").state, card().exit_code, card().verdict) == ("passed", Exit.MET, "Ready to scale")
@@ -93,7 +106,10 @@ def test_a_must_is_unknown_then_fails_then_passes_on_live_evidence(locked: Pilot
 def test_too_few_samples_are_unknown_and_so_is_what_lies_before_the_window(locked: Pilot, set_in: Callable) -> None:
     answer(locked, "replan", outcome=True)
     set_in(locked.settings.home / "charter.yaml", "readyToScale.criteria.0.minSamples", 11)
-    assert (row("gain").state, row("gain").seen) == ("unknown", "2.8e+05 on 10: too few to tell")
+    assert (row("gain").state, row("gain").seen) == (
+        "unknown",
+        "EUR 280,000 per 1,000 decisions (n = 10): too few samples",
+    )
     set_in(locked.settings.home / "charter.yaml", "readyToScale.criteria.0.minSamples", 10)
     assert row("gain").state == "passed"
     assert row("gain", day=76).state == "unknown"
@@ -102,10 +118,10 @@ def test_too_few_samples_are_unknown_and_so_is_what_lies_before_the_window(locke
 @pytest.mark.parametrize(
     ("day", "code", "verdict"),
     [
-        (0, Exit.UNDETERMINED, "Not known to be ready to scale: 1 of what must be are unknown"),
+        (0, Exit.UNDETERMINED, "Not known to be ready to scale: 1 required check is unknown"),
         (45, Exit.MET, "Ready to scale"),
-        (90, Exit.UNDETERMINED, "Not known to be ready to scale: 1 of what must be are unknown"),
-        (91, Exit.NOT_IN_FORCE, "Overdue: day 90 was to be decided 1 day ago"),
+        (90, Exit.UNDETERMINED, "Not known to be ready to scale: 1 required check is unknown"),
+        (91, Exit.NOT_IN_FORCE, "Decision overdue by 1 day"),
     ],
 )
 def test_the_pilot_on_its_days(day: int, code: Exit, verdict: str, locked: Pilot) -> None:
@@ -165,11 +181,23 @@ def test_each_thing_left_open_blocks_alone(
 
 
 def test_a_line_drawn_after_the_first_model_went_live_was_drawn_to_fit(ready: Pilot) -> None:
-    from groundwork.store import Promotion
+    from groundwork.store.promotions import Promotion
 
     name = ready.name
     with Store(ready.settings.store) as store:
-        store.append_promotion(Promotion(name, 1, "2026-08-05T10:00:00+00:00", "ada", "", "1", "first", "", "0" * 64))
+        store.promotions.append(
+            Promotion(
+                model=name,
+                number=1,
+                promoted_at="2026-08-05T10:00:00+00:00",
+                promoted_by="ada",
+                from_version="",
+                to_version="1",
+                why="first",
+                evidence_sha256="",
+                bundle_sha256="0" * 64,
+            )
+        )
     sealing.lock(ready.settings.home, Pilot.here().owners, "ada", date(2026, 8, 6))
     assert row("locked").state == "failed"
     assert "after the first model went live on 2026-08-05" in row("locked").seen
@@ -182,7 +210,7 @@ def with_measure(pilot: Pilot, set_in: Callable, measure: Any, **more: Any) -> R
 
 def test_a_query_over_the_store_is_asked_and_changes_nothing(locked: Pilot, set_in: Callable) -> None:
     count = "select count(*), count(*) from predictions"
-    assert with_measure(locked, set_in, {"sql": count}).seen == "0 on 0: too few to tell"
+    assert with_measure(locked, set_in, {"sql": count}).seen == "0 (n = 0): too few samples"
     answer(locked, "keep", outcome=False)
     assert with_measure(locked, set_in, {"sql": count}).state == "passed"
     for query, problem in (
@@ -194,7 +222,7 @@ def test_a_query_over_the_store_is_asked_and_changes_nothing(locked: Pilot, set_
         found = with_measure(locked, set_in, {"sql": query})
         assert (found.state, problem in found.seen) == ("unknown", True), found.seen
     with_measure(locked, set_in, {"sql": "delete from predictions returning 1, 1"})
-    assert with_measure(locked, set_in, {"sql": count}).seen == "10 on 10"
+    assert with_measure(locked, set_in, {"sql": count}).seen == "10 (n = 10)"
 
 
 @pytest.fixture
@@ -249,7 +277,7 @@ def test_without_prometheus_it_is_unknown(
 
 
 def test_an_attestation_counts_while_it_is_fresh(locked: Pilot, set_in: Callable) -> None:
-    assert "nobody has stated trained" in with_measure(locked, set_in, {"attestation": "trained"}).seen
+    assert "trained is not attested in readiness.yaml" in with_measure(locked, set_in, {"attestation": "trained"}).seen
     state(locked, attestations=[{"id": "trained", "value": 1, "by": "ada", "on": DAY0 + timedelta(40), "why": "Seen."}])
     assert row("gain").state == "passed"
     assert row("gain", day=85).state == "unknown"
@@ -269,6 +297,7 @@ def test_a_stop_criterion_that_is_met_blocks(locked: Pilot, set_in: Callable) ->
         said = {"id": "complaints", "value": complaints, "by": "ada", "on": DAY0 + timedelta(44), "why": "Counted."}
         state(locked, attestations=[said])
         assert row("harm").state == expected
+    assert row("harm").wanted == "at most 20 in 30 days, at least 1 sample"
     assert row("harm").fix == ""
 
 
@@ -322,9 +351,19 @@ def proven(
 ) -> float | None:
     """A run of what proves the check, on a schedule unless said otherwise; returns the points that it has now."""
     at = utc_text(datetime.combine(DAY0 + timedelta(day), datetime.min.time(), UTC))
-    proof = Proof(check, at, "pytest", exit_code, "0" * 64, 1.0, own_data, more.get("on_schedule", True), "seen")
+    proof = Proof(
+        check_id=check,
+        proven_at=at,
+        command="pytest",
+        exit_code=exit_code,
+        digest="0" * 64,
+        seconds=1.0,
+        own_data=own_data,
+        on_schedule=more.get("on_schedule", True),
+        seen="seen",
+    )
     with Store(pilot.settings.store) as store:
-        store.record_proofs([proof])
+        store.proofs.record([proof])
     return row(check).points
 
 
@@ -364,7 +403,7 @@ def test_a_person_may_state_what_is_not_shown_and_not_what_is_shown_otherwise(lo
 def test_every_form_says_the_same(locked: Pilot) -> None:
     shown = card()
     assert markdown(shown).startswith(f"# {shown.verdict}\n\n**Next:** {shown.next_step}")
-    assert f"<h1>{shown.verdict}</h1><p>Next: {shown.next_step}" in page(shown).replace("&#x27;", "'")
+    assert f"<h1>{shown.verdict}</h1>\n<p>Next: {shown.next_step}" in html(shown).replace("&#39;", "'")
     assert ">unknown</text>" in badge(shown)
     suite = ElementTree.fromstring(junit(shown))
     assert len(suite.findall("testcase")) == len(shown.rows)

@@ -21,15 +21,14 @@ from groundwork.models.evaluation.evaluate import Evaluation
 from groundwork.models.evaluation.features import Dropped
 from groundwork.models.registry.registry import Registry
 from groundwork.models.training.reproduce import reproduce
-from groundwork.pipeline import flows as prove
 from groundwork.pipeline import work
+from groundwork.readiness import prove as proving
 from groundwork.readiness.ml_test_score import RUBRIC, ProofError, run_tests
 from groundwork.readiness.ml_test_score import TESTS as TESTS_COMMAND
-from groundwork.store import Proof, Store
+from groundwork.store.database import Store
+from groundwork.store.proofs import Proof
 from pilots import ROOT
 from use_case import model
-
-pytestmark = pytest.mark.usefixtures("plain_steps")
 
 STATES = {0: "passed", 1: "failed", 2: "unknown"}
 FEBRUARY = Window(datetime(2013, 2, 1), datetime(2013, 3, 1))
@@ -44,7 +43,7 @@ GATE_CHECKS = {
 
 def newest(pilot: Pilot) -> dict[str, Proof]:
     with Store(pilot.settings.store) as store:
-        return {check: proofs[-1] for check, proofs in store.proofs().items()}
+        return {check: proofs[-1] for check, proofs in store.proofs.by_check().items()}
 
 
 def states(pilot: Pilot, *checks: str) -> dict[str, str]:
@@ -134,10 +133,10 @@ def tell_outcomes(pilot: Pilot, told: Callable[[bool], bool] = lambda outcome: o
     rows = Snapshots(pilot.snapshots, pilot.contract.dataset).read(*FEBRUARY).to_pylist()
     late = {row["flight_id"]: row["late"] for row in rows}
     with Store(pilot.settings.store) as store:
-        store.log_outcomes(
+        store.outcomes.log(
             [
                 (each.prediction_id, told(late[each.entity_key]))
-                for each in store.predictions(*FEBRUARY)
+                for each in store.predictions.between(*FEBRUARY)
                 if late.get(each.entity_key) is not None
             ]
         )
@@ -289,13 +288,13 @@ def test_what_cannot_be_proven_keeps_nothing_else_from_it(pilot_copy: Pilot, mon
     def without_pytest(_: Pilot) -> list[Finding]:
         raise ProofError("pytest did not run")
 
-    monkeypatch.setattr(prove, "run_tests", without_pytest)
-    monkeypatch.setattr(prove, "evaluate", lambda *_: None)  # has tests of its own, and takes its time
+    monkeypatch.setattr(proving, "run_tests", without_pytest)
+    monkeypatch.setattr(proving, "evaluate", lambda *_: None)  # has tests of its own, and takes its time
     with pytest.raises(ProofError, match="pytest did not run"):
-        prove.work.prove(Pilot.here())
+        work.prove(Pilot.here())
     assert states(pilot_copy, "infra-reproducible") == {"infra-reproducible": "passed"}
-    monkeypatch.setattr(prove, "run_tests", lambda _: [Finding("data-code", True, "3 tests pass")])
-    assert "data-code" in {proof.check_id for proof in prove.work.prove(Pilot.here())}
+    monkeypatch.setattr(proving, "run_tests", lambda _: [Finding("data-code", True, "3 tests pass")])
+    assert "data-code" in {proof.check_id for proof in work.prove(Pilot.here())}
 
 
 @pytest.fixture
@@ -327,7 +326,7 @@ def review(pilot: Pilot, commit: str) -> Finding:
     registry = Registry(pilot)
     registry._client.set_model_version_tag(registry.name, "1", "git_commit", commit)
     with Store(pilot.settings.store) as store:
-        [found] = prove._review(pilot, store, registry.champion())
+        [found] = proving.review_findings(pilot, store, registry.champion())
     return found
 
 
@@ -360,9 +359,9 @@ def test_a_version_that_a_named_person_approved_is_reviewed(
     pilot_copy: Pilot, set_in: Callable, history: Callable[..., str]
 ) -> None:
     with Store(pilot_copy.settings.store) as store:
-        promoted = store.latest_promotion(pilot_copy.name)
+        promoted = store.promotions.latest(pilot_copy.name)
         assert promoted is not None
-        store.append_promotion(promoted._replace(number=2, promoted_by="ada (logged in as root)"))
+        store.promotions.append(promoted._replace(number=2, promoted_by="ada (logged in as root)"))
     assert review(pilot_copy, "0123").passed is None
     set_in(pilot_copy.settings.home / "charter.yaml", "gate.approval", "required")
     found = review(Pilot.here(), "0123")

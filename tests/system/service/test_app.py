@@ -26,7 +26,8 @@ from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.registry import Registry
 from groundwork.service.app import create_app
 from groundwork.service.auth import new_key
-from groundwork.store import Prediction, Store
+from groundwork.store.database import Store
+from groundwork.store.predictions import Prediction
 from prometheus_client.parser import text_string_to_metric_families
 
 RECORD = {
@@ -81,7 +82,7 @@ def service(served: Pilot) -> Iterator[TestClient]:
 def logged(pilot: Pilot) -> dict[str, Prediction]:
     """The prediction log, by prediction id."""
     with Store(pilot.settings.store) as store:
-        predictions = store.predictions(datetime(1900, 1, 1), datetime(2200, 1, 1))
+        predictions = store.predictions.between(datetime(1900, 1, 1), datetime(2200, 1, 1))
     return {prediction.prediction_id: prediction for prediction in predictions}
 
 
@@ -271,7 +272,7 @@ def test_the_first_page_shows_the_pilot_at_a_glance(service: TestClient, served:
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert served.charter.decision.statement in html.unescape(answer.text)
     assert "<b>version 1</b>" in answer.text
-    assert "The line for scaling" in service.get("/scorecard").text
+    assert "Criteria for scaling" in service.get("/scorecard").text
     assert service.get("/report").status_code == 404
 
 

@@ -23,7 +23,7 @@ from groundwork.models.registry.promotion import promote, reconcile
 from groundwork.models.registry.registry import CHALLENGER, Registry
 from groundwork.service.auth import new_key
 from groundwork.service.requests import RequestReader
-from groundwork.store import Store
+from groundwork.store.database import Store
 from pilots import enter
 from serving import Service, black_hole, closed, load, promote_altered, serving
 
@@ -116,7 +116,7 @@ def test_the_rollback_drill(pilot_copy: Pilot, second_version: str) -> None:
     assert champion is not None
     assert champion.number == "1"
     with Store(pilot_copy.settings.store) as store:
-        entry = store.latest_promotion(Registry(pilot_copy).name)
+        entry = store.promotions.latest(Registry(pilot_copy).name)
     assert entry is not None
     assert (entry.from_version, entry.to_version, entry.why) == (second_version, "1", "it re-plans everything")
 
@@ -383,7 +383,7 @@ def test_without_a_model_the_rule_answers_and_says_so(pilot_copy: Pilot) -> None
         "role": "no-model",
     }
     with Store(pilot_copy.settings.store) as store:
-        [logged] = [p for p in store.predictions(*_forever()) if p.prediction_id == prediction["prediction_id"]]
+        [logged] = [p for p in store.predictions.between(*_forever()) if p.prediction_id == prediction["prediction_id"]]
     assert (logged.role, logged.score) == ("no-model", None)
 
 

@@ -10,8 +10,12 @@ from typing import Any
 import pytest
 from groundwork.documents.pilot import Pilot
 from groundwork.service.app import create_app
-from groundwork.service.home_page import page
-from groundwork.store import Drift, Prediction, Promotion, Store, utc_text
+from groundwork.service.home_page import home_page
+from groundwork.store.connection import utc_text
+from groundwork.store.database import Store
+from groundwork.store.drifts import Drift
+from groundwork.store.predictions import Prediction
+from groundwork.store.promotions import Promotion
 from starlette.testclient import TestClient
 
 DAY0 = date(2026, 8, 3)
@@ -23,7 +27,7 @@ def facts(loader: Any = NOBODY, day: int = 12) -> dict[str, str]:
     """What the page says, by the name of the fact."""
     pilot = Pilot.here()
     with Store(pilot.settings.store) as store:
-        shown = page(pilot, store, loader, DAY0 + timedelta(day))
+        shown = home_page(pilot, store, loader, DAY0 + timedelta(day))
     assert not re.search(r"<script|(src|url|@import)\W+(https?:)?//", shown)
     found = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", shown)
     return {name: re.sub(r"<[^>]+>", " ", said) for name, said in found} | {"page": shown}
@@ -37,10 +41,10 @@ def started(new_pilot: Pilot, set_in: Callable) -> Pilot:
 
 def test_what_nobody_knows_yet_is_called_unknown(started: Pilot) -> None:
     said = facts()
-    assert said["Decides now"] == " nobody  the registry did not answer"
-    assert said["Worth, so far"].startswith(" unknown ")
-    assert said["Has the data drifted?"].startswith(" unknown ")
-    assert said["Answers for the decision"] == " Ada Lovelace  no deputy"
+    assert said["Live model"] == " none  the registry did not answer"
+    assert said["Measured gain over today&#39;s rule"].startswith(" unknown ")
+    assert said["Data drift"].startswith(" unknown ")
+    assert said["Decision owner"] == " Ada Lovelace  No deputy"
     assert "the criteria are not locked" in said["page"]
     assert "report" not in re.findall(r'href="(.*?)"', said["page"])
 
@@ -61,41 +65,75 @@ def test_it_tells_the_champion_its_worth_and_drift(started: Pilot) -> None:
     started.settings.reports.mkdir(parents=True)
     (started.settings.reports / "drift-2026-08-01.html").write_text("<p>Drift</p>", encoding="utf-8")
     with Store(started.settings.store) as store:
-        store.append_promotion(Promotion(name, 1, utc_text(at), "ada", "", "7", "first", "", "0" * 64))
-        store.log_predictions(
-            [Prediction("a", utc_text(at), "champion", "a", at.isoformat(), "7", 0.9, "replan", json.dumps(record))]
+        store.promotions.append(
+            Promotion(
+                model=name,
+                number=1,
+                promoted_at=utc_text(at),
+                promoted_by="ada",
+                from_version="",
+                to_version="7",
+                why="first",
+                evidence_sha256="",
+                bundle_sha256="0" * 64,
+            )
         )
-        store.log_outcomes([("a", True)])
+        store.predictions.log(
+            [
+                Prediction(
+                    prediction_id="a",
+                    answered_at=utc_text(at),
+                    role="champion",
+                    entity_key="a",
+                    event_time=at.isoformat(),
+                    model_version="7",
+                    score=0.9,
+                    decision="replan",
+                    record=json.dumps(record),
+                )
+            ]
+        )
+        store.outcomes.log([("a", True)])
         report = str(started.settings.reports / "drift-2026-08-01.html")
-        store.record_drift(Drift(at, at, "7", "drift", "2 of 9 columns drifted", {"a": 1.0}, ["a"], report, at))
+        store.drift.record(
+            Drift(
+                window_start=at,
+                window_end=at,
+                model_version="7",
+                status="drift",
+                reason="2 of 9 columns drifted",
+                distances={"a": 1.0},
+                drifted=["a"],
+                report=report,
+                measured_at=at,
+            )
+        )
     said = facts(CHAMPION)
-    assert said["Decides now"] == " version 7  since 2026-08-13"
-    assert said["Worth, so far"].startswith(" 280,000 EUR  per 1,000 decisions more than today's rule, on 1 in 30 days")
-    assert said["Has the data drifted?"].startswith(" yes  2 of 9 columns drifted")
+    assert said["Live model"] == " version 7  Live since 2026-08-13"
+    gain = said["Measured gain over today&#39;s rule"]
+    assert gain.startswith(
+        " EUR 280,000  per 1,000 decisions (n = 1, last 30 days) Required to scale: at least EUR 5,000"
+    )
+    assert said["Data drift"].startswith(" drift detected  2 of 9 columns drifted")
     assert {"scorecard", "docs", "metrics", "report"} == set(re.findall(r'href="(.*?)"', said["page"]))
 
 
 @pytest.mark.parametrize(
     ("day", "said"),
-    [(-2, "starts on 2026-08-03"), (0, "0 of 90"), (90, "90 of 90"), (91, "91 of 90")],
+    [(-2, "starts on 2026-08-03"), (0, "Day 0 of 90"), (90, "Day 90 of 90"), (91, "Day 91: 1 day overdue")],
 )
 def test_the_day_of_the_pilot(day: int, said: str, started: Pilot) -> None:
-    assert said in facts(day=day)["Day"]
-    assert ("Overdue: day 90 was to be decided 1 day ago" in facts(day=day)["page"]) == (day == 91)
+    assert said in facts(day=day)["Day of the pilot"]
+    assert ("Decision overdue by 1 day<" in facts(day=day)["page"]) == (day == 91)
 
 
 def test_the_next_step_of_the_plan_is_named(started: Pilot, set_in: Callable) -> None:
     step = {"outcome": "it serves in the shadow", "owner": "ada", "evidence": "status"}
     set_in(started.settings.home / "charter.yaml", "plan.day30", [step])
-    assert facts(day=29)["Day"].endswith("by day 30: it serves in the shadow")
-    assert facts(day=31)["Day"].endswith("to be decided by 2026-11-01")
-
-
-def test_words_of_the_charter_are_text_and_no_markup(started: Pilot, set_in: Callable) -> None:
-    set_in(started.settings.home / "charter.yaml", "metadata.title", "<img src=x>")
-    assert "<img" not in facts()["page"]
+    assert facts(day=29)["Day of the pilot"].endswith("By day 30: it serves in the shadow")
+    assert facts(day=31)["Day of the pilot"].endswith("Decision due by 2026-11-01")
 
 
 def test_without_a_model_it_says_so(started: Pilot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVE_MODE", "no-model")
-    assert facts(CHAMPION)["Decides now"] == " today's rule  the model is switched off"
+    assert facts(CHAMPION)["Live model"] == " none  The model is switched off; today&#39;s rule decides"

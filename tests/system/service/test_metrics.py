@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from groundwork.documents.owners import Owners
 from groundwork.service.metrics import Metrics
-from groundwork.store import Drift, Store, UnderWay
+from groundwork.store.database import Store
+from groundwork.store.drifts import Drift
+from groundwork.store.runs import UnderWay
 from prometheus_client import generate_latest
 
 OWNERS = Owners.model_validate(
@@ -79,7 +81,7 @@ def test_drift_is_unknown_before_anything_was_measured(store: Store) -> None:
 
 @pytest.mark.parametrize("status", ["ok", "drift"])
 def test_measured_drift_comes_with_its_figures(status: str, store: Store) -> None:
-    store.record_drift(drift(status=status))
+    store.drift.record(drift(status=status))
     text = exposed(store)
     assert states(text) == {"ok": 0, "drift": 0, "unknown": 0} | {status: 1}
     assert "groundwork_drift_share 0.5" in text
@@ -88,9 +90,9 @@ def test_measured_drift_comes_with_its_figures(status: str, store: Store) -> Non
 
 
 def test_unknown_drift_shows_no_figures_of_an_earlier_time(store: Store) -> None:
-    store.record_drift(drift())
+    store.drift.record(drift())
     later = datetime(2014, 1, 2, tzinfo=UTC)
-    store.record_drift(drift(status="unknown", distances={}, drifted=[], reason="too few rows", measured_at=later))
+    store.drift.record(drift(status="unknown", distances={}, drifted=[], reason="too few rows", measured_at=later))
     text = exposed(store)
     assert states(text) == {"ok": 0, "drift": 0, "unknown": 1}
     assert "groundwork_drift_measured_timestamp_seconds 1.3886208e+09" in text
@@ -98,22 +100,22 @@ def test_unknown_drift_shows_no_figures_of_an_earlier_time(store: Store) -> None
 
 
 def test_a_flow_shows_when_it_last_succeeded_and_when_it_last_failed(store: Store) -> None:
-    with store.recorded("ingest") as run:
+    with store.runs.recorded("ingest") as run:
         run.rows_in, run.rows_quarantined = 100, 3
-    with pytest.raises(RuntimeError), store.recorded("ingest"):
+    with pytest.raises(RuntimeError), store.runs.recorded("ingest"):
         raise RuntimeError("the source is gone")
     text = exposed(store)
     assert 'groundwork_flow_rows_in{flow="ingest"} 100.0' in text
     assert 'groundwork_flow_rows_quarantined{flow="ingest"} 3.0' in text
     assert 'groundwork_flow_last_success_timestamp_seconds{flow="ingest"}' in text
     assert 'groundwork_flow_last_failure_timestamp_seconds{flow="ingest"}' in text
-    [failed] = store.latest_runs(succeeded=False)
+    [failed] = store.runs.latest(succeeded=False)
     assert failed.message == "RuntimeError: the source is gone"
 
 
 def test_a_flow_that_never_succeeded_shows_since_when_it_is_waited_for(store: Store) -> None:
-    store.keep_schedules(["prove"])
-    since = store.schedules()["prove"].timestamp()
+    store.schedules.keep(["prove"])
+    since = store.schedules.since()["prove"].timestamp()
     [line] = [each for each in exposed(store).splitlines() if each.startswith("groundwork_flow_scheduled")]
     assert line.startswith('groundwork_flow_scheduled_timestamp_seconds{flow="prove"}')
     assert float(line.split()[-1]) == since
@@ -121,16 +123,18 @@ def test_a_flow_that_never_succeeded_shows_since_when_it_is_waited_for(store: St
 
 def test_a_flow_whose_machine_is_gone_has_failed(store: Store) -> None:
     """So that its owner is told, though nobody is left who could say so."""
-    store.keep_alive(UnderWay("1", "ingest", datetime(2014, 1, 1, tzinfo=UTC), datetime(2014, 1, 1, 1, tzinfo=UTC)))
+    store.runs.keep_alive(
+        UnderWay("1", "ingest", datetime(2014, 1, 1, tzinfo=UTC), datetime(2014, 1, 1, 1, tzinfo=UTC))
+    )
     failed = datetime(2014, 1, 1, 1, 10, tzinfo=UTC).timestamp()
     assert f'groundwork_flow_last_failure_timestamp_seconds{{flow="ingest"}} {failed / 1e9}e+09' in exposed(store)
 
 
 @pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")
 def test_prometheus_finds_nothing_to_complain_about(store: Store) -> None:
-    with store.recorded("ingest") as run:
+    with store.runs.recorded("ingest") as run:
         run.rows_in, run.rows_quarantined = 100, 3
-    store.record_drift(drift())
+    store.drift.record(drift())
     checked = subprocess.run(
         ["promtool", "check", "metrics"],
         input=exposed(store, date(2014, 1, 1)),

@@ -14,7 +14,7 @@ from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.promotion import promote, reconcile
 from groundwork.models.registry.registry import Registry
 from groundwork.service.auth import new_key
-from groundwork.store import Store
+from groundwork.store.database import Store
 from prometheus_client.parser import text_string_to_metric_families
 from serving import Service, load, serving
 

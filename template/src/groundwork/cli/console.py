@@ -9,19 +9,17 @@ import time
 import warnings
 from collections.abc import Iterator
 from datetime import date, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from groundwork.core import progress
-from groundwork.core.environment import prepare
 from groundwork.core.errors import DocumentError, GroundworkError
-from groundwork.documents.decision_record import DecisionRecord
-from groundwork.documents.pilot import Pilot
+
+if TYPE_CHECKING:
+    from groundwork.documents.pilot import Pilot
 
 console = Console(highlight=False)
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])]
@@ -43,6 +41,8 @@ def complaints() -> Console:
 def print_json(result: object) -> None:
     """What the verb came to, for machines; where they asked for text, nothing."""
     if console.quiet:
+        import msgspec
+
         print(msgspec.json.encode(result).decode())
 
 
@@ -53,6 +53,11 @@ def suggest(*commands: str) -> None:
 @contextlib.contextmanager
 def under_way(name: str) -> Iterator[None]:
     """A line that moves, with a bar once it is known how much there is to do, and that goes when the block ends."""
+    if not console.is_terminal:
+        yield
+        return
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
     with Progress(
         SpinnerColumn(),
         TextColumn("{task.description} …"),
@@ -61,7 +66,6 @@ def under_way(name: str) -> Iterator[None]:
         TimeElapsedColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
     ) as shown:
         line = shown.add_task(name, total=None, done="")
         with progress.heard_by(
@@ -84,8 +88,12 @@ def step(name: str) -> Iterator[list[str]]:
 
 
 @contextlib.contextmanager
-def entered(invalid: int = 1, otherwise: int = 1) -> Iterator[Pilot]:
+def entered(invalid: int = 1, otherwise: int = 1) -> "Iterator[Pilot]":
     """The pilot, with the libraries told to be quiet; an error a person can mend ends with its message alone."""
+    from groundwork.core.environment import prepare
+    from groundwork.documents.decision_record import DecisionRecord
+    from groundwork.documents.pilot import Pilot
+
     atexit.register(_end_quietly)  # before the libraries register theirs, hence run after them
     try:
         pilot = Pilot.here()

@@ -2,12 +2,10 @@
 
 from typing import Annotated
 
-import msgspec
 import typer
 from rich.markup import escape
 
 from groundwork.cli.console import Json, console, entered, print_json, step, suggest
-from groundwork.documents.publish import data_dictionary as dictionary
 
 PANEL = "The data"
 verbs = typer.Typer()
@@ -22,6 +20,8 @@ verbs.add_typer(quarantine_app, name="quarantine", rich_help_panel=PANEL)
 @verbs.command("dictionary", rich_help_panel=PANEL)
 def write_dictionary() -> None:
     """Write docs/data-dictionary.md anew from contract.yaml."""
+    from groundwork.documents.publish import data_dictionary as dictionary
+
     with entered() as pilot:
         console.print(f"[green]✓[/] {dictionary.write(pilot.settings.home, pilot.contract)}", soft_wrap=True)
 
@@ -42,7 +42,7 @@ def quarantine_list(as_json: Json = False) -> None:
             if found
             else "there is nothing in quarantine"
         )
-        print_json({"held": msgspec.to_builtins(found), "owner": owner.handle})
+        print_json({"held": found, "owner": owner.handle})
 
 
 @quarantine_app.command("replay")
@@ -51,7 +51,7 @@ def quarantine_replay(as_json: Json = False) -> None:
     with entered() as pilot:
         from groundwork.data.quarantine import replay
         from groundwork.data.source import connected
-        from groundwork.store import Store
+        from groundwork.store.database import Store
 
         with (
             step("replay") as said,
@@ -62,7 +62,7 @@ def quarantine_replay(as_json: Json = False) -> None:
             done = replay(backend, pilot)
             said.append(f"{done.let_in:,} rows let in, {done.remaining:,} stay, snapshot version {done.version}")
             said += [f"{window} was not let in as a whole: run `groundwork ingest`" for window in done.not_let_in]
-        print_json(msgspec.to_builtins(done))
+        print_json(done)
 
 
 @verbs.command(rich_help_panel=PANEL)
@@ -72,7 +72,7 @@ def erase(
     """Remove one subject from snapshots, quarantine, prediction log and outcomes, and keep it out from now on."""
     with entered() as pilot:
         from groundwork.data.erasure import erase as remove
-        from groundwork.store import Store
+        from groundwork.store.database import Store
 
         with step("erase") as said, Store(pilot.settings.store) as store, store.alone("ingest"):
             done = remove(pilot, store, subject)

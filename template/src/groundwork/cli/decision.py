@@ -2,28 +2,22 @@
 
 from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Group
 from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
 
 from groundwork.cli.console import Json, console, entered, print_json, step, suggest
-from groundwork.documents.contract.compatibility import check_version
-from groundwork.documents.decision_record import Outcome
-from groundwork.documents.document import unanswered
-from groundwork.documents.publish import data_dictionary as dictionary
-from groundwork.pipeline import work
-from groundwork.readiness.render import MARKS, by_section, score
-from groundwork.readiness.scorecard import Scorecard, State
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+    from groundwork.readiness.scorecard import Scorecard
 
 PANEL = "The decision"
 verbs = typer.Typer()
+Outcome = Literal["scale", "stop", "extend"]  # as in documents/decision_record.py, which takes long to import
 charter_app = typer.Typer(help="Seal the line at which the pilot is scaled or stopped.", no_args_is_help=True)
-
-
 verbs.add_typer(charter_app, name="charter", rich_help_panel=PANEL)
 
 
@@ -35,6 +29,9 @@ def check(as_json: Json = False) -> None:
     released last, or the files made of contract and OWNERS say something else than those.
     """
     from groundwork.documents import sealing
+    from groundwork.documents.contract.compatibility import check_version
+    from groundwork.documents.document import unanswered
+    from groundwork.documents.publish import data_dictionary as dictionary
     from groundwork.documents.publish import owner_files
 
     with entered() as pilot:
@@ -105,12 +102,12 @@ def readiness(
     Exit 0 if the line is met, 1 if something that must be is not, 2 if that is unknown, 3 if the charter's criteria are
     not locked or the decision is overdue.
     """
-    from groundwork.cli.decision import terminal
     from groundwork.findings import summary
+    from groundwork.pipeline import work
     from groundwork.readiness import render
     from groundwork.readiness.assess import assess
     from groundwork.readiness.scorecard import Exit
-    from groundwork.store import Store
+    from groundwork.store.database import Store
 
     with entered(Exit.NOT_IN_FORCE, Exit.UNDETERMINED) as pilot, Store(pilot.settings.store) as store:
         if prove:
@@ -136,12 +133,12 @@ def decide(
     """Write down what was decided about the pilot, with the digest of the scorecard it rests on."""
     from groundwork.documents import decision_record
     from groundwork.readiness.assess import assess
-    from groundwork.store import Store
+    from groundwork.store.database import Store
 
     with entered() as pilot, Store(pilot.settings.store) as store:
         today = date.today()
         card = assess(pilot, store, today)
-        promoted = store.latest_promotion(pilot.name)
+        promoted = store.promotions.latest(pilot.name)
         champion = promoted.to_version if promoted and promoted.evidence_sha256 else None
         evidence = decision_record.Evidence(card.met, f"{card.verdict}; next: {card.next_step}", card.sha256, champion)
         decision_record.decide(pilot.settings.home, pilot.charter, outcome, tuple(by), why, evidence, today)
@@ -150,7 +147,7 @@ def decide(
         suggest("owners")  # the catalogue tells of it
 
 
-_COLOURS: dict[State, str] = {
+_COLOURS = {
     "passed": "green",
     "failed": "red",
     "warning": "yellow",
@@ -160,16 +157,22 @@ _COLOURS: dict[State, str] = {
 }
 
 
-def terminal(card: Scorecard) -> Group:
+def terminal(card: "Scorecard") -> "Group":
     """The verdict and the next thing to do, then one line per check."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    from groundwork.readiness.render import MARKS, by_section, score
+
     parts: list[Text | Table] = [Text(card.verdict, "bold"), Text(f"next: {card.next_step}"), Text()]
     for section, rows in by_section(card):
-        table = Table("", section, "wanted", "seen", "who", "to do", box=None, pad_edge=False, header_style="dim")
+        table = Table("", section, "required", "found", "owner", "to do", box=None, pad_edge=False, header_style="dim")
         for row in rows:
             mark = f"[{_COLOURS[row.state]}]{MARKS[row.state]}[/]"
             table.add_row(
                 mark,
-                escape(row.title) + (" [dim](must)[/]" if row.level == "must" else ""),
+                escape(row.title) + (" [dim](required)[/]" if row.level == "must" else ""),
                 escape(row.wanted),
                 escape(f"{row.state}: {row.seen}" if row.state not in ("passed", "failed") else row.seen),
                 escape(row.owner),

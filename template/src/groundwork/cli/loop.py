@@ -1,23 +1,22 @@
 """The loop, verb by verb: ingest, train, score, monitor, status."""
 
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import msgspec
 import typer
 from rich.markup import escape
 
 from groundwork.cli.console import EXIT_UNKNOWN, Day, Json, console, entered, print_json, step, suggest, under_way
 from groundwork.core.errors import GroundworkError
-from groundwork.documents.pilot import Pilot
-from groundwork.pipeline import work
 
 if TYPE_CHECKING:
     from groundwork.data.ingest import Ingested
+    from groundwork.documents.pilot import Pilot
     from groundwork.models.scoring.score import Scored
     from groundwork.models.training.train import Trained
-    from groundwork.store import Drift
+    from groundwork.store.drifts import Drift
 
 PANEL = "The loop"
 verbs = typer.Typer()
@@ -56,7 +55,7 @@ def train(as_json: Json = False) -> None:
     """Train a candidate and let the gate judge it. Exit 1 if it is refused."""
     with entered() as pilot:
         trained = run_train(pilot)
-        print_json({"in_service": trained.in_service} | msgspec.to_builtins(trained))
+        print_json({"in_service": trained.in_service} | asdict(trained))
     if trained.in_service:
         suggest("score", "serve")
     elif trained.standing == "pending":
@@ -88,20 +87,17 @@ def monitor(since: Day = None, until: Day = None, as_json: Json = False) -> None
 def status(as_json: Json = False) -> None:
     """Show the champion and how it came about, how the flows ended, and the drift."""
     with entered() as pilot:
-        from groundwork.models.registry.promotion import reconcile
-        from groundwork.models.registry.registry import Registry
-        from groundwork.store import Store
+        from groundwork.models.registry.version import champion_of
+        from groundwork.store.database import Store
 
-        registry = Registry(pilot)
         owner = pilot.owners.accountable.model
         with Store(pilot.settings.store) as store:
-            reconcile(store, registry)
-            champion = registry.champion()
-            promotions = store.promotions(registry.name)
-            runs = store.latest_runs(True) + store.latest_runs(False)
+            champion = champion_of(pilot, store)
+            promotions = store.promotions.of(pilot.name)
+            runs = store.runs.latest(True) + store.runs.latest(False)
             now = datetime.now(UTC)
-            unfinished = [run for run in store.under_way() if run.lost_at >= now]
-            drift = store.latest_drift()
+            unfinished = [run for run in store.runs.under_way() if run.lost_at >= now]
+            drift = store.drift.latest()
         console.print(f"champion  {f'version {champion.number}' if champion else 'none: run `groundwork train`'}")
         if champion:
             served = f"{champion.tags['bundle_format']}: {champion.tags['bundle_reason']}"
@@ -144,7 +140,7 @@ def status(as_json: Json = False) -> None:
         )
 
 
-def release_data(pilot: Pilot, until: int | None = None) -> str:
+def release_data(pilot: "Pilot", until: int | None = None) -> str:
     try:
         from use_case import seed as operational_system
     except ModuleNotFoundError as error:
@@ -160,7 +156,9 @@ def require_both_or_neither(since: datetime | None, until: datetime | None) -> N
         raise GroundworkError("give both --since and --until, the earlier day first, or neither")
 
 
-def run_ingest(pilot: Pilot, since: datetime | None, until: datetime | None) -> list[str]:
+def run_ingest(pilot: "Pilot", since: datetime | None, until: datetime | None) -> list[str]:
+    from groundwork.pipeline import work
+
     require_both_or_neither(since, until)
     done: list[Ingested] = work.run(pilot, "ingest", since, until)
     print_json({"windows": done})
@@ -174,7 +172,9 @@ def run_ingest(pilot: Pilot, since: datetime | None, until: datetime | None) -> 
     ]
 
 
-def run_train(pilot: Pilot) -> "Trained":
+def run_train(pilot: "Pilot") -> "Trained":
+    from groundwork.pipeline import work
+
     currency = pilot.charter.value.currency
     with step("train") as said:
         trained: Trained = work.run(pilot, "train")
@@ -219,7 +219,7 @@ def _show_verdict(trained: "Trained") -> None:
         )
 
 
-def scale_line(pilot: Pilot, gain_per_1000: float) -> list[str]:
+def scale_line(pilot: "Pilot", gain_per_1000: float) -> list[str]:
     """How far the gain is from the charter's line, on past data: what it makes in service is not known yet."""
     currency = pilot.charter.value.currency
     return [
@@ -230,7 +230,9 @@ def scale_line(pilot: Pilot, gain_per_1000: float) -> list[str]:
     ]
 
 
-def run_score(pilot: Pilot, since: datetime | None, until: datetime | None) -> str:
+def run_score(pilot: "Pilot", since: datetime | None, until: datetime | None) -> str:
+    from groundwork.pipeline import work
+
     require_both_or_neither(since, until)
     scored: Scored = work.run(pilot, "score", since, until)
     print_json(scored)
@@ -238,8 +240,9 @@ def run_score(pilot: Pilot, since: datetime | None, until: datetime | None) -> s
     return f"{scored.rows:,} rows of {scored.window} by version {scored.model_version}: {counts}"
 
 
-def run_monitor(pilot: Pilot, since: datetime | None, until: datetime | None) -> bool:
+def run_monitor(pilot: "Pilot", since: datetime | None, until: datetime | None) -> bool:
     from groundwork.monitoring.drift import DriftUnknown
+    from groundwork.pipeline import work
 
     require_both_or_neither(since, until)
     started = time.monotonic()

@@ -51,7 +51,7 @@ def approve(
     with entered() as pilot:
         from groundwork.models.registry.promotion import approve as let_in
         from groundwork.models.registry.registry import Registry
-        from groundwork.store import Store
+        from groundwork.store.database import Store
 
         with step("approve") as said, Store(pilot.settings.store) as store:
             entry = let_in(pilot, store, Registry(pilot), version, by, why)
@@ -71,7 +71,7 @@ def rollback(
     """Put an earlier champion back in service."""
     with entered() as pilot:
         from groundwork.models.registry.promotion import reconcile, roll_back
-        from groundwork.store import Store
+        from groundwork.store.database import Store
 
         with Store(pilot.settings.store) as store:
             with step("rollback") as said:

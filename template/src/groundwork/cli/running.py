@@ -10,8 +10,6 @@ from rich.markup import escape
 from groundwork.cli.console import Json, console, entered, print_json, step, suggest
 from groundwork.cli.up import is_free
 from groundwork.core.errors import GroundworkError
-from groundwork.pipeline import work
-from groundwork.pipeline.prefect_server import announced
 
 if TYPE_CHECKING:
     from groundwork.monitoring.retraining import Retrained
@@ -23,6 +21,8 @@ verbs = typer.Typer()
 @verbs.command(rich_help_panel=PANEL)
 def retrain(as_json: Json = False) -> None:
     """Ingest what is due, and train if drift or age calls for it. Exit 1 if the candidate is refused."""
+    from groundwork.pipeline import work
+
     with entered() as pilot, step("retrain") as said:
         retrained: Retrained = work.run(pilot, "retrain")
         said += retrained.reasons or ["nothing calls for a new model"]
@@ -38,9 +38,14 @@ def retrain(as_json: Json = False) -> None:
 @verbs.command(rich_help_panel=PANEL)
 def worker() -> None:
     """Run the flows on their schedules until it is stopped."""
+    from groundwork.pipeline.prefect_server import announced
+
     for name in ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"):
         os.environ.setdefault(name, "INFO")  # nobody else says how the runs go
+    from groundwork.store.database import Store
+
     with entered() as pilot:
+        Store(pilot.settings.store).close()  # one of another schema is refused before anything starts
         sole = not pilot.settings.prefect_api_url
         with announced(pilot.settings) as api:
             from groundwork.pipeline.worker import work as run_schedules
@@ -57,6 +62,7 @@ def deploy(
     image: Annotated[str, typer.Option(help="The pipeline's image, for pools that start containers.")] = "",
 ) -> None:
     """Register the flows and their schedules with a work pool."""
+
     with entered() as pilot:
         from groundwork.pipeline.deployments import register
 
@@ -78,6 +84,17 @@ def serve() -> None:
 
         keys_for(pilot.settings.host, pilot.settings.api_keys)
         run(pilot)
+
+
+@verbs.command(rich_help_panel=PANEL)
+def migrate(as_json: Json = False) -> None:
+    """Bring the store to the schema version of this code, after a copy of an SQLite file."""
+    from groundwork.store.migrate import migrate
+
+    with entered() as pilot, step("migrate") as said:
+        done = migrate(pilot.settings.store)
+        said += done.told
+        print_json({"before": done.before, "after": done.after, "copy": str(done.copy) if done.copy else None})
 
 
 @verbs.command(rich_help_panel=PANEL)

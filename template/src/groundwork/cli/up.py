@@ -8,13 +8,11 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from groundwork.cli.console import EXIT_UNKNOWN, console, entered, step, suggest
 from groundwork.cli.loop import (
@@ -27,7 +25,9 @@ from groundwork.cli.loop import (
     run_train,
 )
 from groundwork.core.errors import GroundworkError
-from groundwork.documents.pilot import Pilot
+
+if TYPE_CHECKING:
+    from groundwork.documents.pilot import Pilot
 
 PANEL = "The loop"
 verbs = typer.Typer()
@@ -40,6 +40,12 @@ def up(
     """Run the whole loop: ingest, train, gate, serve, predict, score, monitor; then go on serving."""
     with entered() as pilot:
         console.print(f"[bold]{escape(pilot.charter.metadata.title)}[/]: {escape(pilot.charter.decision.statement)}")
+        from groundwork.store.migrate import migrate
+
+        migrated = migrate(pilot.settings.store)
+        if migrated.changed:
+            with step("migrate") as said:
+                said += migrated.told
         if not pilot.settings.source_url:
             with step("seed") as said:
                 said.append(release_data(pilot, LAST))
@@ -116,13 +122,15 @@ def demo(months: Annotated[int, typer.Option(min=1, help="How many months pass."
     suggest("demo")
 
 
-def show_months(pilot: Pilot) -> None:
+def show_months(pilot: "Pilot") -> None:
     """What the monitor found so far, window by window."""
-    from groundwork.store import Store
+    from rich.table import Table
+
+    from groundwork.store.database import Store
 
     table = Table("window", "decided by", "drift", "share of columns", "which", box=None, pad_edge=False)
     with Store(pilot.settings.store) as store:
-        for drift in store.drifts():
+        for drift in store.drift.by_window():
             table.add_row(
                 f"{drift.window_start:%Y-%m}",
                 f"version {drift.model_version}" if drift.model_version else "nobody",
@@ -133,7 +141,7 @@ def show_months(pilot: Pilot) -> None:
     console.print(table if table.rows else "no version is in service, so nobody decided; one more month tells more")
 
 
-def ask_service(pilot: Pilot, address: str) -> list[str]:
+def ask_service(pilot: "Pilot", address: str) -> list[str]:
     """Send the newest row of the snapshots to the service."""
     from groundwork.data.snapshots import Snapshots
 
@@ -158,7 +166,7 @@ def _said(score: float | dict[str, float]) -> str:
     return f"{likeliest} {score[likeliest]:.0%}"
 
 
-def _what_next(pilot: Pilot, address: str, serving: bool) -> None:
+def _what_next(pilot: "Pilot", address: str, serving: bool) -> None:
     console.print()
     if serving:
         console.print(
@@ -175,7 +183,7 @@ def _what_next(pilot: Pilot, address: str, serving: bool) -> None:
     )
 
 
-def start_service(pilot: Pilot) -> tuple["subprocess.Popen[bytes]", str]:
+def start_service(pilot: "Pilot") -> tuple["subprocess.Popen[bytes]", str]:
     port = pilot.settings.port
     if not is_free(pilot.settings.host, port):
         with socket.socket() as probe:
@@ -192,7 +200,9 @@ def start_service(pilot: Pilot) -> tuple["subprocess.Popen[bytes]", str]:
     return service, f"http://{pilot.settings.host}:{port}"
 
 
-def wait_until_ready(service: "subprocess.Popen[bytes]", address: str, pilot: Pilot) -> None:
+def wait_until_ready(service: "subprocess.Popen[bytes]", address: str, pilot: "Pilot") -> None:
+    import urllib.error
+
     problem = "it did not answer"
     deadline = time.monotonic() + 2 * pilot.settings.registry_timeout_seconds
     while time.monotonic() < deadline and service.poll() is None:
@@ -218,6 +228,8 @@ def stop_service(service: "subprocess.Popen[bytes]") -> None:
 
 
 def _http(url: str, body: bytes | None = None) -> Any:
+    import urllib.request
+
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=30) as response:
         return json.load(response)
@@ -233,5 +245,5 @@ def is_free(host: str, port: int) -> bool:
     return True
 
 
-def log_file(pilot: Pilot) -> Path:
+def log_file(pilot: "Pilot") -> Path:
     return pilot.settings.data_folder / "service.log"

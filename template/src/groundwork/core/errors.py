@@ -5,6 +5,10 @@ class GroundworkError(Exception):
     """Something is wrong that the message says how to mend."""
 
 
+class SettingsError(GroundworkError):
+    """An environment variable has a value that cannot be used; the message names it."""
+
+
 class DocumentError(GroundworkError):
     """A document is missing or invalid; the message names the file, the path in it and what is expected."""
 
@@ -63,6 +67,10 @@ class ModelMismatch(GroundworkError):
 
 class StoreError(GroundworkError):
     """The store cannot be written or read."""
+
+
+class SchemaMismatch(StoreError):
+    """The store has an older or a newer schema than this code needs."""
 
 
 class ClusterError(GroundworkError):

@@ -1,6 +1,7 @@
 """What git knows of the pilot's folder."""
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -11,6 +12,21 @@ def git(home: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.rstrip()
+
+
+def contents(home: Path, file: str, commits: Sequence[str]) -> list[str]:
+    """The file as it was at each commit, in one call of git; empty where there was none, or it is not text."""
+    wanted = "".join(f"{commit}:./{file}\n" for commit in commits)
+    done = subprocess.run(
+        ["git", "cat-file", "--batch"], cwd=home, input=wanted.encode(), capture_output=True, check=True
+    )
+    found, rest = [], done.stdout
+    for _ in commits:
+        head, _, rest = rest.partition(b"\n")  # OBJECT blob SIZE, or NAME missing
+        size = int(head.rsplit(b" ", 1)[1]) if b" blob " in head else None
+        found.append("" if size is None else rest[:size].decode(errors="replace"))
+        rest = rest if size is None else rest[size + 1 :]
+    return found
 
 
 def is_shallow(home: Path) -> bool | None:

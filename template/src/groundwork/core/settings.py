@@ -1,12 +1,25 @@
 """Every environment variable that the system reads, in one place."""
 
+import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices, Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+)
+from pydantic.fields import FieldInfo
 
-from groundwork.core.errors import DocumentError
+from groundwork.core.errors import DocumentError, SettingsError
+
+PREFIX = "GROUNDWORK_"
 
 
 def _find_home() -> Path:
@@ -20,10 +33,29 @@ def _find_home() -> Path:
     )
 
 
-class Settings(BaseSettings):
-    """Read from the environment; the defaults run everything on one laptop, with nothing to install."""
+class Settings(BaseModel):
+    """Read from the environment; the defaults run everything on one laptop, with nothing to install.
 
-    model_config = SettingsConfigDict(env_prefix="GROUNDWORK_", extra="ignore", frozen=True)
+    A field's variable is its alias, or its name in capitals after GROUNDWORK_. (pydantic-settings reads them as well,
+    and takes longer to import than everything else that `groundwork check` needs of pydantic.)
+    """
+
+    model_config = ConfigDict(frozen=True, validate_by_name=True)
+
+    def __init__(self, **given: object) -> None:
+        """Take what is given, and the environment for the rest. Raises SettingsError, which names the variables."""
+        variables = {name: _variables(name, field) for name, field in type(self).model_fields.items()}
+        found = {name: os.environ[each] for name, names in variables.items() for each in names if each in os.environ}
+        try:
+            super().__init__(**(found | given))
+        except ValidationError as error:
+            raise SettingsError(
+                "\n".join(
+                    f"{variables[str(mistake['loc'][0])][0]}: {mistake['msg'].removeprefix('Value error, ')}, "
+                    f"found {mistake['input']!r}"
+                    for mistake in error.errors()
+                )
+            ) from None
 
     home: Path = Field(default_factory=_find_home, description="The pilot's folder.")
     data: Path = Field(default=Path("data"), description="Everything that is written, relative to home.")
@@ -127,3 +159,11 @@ class Settings(BaseSettings):
     @property
     def tracking_uri(self) -> str:
         return self.mlflow_tracking_uri or f"sqlite:///{self.data_folder / 'mlflow.db'}"
+
+
+def _variables(name: str, field: FieldInfo) -> list[str]:
+    """The environment variables of a field; the last one that is set wins."""
+    alias = field.validation_alias
+    if isinstance(alias, AliasChoices):
+        return [str(choice) for choice in reversed(alias.choices)]
+    return [alias if isinstance(alias, str) else f"{PREFIX}{name.upper()}"]

@@ -17,7 +17,7 @@ from groundwork.core.errors import ErasureError
 from groundwork.data.snapshots import Snapshots
 from groundwork.data.spool import forget_spools
 from groundwork.documents.pilot import Pilot
-from groundwork.store import Store
+from groundwork.store.database import Store
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,6 @@ def erase(pilot: Pilot, store: Store, subject: str) -> Erasure:
     forget_spools(pilot.settings.data_folder)
     snapshots, quarantine = (Snapshots(path, dataset) for path in (pilot.snapshots, pilot.quarantine))
     keys = snapshots.keys_of(column.name, value) | quarantine.keys_of(column.name, value)
-    predictions, outcomes = store.erase(keys, column.name, value)
+    predictions, outcomes = store.predictions.erase(keys, column.name, value)
     rows, quarantined = snapshots.erase(column.name, value), quarantine.erase(column.name, value)
     return Erasure(column.name, rows, quarantined, predictions, outcomes, snapshots.version)

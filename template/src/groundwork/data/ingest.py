@@ -22,7 +22,9 @@ from groundwork.data.source import BEGINNING, END, connected, expression, in_sou
 from groundwork.data.spool import Spool, forget_spools, spool_folder
 from groundwork.documents.pilot import Pilot
 from groundwork.findings import Finding, keep
-from groundwork.store import FlowRun, Store, without_password
+from groundwork.store.connection import without_password
+from groundwork.store.database import Store
+from groundwork.store.runs import FlowRun
 
 _log = logging.getLogger(__name__)
 
@@ -108,7 +110,7 @@ def ingest(pilot: Pilot, start: datetime | None = None, end: datetime | None = N
     snapshots = Snapshots(pilot.snapshots, dataset)
     with (
         Store(pilot.settings.store) as store,
-        store.recorded("ingest") as run,
+        store.runs.recorded("ingest") as run,
         _told_whose_it_is(pilot),
         connected(pilot) as backend,
         _proven(pilot, store, run),
@@ -117,10 +119,10 @@ def ingest(pilot: Pilot, start: datetime | None = None, end: datetime | None = N
         def remember(window: Window, fingerprint: str) -> None:
             known[window] = fingerprint
             if snapshots.exists:
-                store.record_window(window, fingerprint, str(snapshots.table_id), snapshots.version or 0)
+                store.ingested.record(window, fingerprint, str(snapshots.table_id), snapshots.version or 0)
 
         forget_spools(pilot.settings.data_folder)
-        known, newest = store.windows_read(snapshots.table_id, snapshots.version), None
+        known, newest = store.ingested.windows(snapshots.table_id, snapshots.version), None
         gone: list[Window] = []
         if start and end:
             last = window_of(end - timedelta(microseconds=1), step)

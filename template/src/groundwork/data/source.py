@@ -13,7 +13,7 @@ from groundwork.core.errors import SourceError, SourceUnavailable
 from groundwork.core.windows import Step, Window, window_of
 from groundwork.documents.contract.contract import Dataset
 from groundwork.documents.pilot import Pilot
-from groundwork.store import without_password
+from groundwork.store.connection import without_password
 from use_case import source as use_case_source
 
 BEGINNING, END = datetime(1900, 1, 1), datetime(2200, 1, 1)

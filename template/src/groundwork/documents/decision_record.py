@@ -72,9 +72,9 @@ class DecisionRecord(Document):
         return max(0, (today - due).days) if due else 0
 
     def overdue(self, charter: Charter, today: date) -> str:
-        """What is said of a decision that should have been taken; empty while there is time."""
+        """By how much the decision is overdue, in words; empty while there is time."""
         days = self.days_overdue(charter, today)
-        return f"day {LAST_DAY} was to be decided {days} day{'s' if days > 1 else ''} ago" if days else ""
+        return f"decision overdue by {days} day{'s' if days > 1 else ''}" if days else ""
 
 
 def due(home: Path, charter: Charter) -> date | None:

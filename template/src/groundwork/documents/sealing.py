@@ -15,8 +15,9 @@ from typing import Any
 import yaml
 
 from groundwork.core.errors import GroundworkError
-from groundwork.core.git import git, is_shallow
+from groundwork.core.git import contents, git, is_shallow
 from groundwork.documents.charter import Charter, Seal
+from groundwork.documents.document import SafeLoader
 from groundwork.documents.owners import Owners
 
 
@@ -98,9 +99,10 @@ def file_digest(home: Path) -> str:
 def _silent_edits(home: Path, present: tuple[Seal, ...]) -> list[str]:
     """Seals only ever grow at the end, and no committed criteria go without theirs."""
     found = []
-    for commit in (git(home, "log", "--reverse", "--format=%H", "--", "charter.yaml") or "").split():
+    commits = (git(home, "log", "--reverse", "--format=%H", "--", "charter.yaml") or "").split()
+    for commit, text in zip(commits, contents(home, "charter.yaml", commits) if commits else [], strict=True):
         try:
-            charter = yaml.safe_load(git(home, "show", f"{commit}:./charter.yaml") or "")
+            charter = yaml.load(text, SafeLoader)
             seals = tuple(Seal.model_validate(each) for each in charter.get("seals", ()))
             digest = criteria_digest(charter)
         except (ValueError, KeyError, AttributeError, TypeError, yaml.YAMLError):
@@ -114,7 +116,7 @@ def _silent_edits(home: Path, present: tuple[Seal, ...]) -> list[str]:
 
 def _read(home: Path) -> tuple[Charter, str]:
     file = home / "charter.yaml"
-    return Charter.load(file), criteria_digest(yaml.safe_load(file.read_text(encoding="utf-8")))
+    return Charter.load(file), criteria_digest(yaml.load(file.read_text(encoding="utf-8"), SafeLoader))
 
 
 def _append(home: Path, charter: Charter, seal: Seal) -> Seal:

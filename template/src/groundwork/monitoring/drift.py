@@ -19,9 +19,10 @@ from groundwork.documents.charter import Monitoring
 from groundwork.documents.contract.column import Task
 from groundwork.documents.contract.contract import Dataset
 from groundwork.documents.pilot import Pilot
-from groundwork.models.registry.registry import Registry, Version
+from groundwork.models.registry.registry import Registry
+from groundwork.models.registry.version import Version
 from groundwork.models.serving.predictor import arrays
-from groundwork.store import Prediction
+from groundwork.store.predictions import Prediction
 
 SAMPLE_ROWS = 10_000  # per side; the cost stays flat, and distances of equal data stay far below 0.1
 SCORE = "score"

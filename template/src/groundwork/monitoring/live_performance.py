@@ -19,11 +19,13 @@ from groundwork.models.evaluation.performance import (
     metric_of,
     targets_of,
 )
-from groundwork.models.registry.registry import Registry, Version
+from groundwork.models.registry.registry import Registry
+from groundwork.models.registry.version import Version
 from groundwork.models.serving.predictor import arrays_of_log
 from groundwork.models.training.history import Examples
 from groundwork.monitoring.drift import scores_of_log
-from groundwork.store import Prediction, Store
+from groundwork.store.database import Store
+from groundwork.store.predictions import Prediction
 from use_case import decision
 
 
@@ -37,7 +39,7 @@ def findings_in_service(pilot: Pilot, store: Store, window: Window, logged: list
         return [
             Finding("monitor-stale", None if aged.is_due is None else not aged.is_due, str(aged)),
             _cost(pilot, champion, answered),
-            *_quality(pilot, champion, answered, store.outcomes(*window)),
+            *_quality(pilot, champion, answered, store.outcomes.between(*window)),
         ]
     except Exception as error:  # as with drift
         return [Finding(check, None, f"{type(error).__name__}: {error}") for check in checks]

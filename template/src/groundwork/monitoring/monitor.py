@@ -15,10 +15,13 @@ from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
 from groundwork.findings import keep
 from groundwork.models.registry.promotion import reconcile
-from groundwork.models.registry.registry import Registry, Version
+from groundwork.models.registry.registry import Registry
+from groundwork.models.registry.version import Version
 from groundwork.monitoring.drift import DriftUnknown, Measured, logged_frame, measure, numeric_columns, reference_frame
 from groundwork.monitoring.live_performance import findings_in_service
-from groundwork.store import Drift, DriftStatus, Prediction, Store
+from groundwork.store.database import Store
+from groundwork.store.drifts import Drift, DriftStatus
+from groundwork.store.predictions import Prediction
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def check_drift(pilot: Pilot, store: Store, window: Window) -> Drift:
         reconcile(store, registry)
         champion = registry.required_champion()
         version = champion.number
-        logged = [p for p in store.predictions(*window) if p.model_version == version and p.role != "shadow"]
+        logged = [p for p in store.predictions.between(*window) if p.model_version == version and p.role != "shadow"]
         page = pilot.settings.reports / f"drift-{window.start:%Y-%m-%d}.html"
         found = measure(
             reference_frame(pilot, registry, champion),
@@ -95,7 +98,7 @@ def check_drift(pilot: Pilot, store: Store, window: Window) -> Drift:
         report=report,
         measured_at=datetime.now(UTC),
     )
-    store.record_drift(drift)
+    store.drift.record(drift)
     return drift
 
 
@@ -103,12 +106,12 @@ def monitor(pilot: Pilot, start: datetime | None = None, end: datetime | None = 
     """Check drift in [start, end), by default in the newest window. Raises DriftUnknown if nobody can tell."""
     snapshots = Snapshots(pilot.snapshots, pilot.contract.dataset)
     began = time.monotonic()
-    with Store(pilot.settings.store) as store, store.recorded("monitor") as run:
+    with Store(pilot.settings.store) as store, store.runs.recorded("monitor") as run:
         window = Window(start, end) if start and end else snapshots.newest_window(pilot.charter.monitoring.window)
         drift = check_drift(pilot, store, window)
-        logged = store.predictions(*window)
+        logged = store.predictions.between(*window)
         for shadow in compare(logged):
-            store.record_shadow(shadow.model_version, shadow.rows, shadow.agreement)
+            store.shadow.record(shadow.model_version, shadow.rows, shadow.agreement)
         keep(pilot, store, "groundwork monitor", findings_in_service(pilot, store, window, logged), began)
         run.message = drift.reason
         if drift.status == "unknown":

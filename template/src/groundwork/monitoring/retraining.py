@@ -9,7 +9,7 @@ from groundwork.models.evaluation.ageing import age
 from groundwork.models.registry.promotion import reconcile
 from groundwork.models.registry.registry import Registry
 from groundwork.models.training.train import Trained
-from groundwork.store import Store
+from groundwork.store.database import Store
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def reasons_to_train(pilot: Pilot, store: Store) -> list[str]:
     if champion is None:
         return ["no version has been promoted yet"]
     reasons = []
-    drift = store.latest_drift()
+    drift = store.drift.latest()
     if drift is None or drift.model_version != champion.number:
         reasons.append(f"drift since version {champion.number} was trained has not been measured")
     elif drift.status != "ok":
@@ -49,7 +49,7 @@ def retrain(pilot: Pilot, ingest: Callable[[], object], train: Callable[[], Trai
 
     `ingest` and `train` run these two: plainly, or as flows that are tried again by themselves.
     """
-    with Store(pilot.settings.store) as store, store.recorded("retrain") as run:
+    with Store(pilot.settings.store) as store, store.runs.recorded("retrain") as run:
         ingest()
         reasons = reasons_to_train(pilot, store)
         trained = train() if reasons else None

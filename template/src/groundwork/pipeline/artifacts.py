@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from groundwork.models.scoring.score import Scored
     from groundwork.models.training.train import Trained
     from groundwork.monitoring.retraining import Retrained
-    from groundwork.store import Drift, Proof
+    from groundwork.store.drifts import Drift
+    from groundwork.store.proofs import Proof
 
 
 def of_ingest(done: list[Ingested]) -> None:

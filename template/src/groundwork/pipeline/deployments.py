@@ -14,7 +14,7 @@ from groundwork.core.environment import QUIET
 from groundwork.core.errors import GroundworkError
 from groundwork.documents.pilot import Pilot
 from groundwork.pipeline.flows import ingest, monitor, prove, retrain, score, train
-from groundwork.store import Store
+from groundwork.store.database import Store
 
 NAME = "scheduled"
 # What is due is asked of the data each time, so a run more, or one missed, does no harm. ops/prometheus/alerts.yml
@@ -53,7 +53,7 @@ def announce(pilot: Pilot) -> list[str]:
     Returns what runs when, a line for each flow.
     """
     with Store(pilot.settings.store) as store:
-        store.keep_schedules([flow.name for flow in SCHEDULES])
+        store.schedules.keep([flow.name for flow in SCHEDULES])
     return [f"{flow.name:<8} {cron} UTC" for flow, cron in SCHEDULES.items()]
 
 

@@ -20,7 +20,7 @@ from prefect.tasks import exponential_backoff
 from typing_extensions import ParamSpec
 
 from groundwork.core.environment import prepare
-from groundwork.core.errors import Busy, GroundworkError, SourceUnavailable, StoreError
+from groundwork.core.errors import Busy, GroundworkError, SchemaMismatch, SourceUnavailable, StoreError
 from groundwork.core.settings import Settings
 from groundwork.data.ingest import Ingested
 from groundwork.documents.pilot import Pilot
@@ -29,7 +29,9 @@ from groundwork.models.training.train import Trained
 from groundwork.monitoring.retraining import Retrained
 from groundwork.pipeline import artifacts, work
 from groundwork.pipeline.liveness import TIMEOUT_SECONDS, alive, marked_runs, record_lost_runs
-from groundwork.store import LOST, Drift, Proof
+from groundwork.store.drifts import Drift
+from groundwork.store.proofs import Proof
+from groundwork.store.runs import LOST
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -81,7 +83,7 @@ def pipeline_flow(
 def may_pass(error: BaseException) -> bool:
     """Whether the same work may succeed in a moment: something could not be reached, or another run is under way."""
     if isinstance(error, Busy | SourceUnavailable | StoreError):
-        return True
+        return not isinstance(error, SchemaMismatch)
     if isinstance(error, GroundworkError):
         return False
     causes: list[BaseException] = []

@@ -17,7 +17,8 @@ from typing import NamedTuple
 from groundwork.core.errors import StoreError
 from groundwork.core.locks import try_lock
 from groundwork.core.settings import Settings
-from groundwork.store import LOST, SILENCE, FlowRun, Store, UnderWay
+from groundwork.store.database import Store
+from groundwork.store.runs import LOST, SILENCE, FlowRun, UnderWay
 
 TIMEOUT_SECONDS = 4 * 3600
 HEARTBEAT_SECONDS = 30
@@ -58,9 +59,9 @@ def record_lost_runs(settings: Settings) -> list[LostRun]:
             if noted:
                 begun = json.loads(noted)
                 with Store(settings.store) as store:
-                    store.end_run(path.stem)
+                    store.runs.end(path.stem)
                     started = datetime.fromisoformat(begun["started_at"])
-                    store.record_run(FlowRun(begun["flow"], started, message=LOST))
+                    store.runs.record(FlowRun(flow=begun["flow"], started_at=started, message=LOST))
                 lost.append(LostRun(path.stem, begun["flow"]))
             else:  # its work was done, and Prefect may not know
                 lost.append(LostRun(path.stem, ""))
@@ -69,10 +70,10 @@ def record_lost_runs(settings: Settings) -> list[LostRun]:
     marked = marked_runs(settings)
     with suppress(StoreError), Store(settings.store) as store:  # the next look sees the same
         now = datetime.now(UTC)
-        for run in store.under_way():
+        for run in store.runs.under_way():
             # A laptop that slept wakes up with its runs: the lock is still held then.
             asleep = run.run_id in marked and now < run.started_at + timedelta(seconds=TIMEOUT_SECONDS) + SILENCE
-            if run.lost_at < now and not asleep and store.end_run(run.run_id, run.as_lost):
+            if run.lost_at < now and not asleep and store.runs.end(run.run_id, run.as_lost):
                 lost.append(LostRun(run.run_id, run.flow))
     return lost
 
@@ -105,7 +106,7 @@ def _heard(settings: Settings, flow: str, run_id: str, timeout_seconds: float) -
 
     def beat() -> None:
         with suppress(StoreError), Store(settings.store) as store:
-            store.keep_alive(UnderWay(run_id, flow, started, datetime.now(UTC)))
+            store.runs.keep_alive(UnderWay(run_id, flow, started, datetime.now(UTC)))
 
     def keep_beating() -> None:
         while not ended.wait(HEARTBEAT_SECONDS) and time.monotonic() - began < timeout_seconds:
@@ -120,7 +121,7 @@ def _heard(settings: Settings, flow: str, run_id: str, timeout_seconds: float) -
         ended.set()
         beating.join()
         with suppress(StoreError), Store(settings.store) as store:
-            store.end_run(run_id)
+            store.runs.end(run_id)
 
 
 def _folder(settings: Settings) -> Path:

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from groundwork.pipeline.liveness import alive, record_lost_runs
 from groundwork.pipeline.prefect_server import connect
-from groundwork.store import Store
+from groundwork.store.database import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from groundwork.models.scoring.score import Scored
     from groundwork.models.training.train import Trained
     from groundwork.monitoring.retraining import Retrained
-    from groundwork.store import Drift, Proof
+    from groundwork.store.drifts import Drift
+    from groundwork.store.proofs import Proof
 
 
 def ingest(pilot: Pilot, start: datetime | None = None, end: datetime | None = None) -> list[Ingested]:

@@ -9,7 +9,7 @@ from groundwork.readiness import ml_test_score, organisation
 from groundwork.readiness.criteria import Evidence, scale_rows, stop_rows
 from groundwork.readiness.scorecard import Scorecard, waive
 from groundwork.readiness.statements import Statements
-from groundwork.store import Store
+from groundwork.store.database import Store
 
 
 def assess(pilot: Pilot, store: Store, today: date) -> Scorecard:

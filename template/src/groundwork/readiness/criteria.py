@@ -17,12 +17,13 @@ from groundwork.documents.pilot import Pilot
 from groundwork.models.serving.predictor import arrays_of_log
 from groundwork.readiness.scorecard import Row, State
 from groundwork.readiness.statements import Attestation, Statements
-from groundwork.store import Store, utc_text
+from groundwork.store.connection import utc_text
+from groundwork.store.database import Store
 from use_case import decision
 
 
 class Measured(NamedTuple):
-    """One value with the number of samples behind it; no value where nobody knows, and then why."""
+    """One value with the number of samples behind it; no value where it is unknown, and then why."""
 
     value: float | None
     samples: int
@@ -42,7 +43,7 @@ class Evidence(NamedTuple):
 
 def scale_rows(criteria: Sequence[Criterion], evidence: Evidence) -> list[Row]:
     """One row per criterion for scaling: passed once it is met."""
-    return [_row(each, evidence, "bring it over the line, or decide to stop") for each in criteria]
+    return [_row(each, evidence, "improve it until the criterion is met, or decide to stop") for each in criteria]
 
 
 def stop_rows(criteria: Sequence[Criterion], evidence: Evidence) -> list[Row]:
@@ -53,21 +54,22 @@ def stop_rows(criteria: Sequence[Criterion], evidence: Evidence) -> list[Row]:
         replace(
             row,
             state=swapped.get(row.state, row.state),
-            wanted=f"not {row.wanted}",
+            wanted=required(criterion, evidence.pilot.charter.value.currency, negated=True),
             fix="decide to stop: `groundwork decide stop`" if row.state == "passed" else row.fix,
         )
-        for row in found
+        for criterion, row in zip(criteria, found, strict=True)
     ]
 
 
 def _row(criterion: Criterion, evidence: Evidence, fix: str) -> Row:
-    measured = _measure(criterion, evidence)
+    measured, currency = _measure(criterion, evidence), evidence.pilot.charter.value.currency
     seen = measured.problem
     state: State = "unknown"
     if measured.value is not None:
-        seen = f"{measured.value:,.4g} on {measured.samples:,}"
+        figure = f"{measured.value:,.0f}" if abs(measured.value) >= 1000 else f"{measured.value:.4g}"
+        seen = f"{_with_unit(criterion, figure, currency)} (n = {measured.samples:,})"
         if measured.samples < criterion.min_samples:
-            seen += ": too few to tell"
+            seen += ": too few samples"
         else:
             state = "passed" if criterion.met_by(measured.value) else "failed"
     return Row(
@@ -76,12 +78,29 @@ def _row(criterion: Criterion, evidence: Evidence, fix: str) -> Row:
         section="scale",
         level=criterion.level,
         state=state,
-        wanted=f"{criterion.op} {criterion.threshold:,g} over {criterion.window}, on {criterion.min_samples:,} or more",
+        wanted=required(criterion, currency),
         seen=seen,
         owner=criterion.owner,
         proof=measured.proof,
         fix={"passed": "", "failed": fix}.get(state, seen),
     )
+
+
+def required(criterion: Criterion, currency: str, negated: bool = False) -> str:
+    """What meets the criterion, or with `negated` what does not, such as `at most 20 in 30 days, at least 1 sample`."""
+    words = {">=": "at least", "<": "less than", ">": "more than", "<=": "at most"}
+    opposite = {">=": "<", "<": ">=", ">": "<=", "<=": ">"}
+    op = words[opposite[criterion.op] if negated else criterion.op]
+    figure = _with_unit(criterion, f"{criterion.threshold:,.10g}", currency)
+    days, samples = criterion.window[:-1], criterion.min_samples
+    return (
+        f"{op} {figure} in {days} day{'' if days == '1' else 's'}, "
+        f"at least {samples:,} sample{'' if samples == 1 else 's'}"
+    )
+
+
+def _with_unit(criterion: Criterion, figure: str, currency: str) -> str:
+    return f"{currency} {figure} per 1,000 decisions" if criterion.measure == "gain_per_1000" else figure
 
 
 def _measure(criterion: Criterion, evidence: Evidence) -> Measured:
@@ -110,9 +129,11 @@ def gain_in_service(pilot: Pilot, store: Store, since: datetime, until: datetime
     Only what the service answered counts, not what was scored in batch or in the shadow.
     """
     proof = "the prediction log, joined with its outcomes"
-    answered = store.answered_with_outcome(utc_text(since), utc_text(until))
+    answered = store.outcomes.of_answers_between(utc_text(since), utc_text(until))
     if not answered:
-        return Measured(None, 0, proof, "no answer of the service has an outcome yet: send them to POST /outcomes")
+        return Measured(
+            None, 0, proof, "no prediction of the service has an outcome yet: send outcomes to POST /outcomes"
+        )
     dataset = pilot.contract.dataset
     columns = arrays_of_log([record for record, _, _ in answered], dataset.features)
     outcomes = dataset.task.outcomes([outcome for _, _, outcome in answered])
@@ -125,7 +146,7 @@ def gain_in_service(pilot: Pilot, store: Store, since: datetime, until: datetime
 def _ask_prometheus(promql: str, samples_promql: str | None, url: str) -> Measured:
     proof = f"Prometheus: {promql}"
     if not url:
-        return Measured(None, 0, proof, "no Prometheus is known: set GROUNDWORK_PROMETHEUS_URL")
+        return Measured(None, 0, proof, "no Prometheus is configured: set GROUNDWORK_PROMETHEUS_URL")
     value, problem = _query(url, promql)
     if value is None:
         return Measured(None, 0, proof, problem)
@@ -142,7 +163,7 @@ def _query(url: str, expression: str) -> tuple[float | None, str]:
         with urllib.request.urlopen(address, timeout=10) as response:
             answer = json.load(response)["data"]
     except urllib.error.HTTPError as error:
-        return None, f"Prometheus refused it: {error.read(300).decode(errors='replace')}"
+        return None, f"Prometheus refused the query: {error.read(300).decode(errors='replace')}"
     except (OSError, ValueError, KeyError) as error:
         return None, f"Prometheus did not answer: {error}"
     if answer["resultType"] == "scalar":
@@ -150,8 +171,8 @@ def _query(url: str, expression: str) -> tuple[float | None, str]:
     elif len(answer["result"]) == 1:
         value = float(answer["result"][0]["value"][1])
     else:
-        return None, f"it gives {len(answer['result'])} series, and one is needed"
-    return (value, "") if np.isfinite(value) else (None, "it gives no number: nothing was counted")
+        return None, f"the query gives {len(answer['result'])} series, it must give one"
+    return (value, "") if np.isfinite(value) else (None, "the query gives no number: nothing was counted")
 
 
 def _ask_store(sql: str, store: Store) -> Measured:
@@ -170,7 +191,7 @@ def _ask_store(sql: str, store: Store) -> Measured:
 def _ask_people(name: str, found: Attestation | None, since: date, min_samples: int) -> Measured:
     proof = f"readiness.yaml: {name}"
     if found is None:
-        return Measured(None, 0, proof, f"nobody has stated {name} in readiness.yaml")
+        return Measured(None, 0, proof, f"{name} is not attested in readiness.yaml")
     if found.on < since:
-        return Measured(None, 0, proof, f"{found.by} stated it on {found.on}, too long ago")
-    return Measured(found.value, min_samples, f"{proof}, stated by {found.by} on {found.on}")
+        return Measured(None, 0, proof, f"{found.by} attested it on {found.on}, before the criterion's window")
+    return Measured(found.value, min_samples, f"{proof}, attested by {found.by} on {found.on}")

@@ -20,7 +20,8 @@ from groundwork.documents.pilot import Pilot
 from groundwork.findings import FAILED, PASSED, UNKNOWN, Finding
 from groundwork.readiness.scorecard import Row, Section, State
 from groundwork.readiness.statements import Attestation, Statements
-from groundwork.store import Proof, Store
+from groundwork.store.database import Store
+from groundwork.store.proofs import Proof
 
 
 class ProofError(GroundworkError):
@@ -76,7 +77,7 @@ RUBRIC = (
 
 def rows(pilot: Pilot, store: Store, statements: Statements, today: date) -> Iterator[Row]:
     """One row per test. What has not run, and nobody has stated, is unknown."""
-    proofs = store.proofs()
+    proofs = store.proofs.by_check()
     roles = pilot.owners.accountable
     data_owner = roles.data[pilot.contract.dataset.name].name
     owners = {"data": data_owner, "model": roles.model.name}
@@ -88,7 +89,7 @@ def rows(pilot: Pilot, store: Store, statements: Statements, today: date) -> Ite
             section=rubric.section,
             level="should",
             state=state,
-            wanted="passes on a schedule, on two days, on the project's own data",
+            wanted="passed by schedule on two days, on the project's own data",
             seen=seen,
             owner=owners.get(rubric.section, roles.service.name),
             proof=rubric.by,
@@ -123,10 +124,10 @@ def _seen(proofs: list[Proof], attested: Attestation | None) -> tuple[State, str
     """State, what was seen, when, and its points. What a proof leaves open a person may state."""
     last = proofs[-1] if proofs else None
     if attested and (last is None or last.exit_code == UNKNOWN):
-        said = f"{attested.by} states on {attested.on}: {attested.why}"
+        said = f"{attested.by} attested on {attested.on}: {attested.why}"
         return ("passed", said, None, 0.5) if attested.value else ("failed", said, None, 0)
     if last is None:
-        return "unknown", "it has not run", None, 0
+        return "unknown", "not run yet", None, 0
     at = datetime.fromisoformat(last.proven_at)
     if last.exit_code != PASSED:
         return "failed" if last.exit_code == FAILED else "unknown", last.seen, at, 0
@@ -139,9 +140,9 @@ def _fix(rubric: Rubric, state: State) -> str:
     if state == "passed":
         return ""
     if state == "failed":
-        return "mend what it finds, or waive it in readiness.yaml with a reason and an end"
+        return "fix what it found, or waive it in readiness.yaml with a reason and an end date"
     command = PROVE if rubric.by == TESTS else rubric.by
-    return f"`{command}`, or state `{rubric.id}` in readiness.yaml with a reason"
+    return f"run `{command}`, or attest `{rubric.id}` in readiness.yaml with a reason"
 
 
 def _clean_environment() -> dict[str, str]:

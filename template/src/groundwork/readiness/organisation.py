@@ -10,7 +10,8 @@ from groundwork.documents.document import unanswered
 from groundwork.documents.pilot import Pilot
 from groundwork.documents.publish import owner_files
 from groundwork.readiness.scorecard import Row, State
-from groundwork.store import Proof, Store
+from groundwork.store.database import Store
+from groundwork.store.proofs import Proof
 
 
 def rows(pilot: Pilot, store: Store, broken_seals: list[str], cannot_tell: str, today: date) -> Iterator[Row]:
@@ -28,7 +29,7 @@ def rows(pilot: Pilot, store: Store, broken_seals: list[str], cannot_tell: str, 
         "should",
         "unknown" if worth is None else "passed" if pays else "failed",
         "more benefit than cost in the base case",
-        "a figure of the business case is open"
+        "the business case is incomplete"
         if worth is None
         else " · ".join(f"{name} {case.net:,.0f}" for name, case in vars(worth).items()) + f" {charter.value.currency}",
         decider,
@@ -38,14 +39,14 @@ def rows(pilot: Pilot, store: Store, broken_seals: list[str], cannot_tell: str, 
     findings = owners.findings(today)
     yield _row(
         "owners",
-        "Does one person answer for each part, with a deputy?",
+        "Does each part have one owner and a deputy?",
         "must",
         "failed" if findings else "passed",
-        "nobody TBD, no group, nobody past the last day",
-        "; ".join(findings) or "everybody is named",
+        "one named person each, no groups, no expired appointments",
+        "; ".join(findings) or "every owner is named",
         decider,
         "OWNERS",
-        f"mend OWNERS: {findings[0]}" if findings else "",
+        f"update OWNERS: {findings[0]}" if findings else "",
     )
     yield _told(pilot, decider)
     yield _sealed(pilot, store, broken_seals, cannot_tell, decider)
@@ -53,21 +54,21 @@ def rows(pilot: Pilot, store: Store, broken_seals: list[str], cannot_tell: str, 
     planned = charter.plan.day(0) is not None and deciders > 1
     yield _row(
         "plan",
-        "Is it fixed when it started, and who decides on day 90?",
+        "Are day 0 and the deciders of day 90 fixed?",
         "must",
         "passed" if planned else "failed",
-        "day 0 and two deciders",
-        f"day 0 is {charter.plan.day0}, {deciders} deciders",
+        "day 0 and at least two deciders",
+        f"day 0 is {charter.plan.day0}, {deciders} decider{'' if deciders == 1 else 's'}",
         decider,
         "charter.yaml, plan",
-        "" if planned else "write plan.day0 and plan.deciders into charter.yaml",
+        "" if planned else "set plan.day0 and plan.deciders in charter.yaml",
     )
 
 
 def not_in_force(pilot: Pilot, broken_seals: list[str]) -> list[str]:
     """Why the criteria do not count."""
     if not pilot.charter.seals:
-        return ["the criteria are not locked: agree on them, then `groundwork charter lock --by HANDLE`"]
+        return ["the criteria are not locked: agree on them, then run `groundwork charter lock --by HANDLE`"]
     return broken_seals
 
 
@@ -87,29 +88,30 @@ def _open(name: str, title: str, level: str, owner: str, part: str, charter: Cha
 
 
 def _told(pilot: Pilot, owner: str) -> Row:
-    """Where none of the files is, as in the service's image, nobody knows."""
+    """Unknown where none of the files is present, as in the service's image."""
     found = owner_files.differences(pilot)
     there = any((pilot.settings.home / path).exists() for path in (owner_files.CODEOWNERS, owner_files.CATALOG))
     return _row(
         "owner-files",
-        "Do code review, the catalogue and the alerts go by OWNERS?",
+        "Do code review, catalogue and alerts use OWNERS?",
         "should",
         "failed" if found and there else "passed" if there else "unknown",
-        "CODEOWNERS, catalog-info.yaml and the alerts' routes say what OWNERS says",
-        "; ".join(f"{path} {problem}" for path, problem in found.items()) or ("they do" if there else "none is here"),
+        "CODEOWNERS, catalog-info.yaml and the alerts' routes match OWNERS",
+        "; ".join(f"{path} {problem}" for path, problem in found.items())
+        or ("they match" if there else "none of these files is here"),
         owner,
         "`groundwork check`",
-        "" if there and not found else "`groundwork owners`, and commit what it writes",
+        "" if there and not found else "run `groundwork owners` and commit the files it writes",
     )
 
 
 def _sealed(pilot: Pilot, store: Store, broken_seals: list[str], cannot_tell: str, owner: str) -> Row:
-    """The line has to be there before the first model is: afterwards it can be drawn to fit."""
+    """The criteria have to be there before the first model is: afterwards they can be made to fit it."""
     seals = pilot.charter.seals
-    first = next(iter(store.promotions(pilot.name)), None)
+    first = next(iter(store.promotions.of(pilot.name)), None)
     problems = [*broken_seals]
     if not seals:
-        problems = ["nobody has locked the criteria"]
+        problems = ["the criteria are not locked"]
     elif first and first.promoted_at[:10] < seals[0].on.isoformat():
         problems.append(f"locked on {seals[0].on}, after the first model went live on {first.promoted_at[:10]}")
     told = _told_elsewhere(pilot, store) if cannot_tell else None
@@ -118,23 +120,23 @@ def _sealed(pilot: Pilot, store: Store, broken_seals: list[str], cannot_tell: st
     unknown = cannot_tell if not problems and told is None else ""
     return _row(
         "locked",
-        "Was the line drawn before the start, and left where it was?",
+        "Criteria fixed before launch and unchanged?",
         "must",
         "failed" if problems else "unknown" if unknown else "passed",
-        "locked before the first promotion, changed by amendment only",
+        "locked before the first promotion, changed only by amendment",
         "; ".join(problems)
         or unknown
-        or f"locked on {seals[0].on} by {seals[0].by}, {len(seals) - 1} amendments"
-        + (f"; git told so on {told.proven_at[:10]}" if told else ""),
+        or f"locked on {seals[0].on} by {seals[0].by}, {len(seals) - 1} amendment{'' if len(seals) == 2 else 's'}"
+        + (f"; checked with git on {told.proven_at[:10]}" if told else ""),
         owner,
         "charter.yaml, seals; git log",
         ""
         if not problems and not unknown
         else unknown
         or (
-            "`groundwork charter lock --by HANDLE`"
+            "run `groundwork charter lock --by HANDLE`"
             if not seals
-            else "amend it with a second person, or waive it in readiness.yaml with a reason"
+            else "amend the criteria with a second person, or waive the check in readiness.yaml with a reason"
         ),
     )
 
@@ -142,7 +144,9 @@ def _sealed(pilot: Pilot, store: Store, broken_seals: list[str], cannot_tell: st
 def _told_elsewhere(pilot: Pilot, store: Store) -> Proof | None:
     """What `readiness --prove` found where git had the history of this very charter; an image has none."""
     digest = sealing.file_digest(pilot.settings.home)
-    return next((proof for proof in reversed(store.proofs().get("locked", [])) if proof.digest == digest), None)
+    return next(
+        (proof for proof in reversed(store.proofs.by_check().get("locked", [])) if proof.digest == digest), None
+    )
 
 
 def _row(

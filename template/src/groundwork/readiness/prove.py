@@ -8,10 +8,12 @@ from groundwork.documents import sealing
 from groundwork.documents.pilot import Pilot
 from groundwork.findings import Finding, keep, summary
 from groundwork.models.evaluation.evaluate import evaluate
-from groundwork.models.registry.registry import Registry, Version
+from groundwork.models.registry.registry import Registry
+from groundwork.models.registry.version import Version
 from groundwork.models.training.reproduce import reproduce
 from groundwork.readiness.ml_test_score import PROVE, ProofError, run_tests
-from groundwork.store import Proof, Store
+from groundwork.store.database import Store
+from groundwork.store.proofs import Proof
 
 
 def prove(pilot: Pilot) -> list[Proof]:
@@ -20,7 +22,7 @@ def prove(pilot: Pilot) -> list[Proof]:
     Returns the newest proof of each check. Raises ProofError, once everything else was done, for what could not be run.
     """
     troubles = []
-    with Store(pilot.settings.store) as store, store.recorded("prove") as run:
+    with Store(pilot.settings.store) as store, store.runs.recorded("prove") as run:
         champion = Registry(pilot).champion()
         began = time.monotonic()
         keep(pilot, store, PROVE, [*seal_findings(pilot), *review_findings(pilot, store, champion)], began)
@@ -35,7 +37,7 @@ def prove(pilot: Pilot) -> list[Proof]:
             keep(pilot, store, PROVE, run_tests(pilot), began)
         except ProofError as error:
             troubles.append(str(error))
-        newest = [proofs[-1] for proofs in store.proofs().values()]
+        newest = [proofs[-1] for proofs in store.proofs.by_check().values()]
         run.message = summary(newest)
         if troubles:
             raise ProofError("; ".join(troubles))
@@ -66,7 +68,7 @@ def review_findings(pilot: Pilot, store: Store, champion: Version | None) -> lis
         return [Finding(check, None, f"{name} was not trained in a git repository")]
     if commit.endswith("-dirty"):
         return [Finding(check, False, f"{name} was trained from files that were not committed")]
-    promoted = store.latest_promotion(pilot.name)
+    promoted = store.promotions.latest(pilot.name)
     approver = promoted.promoted_by.partition(" (")[0] if promoted else ""
     if pilot.charter.gate.approval == "required" and approver in pilot.owners.approvers:
         return [Finding(check, True, f"{name} was approved by {approver}")]

@@ -12,7 +12,7 @@ import msgspec
 State = Literal["passed", "failed", "warning", "unknown", "not applicable", "error"]
 Section = Literal["scale", "organisation", "data", "model", "infrastructure", "monitoring"]
 SECTIONS: dict[Section, str] = {
-    "scale": "The line for scaling",
+    "scale": "Criteria for scaling",
     "organisation": "Decision and people",
     "data": "ML Test Score: data",
     "model": "ML Test Score: model",
@@ -32,7 +32,7 @@ class Exit(IntEnum):
 
 @dataclass(frozen=True)
 class Row:
-    """One check: what was wanted, what was seen, and what to do about it."""
+    """One check: what is required, what was found, and what to do about it."""
 
     id: str
     title: str
@@ -50,7 +50,7 @@ class Row:
 
     @property
     def blocks(self) -> bool:
-        """Whether it keeps the pilot from scaling. What nobody knows does, like what failed."""
+        """Whether it keeps the pilot from scaling. What is unknown does, like what failed."""
         return self.level == "must" and not self.waived and self.state in ("failed", "unknown", "error")
 
 
@@ -63,11 +63,11 @@ class Scorecard:
     day: int | None  # of the pilot, 0 on its first; None while day 0 is open
     rows: tuple[Row, ...]
     not_in_force: tuple[str, ...]  # why no verdict counts: the criteria are not locked, or were edited in silence
-    overdue: str  # what is said of a decision that nobody took in time
+    overdue: str  # by how much the decision is overdue, in words; empty while there is time
 
     @property
     def blocking(self) -> list[Row]:
-        """What keeps it from scaling: what failed first, then what nobody knows."""
+        """What keeps it from scaling: what failed first, then what is unknown."""
         return sorted((row for row in self.rows if row.blocks), key=lambda row: row.state != "failed")
 
     @property
@@ -88,15 +88,17 @@ class Scorecard:
         """One sentence."""
         code = self.exit_code
         if self.overdue:
-            return f"Overdue: {self.overdue}"
+            return self.overdue[0].upper() + self.overdue[1:]
         if code is Exit.NOT_IN_FORCE:
-            return "Not in force yet" if "not locked" in self.not_in_force[0] else "No longer in force"
+            unlocked = "not locked" in self.not_in_force[0]
+            return "Criteria not locked yet" if unlocked else "Criteria changed without approval"
         failed = sum(row.state == "failed" for row in self.blocking)
         unknown = len(self.blocking) - failed
         if code is Exit.FAILED:
-            return f"Not ready to scale: {failed} of what must be are not" + (f", {unknown} unknown" if unknown else "")
+            others = f", {unknown} {'is' if unknown == 1 else 'are'} unknown" if unknown else ""
+            return f"Not ready to scale: {_checks(failed)} failed{others}"
         if code is Exit.UNDETERMINED:
-            return f"Not known to be ready to scale: {unknown} of what must be are unknown"
+            return f"Not known to be ready to scale: {_checks(unknown)} {'is' if unknown == 1 else 'are'} unknown"
         return "Ready to scale"
 
     @property
@@ -136,6 +138,10 @@ class Scorecard:
     @property
     def sha256(self) -> str:
         return sha256(msgspec.json.encode(self.content)).hexdigest()
+
+
+def _checks(number: int) -> str:
+    return f"{number} required check{'' if number == 1 else 's'}"
 
 
 def waive(rows: Sequence[Row], waivers: dict[str, str]) -> tuple[Row, ...]:

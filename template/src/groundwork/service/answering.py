@@ -19,7 +19,9 @@ from groundwork.documents.pilot import Pilot
 from groundwork.models.serving.predictor import arrays
 from groundwork.service.champion import Champion, ModelLoader
 from groundwork.service.metrics import Metrics
-from groundwork.store import Prediction, Role, Store, utc_text
+from groundwork.store.connection import utc_text
+from groundwork.store.database import Store
+from groundwork.store.predictions import Prediction, Role
 from use_case import decision
 
 Records = Sequence[Any]  # structs with the contract's columns as attributes
@@ -48,7 +50,7 @@ class Answerer:
         self._canary_share = pilot.settings.canary_share
         self._shadow = AfterAnswer("shadow", self._score_shadow, metrics)
         self._log_later = (
-            AfterAnswer("prediction-log", store.log_predictions, metrics)
+            AfterAnswer("prediction-log", store.predictions.log, metrics)
             if pilot.settings.acknowledge == "answered"
             else None
         )
@@ -71,7 +73,7 @@ class Answerer:
         if self._log_later:
             self._log_later.put(predictions)
         else:
-            self._store.log_predictions(predictions)
+            self._store.predictions.log(predictions)
         self._metrics.count_answered(predictions, [len(request) for request in requests])
         responses, begin = [], 0
         for request in requests:
@@ -106,7 +108,7 @@ class Answerer:
         challenger = self._loader.challenger
         if challenger is not None:
             predictions = self._score(records, challenger, "shadow")
-            self._store.log_predictions(predictions)
+            self._store.predictions.log(predictions)
             self._metrics.count_predictions(predictions)
 
     def _columns(self, records: Records) -> dict[str, NDArray]:
@@ -128,16 +130,16 @@ class Answerer:
         key, event_time = self._key, self._event_time
         return [
             Prediction(
-                f"{batch_id}{row:08x}",
-                answered_at,
-                role,
-                getattr(record, key),
-                getattr(record, event_time).isoformat(),
-                version,
-                score,
-                decided,
-                self._as_logged(record),
-                class_scores,
+                prediction_id=f"{batch_id}{row:08x}",
+                answered_at=answered_at,
+                role=role,
+                entity_key=getattr(record, key),
+                event_time=getattr(record, event_time).isoformat(),
+                model_version=version,
+                score=score,
+                decision=decided,
+                record=self._as_logged(record),
+                class_scores=class_scores,
             )
             for row, (record, score, class_scores, decided) in enumerate(
                 zip(records, single, by_class, decisions.tolist(), strict=True)

@@ -15,18 +15,19 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse
 
+from groundwork import __version__
 from groundwork.documents.contract.column import Task
 from groundwork.documents.decision_record import due
 from groundwork.documents.pilot import Pilot
 from groundwork.readiness.assess import assess
-from groundwork.readiness.render import page as scorecard_page
+from groundwork.readiness.render import html as scorecard_page
 from groundwork.service.answering import Answerer, Records
-from groundwork.service.api_page import page
+from groundwork.service.api_page import api_page
 from groundwork.service.auth import keys_for
 from groundwork.service.batcher import Batcher
 from groundwork.service.champion import ModelLoader
 from groundwork.service.front import Front
-from groundwork.service.home_page import page as home_page
+from groundwork.service.home_page import home_page
 from groundwork.service.metrics import Metrics
 from groundwork.service.requests import (
     FORESEEN,
@@ -38,7 +39,7 @@ from groundwork.service.requests import (
     described,
 )
 from groundwork.service.server import LOGGING
-from groundwork.store import Store
+from groundwork.store.database import Store
 
 CACHE_SECONDS = 5.0  # for loading the last good champion before the first request; a slow one goes on loading
 AFTER_DRAINING = 2.0  # seconds for what is left once no request is in flight any more
@@ -115,7 +116,7 @@ def _routes(
     async def live() -> dict[str, str]:
         if batcher.busy_seconds > pilot.settings.hung_seconds:
             raise Problem(503, f"one batch has been under way for {batcher.busy_seconds:.0f} s: start me again")
-        return {"status": "live"}
+        return {"status": "live", "version": __version__}
 
     @app.get("/health/ready", summary="Can it answer?", responses=described(503), response_model=None)
     async def ready() -> dict[str, str]:
@@ -146,7 +147,7 @@ def _routes(
     @app.get("/report", include_in_schema=False)
     def report() -> Response:
         """The newest drift report, out of the folder of reports and nowhere else."""
-        drift = store.latest_drift()
+        drift = store.drift.latest()
         file = pilot.settings.reports / Path(drift.report).name if drift and drift.report else None
         if file is None or not file.is_file():
             raise HTTPException(404, "there is no drift report here: `groundwork monitor` writes one")
@@ -154,13 +155,13 @@ def _routes(
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
-        return Response(page(app.openapi()), media_type="text/html")
+        return Response(api_page(app.openapi()), media_type="text/html")
 
     @app.post("/outcomes", summary="Tell what turned out to be true", response_model=None)
     async def outcomes(request: Request) -> dict[str, Any]:
         """Keep late ground truth by prediction id. Sending one again changes nothing; the first one stays."""
         told = outcomes_reader.read(await request.body())
-        unknown, contradicting = await run_in_threadpool(store.log_outcomes, told)
+        unknown, contradicting = await run_in_threadpool(store.outcomes.log, told)
         return {"received": len(told), "unknown": unknown, "contradicting": contradicting}
 
     @app.exception_handler(HTTPException)

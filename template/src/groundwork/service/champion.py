@@ -18,7 +18,8 @@ from groundwork.models.serving.bundles import BundleCache, SignedBundle
 from groundwork.models.serving.predictor import Predictor
 from groundwork.service.bundle_sources import source_of
 from groundwork.service.metrics import Metrics
-from groundwork.store import Promotion, Store
+from groundwork.store.database import Store
+from groundwork.store.promotions import Promotion
 
 PROMOTIONS_POLL_SECONDS = 1.0  # between two looks at the promotion log, which is one short query
 
@@ -81,7 +82,7 @@ class ModelLoader(threading.Thread):
     def _follow_promotions(self) -> None:
         """Serve what was promoted or rolled back last, if it is in the cache; the registry's alias follows later."""
         try:
-            newest = self._store.latest_promotion(self._pilot.name)
+            newest = self._store.promotions.latest(self._pilot.name)
         except StoreError:  # predictions cannot be logged either, and say so
             return
         if newest is None or newest == self._promotion:

@@ -23,8 +23,10 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from groundwork import __version__
 from groundwork.documents.owners import Owners
-from groundwork.store import Prediction, Store
+from groundwork.store.database import Store
+from groundwork.store.predictions import Prediction
 
 SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 DRIFT_STATES = ("ok", "drift", "unknown")
@@ -189,6 +191,9 @@ class _Recorded(Collector):
         self._due = due
 
     def collect(self) -> Iterable[Metric]:
+        build = GaugeMetricFamily("groundwork_build_info", "The version of Groundwork that runs.", labels=["version"])
+        build.add_metric([__version__], 1)
+        yield build
         owner = GaugeMetricFamily("groundwork_owner_info", "Who answers for it.", labels=["role", "name", "handle"])
         for role, person in self._owners.roles():
             owner.add_metric([role, person.name, person.handle], 1)
@@ -210,16 +215,16 @@ class _Recorded(Collector):
         duration = _gauge("groundwork_flow_duration_seconds", "Duration of the last run that succeeded.", "flow")
         rows_in = _gauge("groundwork_flow_rows_in", "Rows read by the last run that succeeded.", "flow")
         quarantined = _gauge("groundwork_flow_rows_quarantined", "Rows that it put into quarantine.", "flow")
-        for run in self._store.latest_runs(succeeded=True):
+        for run in self._store.runs.latest(succeeded=True):
             success.add_metric([run.flow], run.started_at.timestamp() + run.seconds)
             duration.add_metric([run.flow], run.seconds)
             if run.rows_in is not None:
                 rows_in.add_metric([run.flow], run.rows_in)
             if run.rows_quarantined is not None:
                 quarantined.add_metric([run.flow], run.rows_quarantined)
-        for run in self._store.latest_runs(succeeded=False):
+        for run in self._store.runs.latest(succeeded=False):
             failure.add_metric([run.flow], run.started_at.timestamp() + run.seconds)
-        for flow, since in self._store.schedules().items():
+        for flow, since in self._store.schedules.since().items():
             scheduled.add_metric([flow], since.timestamp())
         return scheduled, success, failure, duration, rows_in, quarantined
 
@@ -228,13 +233,13 @@ class _Recorded(Collector):
         agreement = _gauge(
             "groundwork_shadow_agreement_share", "Share of them that they decided alike.", "model_version"
         )
-        for version, (compared, share) in self._store.latest_shadows().items():
+        for version, (compared, share) in self._store.shadow.latest().items():
             rows.add_metric([version], compared)
             agreement.add_metric([version], share)
         return rows, agreement
 
     def _drift(self) -> Iterable[Metric]:
-        drift = self._store.latest_drift()
+        drift = self._store.drift.latest()
         status = _gauge(
             "groundwork_drift_status", "1 for the present status; unknown until something was measured.", "status"
         )

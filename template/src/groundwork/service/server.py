@@ -20,7 +20,7 @@ from uvicorn.supervisors import Multiprocess
 
 from groundwork.documents.pilot import Pilot
 from groundwork.service.auth import keys_for
-from groundwork.store import Store
+from groundwork.store.database import Store
 
 if TYPE_CHECKING:
     from groundwork.service.front import Front

@@ -23,7 +23,7 @@ from groundwork.models.training import reproduce as reproduce_module
 from groundwork.models.training.reproduce import reproduce
 from groundwork.monitoring.monitor import check_drift
 from groundwork.pipeline import work
-from groundwork.store import Store
+from groundwork.store.database import Store
 from pilots import enter
 from use_case import model
 
@@ -194,7 +194,7 @@ def test_the_evaluation_names_what_it_could_do_without_and_how_it_ages(
     assert [each.windows for each in found.ageing.ages] == [0, 1, 2, 3]
     assert [each.models for each in found.ageing.ages] == [4, 3, 2, 1]
     page = Path(found.page).read_text()
-    for said in ("## What it leans on", "## How it ages", "Expected calibration error", "without"):
+    for said in ("## Feature importance", "## Ageing", "Expected calibration error", "without"):
         assert said in page
     kept = Registry(months).version(version)
     assert kept is not None
@@ -235,7 +235,7 @@ def test_a_feature_that_says_nothing_is_named(pilot_copy: Pilot, monkeypatch: py
     assert found.dropped is not None
     needed = [each.feature for each in found.dropped if each.needed]
     assert set(needed) <= {"departure_minute"}
-    assert "no more than chance is lost without one of: carrier" in "\n".join(found.summary)
+    assert "leaving out any one of these loses no more than chance: carrier" in "\n".join(found.summary)
 
 
 def test_what_needs_the_code_of_then_is_unknown_without_it(pilot_copy: Pilot) -> None:

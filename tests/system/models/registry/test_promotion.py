@@ -16,14 +16,15 @@ from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.promotion import approve, promote, reconcile, roll_back
 from groundwork.models.registry.registry import CHALLENGER, Registry, Version
 from groundwork.pipeline import work
-from groundwork.store import Promotion, Store
+from groundwork.store.database import Store
+from groundwork.store.promotions import Promotion
 
 pytestmark = pytest.mark.usefixtures("plain_steps")
 
 
 def log(pilot: Pilot) -> list[Promotion]:
     with Store(pilot.settings.store) as store:
-        return store.promotions(pilot.name)
+        return store.promotions.of(pilot.name)
 
 
 def champion(pilot: Pilot) -> str:
@@ -86,7 +87,7 @@ def test_a_bundle_that_no_service_would_load_is_not_written_down(pilot_copy: Pil
     sound = new_version(pilot_copy)
     altered = replace(sound, tags=sound.tags | {"bundle_sha256": "0" * 64})
     with Store(pilot_copy.settings.store) as store, pytest.raises(BundleError):
-        promote(store, Registry(pilot_copy), altered, store.latest_promotion(Registry(pilot_copy).name), "ada", "x")
+        promote(store, Registry(pilot_copy), altered, store.promotions.latest(Registry(pilot_copy).name), "ada", "x")
     assert [entry.to_version for entry in log(pilot_copy)] == ["1"]
     assert champion(pilot_copy) == "1"
 
@@ -97,12 +98,12 @@ from groundwork.models.registry.promotion import approve, promote, reconcile
 from groundwork.models.registry.registry import Registry
 from groundwork.core.settings import Settings
 from groundwork.documents.pilot import Pilot
-from groundwork.store import Store
+from groundwork.store.database import Store
 
 pilot = Pilot.here()
 registry, store = Registry(pilot), Store(pilot.settings.store)
 Registry.put_in_service = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-promote(store, registry, registry.version(sys.argv[1]), store.latest_promotion(registry.name), "ada", "better")
+promote(store, registry, registry.version(sys.argv[1]), store.promotions.latest(registry.name), "ada", "better")
 """
 
 
@@ -138,7 +139,7 @@ def test_an_alias_that_was_moved_by_hand_is_put_back(pilot_copy: Pilot) -> None:
 def test_a_champion_from_before_the_log_is_taken_over_into_it(pilot_copy: Pilot, tmp_path: Path) -> None:
     with Store(f"sqlite:///{tmp_path / 'empty.db'}") as store:
         reconcile(store, Registry(pilot_copy))
-        [entry] = store.promotions(Registry(pilot_copy).name)
+        [entry] = store.promotions.of(Registry(pilot_copy).name)
     assert (entry.to_version, entry.why) == ("1", "was in service before there was a log")
 
 

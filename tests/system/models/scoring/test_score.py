@@ -23,7 +23,8 @@ from groundwork.models.scoring import dask_cluster
 from groundwork.models.scoring.score import Job, Scored, made_of, score_on_worker
 from groundwork.pipeline import score as module
 from groundwork.pipeline import work
-from groundwork.store import Prediction, Store
+from groundwork.store.database import Store
+from groundwork.store.predictions import Prediction
 
 needs_dask = pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason="needs `uv sync --group dask`")
 
@@ -35,7 +36,7 @@ def newest(pilot: Pilot) -> Window:
 def logged(pilot: Pilot) -> list[Prediction]:
     """All that was logged for the newest window, but for when it was."""
     with Store(pilot.settings.store) as store:
-        return [prediction._replace(answered_at="") for prediction in store.predictions(*newest(pilot))]
+        return [prediction._replace(answered_at="") for prediction in store.predictions.between(*newest(pilot))]
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def in_process(pilot_copy: Pilot) -> tuple[Scored, list[Prediction]]:
     scored = work.score(Pilot.here())
     predictions = logged(pilot_copy)
     assert len(predictions) == scored.rows > 1000
-    with Store(pilot_copy.settings.store) as store, store._cursor() as cursor:
+    with Store(pilot_copy.settings.store) as store, store._connection.transaction() as cursor:
         cursor.execute("delete from predictions")
     return scored, predictions
 

@@ -20,7 +20,8 @@ from groundwork.models.training.history import read_history
 from groundwork.models.training.reproduce import reproduce
 from groundwork.pipeline import work
 from groundwork.service.app import create_app
-from groundwork.store import Prediction, Store
+from groundwork.store.database import Store
+from groundwork.store.predictions import Prediction
 from pilots import enter, write_pilot
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.pipeline import Pipeline
@@ -138,7 +139,7 @@ def change(document: Path, path: str, values: dict[str, Any]) -> None:
 
 def logged(pilot: Pilot) -> list[Prediction]:
     with Store(pilot.settings.store) as store:
-        return store.predictions(datetime(1900, 1, 1), datetime(2200, 1, 1))
+        return store.predictions.between(datetime(1900, 1, 1), datetime(2200, 1, 1))
 
 
 def test_the_contracts_outcome_decides_what_is_predicted(ran: Ran) -> None:
@@ -197,10 +198,10 @@ def test_it_is_evaluated_in_its_own_terms(ran: Ran) -> None:
     if ran.variant.task.kind == "multiclass":
         assert found.calibration is not None
         assert found.calibration.bins[0].low >= 0.3  # the likeliest of three classes
-        assert "## Do its scores mean what they say?" in card
+        assert "## Calibration" in card
     else:
         assert found.calibration is None
-        assert "## Do its scores mean what they say?" not in card
+        assert "## Calibration" not in card
     assert reproduce(ran.settings, version.number).status == "equal"
 
 

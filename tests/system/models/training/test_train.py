@@ -19,7 +19,7 @@ from groundwork.models.serving.signing import sign
 from groundwork.models.training.history import read_history
 from groundwork.pipeline import train as train_module
 from groundwork.pipeline import work
-from groundwork.store import Store
+from groundwork.store.database import Store
 from sklearn.dummy import DummyClassifier
 from use_case import model
 
@@ -111,7 +111,7 @@ def test_a_candidate_no_better_than_chance_is_refused(pilot_copy: Pilot, monkeyp
     assert any(reason.startswith("roc_auc: wanted at least 0.5500, seen 0.5000") for reason in trained.verdict.reasons)
     assert champion(pilot_copy).number == "1"
     assert versions(pilot_copy) == {"1": "promoted", "2": "refused"}
-    [run] = [run for run in Store(pilot_copy.settings.store).latest_runs(succeeded=True) if run.flow == "train"]
+    [run] = [run for run in Store(pilot_copy.settings.store).runs.latest(succeeded=True) if run.flow == "train"]
     assert run.message.startswith("refused: roc_auc")
 
 
@@ -208,5 +208,5 @@ def test_without_both_outcomes_in_the_past_there_is_nothing_to_learn(
     work.ingest(Pilot.here())
     with pytest.raises(NotEnoughData, match="not both outcomes among them"):
         work.train(Pilot.here())
-    [failed] = Store(new_pilot.settings.store).latest_runs(succeeded=False)
+    [failed] = Store(new_pilot.settings.store).runs.latest(succeeded=False)
     assert failed.message.startswith("NotEnoughData: before the newest window (2013-02-01 to 2013-02-28)")

@@ -3,10 +3,8 @@
 import json
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from groundwork.documents.contract.quality import (
@@ -18,6 +16,9 @@ from groundwork.documents.contract.quality import (
     StandardPart,
     one_of,
 )
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Kind = Literal["binary", "multiclass", "regression"]
 # The metrics that the gate knows, per kind of outcome.
@@ -40,12 +41,16 @@ class Task(BaseModel):
     kind: Kind = "binary"
     classes: tuple[str, ...] = ()  # of a multiclass outcome, in the contract's order
 
-    def outcomes(self, values: Sequence[Any]) -> NDArray:
+    def outcomes(self, values: Sequence[Any]) -> "NDArray":
         """Known outcomes as `decision.value` takes them: booleans, names of classes, or float64."""
+        import numpy as np  # here, because a command that only reads the contract starts faster without it
+
         return np.array(values, dtype={"binary": bool, "multiclass": str, "regression": np.float64}[self.kind])
 
-    def targets(self, outcomes: NDArray) -> NDArray:
+    def targets(self, outcomes: "NDArray") -> "NDArray":
         """The outcomes as a model learns them: 0 and 1, the places of the classes, or float32."""
+        import numpy as np
+
         if self.kind == "multiclass":
             place = {name: number for number, name in enumerate(self.classes)}
             return np.array([place[str(outcome)] for outcome in outcomes], dtype=np.int64)
@@ -55,11 +60,13 @@ class Task(BaseModel):
         """The shape of the scores of so many rows."""
         return (rows, len(self.classes)) if self.kind == "multiclass" else (rows,)
 
-    def predicted(self, scores: NDArray) -> NDArray:
+    def predicted(self, scores: "NDArray") -> "NDArray":
         """What the scores say: the name of the likeliest class, else the scores themselves."""
+        import numpy as np
+
         return np.array(self.classes, dtype=object)[scores.argmax(1)] if self.kind == "multiclass" else scores
 
-    def logged(self, scores: NDArray) -> tuple[list[float | None], list[str | None]]:
+    def logged(self, scores: "NDArray") -> tuple[list[float | None], list[str | None]]:
         """Per row, what the prediction log keeps: the score, or all of them as a JSON object by class."""
         if self.kind != "multiclass":
             return scores.tolist(), [None] * len(scores)

@@ -12,7 +12,13 @@ from groundwork.documents.contract.contract import Contract, Dataset
 from groundwork.documents.contract.quality import ROLES
 
 CONTRACT = "contract.yaml"
-MAIN = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
+MAIN = (
+    "refs/remotes/origin/HEAD",
+    "refs/remotes/origin/main",
+    "refs/remotes/origin/master",
+    "refs/heads/main",
+    "refs/heads/master",
+)
 
 
 class Released(NamedTuple):
@@ -128,7 +134,8 @@ def _base(home: Path) -> tuple[str, str] | None:
     if tag := git(home, "describe", "--tags", "--abbrev=0", "--match=v[0-9]*", "--match=[0-9]*"):
         return f"the tag {tag}", f"refs/tags/{tag}"
     head = git(home, "rev-parse", "HEAD")
-    main = next((name for name in MAIN if git(home, "rev-parse", "--verify", "--quiet", name)), None)
+    refs = (git(home, "for-each-ref", "--format=%(refname)", *MAIN) or "").split()
+    main = next((name.split("/", 2)[2] for name in MAIN if name in refs), None)
     left_at = git(home, "merge-base", "HEAD", main) if main else head
     if left_at is None:
         return None

@@ -15,7 +15,7 @@ from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
 from groundwork.models.evaluation.estimates import Decided, Estimate, gain
 from groundwork.models.evaluation.performance import decided, decided_by_rule
-from groundwork.models.registry.registry import Version
+from groundwork.models.registry.version import Version
 from groundwork.models.serving.predictor import pipeline_scores
 from groundwork.models.training.fit import fit
 from groundwork.models.training.history import Examples, examples, not_among
@@ -170,7 +170,7 @@ def describe_age(ageing: Ageing | None) -> str:
     if ageing is None or not ageing.ages:
         return "age: unknown, there are too few windows to look back on"
     if ageing.retrain_after is None:
-        return f"age: the gain stays above the line for {ageing.ages[-1].windows + 1} windows, as far as the data goes"
+        return f"age: the gain stays high enough for {ageing.ages[-1].windows + 1} windows, as far as the data goes"
     if ageing.retrain_after == 0:
-        return "age: the gain is below the line from the first window on"
-    return f"age: train again once it is {ageing.retrain_after} windows old, then the gain falls below the line"
+        return "age: the gain is too low from the first window on"
+    return f"age: train again after {ageing.retrain_after} windows, when the gain becomes too low"

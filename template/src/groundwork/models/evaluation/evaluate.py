@@ -22,9 +22,11 @@ from groundwork.models.evaluation.ageing import (
 from groundwork.models.evaluation.diagnostics import Calibration, Importance, calibration_of, leanings, picture
 from groundwork.models.evaluation.estimates import Estimate, Performance, gain
 from groundwork.models.evaluation.features import Dropped, describe_features, drop_one_by_one
+from groundwork.models.evaluation.model_card import model_card
 from groundwork.models.evaluation.performance import Footprint, decided, decided_by_rule, measure_footprint, performance
-from groundwork.models.registry.registry import Registry, Version
-from groundwork.store import Store
+from groundwork.models.registry.registry import Registry
+from groundwork.models.registry.version import Version
+from groundwork.store.database import Store
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,18 @@ def _keep(pilot: Pilot, registry: Registry, version: Version, found: Evaluation)
     chart = page.with_suffix(".png")
     if found.calibration:
         chart.write_bytes(picture(found.calibration))
-    page.write_text(model_card(pilot, version, found, chart.name), encoding="utf-8")
+    card = model_card(
+        pilot.charter,
+        pilot.owners.accountable.model,
+        {"number": version.number, "judged": version.judged, "tags": version.tags},
+        {
+            "found": asdict(found),
+            "of_features": None if found.dropped is None else describe_features(found.dropped),
+            "of_age": describe_age(found.ageing).removeprefix("age: "),
+            "chart": chart.name,
+        },
+    )
+    page.write_text(card, encoding="utf-8")
     client = mlflow.MlflowClient()
     for file in (page, chart) if found.calibration else (page,):
         client.log_artifact(version.run_id, str(file), "evaluation")
@@ -125,99 +138,3 @@ def _keep(pilot: Pilot, registry: Registry, version: Version, found: Evaluation)
         after = found.ageing.retrain_after
         client.set_tag(version.run_id, RETRAIN_AFTER, NOT_YET if after is None else str(after))
         client.set_tag(version.run_id, OLDEST_SEEN, str(found.ageing.ages[-1].windows))
-
-
-def model_card(pilot: Pilot, version: Version, found: Evaluation, chart: str) -> str:
-    """The page for people: what the model is for, what it was made from, what it can do and what not."""
-    charter, tags = pilot.charter, version.tags
-    metric, confidence = charter.gate.metric, charter.gate.confidence
-    owner = pilot.owners.accountable.model
-
-    def money(value: Estimate) -> str:
-        return f"{value.value:,.0f} | {value.lower:,.0f}"
-
-    lines = [
-        f"# {charter.metadata.title}: version {version.number}",
-        "",
-        f"**Decides:** {charter.decision.statement}",
-        f"**Instead of:** {charter.decision.without_model}",
-        f"**Answers for it:** {owner.name} (@{owner.handle})",
-        f"**The gate said:** {version.judged or 'nothing yet'}",
-        "",
-        f"Figures in money are {charter.value.currency} per 1,000 decisions. What a figure is at least, it is at "
-        f"{confidence:.0%} confidence.",
-        "",
-        "## Made from",
-        "",
-        "| | |",
-        "| --- | --- |",
-        f"| trained on | {tags['train_start'][:10]} up to {tags['train_end'][:10]} |",
-        f"| judged on | {tags['train_end'][:10]} up to {tags['evaluation_end'][:10]} |",
-        f"| snapshot version | {tags['snapshot_version']} |",
-        f"| git commit | {tags['git_commit']} |",
-        f"| parameters | {tags['parameters']} |",
-        f"| digest of its predictions | {tags['predictions_sha256'][:16]} |",
-        f"| served as | {tags['bundle_format']}: {tags['bundle_reason']} |",
-        "",
-        "## Worth",
-        "",
-        f"| who decides | value | {metric} |",
-        "| --- | ---: | ---: |",
-        f"| version {version.number} | {found.performance.value_per_1000:,.0f} | {found.performance.metric:.4f} |",
-        f"| no-model rule | {found.rule.value_per_1000:,.0f} | |",
-        "",
-        f"It makes {found.gain_per_1000.value:,.0f} more than the rule, at least {found.gain_per_1000.lower:,.0f}. "
-        f"One row takes {found.footprint.latency_ms:.2f} ms of CPU time, the bundle {found.footprint.size_mb:.1f} MB.",
-        "",
-        "## What it leans on",
-        "",
-        "What is lost when the values of a feature are shuffled.",
-        "",
-        f"| feature | value | {metric} |",
-        "| --- | ---: | ---: |",
-        *(f"| {each.feature} | {each.value_per_1000:,.0f} | {each.metric:.4f} |" for each in found.importance),
-        "",
-    ]
-    if found.dropped is None:
-        lines += [f"What it could do without, and how it ages, is unknown: {found.reason}.", ""]
-    else:
-        lines += [
-            f"What is lost when it is trained without a feature: {describe_features(found.dropped)}.",
-            "",
-            f"| without | value | at least | {metric} |",
-            "| --- | ---: | ---: | ---: |",
-            *(f"| {each.feature} | {money(each.value_per_1000)} | {each.metric:.4f} |" for each in found.dropped),
-            "",
-        ]
-    if found.calibration:
-        lines += [
-            "## Do its scores mean what they say?",
-            "",
-            f"Expected calibration error: {found.calibration.error:.4f}.",
-            "",
-            f"![What was said against what happened]({chart})",
-            "",
-            "| score | rows | mean score | share that came true |",
-            "| --- | ---: | ---: | ---: |",
-            *(
-                f"| {each.low:.1f} to {each.high:.1f} | {each.rows:,} | {each.mean_score:.3f} | {each.share_true:.3f} |"
-                for each in found.calibration.bins
-            ),
-            "",
-        ]
-    if found.ageing is not None:
-        lines += [
-            "## How it ages",
-            "",
-            f"Models trained on less of the past, judged on every later {charter.monitoring.window}: gain over the "
-            f"rule, of which the charter wants at least {charter.gate.min_gain_over_rule:,.0f}.",
-            "",
-            f"**{describe_age(found.ageing).removeprefix('age: ').capitalize()}.** Different ages are judged on "
-            "different windows, so some of what looks like age is season.",
-            "",
-            "| windows old | models | gain | at least |",
-            "| ---: | ---: | ---: | ---: |",
-            *(f"| {each.windows} | {each.models} | {money(each.gain_per_1000)} |" for each in found.ageing.ages),
-            "",
-        ]
-    return "\n".join(lines)

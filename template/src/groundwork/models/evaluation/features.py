@@ -10,7 +10,7 @@ from groundwork.documents.pilot import Pilot
 from groundwork.models.evaluation.ageing import parameters_of
 from groundwork.models.evaluation.estimates import SEED, Decided, Estimate, gain
 from groundwork.models.evaluation.performance import decided, performance
-from groundwork.models.registry.registry import Version
+from groundwork.models.registry.version import Version
 from groundwork.models.serving.predictor import pipeline_scores
 from groundwork.models.training.fit import fit
 from groundwork.models.training.history import Examples
@@ -62,4 +62,8 @@ def drop_one_by_one(pilot: Pilot, version: Version, training: Examples, evaluati
 
 def describe_features(dropped: list[Dropped]) -> str:
     idle = [each.feature for each in dropped if not each.needed]
-    return f"no more than chance is lost without one of: {', '.join(idle)}" if idle else "every feature is needed"
+    return (
+        f"leaving out any one of these loses no more than chance: {', '.join(idle)}"
+        if idle
+        else "every feature is needed"
+    )

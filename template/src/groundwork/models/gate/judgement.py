@@ -20,7 +20,8 @@ from groundwork.models.evaluation.performance import (
     targets_of,
 )
 from groundwork.models.gate.judge import Check, Slice, Verdict, judge
-from groundwork.models.registry.registry import Registry, Version
+from groundwork.models.registry.registry import Registry
+from groundwork.models.registry.version import Version
 from groundwork.models.training.history import Examples, History
 
 

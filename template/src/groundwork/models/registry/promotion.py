@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING
 from groundwork.core.errors import BundleError, PromotionError
 from groundwork.documents.document import UNANSWERED
 from groundwork.documents.pilot import Pilot
-from groundwork.store import Promotion, Store, utc_text
+from groundwork.store.connection import utc_text
+from groundwork.store.database import Store
+from groundwork.store.promotions import Promotion
 
 if TYPE_CHECKING:  # importing MLflow takes seconds, and a rollback must not wait for it
-    from groundwork.models.registry.registry import Registry, Version
+    from groundwork.models.registry.registry import Registry
+    from groundwork.models.registry.version import Version
 
 
 def promote(
@@ -38,7 +41,7 @@ def reconcile(store: Store, registry: "Registry") -> Promotion | None:
     A champion that is older than the log is taken over into it. Raises PromotionError if the registry does not have
     the champion of the log.
     """
-    newest = store.latest_promotion(registry.name)
+    newest = store.promotions.latest(registry.name)
     champion = registry.champion()
     if newest is None:
         if champion is None:
@@ -85,7 +88,7 @@ def roll_back(pilot: Pilot, store: Store, to: str | None, why: str) -> Promotion
     PromotionError if there is no such champion, and BundleError if it could not serve.
     """
     name = pilot.name
-    log = store.promotions(name)
+    log = store.promotions.of(name)
     if not log:
         raise PromotionError(f"no version of {name} has been promoted: there is nothing to roll back")
     champions = {entry.to_version: entry for entry in log}
@@ -144,8 +147,18 @@ def _append(
     store: Store, name: str, seen: Promotion | None, to: str, by: str, why: str, evidence: str, bundle: str
 ) -> Promotion:
     number, present = (seen.number, seen.to_version) if seen else (0, "")
-    entry = Promotion(name, number + 1, utc_text(datetime.now(UTC)), by, present, to, why, evidence, bundle)
-    if not store.append_promotion(entry):
+    entry = Promotion(
+        model=name,
+        number=number + 1,
+        promoted_at=utc_text(datetime.now(UTC)),
+        promoted_by=by,
+        from_version=present,
+        to_version=to,
+        why=why,
+        evidence_sha256=evidence,
+        bundle_sha256=bundle,
+    )
+    if not store.promotions.append(entry):
         raise PromotionError(
             f"version {to} was not promoted: it was compared with "
             f"{f'version {present}' if present else 'no champion'}, and another one has been promoted since. "

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,36 +23,9 @@ from mlflow.models.model import ModelInfo
 from groundwork.core.environment import prepare
 from groundwork.core.errors import BundleError, NoChampion
 from groundwork.documents.pilot import Pilot
+from groundwork.models.registry.version import Version, note
 from groundwork.models.serving.bundles import BUNDLE, CHALLENGER, CHAMPION, BundleCache, SignedBundle
 from groundwork.models.serving.predictor import Predictor
-
-
-@dataclass(frozen=True)
-class Version:
-    """A registered version of the pilot's model."""
-
-    number: str
-    run_id: str
-    tags: dict[str, str]
-
-    @property
-    def judged(self) -> str | None:
-        """The gate's verdict: promoted, pending (passed, and waits for approval) or refused; None if there is none."""
-        return self.tags.get("gate")
-
-    @property
-    def judged_against(self) -> str:
-        """The number of the champion that it was compared with; empty if there was none."""
-        return self.tags.get("judged_against", "")
-
-    @property
-    def bundle_sha256(self) -> str:
-        return self.tags.get("bundle_sha256", "")
-
-    @property
-    def evidence_sha256(self) -> str:
-        """The digest of the gate's verdict as it is stored with the run; empty if there is none."""
-        return self.tags.get("evidence_sha256", "")
 
 
 class Registry:
@@ -61,6 +34,7 @@ class Registry:
     def __init__(self, pilot: Pilot) -> None:
         mlflow.set_tracking_uri(pilot.settings.tracking_uri)
         self.name = pilot.name
+        self._settings = pilot.settings
         self._cache = BundleCache(pilot)
         self._dataset = pilot.contract.dataset
         self._artifacts = pilot.settings.data_folder / "mlartifacts"
@@ -154,6 +128,7 @@ class Registry:
         self._tag(version, "gate", "promoted")
         self._challenges_no_more(version)
         self._cache.remember(bundle)
+        note(self._settings, replace(version, tags=version.tags | {"gate": "promoted"}))
 
     def _challenges_no_more(self, version: Version) -> None:
         challenger = self.aliased(CHALLENGER)

@@ -27,7 +27,9 @@ from groundwork.models.registry.promotion import reconcile
 from groundwork.models.registry.registry import Registry
 from groundwork.models.scoring.dask_cluster import spread
 from groundwork.models.serving.predictor import Predictor, arrays
-from groundwork.store import Prediction, Store, utc_text
+from groundwork.store.connection import utc_text
+from groundwork.store.database import Store
+from groundwork.store.predictions import Prediction
 from use_case import decision
 
 EPOCH, MILLISECOND = datetime(1970, 1, 1), timedelta(milliseconds=1)
@@ -56,7 +58,7 @@ def score_rows(pilot: Pilot, store: Store, predictor: Predictor, job: Job, piece
         columns = {name: rows[name].to_pylist() for name in asked}
         scores = predictor.scores(arrays(columns, dataset.features))
         decided = decision.decide(scores, worth).tolist()
-        store.log_predictions(_predictions(dataset, job, columns, scores, decided))
+        store.predictions.log(_predictions(dataset, job, columns, scores, decided))
         yield Counter(decided)
 
 
@@ -200,7 +202,7 @@ def _on_workers(pilot: Pilot, job: Job, pieces: list[Window]) -> Iterator[Counte
 def score(pilot: Pilot, start: datetime | None = None, end: datetime | None = None) -> Scored:
     """Score [start, end), by default the newest window."""
     snapshots = Snapshots(pilot.snapshots, pilot.contract.dataset)
-    with Store(pilot.settings.store) as store, store.recorded("score") as run:
+    with Store(pilot.settings.store) as store, store.runs.recorded("score") as run:
         window = Window(start, end) if start and end else snapshots.newest_window(pilot.charter.monitoring.window)
         scored = score_window(pilot, store, window)
         run.rows_in = scored.rows

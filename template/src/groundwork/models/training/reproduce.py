@@ -16,12 +16,13 @@ from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
 from groundwork.findings import Finding, keep
 from groundwork.models.packaging.pack import pack
-from groundwork.models.registry.registry import Registry, Version
+from groundwork.models.registry.registry import Registry
+from groundwork.models.registry.version import Version
 from groundwork.models.serving.predictor import Predictor
 from groundwork.models.training.fit import fit
 from groundwork.models.training.history import examples
 from groundwork.models.training.lineage import PACKAGES, environment, lineage, sha256_of
-from groundwork.store import Store
+from groundwork.store.database import Store
 from use_case import decision
 
 

@@ -19,14 +19,16 @@ from groundwork.models.gate.judgement import Judgement, gate_findings, judge_ver
 from groundwork.models.packaging.pack import mlflow_options, pack
 from groundwork.models.packaging.pretrained import Pretrained
 from groundwork.models.registry.promotion import login, promote, reconcile
-from groundwork.models.registry.registry import Registry, Version
+from groundwork.models.registry.registry import Registry
+from groundwork.models.registry.version import Version
 from groundwork.models.serving.bundles import BUNDLE, SIGNATURE
 from groundwork.models.serving.predictor import Predictor
 from groundwork.models.serving.signing import sign
 from groundwork.models.training.fit import fit, search
 from groundwork.models.training.history import Examples, History, read_history
 from groundwork.models.training.lineage import PACKAGES, environment, lineage, sha256_of
-from groundwork.store import Promotion, Store
+from groundwork.store.database import Store
+from groundwork.store.promotions import Promotion
 from use_case import decision
 
 
@@ -113,7 +115,7 @@ def train(pilot: Pilot) -> Trained:
     once there is another champion.
     """
     began = time.monotonic()
-    with Store(pilot.settings.store) as store, store.recorded("train") as run:
+    with Store(pilot.settings.store) as store, store.runs.recorded("train") as run:
         registry = Registry(pilot)
         newest = reconcile(store, registry)
         history = read_history(pilot)

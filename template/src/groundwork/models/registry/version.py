@@ -1,0 +1,77 @@
+"""A registered version of the model. The champion is noted on this disk too: to show it takes no registry."""
+
+import json
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from groundwork.core.settings import Settings
+from groundwork.documents.pilot import Pilot
+from groundwork.store.database import Store
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered version of the pilot's model."""
+
+    number: str
+    run_id: str
+    tags: dict[str, str]
+
+    @property
+    def judged(self) -> str | None:
+        """The gate's verdict: promoted, pending (passed, and waits for approval) or refused; None if there is none."""
+        return self.tags.get("gate")
+
+    @property
+    def judged_against(self) -> str:
+        """The number of the champion that it was compared with; empty if there was none."""
+        return self.tags.get("judged_against", "")
+
+    @property
+    def bundle_sha256(self) -> str:
+        return self.tags.get("bundle_sha256", "")
+
+    @property
+    def evidence_sha256(self) -> str:
+        """The digest of the gate's verdict as it is stored with the run; empty if there is none."""
+        return self.tags.get("evidence_sha256", "")
+
+
+def note(settings: Settings, version: Version) -> None:
+    """Keep the champion, as the registry has it, for `champion_of`."""
+    file = _note(settings, version.number)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+        new = Path(folder) / file.name
+        new.write_text(json.dumps(asdict(version)), encoding="utf-8")
+        new.replace(file)
+
+
+def champion_of(pilot: Pilot, store: Store) -> Version | None:
+    """The champion by the promotion log; None if nothing was promoted.
+
+    It comes from the note on this disk. The registry, whose library takes seconds to import, is asked only where there
+    is no note: another machine promoted it. Raises PromotionError if the registry does not have it either.
+    """
+    newest = store.promotions.latest(pilot.name)
+    if newest is None:
+        return None
+    try:
+        noted = Version(**json.loads(_note(pilot.settings, newest.to_version).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        noted = None
+    if noted and noted.bundle_sha256 == newest.bundle_sha256:
+        return noted
+    from groundwork.models.registry.promotion import reconcile
+    from groundwork.models.registry.registry import Registry
+
+    registry = Registry(pilot)
+    reconcile(store, registry)
+    champion = registry.required_champion()
+    note(pilot.settings, champion)
+    return champion
+
+
+def _note(settings: Settings, number: str) -> Path:
+    return settings.champion_cache / f"version-{number}.json"

@@ -1,0 +1,104 @@
+"""The operational store: one attribute for each kind of record.
+
+Predictions and outcomes, runs and schedules, what was ingested and proven, what the monitor found, and promotions.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from typing import Any, Self
+
+from groundwork.core.errors import Busy, StoreError
+from groundwork.core.locks import try_lock
+from groundwork.store import schema
+from groundwork.store.connection import Connection, connect, sqlite_file, without_password
+from groundwork.store.drifts import Drifts
+from groundwork.store.ingested import IngestedWindows
+from groundwork.store.outcomes import Outcomes
+from groundwork.store.predictions import Predictions
+from groundwork.store.promotions import Promotions
+from groundwork.store.proofs import Proofs
+from groundwork.store.runs import Runs
+from groundwork.store.schedules import Schedules
+from groundwork.store.shadows import Shadows
+
+
+class Store:
+    """The records of one pilot. Threads may share it. Raises StoreError when a statement fails."""
+
+    def __init__(self, url: str) -> None:
+        """Open `sqlite:///PATH` or `postgresql://…`; an empty database gets the schema of this code.
+
+        Raises SchemaMismatch if the store has an older or a newer schema.
+        """
+        self.url = url
+        self._connection = Connection(url)
+        try:
+            schema.require(self._connection)
+        except StoreError:
+            self.close()
+            raise
+        self.predictions = Predictions(self._connection)
+        self.outcomes = Outcomes(self._connection)
+        self.runs = Runs(self._connection)
+        self.schedules = Schedules(self._connection)
+        self.ingested = IngestedWindows(self._connection)
+        self.drift = Drifts(self._connection)
+        self.shadow = Shadows(self._connection)
+        self.proofs = Proofs(self._connection)
+        self.promotions = Promotions(self._connection)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def ask(self, query: str) -> list[tuple[Any, ...]]:
+        """The rows of a query that the team wrote; nothing that it writes is kept."""
+        try:
+            with closing(connect(self.url)) as connection:
+                cursor = connection.cursor()
+                cursor.execute("begin")
+                cursor.execute(query)
+                found = cursor.fetchall()
+                cursor.execute("rollback")
+        except Exception as error:
+            raise StoreError(f"the store {without_password(self.url)} refused the query: {error}") from error
+        return list(found)
+
+    @contextmanager
+    def alone(self, flow: str) -> Iterator[None]:
+        """Let no other process run the flow until this block ends. Raises Busy where one does already.
+
+        The lock is the operating system's or the server's own, so that a process that dies leaves none behind.
+        """
+        with ExitStack() as held:
+            try:
+                free = _lock(self.url, flow, held)
+            except Exception as error:
+                raise StoreError(f"the store {without_password(self.url)} cannot be locked: {error}") from error
+            if not free:
+                raise Busy(f"another {flow} is under way; this one changed nothing. Run it again once that ended.")
+            yield
+
+
+def _lock(url: str, name: str, held: ExitStack) -> bool:
+    """Take the lock of this name, until `held` is closed; false if another process has it."""
+    path = sqlite_file(url)
+    if path is not None:
+        return try_lock(held.enter_context(path.with_name(f"{path.name}.{name}.lock").open("a")))
+    connection = connect(url)
+    held.callback(connection.close)
+    key = f"groundwork {name}"
+    [free] = connection.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", (key,)).fetchone()
+    held.callback(_unlock, connection, key)
+    return bool(free)
+
+
+def _unlock(connection: Any, key: str) -> None:
+    """Release the lock now; the server would some moments after the connection is closed."""
+    with suppress(Exception):  # a connection that is lost holds no lock
+        connection.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", (key,))

@@ -1,0 +1,57 @@
+"""What turned out to be true, kept by the id of the prediction that it belongs to."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from groundwork.store.connection import Connection, insertion, utc_text
+
+_INSERT = (
+    insertion("outcomes", ("prediction_id", "outcome", "outcome_class", "received_at")) + " on conflict do nothing"
+)
+
+
+class Outcomes:
+    """The outcomes: 0 or 1 for no or yes, a quantity, or a class."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def log(self, outcomes: Sequence[tuple[str, bool | float | str]]) -> tuple[list[str], list[str]]:
+        """Keep what turned out to be true, by prediction id, in one transaction.
+
+        Returns the ids that no prediction has (kept all the same: it may arrive later), and those that had another
+        outcome before (the first one stays).
+        """
+        now = utc_text(datetime.now(UTC))
+        unknown, contradicting = [], []
+        with self._connection.transaction() as transaction:
+            for prediction_id, told in outcomes:
+                outcome, outcome_class = (None, told) if isinstance(told, str) else (float(told), None)
+                transaction.execute(_INSERT, (prediction_id, outcome, outcome_class, now))
+                [kept] = transaction.rows(
+                    "select outcome, outcome_class from outcomes where prediction_id = ?", (prediction_id,)
+                )
+                if kept != (outcome, outcome_class):
+                    contradicting.append(prediction_id)
+                if not transaction.rows("select 1 from predictions where prediction_id = ?", (prediction_id,)):
+                    unknown.append(prediction_id)
+        return unknown, contradicting
+
+    def between(self, start: datetime, end: datetime) -> dict[str, float | str]:
+        """The known outcomes of predictions whose event time lies in [start, end), by prediction id."""
+        rows = self._connection.rows(
+            "select prediction_id, o.outcome, o.outcome_class from predictions p join outcomes o using (prediction_id)"
+            " where p.event_time >= ? and p.event_time < ?",
+            (start.isoformat(), end.isoformat()),
+        )
+        return {identifier: number if name is None else name for identifier, number, name in rows}
+
+    def of_answers_between(self, since: str, until: str) -> list[tuple[str, str, float | str]]:
+        """Record, decision and outcome of what the service answered in [since, until), where the outcome is known."""
+        rows = self._connection.rows(
+            "select p.record, p.decision, o.outcome, o.outcome_class"
+            " from predictions p join outcomes o using (prediction_id)"
+            " where p.role in ('champion', 'canary') and p.answered_at >= ? and p.answered_at < ?",
+            (since, until),
+        )
+        return [(record, decided, number if name is None else name) for record, decided, number, name in rows]

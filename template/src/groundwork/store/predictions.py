@@ -1,0 +1,79 @@
+"""The prediction log: what was answered, by which version, and on which record."""
+
+import json
+import re
+from collections.abc import Collection, Iterable
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+from groundwork.store.connection import Connection, insertion
+from groundwork.store.copies import remove_copies
+
+Role = Literal["champion", "canary", "shadow", "batch", "no-model"]
+
+
+class Prediction(NamedTuple):
+    """One answered prediction; its fields are the table's columns."""
+
+    prediction_id: str
+    answered_at: str  # UTC
+    role: Role
+    entity_key: str
+    event_time: str
+    model_version: str  # empty for the no-model rule
+    score: float | None
+    decision: str
+    record: str  # JSON
+    class_scores: str | None = None  # JSON
+
+
+_COLUMNS = ", ".join(Prediction._fields)
+_INSERT = insertion("predictions", Prediction._fields) + " on conflict do nothing"
+
+
+class Predictions:
+    """The prediction log."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def log(self, predictions: Iterable[Prediction]) -> None:
+        """Commit the predictions in one transaction; one that is there already stays as it is."""
+        with self._connection.transaction() as transaction:
+            transaction.execute_many(_INSERT, predictions)
+
+    def between(self, start: datetime, end: datetime) -> list[Prediction]:
+        """The logged predictions whose event time lies in [start, end)."""
+        rows = self._connection.rows(
+            f"select {_COLUMNS} from predictions where event_time >= ? and event_time < ?"
+            " order by event_time, prediction_id",
+            (start.isoformat(), end.isoformat()),
+        )
+        return [Prediction._make(row) for row in rows]
+
+    def erase(self, keys: Collection[str], column: str, value: str | int) -> tuple[int, int]:
+        """Remove the predictions with one of these keys, or with this value in their record, and their outcomes.
+
+        The copies that were taken before migrations are removed too. Returns how many predictions and outcomes.
+        """
+        part = json.dumps({column: value}, ensure_ascii=False, separators=(",", ":"))[1:-1]
+        pattern = re.sub(r"([!%_])", r"!\1", part)
+        ids = set()
+        with self._connection.transaction() as transaction:
+            if transaction.local:
+                transaction.execute("pragma secure_delete = on")  # overwrite the pages
+            for key in keys:
+                found = transaction.rows("select prediction_id from predictions where entity_key = ?", (key,))
+                ids |= {prediction_id for (prediction_id,) in found}
+            alike = transaction.rows(
+                "select prediction_id, record from predictions where record like ? escape '!'", (f"%{pattern}%",)
+            )
+            ids |= {each for each, record in alike if json.loads(record).get(column) == value}
+            predictions, outcomes = (
+                sum(transaction.execute(f"delete from {table} where prediction_id = ?", (each,)) for each in ids)
+                for table in ("predictions", "outcomes")
+            )
+        if self._connection.file is not None:
+            self._connection.empty_log()
+            remove_copies(self._connection.file)
+        return predictions, outcomes

@@ -1,0 +1,52 @@
+"""`groundwork migrate`, and what refuses to run before it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from groundwork.documents.pilot import Pilot
+from groundwork.store import schema
+from stores import ROWS, file_of, load_old_store, rows
+
+
+def run(*module_and_arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", *module_and_arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+
+
+@pytest.fixture
+def old_store(new_pilot: Pilot) -> Path:
+    """The pilot's store, as older code wrote it."""
+    load_old_store(new_pilot.settings.store)
+    return file_of(new_pilot.settings.store)
+
+
+def test_migrate_says_what_it_did_and_where_the_copy_is(new_pilot: Pilot, old_store: Path) -> None:
+    done = run("groundwork.cli.main", "migrate")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"the store went from the time before schema versions to schema version {schema.VERSION}" in done.stdout
+    copy = old_store.with_name(f"groundwork.db.before-{schema.VERSION}")
+    assert f"the store as it was before: {copy}\n" in done.stdout
+    assert rows(new_pilot.settings.store) == rows(f"sqlite:///{copy}") == ROWS
+    again = run("groundwork.cli.main", "migrate", "--json")
+    assert json.loads(again.stdout) == {"before": schema.VERSION, "after": schema.VERSION, "copy": None}
+
+
+def test_migrate_makes_a_store_that_is_not_there(new_pilot: Pilot) -> None:
+    done = run("groundwork.cli.main", "migrate", "--json")
+    assert json.loads(done.stdout) == {"before": None, "after": schema.VERSION, "copy": None}
+    assert file_of(new_pilot.settings.store).is_file()
+
+
+@pytest.mark.parametrize(
+    "command", [*(f"groundwork.cli.main {verb}" for verb in ("ingest", "status", "worker")), "groundwork.service"]
+)
+def test_what_needs_the_store_refuses_an_older_one_in_one_line(old_store: Path, command: str) -> None:
+    done = run(*command.split())
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.endswith("run `groundwork migrate`")
+    assert "was written before stores had a schema version" in line
+    assert rows(f"sqlite:///{old_store}") == ROWS
