@@ -14,12 +14,14 @@ check: .venv/ready ## the quick checks: format, lint, types, and the tests that 
 	.venv/bin/ruff format --check
 	.venv/bin/ruff check
 	.venv/bin/mypy
+	cd template && PYTHONPATH=src ../.venv/bin/lint-imports --no-cache
 	.venv/bin/python -m pytest -m 'not slow and not soak and not container'
 
 test: .venv/ready ## every check: the quick ones, and a generated project really installed, run and tested
 	.venv/bin/ruff format --check
 	.venv/bin/ruff check
 	.venv/bin/mypy
+	cd template && PYTHONPATH=src ../.venv/bin/lint-imports --no-cache
 	.venv/bin/python -m pytest
 
 format: .venv/ready ## lay out the code, and mend what can be mended

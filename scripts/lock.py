@@ -18,7 +18,9 @@ NEUTRAL = ["--generate-hashes", "--no-annotate", "--no-header", "--no-emit-index
 
 
 def main() -> None:
-    rendered = re.sub(r"\{\{.*?\}\}", '"pilot"', PYPROJECT.read_text(encoding="utf-8").replace('"{{ slug }}"', '"pilot"'))
+    rendered = re.sub(
+        r"\{\{.*?\}\}", '"pilot"', PYPROJECT.read_text(encoding="utf-8").replace('"{{ slug }}"', '"pilot"')
+    )
     project = tomllib.loads(rendered)
     with tempfile.TemporaryDirectory() as folder:
         wanted, tested = Path(folder, "pilot.in"), Path(folder, "tested.txt")

@@ -51,7 +51,11 @@ def test_it_runs_the_whole_loop_on_minutes(example: Project) -> None:
     assert "per 1,000 decisions, rmse 4" in said
     assert ", 0 quarantined" in said
     assert "monitor  drift: " in said or "monitor  ok: " in said
-    example.run("pytest", "-q", "tests/use_case")
+    example.run("groundwork.cli.main", "dictionary")
+    example.run("groundwork.cli.main", "owners")
+    said = example.run("pytest", "-q")  # on the source that `up` has filled: its own tests and the proof
+    assert " passed" in said
+    assert "skipped" not in said
 
 
 def test_its_code_is_in_order_where_it_stands(example: Project) -> None:

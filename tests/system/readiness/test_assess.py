@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -345,11 +344,6 @@ def test_what_a_state_of_a_must_means(state_: State, blocks: bool) -> None:
 def test_the_rubric_has_its_28_tests_and_the_weakest_section_counts() -> None:
     sections = [rubric.section for rubric in ml_test_score.RUBRIC]
     assert [sections.count(each) for each in ("data", "model", "infrastructure", "monitoring")] == [7, 7, 7, 7]
-    home = Path(__file__).parents[2]
-    for rubric in ml_test_score.RUBRIC:
-        for test in rubric.tests:
-            file, _, name = test.partition("::")
-            assert not name or f"def {name}(" in (home / file).read_text(encoding="utf-8"), test
 
 
 def proven(

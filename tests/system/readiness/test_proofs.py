@@ -1,6 +1,7 @@
 """What the commands show of the rubric's tests: kept by running them, failing where it fails, unknown where it is."""
 
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from datetime import datetime
@@ -19,13 +20,14 @@ from groundwork.models.evaluation.evaluate import Evaluation
 from groundwork.models.evaluation.features import Dropped
 from groundwork.models.registry.registry import Registry
 from groundwork.models.training.reproduce import reproduce
-from groundwork.pipeline import flows as prove
 from groundwork.pipeline import work
-from groundwork.readiness import ml_test_score
-from groundwork.readiness.ml_test_score import ProofError, Rubric, run_tests
+from groundwork.readiness import prove as proving
+from groundwork.readiness.ml_test_score import RUBRIC, ProofError, run_tests
+from groundwork.readiness.ml_test_score import TESTS as TESTS_COMMAND
 from groundwork.store.database import Store
 from groundwork.store.findings import Finding, keep
 from groundwork.store.proofs import Proof
+from pilots import ROOT
 from use_case import model
 
 STATES = {0: "passed", 1: "failed", 2: "unknown"}
@@ -214,32 +216,85 @@ def test_training_that_comes_out_otherwise_is_shown(pilot_copy: Pilot, monkeypat
     assert states(pilot_copy, "infra-reproducible") == {"infra-reproducible": "unknown"}
 
 
-def test_the_projects_tests_are_run(new_pilot: Pilot, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On tests of a small project: one that passes, one that fails, one that is skipped, one that is not there."""
-    own = new_pilot.settings.home / "tests" / "use_case"
+TESTS = """
+import pytest
+
+@pytest.fixture
+def away():
+    pytest.fail("the source is away")
+
+@pytest.mark.proves("data-code", "data-privacy")
+def test_reads(): pass
+
+@pytest.mark.proves("data-privacy")
+def test_erases(): assert False
+
+@pytest.mark.proves("infra-spec")
+@pytest.mark.skip
+def test_later(): pass
+
+@pytest.mark.proves("monitor-skew")
+def test_serves(away): pass
+
+@pytest.mark.proves("no-check-of-the-rubric")
+def test_of_another(): pass
+
+def test_that_proves_nothing(): assert False
+"""
+
+
+def test_the_worst_of_the_tests_that_name_a_check_is_kept(new_pilot: Pilot) -> None:
+    """What is skipped, or cannot be run, leaves the check unknown; tests without the mark are not run."""
+    own = new_pilot.settings.home / "tests" / "anywhere"
     own.mkdir(parents=True)
-    (own / "test_source.py").write_text("def test_reads(): pass\n", encoding="utf-8")
-    (own / "test_model.py").write_text("def test_fits(): assert False\n", encoding="utf-8")
-    skipped = "import pytest\n@pytest.mark.skip\ndef test_later(): pass\n"
-    (own / "test_decision.py").write_text(skipped, encoding="utf-8")
-    sections = {"test_source.py": "code", "test_model.py": "spec", "test_decision.py": "skip", "test_none.py": "none"}
-    rubric = [Rubric(name, name, "data", (f"tests/use_case/{file}",)) for file, name in sections.items()]
-    monkeypatch.setattr(ml_test_score, "RUBRIC", tuple(rubric))
-    found = {each.check: (each.passed, each.seen) for each in run_tests(new_pilot)}
-    assert found == {"code": (True, "1 tests pass"), "spec": (False, "of 1 tests 1 fail: test_fits")}
+    (own / "test_of_theirs.py").write_text(TESTS, encoding="utf-8")
+    (new_pilot.settings.home / "pytest.ini").write_text("[pytest]\nmarkers = proves(*checks): a check\n")
+    assert {each.check: (each.passed, each.seen) for each in run_tests(new_pilot)} == {
+        "data-privacy": (False, "of 2 tests 1 fail: test_erases"),
+        "data-code": (True, "1 tests pass"),
+        "infra-spec": (None, "of 1 tests 1 are skipped: test_later"),
+        "monitor-skew": (None, "of 1 tests 1 could not run: test_serves"),
+    }
+
+
+def test_the_tests_know_the_pilots_source_and_nothing_else_of_it(
+    new_pilot: Pilot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = new_pilot.settings.home / "tests"
+    own.mkdir()
+    (own / "test_environment.py").write_text(
+        "import os, pytest\n@pytest.mark.proves('data-code')\ndef test_it():\n"
+        "    assert [name for name in os.environ if name.startswith('GROUNDWORK_')] == ['GROUNDWORK_SOURCE_URL']\n"
+    )
+    monkeypatch.setenv("GROUNDWORK_SOURCE_URL", "postgresql://127.0.0.1/ours")
+    assert [each.passed for each in run_tests(new_pilot)] == [True]
+
+
+def test_without_tests_at_hand_nothing_is_shown(new_pilot: Pilot) -> None:
+    assert run_tests(new_pilot) == []
+
+
+def test_every_check_that_tests_prove_is_named_by_one_that_a_pilot_has() -> None:
+    named = {
+        name
+        for file in (ROOT / "template/tests/system").glob("test_*.py")
+        for marks in re.findall(r"^@proves\((.*)\)", file.read_text(encoding="utf-8"), re.MULTILINE)
+        for name in re.findall(r'"([a-z-]+)"', marks)
+    }
+    assert named == {rubric.id for rubric in RUBRIC if rubric.by == TESTS_COMMAND}
 
 
 def test_what_cannot_be_proven_keeps_nothing_else_from_it(pilot_copy: Pilot, monkeypatch: pytest.MonkeyPatch) -> None:
     def without_pytest(_: Pilot) -> list[Finding]:
         raise ProofError("pytest did not run")
 
-    monkeypatch.setattr(prove, "run_tests", without_pytest)
-    monkeypatch.setattr(prove, "evaluate", lambda *_: None)  # has tests of its own, and takes its time
+    monkeypatch.setattr(proving, "run_tests", without_pytest)
+    monkeypatch.setattr(proving, "evaluate", lambda *_: None)  # has tests of its own, and takes its time
     with pytest.raises(ProofError, match="pytest did not run"):
-        prove.work.prove(Pilot.here())
+        work.prove(Pilot.here())
     assert states(pilot_copy, "infra-reproducible") == {"infra-reproducible": "passed"}
-    monkeypatch.setattr(prove, "run_tests", lambda _: [Finding("data-code", True, "3 tests pass")])
-    assert "data-code" in {proof.check_id for proof in prove.work.prove(Pilot.here())}
+    monkeypatch.setattr(proving, "run_tests", lambda _: [Finding("data-code", True, "3 tests pass")])
+    assert "data-code" in {proof.check_id for proof in work.prove(Pilot.here())}
 
 
 @pytest.fixture
@@ -271,7 +326,7 @@ def review(pilot: Pilot, commit: str) -> Finding:
     registry = Registry(pilot)
     registry._client.set_model_version_tag(registry.name, "1", "git_commit", commit)
     with Store(pilot.settings.store) as store:
-        [found] = prove._review(pilot, store, registry.champion())
+        [found] = proving.review_findings(pilot, store, registry.champion())
     return found
 
 

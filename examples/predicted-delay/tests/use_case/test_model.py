@@ -6,6 +6,8 @@ import pytest
 
 from use_case import model
 
+pytestmark = pytest.mark.proves("infra-spec")
+
 ROWS = 400
 random = np.random.default_rng(0)
 FRAME = pd.DataFrame(
@@ -23,6 +25,7 @@ def test_learns_what_there_is_to_learn() -> None:
 
 
 @pytest.mark.parametrize("unusual", [{"carrier": "never seen"}, {"carrier": ""}, {"departure_minute": np.nan}])
+@pytest.mark.proves("monitor-numerics")
 def test_copes_with_missing_values_and_unseen_categories(unusual: dict) -> None:
     row = FRAME.head(1).assign(**unusual).astype(FRAME.dtypes)
     [predicted] = model.build().fit(FRAME, MINUTES).predict(row)

@@ -1,0 +1,204 @@
+"""What the proof works on: a few thousand rows of the pilot's own source, and a pilot of its own files that reads them.
+
+The rows come from GROUNDWORK_SOURCE_URL, or data/operational.duckdb. Where neither is at hand, as in CI, they come from
+tests/use_case/sample.duckdb, a small copy that the team commits, or from the example as long as it is there.
+Everything is written into a temporary folder: no test reaches the pilot's registry, its store or its reports.
+"""
+
+import atexit
+import importlib.util
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from groundwork.core.environment import QUIET
+from groundwork.core.errors import SourceError
+from groundwork.core.settings import Settings
+
+PROJECT = Path(__file__).parents[2]
+COPY = PROJECT / "tests/use_case/sample.duckdb"
+ROWS_PER_WINDOW, WINDOWS, DAYS_PER_WINDOW = 1500, 3, 7
+SECRET = {
+    "name": "proof_secret",
+    "logicalType": "string",
+    "classification": "confidential",
+    "description": "Planted: it must stay in the snapshots.",
+    "examples": ["x"],
+}
+
+# Before the libraries are imported: of the pilot's settings only the source is read, and nothing is written there.
+_own_source = Settings(home=PROJECT).source
+for _name in [name for name in os.environ if name.startswith(("GROUNDWORK_", "MLFLOW_", "PREFECT_", "OTEL_", "WEB_"))]:
+    del os.environ[_name]
+# On some thousand rows, threads that wait for each other cost more than they bring.
+os.environ.update(QUIET, OMP_NUM_THREADS="1")
+
+# DuckDB prints a page about what is still open when the process ends.
+atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The newest rows of the source, as Arrow tables with the contract's columns."""
+
+    rows: Any  # of the newest windows in which outcomes are known
+    undecided: Any  # the newest ones whose outcome is not known yet
+
+
+@pytest.fixture(scope="session")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The pilot as it stands, with the source that the proof reads."""
+    from groundwork.documents.pilot import Pilot
+
+    url = _own_source
+    if url.startswith("duckdb://") and not Path(url.removeprefix("duckdb://").partition("?")[0]).is_file():
+        if COPY.is_file():
+            url = f"duckdb://{COPY}"
+        elif importlib.util.find_spec("use_case.seed"):
+            from use_case import seed
+
+            database = tmp_path_factory.mktemp("example") / "operational.duckdb"
+            seed.release(database, WINDOWS)
+            url = f"duckdb://{database}"
+    return Pilot(Settings(home=PROJECT, source_url=url))
+
+
+@pytest.fixture(scope="session")
+def sample(own: Any) -> Sample:
+    """Some thousand rows of the pilot's own source."""
+    try:
+        return _read(own)
+    except SourceError as error:
+        pytest.fail(
+            f"nobody knows whether the pilot fits its source: {error}\nSet GROUNDWORK_SOURCE_URL to one that can be "
+            f"read from here, or commit a small copy of its tables as {COPY.relative_to(PROJECT)}.",
+            pytrace=False,
+        )
+
+
+def _read(own: Any) -> Sample:
+    import ibis
+    import pyarrow as pa
+
+    from groundwork.core.windows import Window, window_of
+    from groundwork.data.source import BEGINNING, END, connected, expression
+
+    dataset = own.contract.dataset
+    at, outcome, key = (each.name for each in (dataset.event_time, dataset.outcome, dataset.key))
+    with connected(own) as backend:
+        rows = expression(backend, dataset, Window(BEGINNING, END))
+        days = rows.group_by(day=rows[at].truncate("D")).aggregate(known=lambda day: day[outcome].count())
+        found = days.mutate(day=days.day.cast("timestamp")).to_pyarrow().to_pylist()
+        windows: dict[Window, list] = {}
+        for day in sorted(each["day"] for each in found if each["day"] and each["known"]):
+            windows.setdefault(window_of(day, own.charter.monitoring.window), []).append(day)
+        if len(windows) < 2:
+            raise SourceError(
+                f"{own.settings.source} holds known outcomes in {len(windows)} windows of a "
+                f"{own.charter.monitoring.window} (monitoring.window in charter.yaml), and to train takes two"
+            )
+        taken = []
+        for newest in (windows[window][-DAYS_PER_WINDOW:] for window in sorted(windows)[-WINDOWS:]):
+            days_rows = expression(backend, dataset, Window(newest[0], newest[-1] + timedelta(days=1)))
+            place = ibis.row_number().over(group_by=days_rows[at].truncate("D"), order_by=days_rows[key])
+            numbered = days_rows.mutate(proof_place=place)
+            first = numbered.filter(numbered.proof_place < ROWS_PER_WINDOW // len(newest))
+            taken.append(first.drop("proof_place").to_pyarrow())
+        undecided = rows.filter(rows[outcome].isnull()).order_by(ibis.desc(at)).limit(ROWS_PER_WINDOW).to_pyarrow()
+    return Sample(pa.concat_tables(taken), undecided)
+
+
+@pytest.fixture(scope="module")  # after its tests, the use case reads its own source again
+def loop(own: Any, sample: Sample) -> Iterator[Any]:
+    """The pilot's own files in a temporary folder, on the sample: ingested, trained, promoted. With two things planted:
+    a row without a key, and a column that is confidential.
+
+    The lines of the gate are lowered, and rules on whole windows left out: some thousand rows are not a window.
+    """
+    import duckdb
+    import pyarrow as pa
+    from groundwork.service.bundle_sources import OtherRegistry
+
+    from groundwork.core.environment import prepare
+    from groundwork.documents.pilot import Pilot
+    from groundwork.pipeline import work
+    from use_case import source
+
+    dataset = own.contract.dataset
+    with tempfile.TemporaryDirectory(prefix="proof-") as folder, pytest.MonkeyPatch.context() as patch:
+        home = Path(folder)
+        (home / "data").mkdir()
+        shutil.copy(PROJECT / "OWNERS", home)
+        _write(home, charter=_lenient(own), contract=_without_window_rules(own))
+        secret = pa.array([f"Amelia {place}" for place in range(len(sample.rows))])
+        rows = sample.rows.append_column(SECRET["name"], secret)
+        with duckdb.connect(str(home / "data/operational.duckdb")) as engine:
+            engine.register("arrow", rows)
+            engine.execute("create table rows as from arrow")
+            engine.execute(f"insert into rows select * replace (null as {dataset.key.name}) from rows limit 1")
+        at = dataset.event_time.name
+        patch.setattr(
+            source,
+            "rows",
+            lambda backend, start, end: backend.table("rows").filter(lambda t: (t[at] >= start) & (t[at] < end)),
+        )
+        # A process of its own, as the service starts for it, takes seconds to import MLflow once more.
+        patch.setattr(OtherRegistry, "_run", lambda _: _read_registry())
+        patch.setenv("GROUNDWORK_HOME", folder)
+        pilot = Pilot.here()
+        prepare(pilot.settings)
+        work.ingest(pilot)
+        work.train(pilot)
+        yield pilot
+
+
+def _read_registry() -> str:
+    """What `python -m groundwork.models.registry.registry` prints."""
+    from groundwork.core.errors import BundleError
+    from groundwork.models.registry import registry
+
+    with redirect_stdout(io.StringIO()) as said:
+        if registry.main() != 0:
+            raise BundleError("there is no champion")
+    return said.getvalue()
+
+
+def _lenient(own: Any) -> dict[str, Any]:
+    """The charter, with a gate that a model of some thousand rows passes."""
+    charter = yaml.safe_load((PROJECT / "charter.yaml").read_text(encoding="utf-8"))
+    line = {"maximum": 1e12} if own.charter.gate.lower_is_better else {"minimum": 0}
+    gains = dict.fromkeys(("minGainOverRule", "minGainOverChampion"), -1e12)
+    size = {"minRows": 1, "maxLatencyMs": 1e6, "maxSizeMb": 1e6}
+    charter["gate"] = {"metric": own.charter.gate.metric, "maxMetricLoss": 1} | line | gains | size
+    charter["monitoring"]["minRows"] = 1
+    return charter
+
+
+def _without_window_rules(own: Any) -> dict[str, Any]:
+    """The contract as it is enforced row by row, with a confidential column more."""
+    contract = yaml.safe_load((PROJECT / "contract.yaml").read_text(encoding="utf-8"))
+    dataset, described = own.contract.dataset, contract["schema"][0]
+    on_windows = [id(rule.quality) for rule in dataset.window_rules]
+    for part, written in ((dataset, described), *zip(dataset.columns, described["properties"], strict=True)):
+        rules = zip(part.quality, written.pop("quality", []), strict=True)
+        written["quality"] = [rule for parsed, rule in rules if id(parsed) not in on_windows]
+    described["properties"].append(SECRET)
+    described["customProperties"] = [{"property": "maxQuarantinedShare", "value": 0.5}]
+    contract.pop("slaProperties", None)
+    return contract
+
+
+def _write(home: Path, **documents: dict[str, Any]) -> None:
+    """Write the documents as YAML files of the pilot in `home`."""
+    for name, content in documents.items():
+        (home / f"{name}.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")

@@ -1,0 +1,422 @@
+"""A short proof that the pilot's own documents, source, model and decision fit the system.
+
+The mark `proves` names the check of the scorecard that a test is evidence for: `groundwork readiness --prove` runs the
+tests with that mark, here and in tests/use_case/, and keeps how they ended.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import mlflow
+import numpy as np
+import pytest
+import yaml
+from fastapi.testclient import TestClient
+from sklearn.model_selection import cross_val_score
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+from groundwork.core.errors import SourceError
+from groundwork.core.windows import Window, window_of
+from groundwork.data.erasure import erase
+from groundwork.data.quarantine import held
+from groundwork.data.rules import REASONS, broken_by_window, with_broken_rules
+from groundwork.data.snapshots import Snapshots
+from groundwork.data.source import BEGINNING, END, connected, expression
+from groundwork.documents.contract.compatibility import breaking_changes
+from groundwork.documents.pilot import Pilot
+from groundwork.documents.publish import data_dictionary, owner_files
+from groundwork.models.registry.promotion import promote, reconcile, roll_back
+from groundwork.models.registry.registry import Registry
+from groundwork.models.registry.version import Version
+from groundwork.models.serving.predictor import arrays, pipeline_scores
+from groundwork.models.training.fit import fit
+from groundwork.models.training.history import read_history
+from groundwork.pipeline import work
+from groundwork.service.app import create_app
+from groundwork.store.database import Store
+from groundwork.store.predictions import Prediction
+from use_case import decision, source
+
+proves = pytest.mark.proves
+ONE_DAY = timedelta(days=1)
+SECONDS = 60  # for the service to find its models
+TELLS_ALL = 0.99  # of balanced accuracy, or of R2: a feature that alone reaches it is hardly known beforehand
+SERVED = 500
+
+
+def test_the_documents_are_valid_and_what_is_made_of_them_is_up_to_date(own: Pilot) -> None:
+    assert own.owners.accountable.data[own.contract.dataset.name]
+    data_dictionary.check(own.settings.home, own.contract)
+    owner_files.check(own)
+
+
+def test_the_source_keeps_the_contract(own: Pilot, sample: Any) -> None:
+    """Row by row on its newest days, and as a whole on its newest window, inside the source's own engine."""
+    dataset = own.contract.dataset
+    newest = max(sample.rows[dataset.event_time.name].to_pylist())
+    window = window_of(newest, own.charter.monitoring.window)
+    with connected(own) as backend:
+        days = expression(backend, dataset, Window(max(window.start, newest - 3 * ONE_DAY), window.end))
+        judged = with_broken_rules(days, dataset)
+        broken = judged.filter(judged[REASONS].notnull())
+        rows, count = days.count().execute(), broken.count().execute()
+        reasons = broken[REASONS].value_counts().limit(5).execute().to_dict("records") if count else []
+        whole = expression(backend, dataset, window)
+        as_a_whole = broken_by_window(whole.filter(whole[dataset.key.name].notnull()), dataset, growing=True)
+    assert count <= dataset.max_quarantined_share * rows, f"{count:,} of {rows:,} rows break contract.yaml: {reasons}"
+    assert as_a_whole == []
+
+
+@proves("data-code")
+def test_the_rows_of_a_day_do_not_depend_on_what_else_is_asked_for(own: Pilot, sample: Any) -> None:
+    """A feature that looks back over the window's start would be another one when that day is read by itself."""
+    dataset = own.contract.dataset
+    at, key = dataset.event_time.name, dataset.key.name
+    days = sorted({moment.date() for moment in sample.rows[at].to_pylist()})
+    start = window_of(max(sample.rows[at].to_pylist()), "day").start
+    alone = Window(start, start + ONE_DAY)
+    with connected(own) as backend:
+
+        def read(window: Window) -> dict[str, dict[str, Any]]:
+            rows = expression(backend, dataset, window)
+            rows = rows.filter((rows[at] >= alone.start) & (rows[at] < alone.end)).order_by(rows[key]).limit(SERVED)
+            return {row[key]: row for row in rows.to_pyarrow().to_pylist()}
+
+        asked_alone, asked_with_others = read(alone), read(Window(alone.start - 3 * ONE_DAY, alone.end))
+    assert asked_alone, f"the source has no rows of {days[-1]} when that day is asked for alone"
+    assert asked_alone == asked_with_others
+
+
+@proves("data-requirements")
+def test_features_are_known_when_the_decision_is_taken(own: Pilot, sample: Any) -> None:
+    """No feature is empty as long as the outcome is, and none tells the outcome by itself.
+
+    That is what rows can show; that a value was known in time only its source can.
+    """
+    dataset = own.contract.dataset
+    known = sample.rows.filter(sample.rows[dataset.outcome.name].is_valid())
+    later = [
+        name
+        for name in dataset.feature_names
+        if sample.undecided.num_rows >= 20
+        and sample.undecided[name].null_count == sample.undecided.num_rows
+        and known[name].null_count < known.num_rows / 2
+    ]
+    assert later == [], f"{later} have no value in any row whose outcome is not known yet: nothing can be asked by them"
+    telling = {name: score for name, score in _alone(dataset, known) if score >= TELLS_ALL}
+    assert telling == {}, (
+        f"{telling}: each tells the outcome by itself. If that is known before the decision, say so at the column in "
+        "contract.yaml: customProperties: [{property: knownAtDecision, value: true, description: why}]"
+    )
+
+
+def _alone(dataset: Any, known: Any) -> Iterator[tuple[str, float]]:
+    """How well each feature alone tells the outcome, by cross-validation; 1 is perfectly."""
+    outcomes = dataset.task.targets(dataset.task.outcomes(known[dataset.outcome.name].to_pylist()))
+    quantity = dataset.task.kind == "regression"
+    tree = (DecisionTreeRegressor if quantity else DecisionTreeClassifier)(min_samples_leaf=5, random_state=0)
+    columns = {name: known[name] for name in dataset.feature_names}
+    for column, values in zip(dataset.features, arrays(columns, dataset.features).values(), strict=True):
+        if any(each.property == "knownAtDecision" and each.value is True for each in column.custom_properties):
+            continue
+        numbers = np.unique(values, return_inverse=True)[1] if values.dtype == object else values
+        scoring = "r2" if quantity else "balanced_accuracy"
+        yield (
+            column.name,
+            float(np.mean(cross_val_score(tree, numbers.reshape(-1, 1), outcomes, cv=3, scoring=scoring))),
+        )
+
+
+@proves("monitor-dependencies")
+def test_a_source_or_a_contract_that_changed_is_named(loop: Pilot, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, rows = loop.contract.dataset, source.rows
+    gone = dataset.features[0].name
+    monkeypatch.setattr(source, "rows", lambda *window: rows(*window).drop(gone))
+    with connected(loop) as backend, pytest.raises(SourceError, match=f"{gone}: the contract has this column"):
+        expression(backend, dataset, Window(BEGINNING, END))
+    less = [column for column in dataset.columns if column.name != gone]
+    if len(dataset.features) > 1:
+        changed = loop.contract.model_copy(update={"datasets": (dataset.model_copy(update={"columns": tuple(less)}),)})
+        assert any(change.startswith(f"{gone}: removed") for change in breaking_changes(loop.contract, changed))
+
+
+@proves("infra-spec")
+def test_the_model_takes_the_features_as_they_come_and_is_the_same_again(loop: Pilot) -> None:
+    history, dataset = read_history(loop), loop.contract.dataset
+    models = [fit(history.training, dataset, {})[0] for _ in range(2)]
+    first, second = (
+        model.scores(history.evaluation.frame)
+        if hasattr(model, "scores")
+        else pipeline_scores(model, history.evaluation.frame, dataset.task)
+        for model in models
+    )
+    assert first.shape == dataset.task.shape(len(history.evaluation))
+    np.testing.assert_array_equal(first, second)
+
+
+@proves("infra-integration")
+def test_the_whole_loop_runs(loop: Pilot) -> None:
+    """Ingested and trained it is; now the newest window is scored, and its drift measured."""
+    scored = work.score(loop)
+    assert scored.model_version == "1"
+    assert scored.rows == len(_rows_of(loop, scored.window)) > 0
+    assert sum(scored.decisions.values()) == scored.rows
+    assert work.monitor(loop).status in ("ok", "drift")
+    history = read_history(loop)
+    decisions = decision.decide(_champion(loop)[1].scores(history.evaluation.columns), loop.charter.value.parameters)
+    money = decision.value(decisions, history.evaluation.outcomes, loop.charter.value.parameters)
+    assert np.isfinite(money).all()
+    assert len(money) == len(history.evaluation)
+
+
+@proves("monitor-skew")
+def test_the_service_answers_as_the_trained_pipeline_does(loop: Pilot, answers: list[dict[str, Any]]) -> None:
+    """By request, and by the bundle alone: the scores that MLflow's copy of the pipeline gives for the same rows."""
+    dataset, (version, predictor) = loop.contract.dataset, _champion(loop)
+    rows = _newest(loop)
+    frame = rows.select(dataset.feature_names).to_pandas()
+    for column in dataset.features:
+        text = column.logical_type == "string"
+        frame[column.name] = (
+            frame[column.name].fillna("").astype(object) if text else frame[column.name].astype("float32")
+        )
+    pipeline = mlflow.pyfunc.load_model(f"models:/{loop.name}/{version.number}")
+    expected = np.asarray(pipeline.predict(frame))
+    if dataset.task.kind != "multiclass" and expected.ndim == 2:
+        expected = expected[:, -1]
+    columns = {name: rows[name] for name in dataset.feature_names}
+    bundle = predictor.scores(arrays(columns, dataset.features))
+    answered = [list(each["score"].values()) if dataset.task.classes else each["score"] for each in answers]
+    for scores in (bundle, answered):
+        np.testing.assert_allclose(scores, expected, rtol=0, atol=predictor.bundle.tolerance)
+
+
+@proves("infra-debug")
+def test_an_answer_leads_to_its_record_and_its_version(loop: Pilot, answers: list[dict[str, Any]]) -> None:
+    logged = {each.prediction_id: each for each in _logged(loop)}
+    asked = _records(loop, _newest(loop))
+    kept = [column.name for column in loop.contract.dataset.logged]
+    for answer, record in zip(answers, asked, strict=True):
+        entry = logged[answer["prediction_id"]]
+        assert (entry.model_version, entry.decision) == (answer["model_version"], answer["decision"])
+        assert json.loads(entry.record) == {name: record[name] for name in kept}
+
+
+@proves("monitor-invariants")
+def test_a_broken_row_is_quarantined_and_a_broken_request_refused(loop: Pilot, service: TestClient) -> None:
+    key = loop.contract.dataset.key.name
+    assert f"{key}: is missing" in {entry.rule for entry in held(loop)}
+    before = len(_logged(loop))
+    for name, value in ((key, None), ("no_such_column", 1)):
+        record = _records(loop, _newest(loop))[0] | {name: value}
+        answer = service.post("/predict", json={"records": [record]})
+        assert answer.status_code == 422
+        assert name in answer.json()["detail"]
+    assert len(_logged(loop)) == before
+
+
+@proves("monitor-numerics")
+def test_missing_and_unseen_values_get_finite_scores(loop: Pilot) -> None:
+    dataset, (_, predictor) = loop.contract.dataset, _champion(loop)
+    usual = {name: _newest(loop)[name].to_pylist()[:1] for name in dataset.feature_names}
+    unusual: list[dict[str, Any]] = [{}]
+    for column in dataset.features:
+        limits = column.logical_type_options
+        values = [None] if not column.needed else []
+        if column.logical_type == "string":
+            values += list(column.valid_values) or ["never seen before"]
+        elif column.logical_type != "boolean":
+            values += [each for each in (limits.minimum, limits.maximum) if each is not None]
+        unusual += [{column.name: value} for value in values]
+    unusual.append({column.name: None for column in dataset.features if not column.needed})
+    rows = {name: [each.get(name, value) for each in unusual] for name, [value] in usual.items()}
+    scores = predictor.scores(arrays(rows, dataset.features))
+    assert np.isfinite(scores).all()
+    assert len(decision.decide(scores, loop.charter.value.parameters)) == len(unusual)
+
+
+@proves("data-requirements", "data-privacy")
+def test_what_is_confidential_stays_in_the_snapshots(loop: Pilot, answers: list[dict[str, Any]]) -> None:
+    """Each row has a planted value: it is in no log, no registry, no report; nor is a column that may not be logged."""
+    allowed = {column.name for column in loop.contract.dataset.logged}
+    assert "proof_secret" not in allowed
+    assert all(set(json.loads(entry.record)) <= allowed for entry in _logged(loop))
+    data = loop.settings.data_folder
+    files = [path for path in data.rglob("*") if path.is_file() and b"Amelia" in path.read_bytes()]
+    assert {path.relative_to(data).parts[0] for path in files} <= {"snapshots", "quarantine", "operational.duckdb"}
+    assert _newest(loop)["proof_secret"][0].as_py().startswith("Amelia")
+
+
+@proves("data-new-features")
+def test_a_new_feature_is_ingested_trained_on_asked_for_and_logged(
+    loop: Pilot, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feature = {
+        "name": "proof_feature",
+        "logicalType": "integer",
+        "tags": ["feature"],
+        "description": "Day of the month.",
+        "examples": [1],
+    }
+    at, rows = loop.contract.dataset.event_time.name, source.rows
+    (tmp_path / "data").mkdir()
+    for name in ("charter.yaml", "contract.yaml", "OWNERS", "data/operational.duckdb"):
+        (tmp_path / name).write_bytes((loop.settings.home / name).read_bytes())
+    contract = yaml.safe_load((tmp_path / "contract.yaml").read_text(encoding="utf-8"))
+    contract["schema"][0]["properties"].append(feature)
+    (tmp_path / "contract.yaml").write_text(yaml.safe_dump(contract), encoding="utf-8")
+    monkeypatch.setattr(
+        source, "rows", lambda *window: (t := rows(*window)).mutate(proof_feature=t[at].day().cast("int64"))
+    )
+    charter = yaml.safe_load((tmp_path / "charter.yaml").read_text(encoding="utf-8"))
+    charter["metadata"]["name"] = "proof-feature"
+    (tmp_path / "charter.yaml").write_text(yaml.safe_dump(charter), encoding="utf-8")
+    same_registry = {"home": tmp_path, "mlflow_tracking_uri": loop.settings.tracking_uri}  # a new one takes seconds
+    pilot = Pilot(loop.settings.model_copy(update=same_registry))
+    work.ingest(pilot)
+    assert work.train(pilot).in_service
+    assert _champion(pilot)[1].bundle.features[-1] == "proof_feature"
+    work.score(pilot)
+    assert all(1 <= json.loads(entry.record)["proof_feature"] <= 31 for entry in _logged(pilot))
+
+
+@proves("infra-gate")
+def test_the_gate_refuses_what_does_not_reach_the_line(loop: Pilot, refused: Version) -> None:
+    assert refused.judged == "refused"
+    assert _champion(loop)[0].number == "1"
+
+
+@proves("infra-canary")
+def test_a_challenger_answers_its_share_and_shadows_the_rest(loop: Pilot, refused: Version) -> None:
+    Registry(loop).hold(refused)
+    half = Pilot(loop.settings.model_copy(update={"canary_share": 0.5}))
+    records = _records(loop, _newest(loop))
+    with answering(half) as client:
+        deadline, roles = time.monotonic() + SECONDS, {"champion"}
+        while "canary" not in roles:
+            assert time.monotonic() < deadline, "the service has not found the challenger"
+            roles = {each["role"] for each in _asked(client, records)}
+    assert roles == {"champion", "canary"}
+    roles_of = {role: {each.entity_key for each in _logged(loop) if each.role == role} for role in ("shadow", "canary")}
+    assert roles_of["shadow"]
+    assert not roles_of["shadow"] & roles_of["canary"]
+
+
+@proves("infra-rollback")
+def test_a_champion_is_rolled_back_while_it_serves(loop: Pilot, refused: Version) -> None:
+    registry = Registry(loop)
+    with Store(loop.settings.store) as store:
+        promote(store, registry, refused, reconcile(store, registry), "proof", "to be rolled back")
+        with answering(loop) as client:
+            assert _serves(client, refused.number)
+            roll_back(loop, store, None, "the drill")
+            assert _serves(client, "1")
+        reconcile(store, registry)
+    assert _champion(loop)[0].number == "1"
+
+
+@proves("data-privacy")
+def test_a_subject_is_erased_and_stays_out(loop: Pilot, answers: list[dict[str, Any]]) -> None:
+    dataset = loop.contract.dataset
+    subject, key = dataset.subject.name, dataset.key.name
+    gone = _newest(loop).slice(0, 1).to_pylist()[0]
+    with Store(loop.settings.store) as store:
+        erased = erase(loop, store, str(gone[subject]))
+    assert erased.rows > 0
+    assert erased.predictions > 0
+    work.ingest(loop)
+    snapshots = Snapshots(loop.snapshots, dataset)
+    assert gone[subject] not in snapshots.read(columns=[subject])[subject].to_pylist()
+    assert gone[key] not in {entry.entity_key for entry in _logged(loop)}
+
+
+@pytest.fixture(scope="module")
+def service(loop: Pilot) -> Iterator[TestClient]:
+    """The HTTP service with the champion, in this process."""
+    with answering(loop) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def answers(loop: Pilot, service: TestClient) -> list[dict[str, Any]]:
+    """What the service answers to the newest rows."""
+    return _asked(service, _records(loop, _newest(loop)))
+
+
+@pytest.fixture(scope="module")
+def refused(loop: Pilot) -> Version:
+    """A second version, trained under a line that no model reaches."""
+    charter = loop.settings.home / "charter.yaml"
+    text = charter.read_text(encoding="utf-8")
+    strict = yaml.safe_load(text)
+    strict["gate"]["minGainOverRule"] = 1e12
+    charter.write_text(yaml.safe_dump(strict), encoding="utf-8")
+    try:
+        trained = work.train(Pilot(loop.settings))
+    finally:
+        charter.write_text(text, encoding="utf-8")
+    version = Registry(loop).version(trained.version)
+    assert version is not None
+    assert version.number == "2"
+    return version
+
+
+@contextmanager
+def answering(pilot: Pilot) -> Iterator[TestClient]:
+    """The service, once it is ready."""
+    with TestClient(create_app(pilot)) as client:
+        deadline = time.monotonic() + SECONDS
+        while (answer := client.get("/health/ready")).status_code != 200:
+            assert time.monotonic() < deadline, answer.text
+            time.sleep(0.05)
+        yield client
+
+
+def _serves(client: TestClient, number: str) -> bool:
+    """Whether that version answers, within some seconds."""
+    deadline = time.monotonic() + SECONDS
+    while client.get("/health/ready").json().get("model_version") != number:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _champion(pilot: Pilot) -> tuple[Version, Any]:
+    registry = Registry(pilot)
+    version = registry.required_champion()
+    return version, registry.predictor(version)
+
+
+def _rows_of(pilot: Pilot, window: Window) -> Any:
+    return Snapshots(pilot.snapshots, pilot.contract.dataset).read(*window)
+
+
+def _newest(pilot: Pilot) -> Any:
+    """Rows of the newest window, as the snapshots hold them."""
+    snapshots = Snapshots(pilot.snapshots, pilot.contract.dataset)
+    return _rows_of(pilot, snapshots.newest_window(pilot.charter.monitoring.window)).slice(0, SERVED)
+
+
+def _records(pilot: Pilot, rows: Any) -> list[dict[str, Any]]:
+    """The rows as a client sends them: in JSON."""
+    names = [column.name for column in pilot.contract.dataset.requested]
+    text = json.dumps(rows.select(names).to_pylist(), default=lambda value: str(value).replace(" ", "T"))
+    records: list[dict[str, Any]] = json.loads(text)
+    return records
+
+
+def _asked(client: TestClient, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    answer = client.post("/predict", json={"records": records})
+    assert answer.status_code == 200, answer.text
+    predictions: list[dict[str, Any]] = answer.json()["predictions"]
+    return predictions
+
+
+def _logged(pilot: Pilot) -> list[Prediction]:
+    with Store(pilot.settings.store) as store:
+        return list(store.predictions.between(BEGINNING, END))
