@@ -44,6 +44,7 @@ MADE_BY_RUNNING = (
     "mlflow.db",
     "readiness.yaml",
     "decision-record.yaml",
+    "tests/use_case/sample.duckdb",
 )
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=NAMES)
