@@ -44,6 +44,7 @@ MADE_BY_RUNNING = (
     "mlflow.db",
     "readiness.yaml",
     "decision-record.yaml",
+    "tests/use_case/sample.duckdb",
 )
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=NAMES)
@@ -181,7 +182,7 @@ def test_the_reference_lists_every_request(tmp_path: Path, monkeypatch: pytest.M
     """As the application itself says: its OpenAPI document, and the pages that this leaves out."""
     shutil.copytree(documents(), tmp_path / "pilot", ignore=shutil.ignore_patterns("src", "tests"))
     (tmp_path / "pilot/data").mkdir()
-    service = create_app(Pilot(Settings(home=tmp_path / "pilot"))).app
+    service: Any = create_app(Pilot(Settings(home=tmp_path / "pilot"))).app
     described = {(method.upper(), path) for path, methods in service.openapi()["paths"].items() for method in methods}
     assert ("POST", "/predict") in described
     offered = described | {
