@@ -105,11 +105,14 @@ class Registry:
         """Keep the gate's verdict with the run, and its digest with the version, which is returned with it."""
         text = json.dumps(verdict, indent=1)
         self._client.log_text(version.run_id, text, f"gate/{version.number}.json")
-        self._tag(version, "gain_per_1000", f"{verdict['gain_per_1000']:.2f}")
-        self._tag(version, "judged_against", verdict["judged_against"])
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        self._tag(version, "evidence_sha256", digest)
-        return replace(version, tags=version.tags | {"evidence_sha256": digest})
+        tags = {
+            "gain_per_1000": f"{verdict['gain_per_1000']:.2f}",
+            "judged_against": verdict["judged_against"],
+            "evidence_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        }
+        for name, value in tags.items():
+            self._tag(version, name, value)
+        return replace(version, tags=version.tags | tags)
 
     def refuse(self, version: Version) -> None:
         """Note that it is not let into service, not as a challenger either."""
