@@ -1,7 +1,7 @@
-"""Write requirements-dev.txt: the tools of requirements-dev.in, and all that a pilot may install, in the tested versions.
+"""Write requirements-dev.txt: the tools of requirements-dev.in, and a pilot's packages in their tested versions.
 
-The system's own tests run where the template stands, so its environment holds the pilot's packages too. Standard library
-only; `make lock` runs it.
+The system's own tests run where the template stands, so its environment holds the pilot's packages too. `make lock`
+runs this; standard library only.
 """
 
 import re
@@ -13,6 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PYPROJECT = ROOT / "template" / "pyproject.toml.jinja"
 COMPILE = ["uv", "pip", "compile", "--quiet", "--upgrade", "--universal", "--python-version", "3.11"]
+WRITTEN = "requirements-dev.txt"
 ELSEWHERE = ("spark",)  # 400 MB and a Java; the tests install it where it runs
 NEUTRAL = ["--generate-hashes", "--no-annotate", "--no-header", "--no-emit-index-url", "--no-emit-find-links"]
 
@@ -28,8 +29,7 @@ def main() -> None:
         wanted.write_text("\n".join(line for lines in groups for line in lines))
         tested.write_text("\n".join(project["tool"]["uv"]["constraint-dependencies"]))
         subprocess.run(
-            [*COMPILE, *NEUTRAL, "requirements-dev.in", wanted, "--constraint", tested]
-            + ["--output-file", "requirements-dev.txt"],
+            [*COMPILE, *NEUTRAL, "requirements-dev.in", wanted, "--constraint", tested, "--output-file", WRITTEN],
             cwd=ROOT,
             check=True,
         )
