@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from groundwork.documents.pilot import Pilot
-from groundwork.pipeline import work
+from groundwork.pipeline import by_hand
 from pilots import Postgres, enter, write_pilot
 from stores import load_old_store
 
@@ -92,8 +92,8 @@ def pilot(tmp_path_factory: pytest.TempPathFactory, flights: Path) -> Iterator[P
     write_pilot(home, flights)
     with pytest.MonkeyPatch.context() as patch:
         pilot = enter(home, patch)
-        work.ingest(pilot)
-        assert work.train(pilot).in_service
+        by_hand.ingest(pilot)
+        assert by_hand.train(pilot).in_service
         yield pilot
 
 

@@ -13,7 +13,7 @@ import yaml
 from groundwork.documents.contract.column import Task
 from groundwork.documents.pilot import Pilot
 from groundwork.models.training.train import Trained
-from groundwork.pipeline import work
+from groundwork.pipeline import by_hand
 from pilots import enter, write_pilot
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.pipeline import Pipeline
@@ -115,8 +115,8 @@ def first_training(kind: str, home: Path, flights: Path) -> Ran:
     change(home / "contract.yaml", "schema.0.properties.-1", variant.outcome)
     change(home / "charter.yaml", "gate", variant.gate)
     with use_case_of(variant, home) as pilot:
-        work.ingest(pilot)
-        return Ran(variant, pilot, work.train(pilot))
+        by_hand.ingest(pilot)
+        return Ran(variant, pilot, by_hand.train(pilot))
 
 
 def change(document: Path, path: str, values: dict[str, Any]) -> None:

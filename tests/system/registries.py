@@ -5,7 +5,7 @@ from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.promotion import promote, reconcile
 from groundwork.models.registry.registry import Registry, Version
 from groundwork.store.database import Store
-from groundwork.store.promotions import Promotion
+from groundwork.store.promotion_log import Promotion
 
 
 def register_again(pilot: Pilot) -> Version:

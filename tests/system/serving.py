@@ -16,7 +16,7 @@ from typing import Any
 from fastapi.testclient import TestClient
 from groundwork.documents.pilot import Pilot
 from groundwork.service.app import create_app
-from groundwork.service.requests import RequestReader
+from groundwork.service.request_schema import RequestReader
 from groundwork.store.database import Store
 
 

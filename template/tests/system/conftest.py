@@ -131,7 +131,7 @@ def loop(own: Any, sample: Sample) -> Iterator[Any]:
 
     from groundwork.core.environment import prepare
     from groundwork.documents.pilot import Pilot
-    from groundwork.pipeline import work
+    from groundwork.pipeline import by_hand
     from use_case import source
 
     dataset = own.contract.dataset
@@ -157,8 +157,8 @@ def loop(own: Any, sample: Sample) -> Iterator[Any]:
         patch.setenv("GROUNDWORK_HOME", folder)
         pilot = Pilot.here()
         prepare(pilot.settings)
-        work.ingest(pilot)
-        work.train(pilot)
+        by_hand.ingest(pilot)
+        by_hand.train(pilot)
         yield pilot
 
 

@@ -35,7 +35,7 @@ from groundwork.models.registry.version import Version
 from groundwork.models.serving.predictor import arrays, pipeline_scores
 from groundwork.models.training.fit import fit
 from groundwork.models.training.history import read_history
-from groundwork.pipeline import work
+from groundwork.pipeline import by_hand
 from groundwork.service.app import create_app
 from groundwork.store.database import Store
 from groundwork.store.predictions import Prediction
@@ -161,11 +161,11 @@ def test_the_model_takes_the_features_as_they_come_and_is_the_same_again(loop: P
 @proves("infra-integration")
 def test_the_whole_loop_runs(loop: Pilot) -> None:
     """Ingested and trained it is; now the newest window is scored, and its drift measured."""
-    scored = work.score(loop)
+    scored = by_hand.score(loop)
     assert scored.model_version == "1"
     assert scored.rows == len(_rows_of(loop, scored.window)) > 0
     assert sum(scored.decisions.values()) == scored.rows
-    assert work.monitor(loop).status in ("ok", "drift")
+    assert by_hand.monitor(loop).status in ("ok", "drift")
     history = read_history(loop)
     decisions = decision.decide(_champion(loop)[1].scores(history.evaluation.columns), loop.charter.value.parameters)
     money = decision.value(decisions, history.evaluation.outcomes, loop.charter.value.parameters)
@@ -277,10 +277,10 @@ def test_a_new_feature_is_ingested_trained_on_asked_for_and_logged(
     (tmp_path / "charter.yaml").write_text(yaml.safe_dump(charter), encoding="utf-8")
     same_registry = {"home": tmp_path, "mlflow_tracking_uri": loop.settings.tracking_uri}  # a new one takes seconds
     pilot = Pilot(loop.settings.model_copy(update=same_registry))
-    work.ingest(pilot)
-    assert work.train(pilot).in_service
+    by_hand.ingest(pilot)
+    assert by_hand.train(pilot).in_service
     assert _champion(pilot)[1].bundle.features[-1] == "proof_feature"
-    work.score(pilot)
+    by_hand.score(pilot)
     assert all(1 <= json.loads(entry.record)["proof_feature"] <= 31 for entry in _logged(pilot))
 
 
@@ -328,7 +328,7 @@ def test_a_subject_is_erased_and_stays_out(loop: Pilot, answers: list[dict[str, 
         erased = erase(loop, store, str(gone[subject]))
     assert erased.rows > 0
     assert erased.predictions > 0
-    work.ingest(loop)
+    by_hand.ingest(loop)
     snapshots = Snapshots(loop.snapshots, dataset)
     assert gone[subject] not in snapshots.read(columns=[subject])[subject].to_pylist()
     assert gone[key] not in {entry.entity_key for entry in _logged(loop)}
@@ -356,7 +356,7 @@ def refused(loop: Pilot) -> Version:
     strict["gate"]["minGainOverRule"] = 1e12
     charter.write_text(yaml.safe_dump(strict), encoding="utf-8")
     try:
-        trained = work.train(Pilot(loop.settings))
+        trained = by_hand.train(Pilot(loop.settings))
     finally:
         charter.write_text(text, encoding="utf-8")
     version = Registry(loop).version(trained.version)

@@ -7,12 +7,12 @@ from datetime import datetime
 from commands import groundwork
 from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
-from groundwork.pipeline import work
+from groundwork.pipeline import by_hand
 
 
 def test_quarantine_and_erasure_say_what_they_did(new_pilot: Pilot, sql: Callable, set_in: Callable) -> None:
     sql(new_pilot, "update flights set origin = 'HPN' where flight < 10")
-    work.ingest(Pilot.here(), datetime(2013, 1, 1), datetime(2013, 2, 1))
+    by_hand.ingest(Pilot.here(), datetime(2013, 1, 1), datetime(2013, 2, 1))
     said = groundwork("quarantine", "list").stdout
     assert re.search(r"2013-01-01 to 2013-01-31 +\d+ rows  origin: is none of EWR, JFK, LGA: HPN\n", said)
     assert "Grace Hopper (@grace) answers for the data set flights" in said

@@ -15,7 +15,7 @@ from groundwork.core import pages
 from groundwork.documents.pilot import Pilot
 from groundwork.models.evaluation.model_card import model_card
 from groundwork.readiness import render
-from groundwork.readiness.assess import assess
+from groundwork.readiness.assemble import assess
 from groundwork.readiness.scorecard import Scorecard
 from groundwork.service.app import create_app
 from groundwork.service.home_page import home_page

@@ -2,7 +2,7 @@
 
 from groundwork.core import progress
 from groundwork.documents.pilot import Pilot
-from groundwork.pipeline import work
+from groundwork.pipeline import by_hand
 
 
 def test_each_piece_is_told_once_it_is_done() -> None:
@@ -17,5 +17,5 @@ def test_each_piece_is_told_once_it_is_done() -> None:
 def test_ingest_tells_of_every_window(new_pilot: Pilot) -> None:
     told: list[tuple[str, int, int]] = []
     with progress.heard_by(lambda *said: told.append(said)):
-        windows = len(work.ingest(new_pilot))
+        windows = len(by_hand.ingest(new_pilot))
     assert told == [("windows", done, windows) for done in range(windows + 1)]

@@ -13,7 +13,7 @@ from groundwork.data.quarantine import replay
 from groundwork.data.snapshots import Snapshots
 from groundwork.data.source import connected
 from groundwork.documents.pilot import Pilot
-from groundwork.pipeline import work
+from groundwork.pipeline import by_hand
 
 JANUARY, FEBRUARY, MARCH = (Window(datetime(2013, month, 1), datetime(2013, month + 1, 1)) for month in (1, 2, 3))
 ARRIVES_IN = "insert into rows select * replace (timestamp '2013-{:02}-15' as scheduled_departure) from one"
@@ -27,7 +27,7 @@ def twice(plain: Pilot, sql: Callable) -> Pilot:
         "create table one as from all_rows where month(scheduled_departure) = 2 order by flight_id limit 1",
         "insert into rows from all_rows where flight_id not in (select flight_id from one)",
     )
-    work.ingest(Pilot.here())
+    by_hand.ingest(Pilot.here())
     return plain
 
 
@@ -49,34 +49,34 @@ ALREADY = "flight_id: is there already"
 def test_the_earliest_is_let_in_whichever_came_first(twice: Pilot, sql: Callable) -> None:
     """What came first and is later in time is read again, and taken out."""
     sql(twice, ARRIVES_IN.format(2))
-    assert [each.window for each in work.ingest(Pilot.here())] == [FEBRUARY, MARCH]
+    assert [each.window for each in by_hand.ingest(Pilot.here())] == [FEBRUARY, MARCH]
     assert where(twice, sql) == ([2], [])
     sql(twice, ARRIVES_IN.format(3))
-    assert [each.window for each in work.ingest(Pilot.here())] == [MARCH]
+    assert [each.window for each in by_hand.ingest(Pilot.here())] == [MARCH]
     assert where(twice, sql) == ([2], [(3, ALREADY)])
     sql(twice, ARRIVES_IN.format(1))
-    assert [each.window for each in work.ingest(Pilot.here())] == [JANUARY, FEBRUARY, MARCH]
+    assert [each.window for each in by_hand.ingest(Pilot.here())] == [JANUARY, FEBRUARY, MARCH]
     assert where(twice, sql) == ([1], [(2, ALREADY), (3, ALREADY)])
 
 
 def test_the_next_one_is_let_in_once_the_earliest_is_gone(twice: Pilot, sql: Callable) -> None:
     for month in (1, 2, 3):
         sql(twice, ARRIVES_IN.format(month))
-    work.ingest(Pilot.here())
+    by_hand.ingest(Pilot.here())
     sql(twice, "delete from rows where scheduled_departure = '2013-01-15'")
-    work.ingest(Pilot.here())
+    by_hand.ingest(Pilot.here())
     assert where(twice, sql) == ([2], [(3, ALREADY)])
     sql(twice, "delete from rows where scheduled_departure = '2013-02-15'")
-    work.ingest(Pilot.here())
+    by_hand.ingest(Pilot.here())
     assert where(twice, sql) == ([3], [])
-    assert [each.window for each in work.ingest(Pilot.here())] == [MARCH]  # nothing depends on anything any more
+    assert [each.window for each in by_hand.ingest(Pilot.here())] == [MARCH]  # nothing depends on anything any more
 
 
 def test_a_backfill_takes_out_of_later_windows_what_it_brings(twice: Pilot, sql: Callable) -> None:
     sql(twice, ARRIVES_IN.format(3))
-    work.ingest(Pilot.here())
+    by_hand.ingest(Pilot.here())
     sql(twice, ARRIVES_IN.format(1))
-    assert [each.window for each in work.ingest(Pilot.here(), *JANUARY)] == [JANUARY, MARCH]
+    assert [each.window for each in by_hand.ingest(Pilot.here(), *JANUARY)] == [JANUARY, MARCH]
     assert where(twice, sql) == ([1], [(3, ALREADY)])
 
 
@@ -87,7 +87,7 @@ def test_an_engine_that_tells_no_hashes_comes_to_the_same(
         monkeypatch.setattr(f"groundwork.data.{name}.can_hash", lambda backend: False)
     for month in (3, 1, 2):
         sql(twice, ARRIVES_IN.format(month))
-        work.ingest(Pilot.here())
+        by_hand.ingest(Pilot.here())
     assert where(twice, sql) == ([1], [(2, ALREADY), (3, ALREADY)])
 
 
@@ -111,7 +111,7 @@ def test_another_unique_column_counts_as_the_key_does(twice: Pilot, sql: Callabl
         arrives("'20130315-B6-3-JFK'", 3, 0.7),
     )
     for _ in range(2):
-        work.ingest(Pilot.here())
+        by_hand.ingest(Pilot.here())
         assert where(twice, sql) == ([1], [(2, ALREADY)])
         dataset = twice.contract.dataset
         march = Snapshots(twice.snapshots, dataset).read(*MARCH)["flight_id"].to_pylist()
@@ -130,7 +130,7 @@ def test_what_is_missing_is_no_copy(twice: Pilot, sql: Callable, set_in: Callabl
         "insert into rows select * replace ('20130215-B6-1-JFK' as flight_id) from rows"
         " where flight_id in (select flight_id from one)",
     )
-    work.ingest(Pilot.here())
+    by_hand.ingest(Pilot.here())
     january = Snapshots(twice.snapshots, twice.contract.dataset).read(*JANUARY)["flight_id"].to_pylist()
     [(key,)] = sql(twice, "select flight_id from one")
     assert {key, "20130215-B6-1-JFK"} <= set(january)
@@ -144,14 +144,14 @@ BROKEN = ARRIVES_IN.replace("15", "01").replace(") from", ", -1 as departure_min
 def test_a_broken_row_holds_no_key(month: int, twice: Pilot, sql: Callable) -> None:
     """It may be the earlier one, in the window of the sound row or in another."""
     sql(twice, BROKEN.format(month), ARRIVES_IN.format(2))
-    work.ingest(Pilot.here())
+    by_hand.ingest(Pilot.here())
     reasons = ["departure_minute: is below 0", *([ALREADY] if month == 2 else [])]
     assert where(twice, sql) == ([2], [(month, "; ".join(reasons))])
 
 
 def test_a_replay_lets_no_copy_in(twice: Pilot, sql: Callable) -> None:
     sql(twice, ARRIVES_IN.format(1), ARRIVES_IN.format(2))
-    work.ingest(Pilot.here())
+    by_hand.ingest(Pilot.here())
     with connected(twice) as backend:
         done = replay(backend, Pilot.here())
     assert (done.let_in, done.remaining) == (0, 1)
@@ -162,7 +162,7 @@ KILLED = """
 import os, signal
 from groundwork.data import ingest
 from groundwork.documents.pilot import Pilot
-from groundwork.pipeline import work
+from groundwork.pipeline import by_hand
 from use_case import source
 source.rows = lambda backend, start, end: backend.table("rows").filter(
     lambda t: (t.scheduled_departure >= start) & (t.scheduled_departure < end))
@@ -175,17 +175,17 @@ def only_january(pilot, window, *rest):
     return let_in(pilot, window, *rest)
 
 ingest.let_in = only_january
-work.ingest(Pilot.here())
+by_hand.ingest(Pilot.here())
 """
 
 
 def test_a_run_that_is_killed_between_the_two_is_mended_by_the_next(twice: Pilot, sql: Callable) -> None:
     sql(twice, ARRIVES_IN.format(2))
-    work.ingest(Pilot.here())
+    by_hand.ingest(Pilot.here())
     sql(twice, ARRIVES_IN.format(1))
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     killed = subprocess.run([sys.executable, "-c", KILLED], env=environment, check=False)
     assert killed.returncode == -signal.SIGKILL
     assert where(twice, sql) == ([1, 2], [])
-    work.ingest(Pilot.here())
+    by_hand.ingest(Pilot.here())
     assert where(twice, sql) == ([1], [(2, ALREADY)])

@@ -17,7 +17,7 @@ from groundwork.data.snapshots import Snapshots
 from groundwork.data.spool import PREFIX
 from groundwork.documents.pilot import Pilot
 from groundwork.monitoring.monitor import check_drift
-from groundwork.pipeline import work
+from groundwork.pipeline import by_hand
 from groundwork.store.database import Store
 
 FEBRUARY = Window(datetime(2013, 2, 1), datetime(2013, 3, 1))
@@ -39,8 +39,8 @@ def test_a_subject_is_erased_everywhere_and_stays_out(pilot_copy: Pilot, sql: Ca
     rows = snapshots.read()
     subject = rows["flight_id"][0].as_py()  # the first of its file: the table's log names it
     sql(pilot_copy, "update flights set arr_delay = 60 where month = 1 and day = 1")
-    work.ingest(Pilot.here(), datetime(2013, 1, 1), datetime(2013, 2, 1))
-    work.score(Pilot.here(), datetime(2013, 1, 1), datetime(2013, 2, 1))
+    by_hand.ingest(Pilot.here(), datetime(2013, 1, 1), datetime(2013, 2, 1))
+    by_hand.score(Pilot.here(), datetime(2013, 1, 1), datetime(2013, 2, 1))
     with Store(pilot_copy.settings.store) as store:
         [prediction] = [
             each for each in store.predictions.between(datetime(2013, 1, 1), FEBRUARY.end) if each.entity_key == subject
@@ -57,7 +57,7 @@ def test_a_subject_is_erased_everywhere_and_stays_out(pilot_copy: Pilot, sql: Ca
     assert (again.rows, again.predictions, again.outcomes, again.version) == (0, 0, 0, done.version)
     present = snapshots.read()
     assert present.num_rows == rows.num_rows - 1
-    work.ingest(Pilot.here(), datetime(2013, 1, 1), FEBRUARY.end)
+    by_hand.ingest(Pilot.here(), datetime(2013, 1, 1), FEBRUARY.end)
     assert snapshots.read().num_rows == rows.num_rows - 1
     assert holding(pilot_copy, subject) == []
 
@@ -65,7 +65,7 @@ def test_a_subject_is_erased_everywhere_and_stays_out(pilot_copy: Pilot, sql: Ca
 def test_what_was_trained_on_the_subject_has_to_be_trained_again(pilot_copy: Pilot) -> None:
     """Until then drift is unknown, as the data that it would be measured against is gone."""
     subject = Snapshots(pilot_copy.snapshots, pilot_copy.contract.dataset).read()["flight_id"][0].as_py()
-    work.score(Pilot.here(), *FEBRUARY)
+    by_hand.score(Pilot.here(), *FEBRUARY)
     with Store(pilot_copy.settings.store) as store:
         assert check_drift(pilot_copy, store, FEBRUARY).status != "unknown"
         erase(pilot_copy, store, subject)
@@ -73,7 +73,7 @@ def test_what_was_trained_on_the_subject_has_to_be_trained_again(pilot_copy: Pil
         assert drift.status == "unknown"
         assert "of the snapshots cannot be read any more" in drift.reason
         assert "`groundwork train`" in drift.reason
-    assert work.train(Pilot.here()).new
+    assert by_hand.train(Pilot.here()).new
 
 
 def test_one_subject_may_have_many_rows(new_pilot: Pilot, set_in: Callable, sql: Callable) -> None:
@@ -81,7 +81,7 @@ def test_one_subject_may_have_many_rows(new_pilot: Pilot, set_in: Callable, sql:
     set_in(new_pilot.settings.home / "contract.yaml", "schema.0.properties.2.tags", ["feature", "subject"])
     sql(new_pilot, "update flights set dest = 'x' where carrier = 'HA' and month = 2")
     pilot = Pilot.here()
-    work.ingest(Pilot.here())
+    by_hand.ingest(Pilot.here())
     [(january, february)] = sql(
         new_pilot, "select count(*) filter (month = 1), count(*) filter (month = 2) from flights where carrier = 'HA'"
     )
@@ -95,7 +95,7 @@ def test_one_subject_may_have_many_rows(new_pilot: Pilot, set_in: Callable, sql:
         assert [
             each.prediction_id for each in store.predictions.between(datetime(2099, 1, 1), datetime(2100, 1, 1))
         ] == ["id-1"]
-    work.ingest(Pilot.here(), datetime(2013, 1, 1), FEBRUARY.end)
+    by_hand.ingest(Pilot.here(), datetime(2013, 1, 1), FEBRUARY.end)
     dataset = pilot.contract.dataset
     for folder in (pilot.snapshots, pilot.quarantine):
         assert "HA" not in Snapshots(folder, dataset).read()["carrier"].to_pylist()
@@ -142,17 +142,17 @@ def test_what_is_remembered_tells_nobody_who_it_was(new_pilot: Pilot, monkeypatc
     with pytest.raises(ErasureError, match="were erased under another key, so they cannot be kept out"):
         Erased(Pilot.here())
     with pytest.raises(ErasureError):
-        work.ingest(Pilot.here())
+        by_hand.ingest(Pilot.here())
     monkeypatch.delenv("GROUNDWORK_ERASURE_KEY")
     (folder / "key").unlink()
     with pytest.raises(ErasureError):
-        work.ingest(Pilot.here())
+        by_hand.ingest(Pilot.here())
 
 
 def test_a_subject_of_whole_numbers_must_be_one(new_pilot: Pilot, set_in: Callable, tmp_path: Path) -> None:
     set_in(new_pilot.settings.home / "contract.yaml", "schema.0.properties.8.tags", ["feature", "subject"])
     pilot = Pilot.here()
-    work.ingest(Pilot.here())
+    by_hand.ingest(Pilot.here())
     with Store(pilot.settings.store) as store:
         with pytest.raises(ErasureError, match="weekday is an integer, and 'Monday' is none"):
             erase(pilot, store, "Monday")
@@ -167,7 +167,7 @@ def test_an_erasure_that_broke_off_is_brought_to_its_end(
     snapshots = Snapshots(pilot_copy.snapshots, pilot_copy.contract.dataset)
     subject = snapshots.read()["flight_id"][0].as_py()
     sql(pilot_copy, "update flights set arr_delay = 60 where month = 1 and day = 1")
-    work.ingest(Pilot.here(), datetime(2013, 1, 1), datetime(2013, 2, 1))
+    by_hand.ingest(Pilot.here(), datetime(2013, 1, 1), datetime(2013, 2, 1))
     left = snapshots.read().num_rows - 1
     (Path(pilot_copy.snapshots) / "left-by-a-killed-write.parquet").write_bytes(
         next(Path(pilot_copy.snapshots).glob("*.parquet")).read_bytes()

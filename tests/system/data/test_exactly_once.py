@@ -24,7 +24,7 @@ from groundwork.data.snapshots import Snapshots
 from groundwork.data.source import BEGINNING, END, expression, in_source, row_hash
 from groundwork.documents.pilot import Pilot
 from groundwork.models.training.history import Examples, read_history
-from groundwork.pipeline import work
+from groundwork.pipeline import by_hand
 from groundwork.store.database import Store
 
 JANUARY, FEBRUARY, MARCH = (Window(datetime(2013, month, 1), datetime(2013, month + 1, 1)) for month in (1, 2, 3))
@@ -77,78 +77,80 @@ def test_any_order_and_repetition_of_arrival_ends_in_the_same_table(
             "insert into rows select deliveries.* exclude (id) from deliveries"
             f" join (values {arrived}) as arrived (place, row) on row = id order by place",
         )
-        work.ingest(Pilot.here())
+        by_hand.ingest(Pilot.here())
     found = [table(plain.snapshots, plain), table(plain.quarantine, plain), training_digest(plain)]
 
     (plain.settings.data_folder / "groundwork.db").unlink()
     shutil.rmtree(plain.snapshots)
     shutil.rmtree(plain.quarantine)
     sql(plain, "delete from rows", "insert into rows select * exclude (id) from deliveries")
-    work.ingest(Pilot.here())
+    by_hand.ingest(Pilot.here())
     assert found == [table(plain.snapshots, plain), table(plain.quarantine, plain), training_digest(plain)]
     assert table(plain.snapshots, plain).num_rows == sql(plain, "select count(*) from all_rows")[0][0]
 
 
 def test_only_windows_that_changed_and_the_newest_are_read_again(plain: Pilot, sql: Callable) -> None:
     sql(plain, "insert into rows from all_rows")
-    assert [each.window for each in work.ingest(Pilot.here())] == [JANUARY, FEBRUARY, MARCH]
+    assert [each.window for each in by_hand.ingest(Pilot.here())] == [JANUARY, FEBRUARY, MARCH]
     for change in (
         "delete from rows where flight_id = (select min(flight_id) from rows)",
         "insert into rows from all_rows where flight_id = (select min(flight_id) from all_rows)",
         "insert into rows from all_rows where flight_id = (select min(flight_id) from all_rows)",
         "update rows set late = not late where flight_id = (select min(flight_id) from rows where late is not null)",
     ):
-        assert [each.window for each in work.ingest(Pilot.here())] == [MARCH]
+        assert [each.window for each in by_hand.ingest(Pilot.here())] == [MARCH]
         sql(plain, change)
-        assert [each.window for each in work.ingest(Pilot.here())] == [JANUARY, MARCH], change
+        assert [each.window for each in by_hand.ingest(Pilot.here())] == [JANUARY, MARCH], change
 
 
 def test_another_contract_reads_everything_again(plain: Pilot, sql: Callable, set_in: Callable) -> None:
     sql(plain, "insert into rows from all_rows")
-    work.ingest(Pilot.here())
+    by_hand.ingest(Pilot.here())
     version = Snapshots(plain.snapshots, plain.contract.dataset).version
     set_in(plain.settings.home / "contract.yaml", "schema.0.customProperties.0.value", 0.04)
-    assert [each.window for each in work.ingest(Pilot.here())] == [JANUARY, FEBRUARY, MARCH]
+    assert [each.window for each in by_hand.ingest(Pilot.here())] == [JANUARY, FEBRUARY, MARCH]
     assert Snapshots(plain.snapshots, plain.contract.dataset).version == version
 
 
 def test_what_was_read_into_a_table_that_is_gone_counts_for_nothing(plain: Pilot, sql: Callable) -> None:
     sql(plain, "insert into rows from all_rows")
-    work.ingest(Pilot.here())
+    by_hand.ingest(Pilot.here())
     before = table(plain.snapshots, plain)
     shutil.rmtree(plain.snapshots)
-    assert len(work.ingest(Pilot.here())) == 3
+    assert len(by_hand.ingest(Pilot.here())) == 3
     assert table(plain.snapshots, plain).equals(before)
 
 
 def test_a_backfill_brings_what_the_ordinary_run_would(plain: Pilot, sql: Callable) -> None:
     """Of every window that it touches, all: a rule may look at the whole of it."""
     sql(plain, "insert into rows from all_rows")
-    assert [each.window for each in work.ingest(Pilot.here(), datetime(2013, 1, 3), datetime(2013, 2, 1))] == [JANUARY]
-    assert [each.window for each in work.ingest(Pilot.here(), datetime(2013, 2, 5), datetime(2013, 3, 2))] == [
+    assert [each.window for each in by_hand.ingest(Pilot.here(), datetime(2013, 1, 3), datetime(2013, 2, 1))] == [
+        JANUARY
+    ]
+    assert [each.window for each in by_hand.ingest(Pilot.here(), datetime(2013, 2, 5), datetime(2013, 3, 2))] == [
         FEBRUARY,
         MARCH,
     ]
     backfilled = table(plain.snapshots, plain)
-    assert [each.window for each in work.ingest(Pilot.here())] == [MARCH]
+    assert [each.window for each in by_hand.ingest(Pilot.here())] == [MARCH]
     shutil.rmtree(plain.snapshots)
-    work.ingest(Pilot.here())
+    by_hand.ingest(Pilot.here())
     assert table(plain.snapshots, plain).equals(backfilled)
 
 
 def test_windows_of_another_length_forget_what_was_known(plain: Pilot, sql: Callable, set_in: Callable) -> None:
     """Or a change, and its undoing, would be missed by who asks month, day, month."""
     sql(plain, "insert into rows from all_rows")
-    work.ingest(Pilot.here())
+    by_hand.ingest(Pilot.here())
     before = table(plain.snapshots, plain)
     flip = "update rows set late = not late where flight_id = (select min(flight_id) from rows where late is not null)"
     set_in(plain.settings.home / "charter.yaml", "monitoring.window", "week")
     sql(plain, flip)
-    work.ingest(Pilot.here())
+    by_hand.ingest(Pilot.here())
     assert not table(plain.snapshots, plain).equals(before)
     set_in(plain.settings.home / "charter.yaml", "monitoring.window", "month")
     sql(plain, flip)
-    work.ingest(Pilot.here())
+    by_hand.ingest(Pilot.here())
     assert table(plain.snapshots, plain).equals(before)
 
 
@@ -156,16 +158,16 @@ def test_an_engine_without_a_proven_hash_has_every_window_read(
     plain: Pilot, sql: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sql(plain, "insert into rows from all_rows", "insert into rows from all_rows limit 9")
-    work.ingest(Pilot.here())
+    by_hand.ingest(Pilot.here())
     hashed = table(plain.snapshots, plain)
     version = Snapshots(plain.snapshots, plain.contract.dataset).version
     for module in ("reading", "source"):
         monkeypatch.setattr(f"groundwork.data.{module}.can_hash", lambda backend: False)
     for _ in range(2):
-        assert len(work.ingest(Pilot.here())) == 3
+        assert len(by_hand.ingest(Pilot.here())) == 3
     assert Snapshots(plain.snapshots, plain.contract.dataset).version == version
     shutil.rmtree(plain.snapshots)
-    work.ingest(Pilot.here())
+    by_hand.ingest(Pilot.here())
     assert table(plain.snapshots, plain).equals(hashed)
 
 
@@ -224,12 +226,12 @@ def test_of_two_runs_at_once_one_says_so_and_changes_nothing(plain: Pilot, sql: 
             assert other.stdout is not None
             assert other.stdout.readline() == b"held\n"
             with pytest.raises(Busy, match="another ingest is under way; this one changed nothing"):
-                work.ingest(Pilot.here())
+                by_hand.ingest(Pilot.here())
             assert not Path(plain.snapshots).exists()
             assert Store(plain.settings.store).runs.latest(succeeded=False) == []
         finally:
             other.kill()
-    assert len(work.ingest(Pilot.here())) == 3
+    assert len(by_hand.ingest(Pilot.here())) == 3
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(100, marks=pytest.mark.soak)])
@@ -303,7 +305,7 @@ import os, sys, time
 import deltalake, duckdb, ibis, numpy, pandas, pyarrow
 import groundwork.data.ingest
 from groundwork.documents.pilot import Pilot
-from groundwork.pipeline import work
+from groundwork.pipeline import by_hand
 from use_case import source
 source.rows = lambda backend, start, end: backend.table("rows").filter(
     lambda t: (t.scheduled_departure >= start) & (t.scheduled_departure < end))
@@ -316,7 +318,7 @@ for line in sys.stdin:
         os.environ["GROUNDWORK_HOME"] = home
         status = 1
         try:
-            work.ingest(Pilot.here())
+            by_hand.ingest(Pilot.here())
             status = 0
         except BaseException as error:
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)

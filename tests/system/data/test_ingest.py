@@ -14,7 +14,7 @@ from groundwork.data.rules import REASONS
 from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.registry import Registry
-from groundwork.pipeline import work
+from groundwork.pipeline import by_hand
 from groundwork.store.database import Store
 from use_case import source
 
@@ -62,7 +62,7 @@ def test_every_kind_of_broken_row_is_quarantined_with_its_reason(new_pilot: Pilo
         f"update flights set hour = 23 where {when.format(200)} and rowid = (select max(rowid) from flights)",
     )
     [(total,)] = sql(new_pilot, "select count(*) from flights where month = 1")
-    [done] = work.ingest(Pilot.here(), *JANUARY)
+    [done] = by_hand.ingest(Pilot.here(), *JANUARY)
     expected = sorted([*(reason for _, reason in MISFORTUNES), "flight_id: is there already"])
     assert sorted(row[REASONS] for row in quarantine(new_pilot)) == expected
     assert (done.rows_in, done.rows_quarantined) == (total, len(expected))
@@ -76,7 +76,7 @@ def test_too_many_broken_rows_change_nothing_but_the_quarantine(share: str, pilo
     champion, version = Registry(pilot_copy).champion(), snapshots(pilot_copy).version
     sql(pilot_copy, f"update flights set origin = 'LHR' where {share}")
     with pytest.raises(ContractBreach) as stopped:
-        work.ingest(Pilot.here())
+        by_hand.ingest(Pilot.here())
     said = str(stopped.value)
     assert "more than the 5% it tolerates. Most often: origin: is none of EWR, JFK, LGA" in said
     assert "Grace Hopper (@grace) answers for the data set flights" in said
@@ -89,9 +89,9 @@ def test_too_many_broken_rows_change_nothing_but_the_quarantine(share: str, pilo
 
 def test_rows_that_were_mended_leave_quarantine(new_pilot: Pilot, sql: Callable) -> None:
     sql(new_pilot, "update flights set origin = 'jfk' where origin = 'JFK' and month = 2 and flight < 50")
-    assert work.ingest(Pilot.here())[-1].rows_quarantined == len(quarantine(new_pilot)) > 0
+    assert by_hand.ingest(Pilot.here())[-1].rows_quarantined == len(quarantine(new_pilot)) > 0
     sql(new_pilot, "update flights set origin = 'JFK' where origin = 'jfk'")
-    assert work.ingest(Pilot.here())[-1].rows_quarantined == len(quarantine(new_pilot)) == 0
+    assert by_hand.ingest(Pilot.here())[-1].rows_quarantined == len(quarantine(new_pilot)) == 0
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_columns_that_do_not_fit_the_contract_are_named(
 ) -> None:
     monkeypatch.setattr(source, "rows", lambda *window, original=source.rows: change(original(*window)))
     with pytest.raises(SourceError) as stopped:
-        work.ingest(Pilot.here(), *JANUARY)
+        by_hand.ingest(Pilot.here(), *JANUARY)
     assert message in str(stopped.value)
     assert "Grace Hopper (@grace) answers for the data set flights" in str(stopped.value)
     assert not snapshots(new_pilot).exists
@@ -124,7 +124,7 @@ def test_columns_that_do_not_fit_the_contract_are_named(
 def test_rows_outside_the_window_are_not_lost_without_a_word(new_pilot: Pilot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "rows", lambda backend, *_, all_rows=source.rows: all_rows(backend, *JANUARY))
     with pytest.raises(SourceError, match="rows whose scheduled_departure is not in 2013-02-01 to 2013-02-28"):
-        work.ingest(Pilot.here(), *FEBRUARY)
+        by_hand.ingest(Pilot.here(), *FEBRUARY)
     assert not snapshots(new_pilot).exists
 
 
@@ -133,7 +133,7 @@ def test_windows_that_follow_each_other_are_read_in_one_scan(new_pilot: Pilot, m
     monkeypatch.setattr(
         source, "rows", lambda *window, original=source.rows: asked.append(window[1:]) or original(*window)
     )
-    work.ingest(Pilot.here(), JANUARY.start, FEBRUARY.end)
+    by_hand.ingest(Pilot.here(), JANUARY.start, FEBRUARY.end)
     assert asked.count((JANUARY.start, FEBRUARY.end)) == 1
     assert JANUARY not in asked
     assert FEBRUARY not in asked
@@ -153,31 +153,31 @@ def test_a_changed_operational_system_is_said_to_be_the_cause(
 ) -> None:
     sql(new_pilot, change)
     with pytest.raises(SourceError, match=named):
-        work.ingest(Pilot.here(), *JANUARY)
+        by_hand.ingest(Pilot.here(), *JANUARY)
 
 
 @pytest.mark.parametrize("url", ["duckdb:///nowhere/at/all.duckdb", "no-such-system://host/db", "garbage"])
 def test_a_source_that_cannot_be_reached_is_named(url: str, new_pilot: Pilot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GROUNDWORK_SOURCE_URL", url)
     with pytest.raises(SourceError, match=f"the source {url} cannot be opened"):
-        work.ingest(Pilot.here())
+        by_hand.ingest(Pilot.here())
 
 
 def test_windows_without_rows(pilot_copy: Pilot, sql: Callable) -> None:
     """They change nothing, and a run that finds only such says so."""
     version = snapshots(pilot_copy).version
     with pytest.raises(NotEnoughData, match="holds no rows from 2020-01-01"):
-        work.ingest(Pilot.here(), datetime(2020, 1, 1), datetime(2020, 2, 1))
+        by_hand.ingest(Pilot.here(), datetime(2020, 1, 1), datetime(2020, 2, 1))
     sql(pilot_copy, "delete from flights")
     with pytest.raises(NotEnoughData, match="holds no rows yet"):
-        work.ingest(Pilot.here())
+        by_hand.ingest(Pilot.here())
     assert snapshots(pilot_copy).version == version
 
 
 def test_a_window_that_the_source_has_no_more_is_told_and_kept(pilot_copy: Pilot, sql: Callable) -> None:
     before = snapshots(pilot_copy).read()
     sql(pilot_copy, "delete from flights where month = 1")
-    assert [(done.window, done.rows_in > 0) for done in work.ingest(Pilot.here())] == [
+    assert [(done.window, done.rows_in > 0) for done in by_hand.ingest(Pilot.here())] == [
         (FEBRUARY, True),
         (JANUARY, False),
     ]
@@ -190,15 +190,15 @@ def test_a_window_that_the_source_has_no_more_is_told_and_kept(pilot_copy: Pilot
 @pytest.mark.parametrize("kind", ["integer", "decimal(9, 2)"])
 def test_a_number_need_not_be_a_float_in_the_source(kind: str, plain: Pilot, sql: Callable) -> None:
     sql(plain, "insert into rows from all_rows", f"alter table rows alter distance_miles type {kind}")
-    work.ingest(Pilot.here())
+    by_hand.ingest(Pilot.here())
     [(total,)] = sql(plain, "select sum(distance_miles)::bigint from rows")
     assert sum(snapshots(plain).read()["distance_miles"].to_pylist()) == total
 
 
 def test_ingesting_again_changes_nothing(pilot_copy: Pilot) -> None:
     version, table = snapshots(pilot_copy).version, snapshots(pilot_copy).read()
-    work.ingest(Pilot.here())
-    work.ingest(Pilot.here(), JANUARY.start, FEBRUARY.end)
+    by_hand.ingest(Pilot.here())
+    by_hand.ingest(Pilot.here(), JANUARY.start, FEBRUARY.end)
     assert snapshots(pilot_copy).version == version
     assert snapshots(pilot_copy).read().equals(table)
 
@@ -211,10 +211,10 @@ def test_the_newest_window_is_read_again_as_it_grows(new_pilot: Pilot, sql: Call
         "delete from flights where month = 2 and day > 3",
         "update flights set arr_delay = null where month = 2 and day = 3",
     )
-    assert [done.window for done in work.ingest(Pilot.here())] == [JANUARY, FEBRUARY]
+    assert [done.window for done in by_hand.ingest(Pilot.here())] == [JANUARY, FEBRUARY]
     early = snapshots(new_pilot).read(*FEBRUARY)
     sql(new_pilot, "insert into flights from later", "update flights set arr_delay = 60 where month = 2 and day = 3")
-    assert [done.window for done in work.ingest(Pilot.here())] == [FEBRUARY]
+    assert [done.window for done in by_hand.ingest(Pilot.here())] == [FEBRUARY]
     late = snapshots(new_pilot).read(*FEBRUARY)
     assert late.num_rows > early.num_rows
     third = [row["late"] for row in late.to_pylist() if row["scheduled_departure"].day == 3]
@@ -225,7 +225,7 @@ KILLED_HALFWAY = """
 import os, signal
 from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
-from groundwork.pipeline import work
+from groundwork.pipeline import by_hand
 
 replace, commits = Snapshots.replace, 0
 
@@ -237,7 +237,7 @@ def replace_once(self, *window):
     return replace(self, *window)
 
 Snapshots.replace = replace_once
-work.ingest(Pilot.here())
+by_hand.ingest(Pilot.here())
 """
 
 
@@ -245,5 +245,5 @@ def test_a_run_that_was_killed_and_is_run_again_ends_in_the_same_table(pilot: Pi
     killed = subprocess.run([sys.executable, "-c", KILLED_HALFWAY], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert snapshots(new_pilot).newest() < FEBRUARY.start
-    work.ingest(Pilot.here())
+    by_hand.ingest(Pilot.here())
     assert snapshots(new_pilot).read().equals(snapshots(pilot).read())

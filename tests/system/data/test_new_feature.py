@@ -8,8 +8,8 @@ import yaml
 from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.registry import Registry
-from groundwork.pipeline import work
-from groundwork.service.requests import RequestReader
+from groundwork.pipeline import by_hand
+from groundwork.service.request_schema import RequestReader
 from groundwork.store.database import Store
 from use_case import source
 
@@ -33,8 +33,8 @@ def test_a_new_feature_is_ingested_trained_on_asked_for_and_logged(
     monkeypatch.setattr(
         source, "rows", lambda *window: (found := rows(*window)).mutate(is_weekend=(found.weekday >= 6).cast("int64"))
     )
-    work.ingest(Pilot.here())  # by their fingerprints, both months have changed
-    trained = work.train(Pilot.here())
+    by_hand.ingest(Pilot.here())  # by their fingerprints, both months have changed
+    trained = by_hand.train(Pilot.here())
     assert trained.verdict.checks[0].passed
     pilot = Pilot.here()
     version = Registry(pilot).version(trained.version)
@@ -42,8 +42,8 @@ def test_a_new_feature_is_ingested_trained_on_asked_for_and_logged(
     assert Registry(pilot).predictor(version).bundle.features[-1] == "is_weekend"
     assert RequestReader(pilot.contract, 1).example["records"][0]["is_weekend"] == 1
     version_before = Snapshots(pilot.snapshots, pilot.contract.dataset).version
-    assert work.ingest(Pilot.here())[-1].version == version_before  # and they have not changed again
+    assert by_hand.ingest(Pilot.here())[-1].version == version_before  # and they have not changed again
     if trained.in_service:
-        work.score(Pilot.here())
+        by_hand.score(Pilot.here())
         with Store(pilot.settings.store) as store:
             assert '"is_weekend":1' in "".join(each.record for each in store.predictions.between(*BOTH_MONTHS))

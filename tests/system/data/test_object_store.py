@@ -21,7 +21,7 @@ from deltalake.fs import DeltaStorageHandler
 from groundwork.data.erasure import erase
 from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
-from groundwork.pipeline import work
+from groundwork.pipeline import by_hand
 from groundwork.store.database import Store
 from pyarrow.fs import FileSelector, PyFileSystem, S3FileSystem
 from pyarrow.parquet import read_table
@@ -101,12 +101,12 @@ def table(pilot: Pilot) -> Snapshots:
 def test_ingest_and_score_come_to_the_same_as_in_a_folder(pilot: Pilot, pilot_copy: Pilot, bucket: str) -> None:
     elsewhere = Pilot.here()
     assert elsewhere.snapshots == f"{bucket}/snapshots/flights"
-    work.ingest(Pilot.here())
+    by_hand.ingest(Pilot.here())
     assert table(elsewhere).read().equals(table(pilot).read())
     version = table(elsewhere).version
-    work.ingest(Pilot.here())
+    by_hand.ingest(Pilot.here())
     assert table(elsewhere).version == version
-    assert work.score(Pilot.here()).rows == table(pilot).read(*table(pilot).newest_window("month")).num_rows
+    assert by_hand.score(Pilot.here()).rows == table(pilot).read(*table(pilot).newest_window("month")).num_rows
 
 
 WRITER = """
@@ -126,7 +126,7 @@ for number in range(int(sys.argv[1])):
 def test_commits_of_several_writers_are_all_kept_and_a_killed_one_leaves_the_last(
     new_pilot: Pilot, bucket: str
 ) -> None:
-    work.ingest(Pilot.here(), datetime(2013, 1, 1), datetime(2013, 2, 1))
+    by_hand.ingest(Pilot.here(), datetime(2013, 1, 1), datetime(2013, 2, 1))
     pilot = Pilot.here()
     before = table(pilot).read().num_rows
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, "5"], stdout=subprocess.PIPE) for _ in range(3)]
@@ -160,9 +160,9 @@ def holding(address: str, value: str) -> list[str]:
 def with_one_in_quarantine(pilot: Pilot, sql: Callable) -> str:
     """The pilot ingested, and a version before it; returns a carrier of which a row is in quarantine."""
     sql(pilot, "update flights set dest = 'x' where carrier = 'HA' and month = 2 and day = 1")
-    work.ingest(Pilot.here(), datetime(2013, 1, 1), datetime(2013, 2, 1))
+    by_hand.ingest(Pilot.here(), datetime(2013, 1, 1), datetime(2013, 2, 1))
     sql(pilot, "update flights set arr_delay = 60 where carrier = 'HA' and month = 1 and day = 1")
-    work.ingest(Pilot.here())
+    by_hand.ingest(Pilot.here())
     return "HA"
 
 
@@ -183,7 +183,7 @@ def test_a_subject_is_erased_from_every_object_and_stays_out(
     assert (done.rows, done.quarantined) == (january + february - 1, 1)
     assert {each: holding(each, subject) for each in nothing_else} == nothing_else
     assert table(pilot).read().num_rows == others
-    work.ingest(Pilot.here(), datetime(2013, 1, 1), datetime(2013, 3, 1))
+    by_hand.ingest(Pilot.here(), datetime(2013, 1, 1), datetime(2013, 3, 1))
     assert {each: holding(each, subject) for each in nothing_else} == nothing_else
     assert table(pilot).read().num_rows == others
 
@@ -208,9 +208,9 @@ with Store(pilot.settings.store) as store:
 def test_an_erasure_that_is_killed_ends_as_if_it_had_not_been(new_pilot: Pilot, bucket: str, sql: Callable) -> None:
     """Each run is killed one step after the one before."""
     sql(new_pilot, "update flights set arr_delay = 60 where month = 2 and day = 1")
-    work.ingest(Pilot.here())
+    by_hand.ingest(Pilot.here())
     sql(new_pilot, "update flights set arr_delay = 0 where month = 1 and day = 1")
-    work.ingest(Pilot.here())
+    by_hand.ingest(Pilot.here())
     pilot = Pilot.here()
     subject = table(pilot).read()["flight_id"][0].as_py()
     left = table(pilot).read().num_rows - 1

@@ -9,7 +9,7 @@ from groundwork.data.rules import REASONS
 from groundwork.data.snapshots import Snapshots
 from groundwork.data.source import connected
 from groundwork.documents.pilot import Pilot
-from groundwork.pipeline import work
+from groundwork.pipeline import by_hand
 
 VALID = "schema.0.properties.3.quality.0.arguments.validValues"
 HELD = "update flights set origin = 'HPN' where flight < 10"
@@ -34,7 +34,7 @@ def holding(new_pilot: Pilot, sql: Callable) -> Pilot:
         "insert into flights select * replace ((minute + 1) % 60 as minute) from flights"
         " where month = 2 and day = 3 and carrier = 'B6' and origin = 'JFK'",
     )
-    work.ingest(Pilot.here())
+    by_hand.ingest(Pilot.here())
     return new_pilot
 
 
@@ -90,7 +90,7 @@ def test_a_row_that_the_source_mended_under_its_key_comes_in(new_pilot: Pilot, s
     sql(
         new_pilot, "alter table flights alter distance type double", "update flights set distance = 1 where flight < 10"
     )
-    work.ingest(Pilot.here())
+    by_hand.ingest(Pilot.here())
     snapshots, quarantine = tables(new_pilot)
     before, kept = snapshots.read().num_rows, quarantine.read().num_rows
     sql(new_pilot, "update flights set distance = 777 where distance = 1 and month = 1")
@@ -146,7 +146,7 @@ def test_a_window_that_was_stopped_is_left_to_the_ingest(new_pilot: Pilot, sql: 
     """Its sound rows are not in the snapshots, so its broken ones must not be there alone."""
     sql(new_pilot, "update flights set origin = 'HPN' where month = 1 and rowid % 4 = 0")
     with pytest.raises(ContractBreach):
-        work.ingest(Pilot.here())
+        by_hand.ingest(Pilot.here())
     set_in(new_pilot.settings.home / "contract.yaml", VALID, ["EWR", "JFK", "LGA", "HPN"])
     done = replayed(Pilot.here())
     assert done.let_in == 0

@@ -14,8 +14,8 @@ from groundwork.data.rules import REASONS, with_broken_rules
 from groundwork.data.snapshots import Snapshots
 from groundwork.data.source import connected
 from groundwork.documents.pilot import Pilot
-from groundwork.pipeline import work
-from groundwork.service.requests import BadRequest, RequestReader
+from groundwork.pipeline import by_hand
+from groundwork.service.request_schema import BadRequest, RequestReader
 from groundwork.store.database import Store
 from pilots import visits
 
@@ -68,7 +68,7 @@ def test_rows_that_break_a_rule_over_columns_are_quarantined_with_it(
         "update flights set dest = origin where month = 1 and day = 2 and flight < 10",
         "update flights set dest = null where month = 1 and day = 2 and flight between 10 and 20",
     )
-    work.ingest(Pilot.here(), *JANUARY)
+    by_hand.ingest(Pilot.here(), *JANUARY)
     rows = Snapshots(new_pilot.quarantine, new_pilot.contract.dataset).read()
     assert set(rows[REASONS].to_pylist()) == {
         "flights: breaks the rule: a flight leaves for another airport",
@@ -115,7 +115,7 @@ def test_a_figure_out_of_bounds_stops_the_ingest(
     set_in(new_pilot.settings.home / "contract.yaml", DATASET, [quality])
     [(rows,)] = sql(new_pilot, "select count(*) from flights where month = 1")
     with pytest.raises(ContractBreach) as stopped:
-        work.ingest(Pilot.here(), *JANUARY)
+        by_hand.ingest(Pilot.here(), *JANUARY)
     said = str(stopped.value)
     assert "2013-01-01 to 2013-01-31 as a whole breaks contract.yaml: flights: " in said
     assert found.format(rows=rows) in said
@@ -129,10 +129,10 @@ def test_the_newest_window_may_still_grow(new_pilot: Pilot, sql: Callable, set_i
         new_pilot.settings.home / "contract.yaml", DATASET, [{"metric": "rowCount", "mustBeBetween": [5_000, 10_000]}]
     )
     sql(new_pilot, "delete from flights where month = 2 and day > 2")
-    assert [done.window for done in work.ingest(Pilot.here())] == [JANUARY, FEBRUARY]
+    assert [done.window for done in by_hand.ingest(Pilot.here())] == [JANUARY, FEBRUARY]
     sql(new_pilot, "delete from flights where month = 1")
     with pytest.raises(ContractBreach, match=r"2013-01-01 to 2013-01-31 .* rowCount is 0, and must be from 5,000"):
-        work.ingest(Pilot.here(), JANUARY.start, FEBRUARY.end)
+        by_hand.ingest(Pilot.here(), JANUARY.start, FEBRUARY.end)
 
 
 def test_data_that_is_too_old_fails_the_ingest(new_pilot: Pilot, set_in: Callable) -> None:
@@ -141,7 +141,7 @@ def test_data_that_is_too_old_fails_the_ingest(new_pilot: Pilot, set_in: Callabl
         new_pilot, set_in, {"property": "freshness", "value": 2, "unit": "d"}, {"property": "retention", "value": "1 y"}
     )
     with pytest.raises(ContractBreach) as stopped:
-        work.ingest(Pilot.here())
+        by_hand.ingest(Pilot.here())
     said = str(stopped.value)
     assert "scheduled_departure: freshness: must not be older than 2 d, and the newest is of 2013-02-07" in said
     assert "Grace Hopper (@grace) answers for the data set flights" in said
@@ -149,7 +149,7 @@ def test_data_that_is_too_old_fails_the_ingest(new_pilot: Pilot, set_in: Callabl
     assert newest is not None
     with Store(new_pilot.settings.store) as store:
         assert [run.flow for run in store.runs.latest(succeeded=False)] == ["ingest"]
-    work.ingest(Pilot.here(), JANUARY.start, FEBRUARY.end)
+    by_hand.ingest(Pilot.here(), JANUARY.start, FEBRUARY.end)
     with connected(new_pilot) as backend:
         check_freshness(backend, new_pilot, newest + timedelta(days=2))
         with pytest.raises(ContractBreach):
@@ -195,7 +195,7 @@ def test_a_change_upstream_stops_the_ingest_and_says_what_it_is(change: str, pil
     before = Snapshots(pilot_copy.snapshots, pilot_copy.contract.dataset).version
     sql(pilot_copy, *statements)
     with pytest.raises(GroundworkError) as stopped:
-        work.ingest(Pilot.here())
+        by_hand.ingest(Pilot.here())
     assert said in str(stopped.value)
     assert Snapshots(pilot_copy.snapshots, pilot_copy.contract.dataset).version == before
 

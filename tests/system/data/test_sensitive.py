@@ -16,8 +16,8 @@ from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.registry import Registry
 from groundwork.monitoring.monitor import check_drift
-from groundwork.pipeline import work
-from groundwork.service.requests import BadRequest, RequestReader
+from groundwork.pipeline import by_hand
+from groundwork.service.request_schema import BadRequest, RequestReader
 from groundwork.store.database import Store
 from use_case import source
 
@@ -54,9 +54,9 @@ def with_captain(new_pilot: Pilot, set_in: Callable, monkeypatch: pytest.MonkeyP
 
 def test_what_is_confidential_stays_in_requests_and_snapshots(with_captain: Pilot) -> None:
     """Not in the prediction log, in the registry, in a report, nor in what is said of a broken request."""
-    work.ingest(Pilot.here())
-    assert work.train(Pilot.here()).verdict.passed
-    work.score(Pilot.here(), *FEBRUARY)
+    by_hand.ingest(Pilot.here())
+    assert by_hand.train(Pilot.here()).verdict.passed
+    by_hand.score(Pilot.here(), *FEBRUARY)
     snapshots = Snapshots(with_captain.snapshots, with_captain.contract.dataset)
     assert snapshots.read()["captain"][0].as_py().startswith("Amelia ")
     with Store(with_captain.settings.store) as store:
@@ -82,7 +82,7 @@ def test_a_figure_of_what_is_confidential_is_not_told(with_captain: Pilot, set_i
     ]
     set_in(with_captain.settings.home / "contract.yaml", "schema.0.quality", quality)
     with pytest.raises(ContractBreach) as stopped:
-        work.ingest(Pilot.here())
+        by_hand.ingest(Pilot.here())
     assert "MAX(LENGTH(captain)) is not told, as captain is Confidential, and must be exactly -7" in str(stopped.value)
     assert re.search(r"COUNT\(\*\) is [\d,]+, and must be exactly -7", str(stopped.value))
 
@@ -112,7 +112,7 @@ def test_what_an_engine_says_is_not_repeated(
     else:
         monkeypatch.setattr(source, "rows", fail)
     with pytest.raises(SourceError) as stopped:
-        work.ingest(Pilot.here(), *FEBRUARY)
+        by_hand.ingest(Pilot.here(), *FEBRUARY)
     assert "whose words are left out, as they may repeat sensitive values" in str(stopped.value)
     assert "Amelia" not in "".join(traceback.format_exception(stopped.value))
 
@@ -169,7 +169,7 @@ def test_drift_is_measured_without_what_may_not_be_logged(pilot_copy: Pilot, set
     for key, value in allowed("features").items():
         set_in(pilot_copy.settings.home / "contract.yaml", f"{COLUMNS}.2.{key}", value)
     pilot = Pilot.here()
-    work.score(Pilot.here(), *FEBRUARY)
+    by_hand.score(Pilot.here(), *FEBRUARY)
     with Store(pilot.settings.store) as store:
         drift = check_drift(pilot, store, FEBRUARY)
         assert not any("carrier" in json.loads(each.record) for each in store.predictions.between(*FEBRUARY))

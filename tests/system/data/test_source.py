@@ -22,7 +22,7 @@ from groundwork.data.rules import REASONS
 from groundwork.data.snapshots import Snapshots
 from groundwork.data.source import connected
 from groundwork.documents.pilot import Pilot
-from groundwork.pipeline import work
+from groundwork.pipeline import by_hand
 
 # What befalls some flights, so that there is something to quarantine, on every engine for the same reasons.
 BROKEN = {
@@ -55,7 +55,7 @@ def from_duckdb(new_pilot: Pilot, sql: Callable) -> list[Ingested]:
             for number, change in enumerate(BROKEN)
         ),
     )
-    return work.ingest(Pilot.here())
+    return by_hand.ingest(Pilot.here())
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_ingest_from_spark_ends_in_the_same_table(
 
 
 def ingest_from(pilot: Pilot, before: list[Ingested]) -> tuple[int, str, list[str]]:
-    done = work.ingest(Pilot.here())
+    done = by_hand.ingest(Pilot.here())
     assert [(each.window, each.rows_in, each.rows_quarantined) for each in done] == [
         (each.window, each.rows_in, each.rows_quarantined) for each in before
     ]

@@ -11,7 +11,7 @@ import yaml
 from groundwork.documents import sealing
 from groundwork.documents.pilot import Pilot
 from groundwork.documents.sealing import SealError
-from groundwork.readiness.assess import assess
+from groundwork.readiness.assemble import assess
 from groundwork.readiness.prove import seal_findings
 from groundwork.readiness.scorecard import Row
 from groundwork.store.database import Store

@@ -12,7 +12,7 @@ from groundwork.documents.contract.column import Column
 from groundwork.documents.pilot import Pilot
 from groundwork.monitoring import drift as drift_module
 from groundwork.monitoring.drift import DriftUnknown, measure
-from groundwork.pipeline import work
+from groundwork.pipeline import by_hand
 from other_tasks import Ran
 
 LIMITS = Monitoring(window="month", drift_distance=0.1, max_drifted_share=0.2, min_rows=500)
@@ -104,8 +104,8 @@ def test_a_library_that_leaves_a_column_out_is_not_believed(tmp_path: Path, monk
 
 
 def test_its_predictions_are_watched_for_drift(ran: Ran) -> None:
-    done = work.score(Pilot.here())
+    done = by_hand.score(Pilot.here())
     assert done.rows > 5000
-    drift = work.monitor(Pilot.here())
+    drift = by_hand.monitor(Pilot.here())
     assert drift.status in ("ok", "drift")
     assert set(drift.distances) == {*ran.pilot.contract.dataset.feature_names, "score"}

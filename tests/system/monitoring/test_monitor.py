@@ -13,7 +13,7 @@ from groundwork.models.registry.registry import Registry
 from groundwork.monitoring import monitor as monitor_module
 from groundwork.monitoring.drift import DriftUnknown
 from groundwork.monitoring.monitor import check_drift
-from groundwork.pipeline import work
+from groundwork.pipeline import by_hand
 from groundwork.store.database import Store
 from groundwork.store.drifts import Drift
 from registries import put_in_service, register_again
@@ -38,8 +38,8 @@ def december(pilot_copy: Pilot, first_weeks: Path) -> Pilot:
     with duckdb.connect(str(pilot_copy.settings.data_folder / "operational.duckdb")) as connection:
         connection.execute(f"attach '{first_weeks}' as weeks (read_only)")
         connection.execute("insert into flights from weeks.flights where month = 12")
-    work.ingest(Pilot.here(), *DECEMBER)
-    work.score(Pilot.here())
+    by_hand.ingest(Pilot.here(), *DECEMBER)
+    by_hand.score(Pilot.here())
     return pilot_copy
 
 
@@ -59,7 +59,7 @@ def test_december_has_drifted_from_january(december: Pilot) -> None:
 
 
 def test_the_data_it_was_trained_on_has_not_drifted(pilot_copy: Pilot) -> None:
-    work.score(Pilot.here(), *JANUARY)
+    by_hand.score(Pilot.here(), *JANUARY)
     found = checked(pilot_copy, JANUARY)
     assert (found.status, found.drifted) == ("ok", [])
     assert max(found.distances.values()) < 0.05
@@ -104,7 +104,7 @@ def test_a_monitor_that_breaks_does_not_look_like_a_quiet_one(
 
 def test_the_flow_fails_when_drift_is_unknown(pilot_copy: Pilot) -> None:
     with pytest.raises(DriftUnknown, match=r"drift in 2013-02-01 to 2013-02-28 is unknown: the logged predictions"):
-        work.monitor(Pilot.here())
+        by_hand.monitor(Pilot.here())
     with Store(pilot_copy.settings.store) as store:
         [failed] = store.runs.latest(succeeded=False)
         assert failed.flow == "monitor"

@@ -11,7 +11,7 @@ from groundwork.models.evaluation.ageing import age
 from groundwork.models.registry.registry import Registry
 from groundwork.monitoring.drift import DriftUnknown
 from groundwork.monitoring.retraining import Retrained, reasons_to_train
-from groundwork.pipeline import work
+from groundwork.pipeline import by_hand
 from groundwork.store.database import Store
 
 MARCH = Window(datetime(2013, 3, 1), datetime(2013, 4, 1))
@@ -26,21 +26,21 @@ def test_a_new_model_is_trained_unless_it_is_known_to_be_needless(
         [reason] = reasons_to_train(pilot_copy, store)
         assert reason == "drift since version 1 was trained has not been measured"
         with pytest.raises(DriftUnknown):
-            work.monitor(pilot_copy)
+            by_hand.monitor(pilot_copy)
         [reason] = reasons_to_train(pilot_copy, store)
         assert reason.startswith("drift is unknown: ")
 
-        work.score(pilot_copy)
+        by_hand.score(pilot_copy)
         set_in(charter, "monitoring.maxDriftedShare", 1)
-        assert work.monitor(Pilot.here()).status == "ok"
-        assert work.retrain(Pilot.here()) == Retrained([], None)
+        assert by_hand.monitor(Pilot.here()).status == "ok"
+        assert by_hand.retrain(Pilot.here()) == Retrained([], None)
         set_in(charter, "monitoring.maxDriftedShare", 0)
         set_in(charter, "monitoring.driftDistance", 0.000001)
-        assert work.monitor(Pilot.here()).status == "drift"
+        assert by_hand.monitor(Pilot.here()).status == "drift"
         [reason] = reasons_to_train(Pilot.here(), store)
         assert reason.startswith("drift: ")
         sql(pilot_copy, MARCH_COMES_IN)
-        done = work.retrain(Pilot.here())
+        done = by_hand.retrain(Pilot.here())
         assert done.reasons[-1] == "version 1 is 1 windows old; how it ages is unknown: `groundwork evaluate`"
         assert done.trained is not None
         assert done.trained.version == "2"
@@ -51,7 +51,7 @@ def test_the_age_that_the_back_test_found_decides_when_it_is_known(pilot_copy: P
     """It learned up to February, and March has come in: it is one window old. What was never seen is not known."""
     champion = Registry(pilot_copy).required_champion()
     sql(pilot_copy, MARCH_COMES_IN)
-    work.ingest(pilot_copy)
+    by_hand.ingest(pilot_copy)
     for limit, oldest, due in (
         ("1", "3", ["version 1 is 1 windows old, to be trained again at 1"]),
         ("2", "3", []),

@@ -20,7 +20,7 @@ from groundwork.models.evaluation.evaluate import Evaluation
 from groundwork.models.evaluation.features import Dropped
 from groundwork.models.registry.registry import Registry
 from groundwork.models.training.reproduce import reproduce
-from groundwork.pipeline import work
+from groundwork.pipeline import by_hand
 from groundwork.readiness import prove as proving
 from groundwork.readiness.ml_test_score import RUBRIC, ProofError, run_tests
 from groundwork.readiness.ml_test_score import TESTS as TESTS_COMMAND
@@ -71,12 +71,12 @@ def test_a_contract_that_is_broken_is_shown_and_a_source_that_is_away_shows_noth
     assert states(pilot_copy, "data-schema") == {"data-schema": "passed"}
     sql(pilot_copy, "update flights set origin = dest where month = 2")
     with pytest.raises(ContractBreach):
-        work.ingest(Pilot.here())
+        by_hand.ingest(Pilot.here())
     assert states(pilot_copy, "data-schema") == {"data-schema": "failed"}
     before = newest(pilot_copy)["data-schema"]
     monkeypatch.setenv("GROUNDWORK_SOURCE_URL", f"duckdb://{pilot_copy.settings.home}/away.duckdb")
     with pytest.raises(SourceUnavailable):
-        work.ingest(Pilot.here())
+        by_hand.ingest(Pilot.here())
     assert newest(pilot_copy)["data-schema"] == before
 
 
@@ -90,25 +90,25 @@ def test_slices_are_shown_and_those_about_people_apart(
     contract, charter = pilot_copy.settings.home / "contract.yaml", pilot_copy.settings.home / "charter.yaml"
     set_in(contract, "schema.0.properties.3.tags", ["feature", "slice"])
     set_in(charter, "gate.sliceMinimum", 0.5)
-    assert work.train(Pilot.here()).in_service
+    assert by_hand.train(Pilot.here()).in_service
     both = ("model-slices", "model-inclusion")
     assert states(pilot_copy, *both) == {"model-slices": "passed", "model-inclusion": "unknown"}
     reason = {"property": "allowedIn", "value": ["features", "log", "reports"], "description": "Agreed."}
     set_in(contract, "schema.0.properties.3.classification", "restricted")
     set_in(contract, "schema.0.properties.3.customProperties", [reason])
-    assert work.train(Pilot.here()).in_service
+    assert by_hand.train(Pilot.here()).in_service
     assert states(pilot_copy, *both) == {"model-slices": "passed", "model-inclusion": "passed"}
     set_in(charter, "gate.sliceMinimum", 0.99)  # the candidate is refused, and the champion is no better
-    assert not work.train(Pilot.here()).in_service
+    assert not by_hand.train(Pilot.here()).in_service
     assert states(pilot_copy, *both) == {"model-slices": "failed", "model-inclusion": "failed"}
     assert "behind the line: origin EWR" in newest(pilot_copy)["model-slices"].seen
 
 
 def test_where_no_version_serves_it_is_the_candidate_that_fails(new_pilot: Pilot, set_in: Callable) -> None:
-    work.ingest(Pilot.here())
+    by_hand.ingest(Pilot.here())
     set_in(new_pilot.settings.home / "charter.yaml", "gate.minGainOverRule", 10**9)
     set_in(new_pilot.settings.home / "charter.yaml", "gate.maxLatencyMs", 0.000001)
-    assert work.train(Pilot.here()).standing == "refused"
+    assert by_hand.train(Pilot.here()).standing == "refused"
     both = ("model-baseline", "data-cost")
     assert states(new_pilot, *both) == dict.fromkeys(both, "failed")
 
@@ -124,7 +124,7 @@ def test_one_set_of_parameters_is_no_search(
     set_in(pilot_copy.settings.home / "charter.yaml", "gate.minGainOverRule", -(10**9))
     set_in(pilot_copy.settings.home / "charter.yaml", "gate.minimum", 0)
     set_in(pilot_copy.settings.home / "charter.yaml", "gate.maxMetricLoss", 1)
-    assert work.train(Pilot.here()).in_service
+    assert by_hand.train(Pilot.here()).in_service
     assert states(pilot_copy, "model-tuned") == {"model-tuned": expected}
 
 
@@ -144,22 +144,22 @@ def tell_outcomes(pilot: Pilot, told: Callable[[bool], bool] = lambda outcome: o
 
 def test_the_monitor_shows_how_the_champion_does_in_service(pilot_copy: Pilot, set_in: Callable) -> None:
     checks = ("monitor-quality", "model-online", "monitor-performance", "monitor-stale")
-    work.score(Pilot.here())
-    work.monitor(Pilot.here())
+    by_hand.score(Pilot.here())
+    by_hand.monitor(Pilot.here())
     assert states(pilot_copy, *checks) == dict(zip(checks, ["unknown", "unknown", "passed", "unknown"], strict=True))
     assert "send them to POST /outcomes" in newest(pilot_copy)["monitor-quality"].seen
     tell_outcomes(pilot_copy)
-    work.monitor(Pilot.here())
+    by_hand.monitor(Pilot.here())
     assert states(pilot_copy, *checks[:2]) == dict.fromkeys(checks[:2], "passed")
     set_in(pilot_copy.settings.home / "charter.yaml", "gate.maxLatencyMs", 0.000001)
-    work.monitor(Pilot.here())
+    by_hand.monitor(Pilot.here())
     assert states(pilot_copy, "monitor-performance") == {"monitor-performance": "failed"}
 
 
 def test_outcomes_that_came_otherwise_than_at_the_gate_are_shown(pilot_copy: Pilot) -> None:
-    work.score(Pilot.here())
+    by_hand.score(Pilot.here())
     tell_outcomes(pilot_copy, lambda outcome: not outcome)
-    work.monitor(Pilot.here())
+    by_hand.monitor(Pilot.here())
     both = ("monitor-quality", "model-online")
     assert states(pilot_copy, *both) == dict.fromkeys(both, "failed")
 
@@ -175,8 +175,8 @@ def test_a_champion_past_its_age_is_shown(limit: str, oldest: str, expected: str
     run = Registry(pilot_copy).required_champion().run_id
     mlflow.MlflowClient().set_tag(run, "retrain_after_windows", limit)
     mlflow.MlflowClient().set_tag(run, "oldest_windows_seen", oldest)
-    work.score(Pilot.here())
-    work.monitor(Pilot.here())
+    by_hand.score(Pilot.here())
+    by_hand.monitor(Pilot.here())
     assert states(pilot_copy, "monitor-stale") == {"monitor-stale": expected}
 
 
@@ -291,10 +291,10 @@ def test_what_cannot_be_proven_keeps_nothing_else_from_it(pilot_copy: Pilot, mon
     monkeypatch.setattr(proving, "run_tests", without_pytest)
     monkeypatch.setattr(proving, "evaluate", lambda *_: None)  # has tests of its own, and takes its time
     with pytest.raises(ProofError, match="pytest did not run"):
-        work.prove(Pilot.here())
+        by_hand.prove(Pilot.here())
     assert states(pilot_copy, "infra-reproducible") == {"infra-reproducible": "passed"}
     monkeypatch.setattr(proving, "run_tests", lambda _: [Finding("data-code", True, "3 tests pass")])
-    assert "data-code" in {proof.check_id for proof in work.prove(Pilot.here())}
+    assert "data-code" in {proof.check_id for proof in by_hand.prove(Pilot.here())}
 
 
 @pytest.fixture

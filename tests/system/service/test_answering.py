@@ -17,7 +17,7 @@ import pytest
 from fastapi.testclient import TestClient
 from groundwork.documents.pilot import Pilot
 from groundwork.models.serving.bundles import CHALLENGER
-from groundwork.service.requests import RequestReader
+from groundwork.service.request_schema import RequestReader
 from groundwork.store.database import Store
 from groundwork.store.predictions import Prediction
 from other_tasks import CLASSES, Ran

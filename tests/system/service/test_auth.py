@@ -4,7 +4,7 @@ import hashlib
 import pytest
 from groundwork.core.errors import GroundworkError
 from groundwork.service.auth import ApiKeys, keys_for, new_key
-from groundwork.service.requests import Problem
+from groundwork.service.request_schema import Problem
 
 
 @pytest.fixture

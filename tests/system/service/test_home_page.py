@@ -15,7 +15,7 @@ from groundwork.store.connection import utc_text
 from groundwork.store.database import Store
 from groundwork.store.drifts import Drift
 from groundwork.store.predictions import Prediction
-from groundwork.store.promotions import Promotion
+from groundwork.store.promotion_log import Promotion
 from starlette.testclient import TestClient
 
 DAY0 = date(2026, 8, 3)

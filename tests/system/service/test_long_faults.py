@@ -15,7 +15,7 @@ from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.promotion import promote
 from groundwork.models.registry.registry import Registry
-from groundwork.pipeline import work
+from groundwork.pipeline import by_hand
 from groundwork.store.database import Store
 from pilots import Postgres, enter, write_pilot
 from serving import Service, closed, load, promote_altered, serving
@@ -132,8 +132,8 @@ def test_the_service_decides_as_the_pipeline_does_on_every_row_of_the_newest_mon
     """Of the example's whole year."""
     write_pilot(tmp_path / "year", first_weeks.with_name("year.duckdb"))
     pilot = enter(tmp_path / "year", monkeypatch)
-    work.ingest(pilot)
-    assert work.train(pilot).in_service
+    by_hand.ingest(pilot)
+    assert by_hand.train(pilot).in_service
     dataset = pilot.contract.dataset
     snapshots = Snapshots(pilot.snapshots, dataset)
     rows = snapshots.read(*window_of(snapshots.newest(), "month"))

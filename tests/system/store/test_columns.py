@@ -6,7 +6,7 @@ from groundwork.core.windows import Window
 from groundwork.store.database import Store
 from groundwork.store.drifts import Drift
 from groundwork.store.predictions import Prediction
-from groundwork.store.promotions import Promotion
+from groundwork.store.promotion_log import Promotion
 from groundwork.store.proofs import Proof
 from groundwork.store.runs import FlowRun, UnderWay
 from stores import ROWS, change, query

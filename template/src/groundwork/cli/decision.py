@@ -104,9 +104,9 @@ def readiness(
     Exit 0 if the line is met, 1 if something that must be is not, 2 if that is unknown, 3 if the charter's criteria are
     not locked or the decision is overdue.
     """
-    from groundwork.pipeline import work
+    from groundwork.pipeline import by_hand
     from groundwork.readiness import render
-    from groundwork.readiness.assess import assess
+    from groundwork.readiness.assemble import assess
     from groundwork.readiness.scorecard import Exit
     from groundwork.store.database import Store
     from groundwork.store.findings import summary
@@ -114,7 +114,7 @@ def readiness(
     with entered(Exit.NOT_IN_FORCE, Exit.UNDETERMINED) as pilot, Store(pilot.settings.store) as store:
         if prove:
             with step("prove") as said:
-                said.append(summary(work.run(pilot, "prove")))
+                said.append(summary(by_hand.run(pilot, "prove")))
         card = assess(pilot, store, date.today())
         console.print(terminal(card))
         if report:
@@ -134,7 +134,7 @@ def decide(
 ) -> None:
     """Write down what was decided about the pilot, with the digest of the scorecard it rests on."""
     from groundwork.documents import decision_record
-    from groundwork.readiness.assess import assess
+    from groundwork.readiness.assemble import assess
     from groundwork.store.database import Store
 
     with entered() as pilot, Store(pilot.settings.store) as store:

@@ -157,10 +157,10 @@ def require_both_or_neither(since: datetime | None, until: datetime | None) -> N
 
 
 def run_ingest(pilot: "Pilot", since: datetime | None, until: datetime | None) -> list[str]:
-    from groundwork.pipeline import work
+    from groundwork.pipeline import by_hand
 
     require_both_or_neither(since, until)
-    done: list[Ingested] = work.run(pilot, "ingest", since, until)
+    done: list[Ingested] = by_hand.run(pilot, "ingest", since, until)
     print_json({"windows": done})
     rows, quarantined = sum(each.rows_in for each in done), sum(each.rows_quarantined for each in done)
     filled = [each.window for each in done if each.rows_in]
@@ -173,11 +173,11 @@ def run_ingest(pilot: "Pilot", since: datetime | None, until: datetime | None) -
 
 
 def run_train(pilot: "Pilot") -> "Trained":
-    from groundwork.pipeline import work
+    from groundwork.pipeline import by_hand
 
     currency = pilot.charter.value.currency
     with step("train") as said:
-        trained: Trained = work.run(pilot, "train")
+        trained: Trained = by_hand.run(pilot, "train")
         made = f"trained on {trained.rows:,} rows" if trained.new else "was trained from this data and code before"
         served = f"served as ONNX: {trained.bundle}" if trained.bundle.startswith("proven") else trained.bundle
         said += [f"version {trained.version} {made}", served]
@@ -231,10 +231,10 @@ def scale_line(pilot: "Pilot", gain_per_1000: float) -> list[str]:
 
 
 def run_score(pilot: "Pilot", since: datetime | None, until: datetime | None) -> str:
-    from groundwork.pipeline import work
+    from groundwork.pipeline import by_hand
 
     require_both_or_neither(since, until)
-    scored: Scored = work.run(pilot, "score", since, until)
+    scored: Scored = by_hand.run(pilot, "score", since, until)
     print_json(scored)
     counts = ", ".join(f"{count:,} {decided}" for decided, count in scored.decisions.items())
     return f"{scored.rows:,} rows of {scored.window} by version {scored.model_version}: {counts}"
@@ -242,13 +242,13 @@ def run_score(pilot: "Pilot", since: datetime | None, until: datetime | None) ->
 
 def run_monitor(pilot: "Pilot", since: datetime | None, until: datetime | None) -> bool:
     from groundwork.monitoring.drift import DriftUnknown
-    from groundwork.pipeline import work
+    from groundwork.pipeline import by_hand
 
     require_both_or_neither(since, until)
     started = time.monotonic()
     try:
         with under_way("monitor"):
-            drift: Drift = work.run(pilot, "monitor", since, until)
+            drift: Drift = by_hand.run(pilot, "monitor", since, until)
     except DriftUnknown as error:
         console.print(f"[yellow]?[/] {'monitor':<8} {escape(str(error))}", soft_wrap=True)
         print_json({"status": "unknown", "reason": str(error)})

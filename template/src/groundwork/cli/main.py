@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from groundwork import __version__
-from groundwork.cli import data, decision, loop, model, running, up
+from groundwork.cli import data, decision, loop, model, operations, up
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for group in (loop, up, decision, data, model, running):
+for group in (loop, up, decision, data, model, operations):
     app.add_typer(group.verbs)
 
 

@@ -15,6 +15,7 @@ from groundwork.core.progress import tell
 from groundwork.core.windows import Window, window_of, windows
 from groundwork.data.duplicates import DEPENDS, set_apart
 from groundwork.data.erasure import Erased
+from groundwork.data.quarantine import put_into_quarantine
 from groundwork.data.reading import Read, broken_as_a_whole, read_windows
 from groundwork.data.rules import REASONS, stale
 from groundwork.data.snapshots import Snapshots
@@ -53,9 +54,7 @@ def let_in(pilot: Pilot, window: Window, read: Read, broken: Sequence[str]) -> I
     rows, quarantined = read.sound.num_rows + read.broken.num_rows, read.broken.num_rows
     if not rows and not broken:
         return Ingested(window=window, rows_in=0, rows_quarantined=0, version=snapshots.version)
-    quarantine = Snapshots(pilot.quarantine, dataset)
-    if quarantined or quarantine.exists:
-        quarantine.replace(read.broken, *window)
+    put_into_quarantine(pilot, window, read.broken)
     if quarantined > dataset.max_quarantined_share * rows:
         raise _breach(
             pilot,

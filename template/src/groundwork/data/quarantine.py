@@ -1,4 +1,4 @@
-"""Quarantine: what is held there and why, and what of it is sound now and can be let in."""
+"""Quarantine: broken rows are kept there with their reasons, shown, and let in once they are sound."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -14,6 +14,7 @@ from groundwork.data.erasure import Erased
 from groundwork.data.rules import REASONS, broken_by_window, is_there_already, with_broken_rules
 from groundwork.data.snapshots import Snapshots
 from groundwork.data.source import expression
+from groundwork.data.spool import Spool
 from groundwork.documents.contract.contract import Dataset
 from groundwork.documents.pilot import Pilot
 
@@ -39,6 +40,13 @@ class Replayed:
     remaining: int
     not_let_in: list[Window]  # windows that were stopped as a whole: they must be ingested again
     version: int | None
+
+
+def put_into_quarantine(pilot: Pilot, window: Window, broken: Spool) -> None:
+    """Keep the broken rows of a window, each with its reasons, in place of those that were kept of it before."""
+    quarantine = Snapshots(pilot.quarantine, pilot.contract.dataset)
+    if broken.num_rows or quarantine.exists:
+        quarantine.replace(broken, *window)
 
 
 def held(pilot: Pilot) -> list[Held]:

@@ -1,9 +1,6 @@
-"""How the challenger decides in the champion's shadow, on the same records."""
+"""Monitor a window: drift, challengers in the shadow, live performance."""
 
 import time
-from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,42 +22,10 @@ from groundwork.monitoring.drift import (
     reference_frame,
 )
 from groundwork.monitoring.live_performance import findings_in_service
+from groundwork.monitoring.shadow import compare
 from groundwork.store.database import Store
 from groundwork.store.drifts import Drift, DriftStatus
 from groundwork.store.findings import keep
-from groundwork.store.predictions import Prediction
-
-
-@dataclass(frozen=True)
-class Shadow:
-    """One challenger against what was answered: over how many records, and how often it would decide the same."""
-
-    model_version: str
-    rows: int
-    same_decisions: int
-
-    @property
-    def agreement(self) -> float:
-        return self.same_decisions / self.rows
-
-
-def compare(predictions: Iterable[Prediction]) -> list[Shadow]:
-    """Pair each shadow prediction with the champion's for the same entity and event time."""
-    answered: dict[tuple[str, str], Prediction] = {}
-    shadows: dict[str, list[Prediction]] = defaultdict(list)
-    for prediction in predictions:
-        if prediction.role == "champion":
-            answered[prediction.entity_key, prediction.event_time] = prediction
-        elif prediction.role == "shadow":
-            shadows[prediction.model_version].append(prediction)
-    compared = []
-    for version, cast in shadows.items():
-        pairs = [(each, answered.get((each.entity_key, each.event_time))) for each in cast]
-        both = [(shadow, champion) for shadow, champion in pairs if champion is not None]
-        if both:
-            same = sum(shadow.decision == champion.decision for shadow, champion in both)
-            compared.append(Shadow(version, len(both), same))
-    return compared
 
 
 def check_drift(pilot: Pilot, store: Store, window: Window) -> Drift:

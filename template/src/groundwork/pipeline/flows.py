@@ -27,7 +27,7 @@ from groundwork.documents.pilot import Pilot
 from groundwork.models.scoring.score import Scored
 from groundwork.models.training.train import Trained
 from groundwork.monitoring.retraining import Retrained
-from groundwork.pipeline import artifacts, work
+from groundwork.pipeline import artifacts, by_hand
 from groundwork.pipeline.liveness import TIMEOUT_SECONDS, alive, marked_runs, record_lost_runs
 from groundwork.store.drifts import Drift
 from groundwork.store.proofs import Proof
@@ -148,34 +148,34 @@ def _is_open(run: FlowRun) -> bool:
 @pipeline_flow(artifacts.of_ingest)
 def ingest(start: datetime | None = None, end: datetime | None = None) -> list[Ingested]:
     """Bring in what has changed in the source, or every window that [start, end) touches."""
-    return work.ingest(Pilot.here(), start, end)
+    return by_hand.ingest(Pilot.here(), start, end)
 
 
 @pipeline_flow(artifacts.of_train)
 def train() -> Trained:
     """Train a candidate, judge it, and promote it if the gate lets it through."""
-    return work.train(Pilot.here())
+    return by_hand.train(Pilot.here())
 
 
 @pipeline_flow(artifacts.of_score)
 def score(start: datetime | None = None, end: datetime | None = None) -> Scored:
     """Score [start, end), by default the newest window."""
-    return work.score(Pilot.here(), start, end)
+    return by_hand.score(Pilot.here(), start, end)
 
 
 @pipeline_flow(artifacts.of_monitor)
 def monitor(start: datetime | None = None, end: datetime | None = None) -> Drift:
     """Check drift in [start, end), by default in the newest window."""
-    return work.monitor(Pilot.here(), start, end)
+    return by_hand.monitor(Pilot.here(), start, end)
 
 
 @pipeline_flow(artifacts.of_retrain, retries=0)  # the flows in it are tried again by themselves
 def retrain() -> Retrained:
     """Ingest what is due, then train if drift or age asks for it; the gate decides as ever."""
-    return work.retrain(Pilot.here(), ingest, train)
+    return by_hand.retrain(Pilot.here(), ingest, train)
 
 
 @pipeline_flow(artifacts.of_prove, retries=0)
 def prove() -> list[Proof]:
     """Evaluate and reproduce the champion, look at the history, and run the proofs of `tests/system`."""
-    return work.prove(Pilot.here())
+    return by_hand.prove(Pilot.here())

@@ -20,17 +20,17 @@ from groundwork import __version__
 from groundwork.documents.contract.column import Task
 from groundwork.documents.decision_record import due
 from groundwork.documents.pilot import Pilot
-from groundwork.readiness.assess import assess
+from groundwork.readiness.assemble import assess
 from groundwork.readiness.render import html as scorecard_page
 from groundwork.service.answering import Answerer, Records
 from groundwork.service.api_page import api_page
 from groundwork.service.auth import keys_for
 from groundwork.service.batcher import Batcher
 from groundwork.service.champion import ModelLoader
-from groundwork.service.front import Front
 from groundwork.service.home_page import home_page
 from groundwork.service.metrics import Metrics
-from groundwork.service.requests import (
+from groundwork.service.middleware import Front
+from groundwork.service.request_schema import (
     FORESEEN,
     MEDIA_TYPE,
     OutcomesReader,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from groundwork.core.errors import GroundworkError
-from groundwork.service.requests import Problem
+from groundwork.service.request_schema import Problem
 
 Scope = Literal["predict", "outcomes", "admin"]
 

@@ -19,7 +19,7 @@ from groundwork.models.serving.predictor import Predictor
 from groundwork.service.metrics import Metrics
 from groundwork.service.model_source import source_of
 from groundwork.store.database import Store
-from groundwork.store.promotions import Promotion
+from groundwork.store.promotion_log import Promotion
 
 PROMOTIONS_POLL_SECONDS = 1.0  # between two looks at the promotion log, which is one short query
 

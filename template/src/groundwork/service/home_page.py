@@ -8,7 +8,7 @@ from groundwork.documents.decision_record import LAST_DAY, DecisionRecord
 from groundwork.documents.document import UNANSWERED
 from groundwork.documents.owners import Accountable
 from groundwork.documents.pilot import Pilot
-from groundwork.readiness.assess import assess
+from groundwork.readiness.assemble import assess
 from groundwork.readiness.criteria import gain_in_service, required
 from groundwork.readiness.scorecard import Scorecard
 from groundwork.service.champion import ModelLoader

@@ -1,4 +1,4 @@
-"""One JSON object a line, on standard output."""
+"""Run the service: its server, its worker processes, its limits on time, and its log of one JSON object a line."""
 
 import asyncio
 import functools
@@ -23,7 +23,7 @@ from groundwork.service.auth import keys_for
 from groundwork.store.database import Store
 
 if TYPE_CHECKING:
-    from groundwork.service.front import Front
+    from groundwork.service.middleware import Front
 
 
 LOGGING = {

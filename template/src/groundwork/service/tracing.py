@@ -12,7 +12,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from groundwork.core.errors import GroundworkError
 from groundwork.core.settings import Settings
-from groundwork.service.front import Front
+from groundwork.service.middleware import Front
 
 try:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter

@@ -15,7 +15,7 @@ from groundwork.store.drifts import Drifts
 from groundwork.store.ingested import IngestedWindows
 from groundwork.store.outcomes import Outcomes
 from groundwork.store.predictions import Predictions
-from groundwork.store.promotions import Promotions
+from groundwork.store.promotion_log import Promotions
 from groundwork.store.proofs import Proofs
 from groundwork.store.runs import Runs
 from groundwork.store.schedules import Schedules

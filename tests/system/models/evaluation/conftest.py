@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 import pytest
 from groundwork.documents.pilot import Pilot
-from groundwork.pipeline import work
+from groundwork.pipeline import by_hand
 from pilots import enter
 
 
@@ -19,7 +19,7 @@ def five_months(tmp_path_factory: pytest.TempPathFactory, pilot: Pilot, first_we
         connection.execute(f"attach '{first_weeks}' as weeks (read_only)")
         connection.execute("insert into flights from weeks.flights where month between 3 and 5")
     with pytest.MonkeyPatch.context() as patch:
-        work.ingest(enter(home, patch))
+        by_hand.ingest(enter(home, patch))
     return home
 
 

@@ -9,7 +9,7 @@ from groundwork.documents.pilot import Pilot
 from groundwork.models.evaluation.evaluate import evaluate
 from groundwork.models.registry.registry import Registry
 from groundwork.models.training.reproduce import reproduce
-from groundwork.pipeline import work
+from groundwork.pipeline import by_hand
 from other_tasks import Ran
 from registries import set_tag
 
@@ -17,7 +17,7 @@ from registries import set_tag
 def test_the_evaluation_names_what_it_could_do_without_and_how_it_ages(
     months: Pilot,
 ) -> None:
-    version = work.train(Pilot.here()).version
+    version = by_hand.train(Pilot.here()).version
     found = evaluate(months, version)
     assert found.dropped is not None
     assert [each.feature for each in found.dropped] == months.contract.dataset.feature_names

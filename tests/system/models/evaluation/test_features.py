@@ -3,7 +3,7 @@
 import pytest
 from groundwork.documents.pilot import Pilot
 from groundwork.models.evaluation.evaluate import evaluate
-from groundwork.pipeline import work
+from groundwork.pipeline import by_hand
 from use_case import model
 
 
@@ -22,7 +22,7 @@ def test_a_feature_that_says_nothing_is_named(pilot_copy: Pilot, monkeypatch: py
     monkeypatch.setattr(model, "build", narrow)
     with (pilot_copy.settings.home / "charter.yaml").open("a") as file:
         file.write("# another try\n")
-    version = work.train(Pilot.here()).version
+    version = by_hand.train(Pilot.here()).version
     found = evaluate(pilot_copy, version)
     assert found.dropped is not None
     needed = [each.feature for each in found.dropped if each.needed]

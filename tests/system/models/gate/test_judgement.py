@@ -4,7 +4,7 @@ import pytest
 from groundwork.core.errors import DocumentError
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.registry import Registry
-from groundwork.pipeline import work
+from groundwork.pipeline import by_hand
 from other_tasks import Ran, change
 
 
@@ -20,7 +20,7 @@ def test_the_gate_blocks_what_misses_the_line(ran: Ran, monkeypatch: pytest.Monk
     before = charter.read_text(encoding="utf-8")
     try:
         change(charter, "gate", ran.variant.unreachable)
-        trained = work.train(Pilot.here())
+        trained = by_hand.train(Pilot.here())
     finally:
         charter.write_text(before, encoding="utf-8")
     assert not trained.in_service

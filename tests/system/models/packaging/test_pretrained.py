@@ -13,7 +13,7 @@ from groundwork.models.packaging.pretrained import Pretrained
 from groundwork.models.registry.registry import Registry
 from groundwork.models.serving.predictor import TOLERANCE, Predictor
 from groundwork.models.training.history import read_history
-from groundwork.pipeline import work
+from groundwork.pipeline import by_hand
 from mlflow.types import ColSpec, Schema
 from numpy.typing import NDArray
 from use_case import model as use_case_model
@@ -82,7 +82,7 @@ def test_it_is_judged_served_and_traced_like_one_trained_here(
     monkeypatch.setattr(use_case_model, "build", lambda: address)
     with (pilot_copy.settings.home / "charter.yaml").open("a", encoding="utf-8") as charter:
         charter.write("# another model\n")
-    trained = work.train(Pilot.here())
+    trained = by_hand.train(Pilot.here())
     assert (trained.new, trained.version, trained.champion_before) == (True, "2", "1")
     assert trained.bundle == f"served through MLflow: {address} holds no scikit-learn pipeline of these features"
     assert any(reason.startswith("roc_auc: wanted at least 0.55") for reason in trained.verdict.reasons)
@@ -124,7 +124,7 @@ def test_a_scikit_learn_pipeline_from_elsewhere_becomes_onnx(
     monkeypatch.setattr(use_case_model, "build", lambda: f"models:/{registry.name}/1")
     with (pilot_copy.settings.home / "charter.yaml").open("a", encoding="utf-8") as charter:
         charter.write("# another model\n")
-    assert work.train(Pilot.here()).in_service
+    assert by_hand.train(Pilot.here()).in_service
     again = registry.champion()
     assert again is not None
     assert (again.number, again.tags["bundle_format"]) == ("2", "onnx")

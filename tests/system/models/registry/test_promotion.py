@@ -16,9 +16,9 @@ from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.promotion import approve, promote, reconcile, roll_back
 from groundwork.models.registry.registry import Registry, Version
 from groundwork.models.serving.bundles import CHALLENGER
-from groundwork.pipeline import work
+from groundwork.pipeline import by_hand
 from groundwork.store.database import Store
-from groundwork.store.promotions import Promotion
+from groundwork.store.promotion_log import Promotion
 from registries import register_again, set_alias
 
 
@@ -111,7 +111,7 @@ def test_a_kill_between_log_and_registry_is_put_right(pilot_copy: Pilot, put_rig
         assert f"champion  version {second}" in said
         assert f"1 → {second} by ada: better" in said
     else:
-        work.train(Pilot.here())
+        by_hand.train(Pilot.here())
     assert champion(pilot_copy) == second
     found = Registry(pilot_copy).champion()
     assert found is not None
@@ -161,9 +161,9 @@ def test_a_rollback_goes_to_the_champion_before_and_then_to_the_one_before_that(
 
 def test_a_version_that_was_rolled_back_is_not_put_back_by_training_again(pilot_copy: Pilot, set_in: Callable) -> None:
     set_in(pilot_copy.settings.home / "charter.yaml", "gate.minRows", 999)
-    assert work.train(Pilot.here()).version == champion(pilot_copy) == "2"
+    assert by_hand.train(Pilot.here()).version == champion(pilot_copy) == "2"
     rolled_back(pilot_copy)
-    trained = work.train(Pilot.here())
+    trained = by_hand.train(Pilot.here())
     assert (trained.version, trained.standing, trained.in_service) == ("2", "taken out", False)
     assert champion(pilot_copy) == "1"
 
@@ -173,7 +173,7 @@ def waiting(pilot_copy: Pilot, set_in: Callable) -> Pilot:
     """A pilot whose charter asks for approval, with a version that waits for it."""
     set_in(pilot_copy.settings.home / "charter.yaml", "gate.approval", "required")
     pilot = Pilot.here()
-    assert work.train(Pilot.here()).standing == "pending"
+    assert by_hand.train(Pilot.here()).standing == "pending"
     return pilot
 
 
@@ -186,7 +186,7 @@ def test_what_passed_waits_in_the_shadow_until_it_is_approved(waiting: Pilot) ->
     challenger = Registry(waiting).aliased(CHALLENGER)
     assert challenger is not None
     assert (challenger.number, challenger.judged, champion(waiting)) == ("2", "pending", "1")
-    assert work.train(Pilot.here()).standing == "pending"  # training again does not get around it
+    assert by_hand.train(Pilot.here()).standing == "pending"  # training again does not get around it
     assert champion(waiting) == "1"
     entry = approved(waiting, "2")
     assert (entry.from_version, entry.to_version, entry.why) == ("1", "2", "seen, and good")
@@ -219,7 +219,7 @@ def test_what_was_compared_with_another_champion_is_judged_anew_first(waiting: P
     promoted(waiting, register_again(waiting))
     with pytest.raises(PromotionError, match="was compared with 1, and there is another champion since"):
         approved(waiting, "2")
-    assert work.train(Pilot.here()).standing == "pending"
+    assert by_hand.train(Pilot.here()).standing == "pending"
     assert approved(waiting, "2").from_version == champion_before(waiting) == "3"
 
 

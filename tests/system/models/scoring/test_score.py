@@ -23,7 +23,7 @@ from groundwork.documents.pilot import Pilot
 from groundwork.models.scoring import dask_cluster
 from groundwork.models.scoring import score as module
 from groundwork.models.scoring.score import Scored, ScoringJob, made_of, score_on_worker
-from groundwork.pipeline import work
+from groundwork.pipeline import by_hand
 from groundwork.store.database import Store
 from groundwork.store.predictions import Prediction
 
@@ -43,7 +43,7 @@ def logged(pilot: Pilot) -> list[Prediction]:
 @pytest.fixture
 def in_process(pilot_copy: Pilot) -> tuple[Scored, list[Prediction]]:
     """What scoring in this process comes to; the log is empty again."""
-    scored = work.score(Pilot.here())
+    scored = by_hand.score(Pilot.here())
     predictions = logged(pilot_copy)
     assert len(predictions) == scored.rows > 1000
     with closing(sqlite3.connect(pilot_copy.settings.store.removeprefix("sqlite:///"))) as database, database:
@@ -52,14 +52,14 @@ def in_process(pilot_copy: Pilot) -> tuple[Scored, list[Prediction]]:
 
 
 def test_scoring_again_logs_nothing_twice(pilot_copy: Pilot, in_process: tuple[Scored, list[Prediction]]) -> None:
-    assert work.score(Pilot.here()) == work.score(Pilot.here()) == in_process[0]
+    assert by_hand.score(Pilot.here()) == by_hand.score(Pilot.here()) == in_process[0]
     assert logged(pilot_copy) == in_process[1]
 
 
 def test_a_window_without_rows_is_said_to_have_none(pilot_copy: Pilot) -> None:
     window = window_of(newest(pilot_copy).end, "month")
     with pytest.raises(NotEnoughData, match="hold no rows from 2013-03-01"):
-        work.score(Pilot.here(), *window)
+        by_hand.score(Pilot.here(), *window)
 
 
 def test_pieces_are_the_window_without_gaps(pilot: Pilot) -> None:
@@ -116,7 +116,7 @@ def test_workers_log_the_same_to_the_last_row(
     pilot_copy: Pilot, in_process: tuple[Scored, list[Prediction]], dask: Cluster
 ) -> None:
     dask.worker(), dask.worker()
-    assert work.score(Pilot.here()) == in_process[0]
+    assert by_hand.score(Pilot.here()) == in_process[0]
     assert logged(pilot_copy) == in_process[1]
 
 
@@ -141,7 +141,7 @@ def test_a_worker_that_is_killed_loses_nothing(
             yield result
 
     monkeypatch.setattr(module, "spread", spread)
-    assert work.score(Pilot.here()) == in_process[0]
+    assert by_hand.score(Pilot.here()) == in_process[0]
     assert workers[0].wait(10) != 0
     assert logged(pilot_copy) == in_process[1]
 
@@ -150,7 +150,7 @@ def test_a_worker_that_is_killed_loses_nothing(
 def test_without_workers_it_says_how_to_start_one(dask: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dask_cluster, "PATIENCE_SECONDS", 10)
     with pytest.raises(ClusterError, match=f"has no workers: start them with `dask worker {dask.address}`"):
-        work.score(Pilot.here())
+        by_hand.score(Pilot.here())
 
 
 @needs_dask
@@ -166,10 +166,10 @@ def test_workers_that_are_all_lost_are_missed(
         lambda *given: ((worker.kill(), result)[1] for result in dask_cluster.spread(*given)),  # at the first result
     )
     with pytest.raises(ClusterError, match="has no workers"):
-        work.score(Pilot.here())
+        by_hand.score(Pilot.here())
     monkeypatch.setattr(module, "spread", dask_cluster.spread)
     dask.worker()
-    assert work.score(Pilot.here()) == in_process[0]
+    assert by_hand.score(Pilot.here()) == in_process[0]
 
 
 @needs_dask
@@ -177,20 +177,20 @@ def test_a_scheduler_that_is_not_there_is_named(pilot_copy: Pilot, monkeypatch: 
     monkeypatch.setattr(dask_cluster, "PATIENCE_SECONDS", 1)
     monkeypatch.setenv("GROUNDWORK_DASK_SCHEDULER", "tcp://127.0.0.1:9")
     with pytest.raises(ClusterError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
-        work.score(Pilot.here())
+        by_hand.score(Pilot.here())
 
 
 def test_a_missing_dask_is_named(pilot_copy: Pilot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GROUNDWORK_DASK_SCHEDULER", "tcp://127.0.0.1:9")
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ClusterError, match="uv sync --group dask"):
-        work.score(Pilot.here())
+        by_hand.score(Pilot.here())
 
 
 def test_workers_elsewhere_need_a_log_that_they_can_reach(pilot_copy: Pilot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GROUNDWORK_DASK_SCHEDULER", "tcp://scheduler.example:8786")
     with pytest.raises(ClusterError, match="GROUNDWORK_STORE_URL=postgresql"):
-        work.score(Pilot.here())
+        by_hand.score(Pilot.here())
 
 
 def test_a_worker_refuses_what_it_would_decide_otherwise(
@@ -210,4 +210,4 @@ def test_rows_that_workers_did_not_see_are_missed(pilot_copy: Pilot, monkeypatch
     monkeypatch.setenv("GROUNDWORK_DASK_SCHEDULER", "tcp://127.0.0.1:9")
     monkeypatch.setattr(module, "spread", lambda *given: iter([]))
     with pytest.raises(ClusterError, match="0 rows were scored"):
-        work.score(Pilot.here())
+        by_hand.score(Pilot.here())

@@ -9,7 +9,7 @@ from groundwork.core.errors import NotEnoughData
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.registry import Registry
 from groundwork.models.training.reproduce import reproduce
-from groundwork.pipeline import work
+from groundwork.pipeline import by_hand
 from use_case import model
 
 
@@ -19,7 +19,7 @@ def test_parameters_are_searched_on_later_rows_and_every_trial_is_kept(
     name = "histgradientboostingclassifier__max_iter"
     monkeypatch.setattr(model, "search", lambda: [{name: 1}, {name: 30}], raising=False)
     set_in(pilot_copy.settings.home / "charter.yaml", "gate.minRows", 999)
-    version = Registry(pilot_copy).version(work.train(Pilot.here()).version)
+    version = Registry(pilot_copy).version(by_hand.train(Pilot.here()).version)
     assert version is not None
     assert version.number == "2"
     parent = f"tags.mlflow.parentRunId = '{version.run_id}'"
@@ -39,4 +39,4 @@ def test_a_search_without_candidates_is_an_error(
     monkeypatch.setattr(model, "search", list, raising=False)
     set_in(pilot_copy.settings.home / "charter.yaml", "gate.minRows", 999)
     with pytest.raises(NotEnoughData, match="gives no parameters to try"):
-        work.train(Pilot.here())
+        by_hand.train(Pilot.here())

@@ -8,7 +8,7 @@ from groundwork.core.errors import NotEnoughData
 from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
 from groundwork.models.training.history import read_history
-from groundwork.pipeline import work
+from groundwork.pipeline import by_hand
 from groundwork.store.database import Store
 from other_tasks import MULTICLASS, Ran, change
 
@@ -33,9 +33,9 @@ def test_without_both_outcomes_in_the_past_there_is_nothing_to_learn(
     change: str, new_pilot: Pilot, sql: Callable
 ) -> None:
     sql(new_pilot, change)
-    work.ingest(Pilot.here())
+    by_hand.ingest(Pilot.here())
     with pytest.raises(NotEnoughData, match="not both outcomes among them"):
-        work.train(Pilot.here())
+        by_hand.train(Pilot.here())
     [failed] = Store(new_pilot.settings.store).runs.latest(succeeded=False)
     assert failed.message.startswith("NotEnoughData: before the newest window (2013-02-01 to 2013-02-28)")
 

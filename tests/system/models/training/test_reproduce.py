@@ -16,7 +16,7 @@ from groundwork.models.training import reproduce as reproduce_module
 from groundwork.models.training.lineage import environment
 from groundwork.models.training.reproduce import reproduce
 from groundwork.monitoring.monitor import check_drift
-from groundwork.pipeline import work
+from groundwork.pipeline import by_hand
 from groundwork.store.database import Store
 from registries import set_tag
 from use_case import model
@@ -59,7 +59,7 @@ def test_what_the_use_case_draws_at_random_is_drawn_again(
 
     monkeypatch.setattr(model, "build", unseeded)
     set_in(pilot_copy.settings.home / "charter.yaml", "gate.minRows", 999)
-    version = work.train(Pilot.here()).version
+    version = by_hand.train(Pilot.here()).version
     assert version == "2"
     np.random.random(5)
     assert reproduce(pilot_copy, version).status == "equal"
@@ -96,14 +96,14 @@ def test_other_packages_are_named(pilot: Pilot, monkeypatch: pytest.MonkeyPatch)
 def test_a_table_made_anew_holds_other_data_under_the_same_version(pilot_copy: Pilot, sql: Callable) -> None:
     shutil.rmtree(pilot_copy.snapshots)
     sql(pilot_copy, "delete from flights where flight % 2 = 0")
-    work.ingest(Pilot.here())
+    by_hand.ingest(Pilot.here())
     found = reproduce(pilot_copy, "1")
     assert (found.status, found.reason.partition(".")[0]) == ("unknown", "the table of the snapshots differs")
     assert evaluate(pilot_copy, "1").reason == "the table of the snapshots changed since the version was trained"
     with Store(pilot_copy.settings.store) as store:
         drift = check_drift(pilot_copy, store, FEBRUARY)
     assert (drift.status, drift.reason) == ("unknown", "the snapshots that version 1 was trained on are gone")
-    trained = work.train(Pilot.here())
+    trained = by_hand.train(Pilot.here())
     assert (trained.version, trained.new) == ("2", True)
 
 

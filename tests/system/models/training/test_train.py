@@ -17,7 +17,7 @@ from groundwork.models.serving.predictor import Bundle, bundle_digest
 from groundwork.models.serving.signing import sign
 from groundwork.models.training import train as train_module
 from groundwork.models.training.lineage import lineage
-from groundwork.pipeline import work
+from groundwork.pipeline import by_hand
 from groundwork.store.database import Store
 from sklearn.dummy import DummyClassifier
 from use_case import model
@@ -82,7 +82,7 @@ def test_the_gates_evidence_is_kept_with_the_run(pilot: Pilot) -> None:
 
 def test_the_same_inputs_make_no_second_version(pilot_copy: Pilot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model, "build", lambda: pytest.fail("there is nothing new to fit"))
-    trained = work.train(Pilot.here())
+    trained = by_hand.train(Pilot.here())
     assert (trained.new, trained.version, trained.champion_before) == (False, "1", "1")
     assert trained.verdict.passed
     assert versions(pilot_copy) == {"1": "promoted"}
@@ -93,7 +93,7 @@ def test_a_candidate_no_better_than_chance_is_refused(pilot_copy: Pilot, monkeyp
     """It is registered, with its reasons, and the champion stays."""
     monkeypatch.setattr(model, "build", lambda: DummyClassifier(strategy="prior"))
     append(pilot_copy, "charter.yaml", "# another try\n")
-    trained = work.train(Pilot.here())
+    trained = by_hand.train(Pilot.here())
     assert (trained.new, trained.version, trained.champion_before) == (True, "2", "1")
     assert not trained.verdict.passed
     assert any(reason.startswith("roc_auc: wanted at least 0.5500, seen 0.5000") for reason in trained.verdict.reasons)
@@ -106,7 +106,7 @@ def test_a_candidate_no_better_than_chance_is_refused(pilot_copy: Pilot, monkeyp
 def test_a_better_candidate_takes_over(pilot_copy: Pilot) -> None:
     """Here an equal one: the charter asks for no gain over the champion."""
     append(pilot_copy, "contract.yaml", "# a word of explanation\n")
-    trained = work.train(Pilot.here())
+    trained = by_hand.train(Pilot.here())
     assert trained.verdict.passed
     assert champion(pilot_copy).number == trained.version == "2"
     assert trained.candidate == trained.champion
@@ -114,7 +114,7 @@ def test_a_better_candidate_takes_over(pilot_copy: Pilot) -> None:
 
 def test_a_candidate_that_gains_too_little_over_the_champion_is_refused(pilot_copy: Pilot, set_in: Callable) -> None:
     set_in(pilot_copy.settings.home / "charter.yaml", "gate.minGainOverChampion", 1)
-    trained = work.train(Pilot.here())
+    trained = by_hand.train(Pilot.here())
     assert trained.verdict.reasons == [
         "gain per 1,000 decisions over the champion: wanted at least 1, seen 0, at 95% confidence at least 0"
     ]
@@ -125,7 +125,7 @@ def test_a_champion_of_an_earlier_contract_does_not_stand_in_the_way(pilot_copy:
     """It takes features that the contract no longer has; it can neither be compared nor serve."""
     set_in(pilot_copy.settings.home / "contract.yaml", "schema.0.properties.8.tags", [])
     assert pilot_copy.contract.dataset.columns[8].name == "weekday"
-    trained = work.train(Pilot.here())
+    trained = by_hand.train(Pilot.here())
     assert trained.verdict.passed
     assert trained.champion is None
     assert (trained.champion_before, champion(pilot_copy).number) == ("1", "2")
@@ -135,7 +135,7 @@ def test_a_slice_in_which_the_model_is_bad_blocks(pilot_copy: Pilot, set_in: Cal
     set_in(pilot_copy.settings.home / "contract.yaml", "schema.0.properties.3.tags", ["feature", "slice"])
     set_in(pilot_copy.settings.home / "charter.yaml", "gate.sliceMinimum", 0.99)
     assert pilot_copy.contract.dataset.columns[3].name == "origin"
-    trained = work.train(Pilot.here())
+    trained = by_hand.train(Pilot.here())
     assert trained.standing == "refused"
     assert {each.value for each in trained.verdict.slices} == {"EWR", "JFK", "LGA"}
     assert [reason.partition(":")[0] for reason in trained.verdict.reasons] == ["roc_auc in each slice of origin"]
@@ -144,7 +144,7 @@ def test_a_slice_in_which_the_model_is_bad_blocks(pilot_copy: Pilot, set_in: Cal
 
 def test_a_model_that_is_too_big_is_refused(pilot_copy: Pilot, set_in: Callable) -> None:
     set_in(pilot_copy.settings.home / "charter.yaml", "gate.maxSizeMb", 0.001)
-    trained = work.train(Pilot.here())
+    trained = by_hand.train(Pilot.here())
     assert [reason.partition(":")[0] for reason in trained.verdict.reasons] == ["size of the bundle"]
     assert champion(pilot_copy).number == "1"
 
@@ -168,7 +168,7 @@ def test_a_model_of_other_features_than_the_contract_has_is_refused(
         return replace(version, tags=version.tags | {"bundle_sha256": bundle.sha256})
 
     monkeypatch.setattr(train_module, "fit_and_register", strange)
-    trained = work.train(Pilot.here())
+    trained = by_hand.train(Pilot.here())
     assert trained.standing == "refused"
     assert trained.verdict.reasons[0].startswith("features: wanted those of contract.yaml")
     assert champion(pilot_copy).number == "1"
@@ -176,8 +176,8 @@ def test_a_model_of_other_features_than_the_contract_has_is_refused(
 
 def test_nothing_is_promoted_before_outcomes_are_known(pilot_copy: Pilot, sql: Callable) -> None:
     sql(pilot_copy, "update flights set arr_delay = null where month = 2")
-    work.ingest(Pilot.here())
-    trained = work.train(Pilot.here())
+    by_hand.ingest(Pilot.here())
+    trained = by_hand.train(Pilot.here())
     assert not trained.verdict.passed
     assert trained.verdict.reasons[0] == "rows with a known outcome: wanted at least 1,000, seen 0"
     assert champion(pilot_copy).number == "1"

@@ -3,7 +3,6 @@
 import io
 import tempfile
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,11 @@ from sklearn.base import is_regressor
 from groundwork.core.errors import ModelMismatch
 from groundwork.documents.contract.column import BINARY, Task
 from groundwork.models.packaging import converters
+from groundwork.models.packaging.parity import Decide, prove_equal
 from groundwork.models.packaging.pretrained import Pretrained
 from groundwork.models.serving.predictor import TOLERANCE, Bundle, Predictor, Sample, bundle_digest, pipeline_scores
 
 SAMPLE_ROWS = 20
-
-Decide = Callable[[NDArray[np.float32]], NDArray[np.str_]]
 
 
 def pack(model: Any, frame: pd.DataFrame, decide: Decide, folder: Path, task: Task = BINARY) -> Bundle:
@@ -103,10 +101,6 @@ def mlflow_options(model: Any, frame: pd.DataFrame, task: Task) -> dict[str, Any
     return options | {"skops_trusted_types": types}
 
 
-class NotEqual(Exception):
-    """The converted model answers otherwise than the pipeline."""
-
-
 def _scores(model: Any, frame: pd.DataFrame, task: Task) -> NDArray:
     scores = model.scores(frame) if isinstance(model, Pretrained) else pipeline_scores(model, frame, task)
     if not np.isfinite(scores).all():
@@ -128,19 +122,6 @@ def _to_onnx(model: Any, frame: pd.DataFrame) -> bytes:
         target_opset={"": 19, "ai.onnx.ml": 3},  # the newest that the converters of all libraries agree on
     )
     return converted.SerializeToString()
-
-
-def prove_equal(converted: NDArray, original: NDArray, decide: Decide, tolerance: float = TOLERANCE) -> str:
-    """How the scores of a conversion compare with the pipeline's, in words.
-
-    Raises NotEqual where a score differs by more than the tolerance, or a decision at all.
-    """
-    difference = float(np.abs(converted - original).max())
-    changed = int((decide(converted) != decide(original)).sum())
-    said = f"largest difference {difference:.1e}, {changed} decisions differ, on {len(original):,} rows"
-    if changed or not difference <= tolerance:
-        raise NotEqual(said)
-    return f"proven equal to the pipeline: {said}"
 
 
 def _archive(folder: Path) -> bytes:

@@ -14,7 +14,7 @@ from groundwork.documents.document import UNANSWERED
 from groundwork.documents.pilot import Pilot
 from groundwork.store.connection import utc_text
 from groundwork.store.database import Store
-from groundwork.store.promotions import Promotion
+from groundwork.store.promotion_log import Promotion
 
 if TYPE_CHECKING:  # importing MLflow takes seconds, and a rollback must not wait for it
     from groundwork.models.registry.registry import Registry

@@ -1,6 +1,7 @@
-"""The rows of a window, scored and logged, batch by batch: what is held in memory does not grow with the window.
+"""Score: the champion's predictions for a whole window, into the prediction log.
 
-A worker imports this module before anything has told the libraries to be quiet, hence MLflow within a function.
+Rows go batch by batch, so memory does not grow with the window. A Dask worker imports this module before the libraries
+are told to be quiet, hence MLflow within a function.
 """
 
 import hashlib

@@ -81,7 +81,7 @@ class Predictor:
         self._check_sample()
 
     def scores(self, columns: Arrays) -> NDArray[np.float32]:
-        """One score per row, or one per row and class, for one array per feature as `features.arrays` makes them."""
+        """One score per row, or one per row and class, for one array per feature as `arrays` makes them."""
         return self._score({name: columns[name] for name in self.bundle.features})
 
     def _check_sample(self) -> None:
@@ -179,7 +179,7 @@ def pipeline_scores(model: Any, frame: Any, task: Task) -> NDArray:
 
 
 def pyfunc_scores(model: Any, columns: Arrays, task: Task) -> NDArray[np.float32]:
-    """The scores of an MLflow model for arrays as `features.arrays` makes them, in the types that it asks for."""
+    """The scores of an MLflow model for arrays as `arrays` makes them, in the types that it asks for."""
     import pandas as pd
 
     types = {column.name: column.type.to_pandas() for column in model.metadata.get_input_schema().inputs}

@@ -1,4 +1,4 @@
-"""A candidate: fitted, packed for serving, signed and registered with its lineage."""
+"""Train: fit a candidate, register it, let the gate judge it, and promote it if it passes."""
 
 import json
 import tempfile
@@ -28,7 +28,7 @@ from groundwork.models.training.history import Examples, History, read_history
 from groundwork.models.training.lineage import PACKAGES, environment, lineage, sha256_of
 from groundwork.store.database import Store
 from groundwork.store.findings import keep
-from groundwork.store.promotions import Promotion
+from groundwork.store.promotion_log import Promotion
 from use_case import decision
 
 

@@ -16,7 +16,7 @@ from groundwork.documents.decision_record import ScorecardVerdict, decide
 from groundwork.documents.pilot import Pilot
 from groundwork.documents.publish import owner_files
 from groundwork.readiness import ml_test_score
-from groundwork.readiness.assess import assess
+from groundwork.readiness.assemble import assess
 from groundwork.readiness.render import badge, files, html, junit, markdown
 from groundwork.readiness.scorecard import Exit, Row, Scorecard, State
 from groundwork.store.connection import utc_text
@@ -181,7 +181,7 @@ def test_each_thing_left_open_blocks_alone(
 
 
 def test_a_line_drawn_after_the_first_model_went_live_was_drawn_to_fit(ready: Pilot) -> None:
-    from groundwork.store.promotions import Promotion
+    from groundwork.store.promotion_log import Promotion
 
     name = ready.name
     with Store(ready.settings.store) as store:

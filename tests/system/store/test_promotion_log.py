@@ -6,7 +6,7 @@ import pytest
 from groundwork.core.errors import StoreError
 from groundwork.store.connection import Connection, insertion
 from groundwork.store.database import Store
-from groundwork.store.promotions import Promotion
+from groundwork.store.promotion_log import Promotion
 
 
 def promotion(model: str, number: int, to: str) -> Promotion:

@@ -16,7 +16,7 @@ from groundwork.core.settings import Settings
 from groundwork.service.auth import OPEN, ApiKeys
 from groundwork.service.batcher import Batcher
 from groundwork.service.metrics import Metrics
-from groundwork.service.requests import MEDIA_TYPE, Problem, RequestReader, as_problem
+from groundwork.service.request_schema import MEDIA_TYPE, Problem, RequestReader, as_problem
 
 log = logging.getLogger("groundwork.request")
 

@@ -21,10 +21,10 @@ verbs = typer.Typer()
 @verbs.command(rich_help_panel=PANEL)
 def retrain(as_json: Json = False) -> None:
     """Ingest what is due, and train if drift or age calls for it. Exit 1 if the candidate is refused."""
-    from groundwork.pipeline import work
+    from groundwork.pipeline import by_hand
 
     with entered() as pilot, step("retrain") as said:
-        retrained: Retrained = work.run(pilot, "retrain")
+        retrained: Retrained = by_hand.run(pilot, "retrain")
         said += retrained.reasons or ["nothing calls for a new model"]
         if retrained.trained:
             said.append(f"version {retrained.trained.version}: {retrained.trained.standing}")

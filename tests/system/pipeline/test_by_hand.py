@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from groundwork.core.errors import Busy
 from groundwork.documents.pilot import Pilot
-from groundwork.pipeline import work
+from groundwork.pipeline import by_hand
 from groundwork.store.database import Store
 from groundwork.store.runs import LOST
 from pilots import write_pilot
@@ -29,9 +29,9 @@ def test_a_flow_runs_once_at_a_time_on_one_store(new_pilot: Pilot) -> None:
     """Whoever started it, and on whichever machine; other flows are free to run."""
     with Store(new_pilot.settings.store) as store:
         with store.alone("ingest"), pytest.raises(Busy, match="another ingest is under way"):
-            work.ingest(new_pilot)
+            by_hand.ingest(new_pilot)
         with store.alone("train"):
-            work.ingest(new_pilot)
+            by_hand.ingest(new_pilot)
 
 
 # What the command imported shows in the last line.
@@ -57,7 +57,7 @@ def test_without_a_server_no_command_waits_for_prefect(command: str, new_pilot: 
 STANDS_STILL = """
 import sys, time
 from groundwork.documents.pilot import Pilot
-from groundwork.pipeline import work
+from groundwork.pipeline import by_hand
 from use_case import source
 
 def rows(*_):
@@ -65,7 +65,7 @@ def rows(*_):
     time.sleep(600)
 
 source.rows = rows
-work.run(Pilot.here(), "ingest")
+by_hand.run(Pilot.here(), "ingest")
 """
 
 
@@ -76,9 +76,9 @@ def test_a_run_that_is_killed_is_told_by_the_next_command(new_pilot: Pilot) -> N
         with Store(new_pilot.settings.store) as store:
             assert [run.flow for run in store.runs.under_way()] == ["ingest"]
         with pytest.raises(Busy):
-            work.run(new_pilot, "ingest")
+            by_hand.run(new_pilot, "ingest")
         process.send_signal(signal.SIGKILL)
-    assert work.run(new_pilot, "ingest")
+    assert by_hand.run(new_pilot, "ingest")
     with Store(new_pilot.settings.store) as store:
         assert store.runs.under_way() == []
         assert [run.flow for run in store.runs.latest(succeeded=True)] == ["ingest"]
@@ -128,7 +128,7 @@ class Worker:
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()
             try:
-                if len(self.ask("deployments/filter")) == len(work.WORK):
+                if len(self.ask("deployments/filter")) == len(by_hand.WORK):
                     return
             except OSError:
                 pass

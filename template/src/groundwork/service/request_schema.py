@@ -1,4 +1,4 @@
-"""What a request must look like: made from the contract, so that the service refuses what ingest would quarantine."""
+"""The schema of requests, made from the contract: the service refuses what ingest would quarantine. And its errors."""
 
 import json
 from collections.abc import Mapping
