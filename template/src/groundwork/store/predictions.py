@@ -49,7 +49,7 @@ class Predictions:
             " order by event_time, prediction_id",
             (start.isoformat(), end.isoformat()),
         )
-        return [Prediction._make(row) for row in rows]
+        return [Prediction(**dict(zip(Prediction._fields, row, strict=True))) for row in rows]
 
     def erase(self, keys: Collection[str], column: str, value: str | int) -> tuple[int, int]:
         """Remove the predictions with one of these keys, or with this value in their record, and their outcomes.

@@ -31,12 +31,15 @@ class Promotions:
 
     def of(self, model: str) -> list[Promotion]:
         """The model's promotion log, oldest first."""
-        return [Promotion._make(row) for row in self._connection.rows(f"{_SELECT} order by number", (model,))]
+        return [
+            Promotion(**dict(zip(Promotion._fields, row, strict=True)))
+            for row in self._connection.rows(f"{_SELECT} order by number", (model,))
+        ]
 
     def latest(self, model: str) -> Promotion | None:
         """The entry that says which version is the champion; None if there is no promotion yet."""
         rows = self._connection.rows(f"{_SELECT} order by number desc limit 1", (model,))
-        return Promotion._make(rows[0]) if rows else None
+        return Promotion(**dict(zip(Promotion._fields, rows[0], strict=True))) if rows else None
 
     def append(self, promotion: Promotion) -> bool:
         """Append the entry unless there is one with its number: then another process was faster, and it is False."""

@@ -41,7 +41,7 @@ class Proofs:
         """Every run of each check's proof, oldest first."""
         found: dict[str, list[Proof]] = {}
         for row in self._connection.rows(f"select {', '.join(Proof._fields)} from proofs order by proven_at"):
-            proof = Proof._make(row)
+            proof = Proof(**dict(zip(Proof._fields, row, strict=True)))
             kept = proof._replace(own_data=bool(proof.own_data), on_schedule=bool(proof.on_schedule))
             found.setdefault(proof.check_id, []).append(kept)
         return found

@@ -173,14 +173,6 @@ def test_a_conversion_that_answers_otherwise_is_not_served(
 
 
 @pytest.mark.parametrize(
-    ("converted", "original"), [([0.5, 0.2], [0.5, 0.201]), ([0.5, np.nan], [0.5, 0.2]), ([0.29999997], [0.3])]
-)
-def test_equal_means_in_every_row_and_every_decision(converted: list[float], original: list[float]) -> None:
-    with pytest.raises(packing.NotEqual):
-        packing.prove_equal(np.array(converted, dtype=np.float32), np.array(original), decide)
-
-
-@pytest.mark.parametrize(
     ("model", "named"),
     [
         (Homemade(), r"types that are not trusted: .*Homemade"),
