@@ -18,7 +18,7 @@ from groundwork.models.registry.registry import Registry, Version
 from groundwork.models.serving.bundles import CHALLENGER
 from groundwork.pipeline import work
 from groundwork.store import Promotion, Store
-from registries import register_again, set_alias
+from registries import client_of, register_again, set_alias
 
 
 def log(pilot: Pilot) -> list[Promotion]:
@@ -136,7 +136,7 @@ def test_a_registry_without_the_champion_of_the_log_is_not_believed(pilot_copy: 
     second = register_again(pilot_copy)
     promoted(pilot_copy, second)
     registry = Registry(pilot_copy)
-    mlflow.MlflowClient().delete_model_version(registry.name, second.number)
+    client_of(pilot_copy).delete_model_version(registry.name, second.number)
     with (
         Store(pilot_copy.settings.store) as store,
         pytest.raises(PromotionError, match="the registry does not have it"),
