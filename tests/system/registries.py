@@ -8,9 +8,14 @@ from groundwork.store.database import Store
 from groundwork.store.promotion_log import Promotion
 
 
+def client_of(pilot: Pilot) -> mlflow.MlflowClient:
+    """MLflow's client of this pilot's registry, whichever was used last."""
+    return mlflow.MlflowClient(pilot.settings.tracking_uri)
+
+
 def register_again(pilot: Pilot) -> Version:
     """One more version in the registry, with the first one's bundle."""
-    registry, client = Registry(pilot), mlflow.MlflowClient()
+    registry, client = Registry(pilot), client_of(pilot)
     first = client.get_model_version(registry.name, "1")
     tags = {name: value for name, value in first.tags.items() if name not in ("gate", "lineage")}
     made = client.create_model_version(registry.name, str(first.source), first.run_id, tags)
@@ -29,9 +34,9 @@ def put_in_service(pilot: Pilot, number: str) -> Promotion:
 
 
 def set_alias(pilot: Pilot, alias: str, number: str) -> None:
-    mlflow.MlflowClient().set_registered_model_alias(Registry(pilot).name, alias, number)
+    client_of(pilot).set_registered_model_alias(pilot.name, alias, number)
 
 
 def set_tag(pilot: Pilot, number: str, **tags: str) -> None:
     for name, value in tags.items():
-        mlflow.MlflowClient().set_model_version_tag(Registry(pilot).name, number, name, value)
+        client_of(pilot).set_model_version_tag(pilot.name, number, name, value)

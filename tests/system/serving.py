@@ -102,11 +102,11 @@ def promote_altered(pilot: Pilot, version: str) -> None:
 @contextmanager
 def served_here(pilot: Pilot, from_cache: bool = False) -> Iterator[TestClient]:
     """A client of the application in this process, once it has looked at the registry; or into the cache alone."""
-    if from_cache:
-        pilot = Pilot(pilot.settings.model_copy(update={"mlflow_tracking_uri": closed()}))
-    app: Any = create_app(pilot)
+    patient = {"registry_timeout_seconds": 300.0}  # MLflow is slow to import on a busy machine
+    change = {"mlflow_tracking_uri": closed()} if from_cache else patient
+    app: Any = create_app(Pilot(pilot.settings.model_copy(update=change)))
     with TestClient(app) as client:
-        assert from_cache or app.app.state.loader.looked_in_registry.wait(120)
+        assert from_cache or app.app.state.loader.looked_in_registry.wait(300)
         yield client
 
 

@@ -121,7 +121,7 @@ def test_a_swap_under_load_reaches_every_worker_and_leaves_no_stale_series(pilot
         series = told(service)
     assert {status for status, _ in answers} == {200}
     assert {answer["predictions"][0]["model_version"] for _, answer in answers[swapped + 8 :]} == {second.number}
-    assert total(series, "groundwork_model_info", f"'version', '{second.version}'") == 1
+    assert total(series, "groundwork_model_info", f"'version', '{second.number}'") == 1
 
 
 def test_told_to_end_every_worker_answers_what_it_has_and_the_log_has_it(pilot_copy: Pilot) -> None:
@@ -156,7 +156,7 @@ def test_workers_ask_for_keys_and_end_with_their_supervisor(pilot_copy: Pilot) -
 def test_a_worker_that_hangs_is_started_again(pilot_copy: Pilot, tmp_path: Path) -> None:
     hang = tmp_path / "sitecustomize.py"
     hang.write_text(
-        "import time\nfrom groundwork import predictor\n"
+        "import time\nfrom groundwork.models.serving import predictor\n"
         "predictor.Predictor.scores = lambda self, columns, _scores=predictor.Predictor.scores:"
         " time.sleep(3600) if len(next(iter(columns.values()))) == 1 else _scores(self, columns)\n"
     )

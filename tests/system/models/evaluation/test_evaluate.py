@@ -14,6 +14,7 @@ from other_tasks import Ran
 from registries import set_tag
 
 
+@pytest.mark.slow  # a fit for each feature, and one for each window
 def test_the_evaluation_names_what_it_could_do_without_and_how_it_ages(
     months: Pilot,
 ) -> None:
@@ -43,6 +44,7 @@ def test_what_needs_the_code_of_then_is_unknown_without_it(pilot_copy: Pilot) ->
         evaluate(pilot_copy, "7")
 
 
+@pytest.mark.slow  # a fit for each feature, and one for each window
 def test_it_is_evaluated_in_its_own_terms(ran: Ran) -> None:
     """To lose is positive, though less of the metric is better; a quantity has no calibration."""
     version = Registry(ran.pilot).champion()

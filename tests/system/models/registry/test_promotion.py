@@ -19,7 +19,7 @@ from groundwork.models.serving.bundles import CHALLENGER
 from groundwork.pipeline import by_hand
 from groundwork.store.database import Store
 from groundwork.store.promotion_log import Promotion
-from registries import register_again, set_alias
+from registries import client_of, register_again, set_alias
 
 
 def log(pilot: Pilot) -> list[Promotion]:
@@ -137,7 +137,7 @@ def test_a_registry_without_the_champion_of_the_log_is_not_believed(pilot_copy: 
     second = register_again(pilot_copy)
     promoted(pilot_copy, second)
     registry = Registry(pilot_copy)
-    mlflow.MlflowClient().delete_model_version(registry.name, second.number)
+    client_of(pilot_copy).delete_model_version(registry.name, second.number)
     with (
         Store(pilot_copy.settings.store) as store,
         pytest.raises(PromotionError, match="the registry does not have it"),
