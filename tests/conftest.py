@@ -25,9 +25,21 @@ if shutil.which("uv") is None:  # the one beside the Python that runs the tests 
     os.environ["PATH"] += os.pathsep + str(Path(sys.executable).parent)
 
 
+TRAINED = {"pilot", "pilot_copy", "flights", "first_weeks"}  # fixtures that take seconds to make
+SYSTEM = ROOT / "tests" / "system"
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest looks at -m
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The quick tests first: where one of them fails, nobody waits for the slow ones."""
-    items.sort(key=lambda item: [item.get_closest_marker(mark) is not None for mark in ("soak", "container", "slow")])
+    """A test that needs a trained pilot is slow. Quick tests come first, so that their failures are seen early."""
+    for item in items:
+        names = set(getattr(item, "fixturenames", ()))
+        if SYSTEM in item.path.parents:
+            if names & TRAINED:
+                item.add_marker("slow")
+        elif "pilot" in names:
+            item.add_marker(pytest.mark.xdist_group("pilot"))  # it is installed and run in one process alone
+    items.sort(key=lambda item: [item.get_closest_marker(mark) is not None for mark in ("soak", "slow")])
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pytest
 
 from .conftest import Container, Docker, Run, Tracking, figures
 
-pytestmark = [pytest.mark.container, pytest.mark.slow]
+pytestmark = [pytest.mark.container, pytest.mark.soak]
 
 GRACE = 10  # seconds that `docker stop` gives unless told otherwise
 NOT_FOR_SERVING = {

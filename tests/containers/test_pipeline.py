@@ -14,7 +14,7 @@ import pytest
 
 from .conftest import Docker, Tracking, built, gateway, reachable
 
-pytestmark = [pytest.mark.container, pytest.mark.slow]
+pytestmark = [pytest.mark.container, pytest.mark.soak]
 
 PATIENCE = 600
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

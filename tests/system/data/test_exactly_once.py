@@ -234,7 +234,7 @@ def test_of_two_runs_at_once_one_says_so_and_changes_nothing(plain: Pilot, sql: 
     assert len(by_hand.ingest(Pilot.here())) == 3
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(100, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("kills", [3, pytest.param(100, marks=[pytest.mark.soak, pytest.mark.night])])
 def test_a_killed_run_leaves_whole_windows_and_the_next_one_ends_as_if_nothing_had_been(
     kills: int, plain: Pilot, sql: Callable, tmp_path: Path
 ) -> None:

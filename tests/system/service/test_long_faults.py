@@ -33,6 +33,7 @@ def acknowledged(answers: list) -> set[str]:
     return {each["prediction_id"] for status, body in answers if status == 200 for each in body["predictions"]}
 
 
+@pytest.mark.night
 def test_a_hundred_kills_lose_no_acknowledged_prediction(pilot_copy: Pilot) -> None:
     told: set[str] = set()
     for kill in range(100):
