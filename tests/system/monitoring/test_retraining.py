@@ -24,7 +24,7 @@ def test_a_new_model_is_trained_unless_it_is_known_to_be_needless(
     charter = pilot_copy.settings.home / "charter.yaml"
     with Store(pilot_copy.settings.store) as store:
         [reason] = reasons_to_train(pilot_copy, store)
-        assert reason == "drift since version 1 was trained has not been measured"
+        assert reason == "drift has not been measured for version 1"
         with pytest.raises(DriftUnknown):
             work.monitor(pilot_copy)
         [reason] = reasons_to_train(pilot_copy, store)
@@ -66,7 +66,7 @@ def test_the_age_that_the_back_test_found_decides_when_it_is_known(pilot_copy: P
         mlflow.MlflowClient().set_tag(champion.run_id, "oldest_windows_seen", oldest)
         with Store(pilot_copy.settings.store) as store:
             reasons = reasons_to_train(pilot_copy, store)
-        assert reasons == ["drift since version 1 was trained has not been measured", *due], (limit, oldest)
+        assert reasons == ["drift has not been measured for version 1", *due], (limit, oldest)
     assert age(pilot_copy, champion, Window(datetime(2013, 3, 15), MARCH.end)).windows == 1
 
 

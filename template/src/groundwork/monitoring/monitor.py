@@ -1,4 +1,4 @@
-"""How the challenger decides in the champion's shadow, on the same records."""
+"""Monitors a window: drift, live performance, and the challenger's decisions compared with the champion's."""
 
 import time
 from collections import defaultdict
@@ -33,7 +33,7 @@ from groundwork.store.predictions import Prediction
 
 @dataclass(frozen=True)
 class Shadow:
-    """One challenger against what was answered: over how many records, and how often it would decide the same."""
+    """A challenger compared with the champion: the records that both decided, and the number of equal decisions."""
 
     model_version: str
     rows: int
@@ -41,11 +41,12 @@ class Shadow:
 
     @property
     def agreement(self) -> float:
+        """Share of equal decisions, from 0 to 1."""
         return self.same_decisions / self.rows
 
 
 def compare(predictions: Iterable[Prediction]) -> list[Shadow]:
-    """Pair each shadow prediction with the champion's for the same entity and event time."""
+    """Return one comparison per challenger; predictions are paired by entity key and event time."""
     answered: dict[tuple[str, str], Prediction] = {}
     shadows: dict[str, list[Prediction]] = defaultdict(list)
     for prediction in predictions:
@@ -64,9 +65,9 @@ def compare(predictions: Iterable[Prediction]) -> list[Shadow]:
 
 
 def check_drift(pilot: Pilot, store: Store, window: Window) -> Drift:
-    """Measure drift for the window and record the result, whatever it is.
+    """Measure drift in the window, record the result in the store, and return it.
 
-    Never raises for what it finds: an empty window, a missing column or a failing library gives `unknown`.
+    An empty window, a missing column or a failing library does not raise: the status is `unknown`, with the reason.
     """
     version, measured, report, reason = None, None, None, ""
     try:
@@ -87,7 +88,7 @@ def check_drift(pilot: Pilot, store: Store, window: Window) -> Drift:
         measured, report = found, str(page)
     except (DriftUnknown, GroundworkError) as error:
         reason = str(error)
-    except Exception as error:  # a monitor that breaks must not look like a quiet one
+    except Exception as error:  # an error in the monitor must not look like no drift
         reason = f"{type(error).__name__}: {error}"
     status: DriftStatus = "unknown"
     if measured:
@@ -110,7 +111,7 @@ def check_drift(pilot: Pilot, store: Store, window: Window) -> Drift:
 
 
 def monitor(pilot: Pilot, start: datetime | None = None, end: datetime | None = None) -> Drift:
-    """Check drift in [start, end), by default in the newest window. Raises DriftUnknown if nobody can tell."""
+    """Check drift in [start, end), by default in the newest window. Raises DriftUnknown if it is unknown."""
     snapshots = Snapshots(pilot.snapshots, pilot.contract.dataset)
     began = time.monotonic()
     with Store(pilot.settings.store) as store, store.runs.recorded("monitor") as run:
@@ -127,7 +128,7 @@ def monitor(pilot: Pilot, start: datetime | None = None, end: datetime | None = 
 
 
 def keep_in_mlflow(registry: Registry, champion: Version, window: Window, measured: MeasuredDrift, page: Path) -> None:
-    """Log the distances, and the page, as a run of the pilot's experiment."""
+    """Log the distances and the report as a run of the pilot's MLflow experiment."""
     registry.use_experiment()
     with mlflow.start_run(run_name="monitor"):
         mlflow.set_tags({"model_version": champion.number, "window": str(window)})
