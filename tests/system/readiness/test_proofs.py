@@ -57,7 +57,7 @@ def test_every_proof_says_how_it_came_about(pilot: Pilot, monkeypatch: pytest.Mo
     assert len(proof.digest) == 64
     assert proof.seconds > 0
     assert (proof.own_data, proof.on_schedule) == (False, False)
-    assert "than the rule" in proof.seen
+    assert "over today's rule" in proof.seen
     monkeypatch.setenv("PREFECT__FLOW_RUN_ID", "1")
     monkeypatch.setenv("GROUNDWORK_SOURCE_URL", "postgresql://127.0.0.1/ours")
     with Store(pilot.settings.store) as store:
@@ -101,7 +101,7 @@ def test_slices_are_shown_and_those_about_people_apart(
     set_in(charter, "gate.sliceMinimum", 0.99)  # the candidate is refused, and the champion is no better
     assert not work.train(Pilot.here()).in_service
     assert states(pilot_copy, *both) == {"model-slices": "failed", "model-inclusion": "failed"}
-    assert "behind the line: origin EWR" in newest(pilot_copy)["model-slices"].seen
+    assert "failed: origin EWR" in newest(pilot_copy)["model-slices"].seen
 
 
 def test_where_no_version_serves_it_is_the_candidate_that_fails(new_pilot: Pilot, set_in: Callable) -> None:

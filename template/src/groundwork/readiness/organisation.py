@@ -156,7 +156,7 @@ def _sealed(pilot: Pilot, store: Store, broken_seals: list[str], cannot_tell: st
 
 
 def _told_elsewhere(pilot: Pilot, store: Store) -> Proof | None:
-    """Return the result of `readiness --prove` for this charter, from a place with its git history; an image has none."""
+    """Return the newest result of `readiness --prove` for this charter; it is kept for images, without git history."""
     digest = sealing.file_digest(pilot.settings.home)
     return next(
         (proof for proof in reversed(store.proofs.by_check().get("locked", [])) if proof.digest == digest), None

@@ -25,7 +25,7 @@ def test_the_evaluation_names_what_it_could_do_without_and_how_it_ages(
     assert [each.windows for each in found.ageing.ages] == [0, 1, 2, 3]
     assert [each.models for each in found.ageing.ages] == [4, 3, 2, 1]
     page = Path(found.page).read_text()
-    for said in ("## What it leans on", "## How it ages", "Expected calibration error", "without"):
+    for said in ("## Feature importance", "## Ageing", "Expected calibration error", "without"):
         assert said in page
     kept = Registry(months).version(version)
     assert kept is not None

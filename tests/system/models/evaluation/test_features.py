@@ -1,4 +1,4 @@
-"""Which features a model could do without."""
+"""Features that the model does not need."""
 
 import pytest
 from groundwork.documents.pilot import Pilot

@@ -85,7 +85,7 @@ def test_it_is_judged_served_and_traced_like_one_trained_here(
     trained = work.train(Pilot.here())
     assert (trained.new, trained.version, trained.champion_before) == (True, "2", "1")
     assert trained.bundle == f"served through MLflow: {address} holds no scikit-learn pipeline of these features"
-    assert any(reason.startswith("roc_auc: wanted at least 0.55") for reason in trained.verdict.reasons)
+    assert any(reason.startswith("roc_auc: required at least 0.55") for reason in trained.verdict.reasons)
     version = registry.find(mlflow.MlflowClient().get_model_version(registry.name, "2").tags["lineage"])
     assert version is not None
     assert (version.judged, version.tags["bundle_format"]) == ("refused", "pyfunc")
