@@ -297,7 +297,7 @@ def test_a_champion_of_an_earlier_contract_is_not_served(pilot_copy: Pilot, set_
     with served_here(pilot_copy) as client:
         answer = client.get("/health/ready")
     assert answer.status_code == 503
-    assert "train a model on the present contract" in answer.json()["detail"]
+    assert "train a model on the current contract" in answer.json()["detail"]
 
 
 def test_what_cannot_be_logged_is_not_answered(pilot_copy: Pilot) -> None:
