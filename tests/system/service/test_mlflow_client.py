@@ -390,5 +390,5 @@ def test_what_is_no_mlflow_server_is_said_so(said: str, pilot: Pilot, monkeypatc
     head = f"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {len(said)}\r\n\r\n"
     with dripping((head + said).encode()) as uri:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-        with pytest.raises(BundleError, match="is MLFLOW_TRACKING_URI right"):
+        with pytest.raises(BundleError, match="check MLFLOW_TRACKING_URI"):
             TrackingServer(Pilot.here()).glance()

@@ -71,8 +71,8 @@ def read_history(pilot: Pilot) -> History:
     missing = not_among(training.outcomes, dataset.task)
     if missing:
         raise NotEnoughData(
-            f"before the newest window ({newest}), {len(training):,} rows have a known outcome, but they lack {missing}: "
-            "ingest at least one more window"
+            f"before the newest window ({newest}), {len(training):,} rows have a known outcome, but they lack "
+            f"{missing}: ingest at least one more window"
         )
     past = Window(rows[dataset.event_time.name][0].as_py(), newest.start)
     return History(
