@@ -38,7 +38,7 @@ class Metrics:
     """The metrics of one service process; `registry` returns those of all workers that share its files."""
 
     def __init__(self, owners: Owners, store: Store, due: Callable[[], date | None]) -> None:
-        """Create the metrics. `due` returns the last day, in UTC, for the decision about the pilot; None without one."""
+        """Create the metrics. `due` returns the last day (UTC) for the decision about the pilot; None without one."""
         self.registry = CollectorRegistry()
         self._shared = "PROMETHEUS_MULTIPROC_DIR" in os.environ
         self._followed: list[tuple[Gauge, Callable[[], float]]] = []
@@ -215,7 +215,7 @@ class _Recorded(Collector):
         failure = _gauge("groundwork_flow_last_failure_timestamp_seconds", "When the flow last failed.", "flow")
         duration = _gauge("groundwork_flow_duration_seconds", "Duration of the last run that succeeded.", "flow")
         rows_in = _gauge("groundwork_flow_rows_in", "Rows read by the last run that succeeded.", "flow")
-        quarantined = _gauge("groundwork_flow_rows_quarantined", "Rows quarantined by that run.", "flow")
+        quarantined = _gauge("groundwork_flow_rows_quarantined", "Rows quarantined by the last successful run.", "flow")
         for run in self._store.runs.latest(succeeded=True):
             success.add_metric([run.flow], run.started_at.timestamp() + run.seconds)
             duration.add_metric([run.flow], run.seconds)

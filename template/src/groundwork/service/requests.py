@@ -173,7 +173,7 @@ def _kind(column: Column) -> Any:
 
 
 def _to_the_end(pattern: str | None) -> str | None:
-    """Return the pattern, with a final `$` replaced: in Python, unlike in databases, it also matches before a newline."""
+    """Return the pattern with a final `$` replaced: in Python, not in databases, it also matches before a newline."""
     if pattern is None or not pattern.endswith("$") or pattern.endswith("\\$"):
         return pattern
     return pattern[:-1] + r"\Z"

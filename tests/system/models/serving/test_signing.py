@@ -81,7 +81,7 @@ def test_the_key_may_come_from_elsewhere(here: Pilot, elsewhere: Pilot, monkeypa
     assert signer(Pilot.here()) == public
     assert not here.settings.signing_key_file.exists()
     monkeypatch.setenv("GROUNDWORK_SIGNING_KEY", str(here.settings.home / "none.pem"))
-    with pytest.raises(GroundworkError, match="GROUNDWORK_SIGNING_KEY: the file .* does not exist"):
+    with pytest.raises(GroundworkError, match=r"GROUNDWORK_SIGNING_KEY: the file .* does not exist"):
         sign(Pilot.here(), DIGEST)
     (here.settings.home / "none.pem").write_text("a password")
     with pytest.raises(GroundworkError, match="is not an Ed25519 private key"):
