@@ -78,6 +78,7 @@ class Scorecard:
 
     @property
     def exit_code(self) -> Exit:
+        """The exit code of `groundwork readiness`."""
         if self.not_in_force or self.overdue:
             return Exit.NOT_IN_FORCE
         if any(row.state == "failed" for row in self.blocking):
@@ -139,6 +140,7 @@ class Scorecard:
 
     @property
     def sha256(self) -> str:
+        """The digest of `content`."""
         return sha256(msgspec.json.encode(self.content)).hexdigest()
 
 

@@ -34,6 +34,8 @@ class Waiver(Part):
 
 
 class Statements(Document):
+    """The content of `readiness.yaml`."""
+
     api_version: Literal["groundwork/v1"] = "groundwork/v1"
     kind: Literal["Statements"] = "Statements"
     attestations: tuple[Attestation, ...] = Field(default=(), strict=False)

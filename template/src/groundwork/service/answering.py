@@ -190,9 +190,11 @@ class AfterAnswer:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
+        """Start the thread."""
         self._thread.start()
 
     def put(self, item: Any) -> None:
+        """Add an item to the queue, or drop it if the queue is full."""
         try:
             self._queue.put_nowait(item)
         except queue.Full:

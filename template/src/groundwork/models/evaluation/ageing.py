@@ -60,7 +60,7 @@ def parameters_of(version: Version) -> dict[str, object]:
 
 
 MAX_FITS = 5  # models that the back-test fits
-RETRAIN_AFTER, OLDEST_SEEN = "retrain_after_windows", "oldest_windows_seen"  # tags of the run
+RETRAIN_AFTER, OLDEST_SEEN = "retrain_after_windows", "oldest_windows_seen"  # tags of the version's MLflow run
 NOT_YET = "not yet"  # instead of an age: the gain never became too low in the data
 
 

@@ -13,10 +13,10 @@ from groundwork.models.evaluation.performance import decided, performance
 from groundwork.models.serving.predictor import Predictor
 from groundwork.models.training.history import Examples
 
-SHUFFLES = 3  # of each feature
+SHUFFLES = 3  # shuffles per feature
 SHUFFLED_ROWS = 10_000
 BINS = 10
-Judge = Callable[[dict[str, NDArray], NDArray], Performance]  # of features and outcomes
+Judge = Callable[[dict[str, NDArray], NDArray], Performance]  # takes features and outcomes
 
 
 @dataclass(frozen=True)

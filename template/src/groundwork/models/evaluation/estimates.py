@@ -16,7 +16,7 @@ SEED = 0
 RESAMPLES = 1000  # for the gain, which is cheap to compute
 RESAMPLES_OF_METRIC = 100  # for the metric, which is computed again in each
 MIN_DRAWN = 90  # resamples in which the metric must exist; it does not if the drawn days lack a class
-Metric = Callable[[NDArray, NDArray], float]  # of targets and scores; NaN where it cannot be computed
+Metric = Callable[[NDArray, NDArray], float]  # takes targets and scores; NaN if it cannot be computed
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from groundwork.models.serving.predictor import Predictor
 from groundwork.models.training.history import Examples
 from use_case import decision
 
-ROWS_TIMED = 50  # one by one
+ROWS_TIMED = 50  # rows that are timed, one by one
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ class Pretrained:
 def _mistakes(signature: Any, features: Sequence[Column]) -> list[str]:
     """Return where the MLflow signature does not fit the contract's features, one line per mismatch."""
     if signature is None or signature.inputs is None or signature.inputs.is_tensor_spec():
-        return ["it has no signature with names and types: log it with one (mlflow.models.infer_signature)"]
+        return ["it has no signature with names and types: log the model with one (mlflow.models.infer_signature)"]
     asked = {column.name: column for column in signature.inputs.inputs}
     given = {feature.name for feature in features}
     mistakes = [
