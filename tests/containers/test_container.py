@@ -135,7 +135,7 @@ def test_is_small(docker: Docker, image: str) -> None:
 def test_without_a_key_to_trust_it_says_what_to_set(run: Run) -> None:
     with run("--env", "GROUNDWORK_TRUSTED_KEYS=") as container:
         container.wait_until_live()
-        said = "set GROUNDWORK_TRUSTED_KEYS to what `groundwork signer` prints"
+        said = "set GROUNDWORK_TRUSTED_KEYS to its output"
         container.wait_until(lambda: said in container.ask("/health/ready").body["detail"], "told so")
 
 

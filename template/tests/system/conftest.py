@@ -1,8 +1,8 @@
-"""What the proof works on: a few thousand rows of the pilot's own source, and a pilot of its own files that reads them.
+"""Fixtures of the system tests: a few thousand rows of the pilot's own source, and a temporary pilot that reads them.
 
-The rows come from GROUNDWORK_SOURCE_URL, or data/operational.duckdb. Where neither is at hand, as in CI, they come from
-tests/use_case/sample.duckdb, a small copy that the team commits, or from the example as long as it is there.
-Everything is written into a temporary folder: no test reaches the pilot's registry, its store or its reports.
+The rows come from GROUNDWORK_SOURCE_URL, or from data/operational.duckdb. If neither exists, as in CI, they come from
+tests/use_case/sample.duckdb, a small copy that the team commits, or from the example's data if the pilot still has it.
+All files are written to a temporary folder: no test touches the pilot's registry, store or reports.
 """
 
 import atexit
@@ -32,18 +32,18 @@ SECRET = {
     "name": "proof_secret",
     "logicalType": "string",
     "classification": "confidential",
-    "description": "Planted: it must stay in the snapshots.",
+    "description": "Added by the tests: its values must stay in the snapshots.",
     "examples": ["x"],
 }
 
-# Before the libraries are imported: of the pilot's settings only the source is read, and nothing is written there.
+# Before the libraries are imported, remove the pilot's settings. Only the source is kept, and it is only read.
 _own_source = Settings(home=PROJECT).source
 for _name in [name for name in os.environ if name.startswith(("GROUNDWORK_", "MLFLOW_", "PREFECT_", "OTEL_", "WEB_"))]:
     del os.environ[_name]
-# On some thousand rows, threads that wait for each other cost more than they bring.
+# On a few thousand rows, one thread is faster than several.
 os.environ.update(QUIET, OMP_NUM_THREADS="1")
 
-# DuckDB prints a page about what is still open when the process ends.
+# At exit, DuckDB prints a long message about open connections; hide it.
 atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
 
 
@@ -51,13 +51,13 @@ atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
 class Sample:
     """The newest rows of the source, as Arrow tables with the contract's columns."""
 
-    rows: Any  # of the newest windows in which outcomes are known
-    undecided: Any  # the newest ones whose outcome is not known yet
+    rows: Any  # rows of the newest windows with known outcomes
+    undecided: Any  # the newest rows without a known outcome
 
 
 @pytest.fixture(scope="session")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The pilot as it stands, with the source that the proof reads."""
+    """The pilot in this folder, with the source that the tests read."""
     from groundwork.documents.pilot import Pilot
 
     url = _own_source
@@ -75,12 +75,12 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture(scope="session")
 def sample(own: Any) -> Sample:
-    """Some thousand rows of the pilot's own source."""
+    """A few thousand rows of the pilot's own source."""
     try:
         return _read(own)
     except SourceError as error:
         pytest.fail(
-            f"nobody knows whether the pilot fits its source: {error}\nSet GROUNDWORK_SOURCE_URL to one that can be "
+            f"the tests cannot read the pilot's source: {error}\nSet GROUNDWORK_SOURCE_URL to a source that can be "
             f"read from here, or commit a small copy of its tables as {COPY.relative_to(PROJECT)}.",
             pytrace=False,
         )
@@ -104,8 +104,8 @@ def _read(own: Any) -> Sample:
             windows.setdefault(window_of(day, own.charter.monitoring.window), []).append(day)
         if len(windows) < 2:
             raise SourceError(
-                f"{own.settings.source} holds known outcomes in {len(windows)} windows of a "
-                f"{own.charter.monitoring.window} (monitoring.window in charter.yaml), and to train takes two"
+                f"{own.settings.source} has known outcomes in {len(windows)} windows of one "
+                f"{own.charter.monitoring.window} (monitoring.window in charter.yaml); training requires two"
             )
         taken = []
         for newest in (windows[window][-DAYS_PER_WINDOW:] for window in sorted(windows)[-WINDOWS:]):
@@ -118,12 +118,12 @@ def _read(own: Any) -> Sample:
     return Sample(pa.concat_tables(taken), undecided)
 
 
-@pytest.fixture(scope="module")  # after its tests, the use case reads its own source again
+@pytest.fixture(scope="module")  # after the module's tests, the use case reads its own source again
 def loop(own: Any, sample: Sample) -> Iterator[Any]:
-    """The pilot's own files in a temporary folder, on the sample: ingested, trained, promoted. With two things planted:
-    a row without a key, and a column that is confidential.
+    """The pilot's documents in a temporary folder, on the sample: ingested, trained and promoted.
 
-    The lines of the gate are lowered, and rules on whole windows left out: some thousand rows are not a window.
+    The fixture adds a row without a key and a confidential column. It lowers the gate's limits and removes the rules on
+    whole windows, because a few thousand rows are not a whole window.
     """
     import duckdb
     import pyarrow as pa
@@ -152,7 +152,7 @@ def loop(own: Any, sample: Sample) -> Iterator[Any]:
             "rows",
             lambda backend, start, end: backend.table("rows").filter(lambda t: (t[at] >= start) & (t[at] < end)),
         )
-        # A process of its own, as the service starts for it, takes seconds to import MLflow once more.
+        # Read the registry in this process: the service's child process would take seconds to import MLflow.
         patch.setattr(OtherRegistry, "_run", lambda _: _read_registry())
         patch.setenv("GROUNDWORK_HOME", folder)
         pilot = Pilot.here()
@@ -163,7 +163,7 @@ def loop(own: Any, sample: Sample) -> Iterator[Any]:
 
 
 def _read_registry() -> str:
-    """What `python -m groundwork.models.registry.registry` prints."""
+    """Return the output of `python -m groundwork.models.registry.registry`."""
     from groundwork.core.errors import BundleError
     from groundwork.models.registry import registry
 
@@ -174,7 +174,7 @@ def _read_registry() -> str:
 
 
 def _lenient(own: Any) -> dict[str, Any]:
-    """The charter, with a gate that a model of some thousand rows passes."""
+    """Return the charter, with a gate that a model trained on a few thousand rows passes."""
     charter = yaml.safe_load((PROJECT / "charter.yaml").read_text(encoding="utf-8"))
     line = {"maximum": 1e12} if own.charter.gate.lower_is_better else {"minimum": 0}
     gains = dict.fromkeys(("minGainOverRule", "minGainOverChampion"), -1e12)
@@ -185,7 +185,7 @@ def _lenient(own: Any) -> dict[str, Any]:
 
 
 def _without_window_rules(own: Any) -> dict[str, Any]:
-    """The contract as it is enforced row by row, with a confidential column more."""
+    """Return the contract with its row rules but without window rules, and with the confidential column."""
     contract = yaml.safe_load((PROJECT / "contract.yaml").read_text(encoding="utf-8"))
     dataset, described = own.contract.dataset, contract["schema"][0]
     on_windows = [id(rule.quality) for rule in dataset.window_rules]

@@ -1,7 +1,7 @@
-"""A short proof that the pilot's own documents, source, model and decision fit the system.
+"""Tests that the pilot's own documents, source, model and decision fit the system.
 
-The mark `proves` names the check of the scorecard that a test is evidence for: `groundwork readiness --prove` runs the
-tests with that mark, here and in tests/use_case/, and keeps how they ended.
+The mark `proves` names the checks of the scorecard that a test is evidence for. `groundwork readiness --prove` runs the
+tests with that mark, here and in tests/use_case/, and stores their results.
 """
 
 import json
@@ -43,9 +43,9 @@ from use_case import decision, source
 
 proves = pytest.mark.proves
 ONE_DAY = timedelta(days=1)
-SECONDS = 60  # for the service to find its models
-TELLS_ALL = 0.99  # of balanced accuracy, or of R2: a feature that alone reaches it is hardly known beforehand
-SERVED = 500
+SECONDS = 60  # how long to wait for the service to load a model
+TELLS_ALL = 0.99  # balanced accuracy or R2: a single feature that reaches it is a leak of the outcome
+SERVED = 500  # rows that are sent to the service
 
 
 def test_the_documents_are_valid_and_what_is_made_of_them_is_up_to_date(own: Pilot) -> None:
@@ -55,7 +55,7 @@ def test_the_documents_are_valid_and_what_is_made_of_them_is_up_to_date(own: Pil
 
 
 def test_the_source_keeps_the_contract(own: Pilot, sample: Any) -> None:
-    """Row by row on its newest days, and as a whole on its newest window, inside the source's own engine."""
+    """The row rules hold on the newest days, the window rules on the newest window, checked in the source's engine."""
     dataset = own.contract.dataset
     newest = max(sample.rows[dataset.event_time.name].to_pylist())
     window = window_of(newest, own.charter.monitoring.window)
@@ -73,7 +73,7 @@ def test_the_source_keeps_the_contract(own: Pilot, sample: Any) -> None:
 
 @proves("data-code")
 def test_the_rows_of_a_day_do_not_depend_on_what_else_is_asked_for(own: Pilot, sample: Any) -> None:
-    """A feature that looks back over the window's start would be another one when that day is read by itself."""
+    """A feature that aggregates only rows within the window would change if its day were read alone."""
     dataset = own.contract.dataset
     at, key = dataset.event_time.name, dataset.key.name
     days = sorted({moment.date() for moment in sample.rows[at].to_pylist()})
@@ -87,15 +87,15 @@ def test_the_rows_of_a_day_do_not_depend_on_what_else_is_asked_for(own: Pilot, s
             return {row[key]: row for row in rows.to_pyarrow().to_pylist()}
 
         asked_alone, asked_with_others = read(alone), read(Window(alone.start - 3 * ONE_DAY, alone.end))
-    assert asked_alone, f"the source has no rows of {days[-1]} when that day is asked for alone"
+    assert asked_alone, f"the source returns no rows of {days[-1]} if that day is read alone"
     assert asked_alone == asked_with_others
 
 
 @proves("data-requirements")
 def test_features_are_known_when_the_decision_is_taken(own: Pilot, sample: Any) -> None:
-    """No feature is empty as long as the outcome is, and none tells the outcome by itself.
+    """No feature is empty while the outcome is unknown, and no feature alone predicts the outcome almost perfectly.
 
-    That is what rows can show; that a value was known in time only its source can.
+    The rows can show no more than that: whether a value was known in time, only its source can show.
     """
     dataset = own.contract.dataset
     known = sample.rows.filter(sample.rows[dataset.outcome.name].is_valid())
@@ -106,16 +106,16 @@ def test_features_are_known_when_the_decision_is_taken(own: Pilot, sample: Any) 
         and sample.undecided[name].null_count == sample.undecided.num_rows
         and known[name].null_count < known.num_rows / 2
     ]
-    assert later == [], f"{later} have no value in any row whose outcome is not known yet: nothing can be asked by them"
+    assert later == [], f"{later} are empty in all rows without a known outcome: they are unknown at the decision"
     telling = {name: score for name, score in _alone(dataset, known) if score >= TELLS_ALL}
     assert telling == {}, (
-        f"{telling}: each tells the outcome by itself. If that is known before the decision, say so at the column in "
+        f"{telling}: each feature alone predicts the outcome. If it is known before the decision, add to its column in "
         "contract.yaml: customProperties: [{property: knownAtDecision, value: true, description: why}]"
     )
 
 
 def _alone(dataset: Any, known: Any) -> Iterator[tuple[str, float]]:
-    """How well each feature alone tells the outcome, by cross-validation; 1 is perfectly."""
+    """Yield each feature with the cross-validated score of a model on that feature alone; 1 is perfect."""
     outcomes = dataset.task.targets(dataset.task.outcomes(known[dataset.outcome.name].to_pylist()))
     quantity = dataset.task.kind == "regression"
     tree = (DecisionTreeRegressor if quantity else DecisionTreeClassifier)(min_samples_leaf=5, random_state=0)
@@ -160,7 +160,7 @@ def test_the_model_takes_the_features_as_they_come_and_is_the_same_again(loop: P
 
 @proves("infra-integration")
 def test_the_whole_loop_runs(loop: Pilot) -> None:
-    """Ingested and trained it is; now the newest window is scored, and its drift measured."""
+    """The fixture has ingested and trained; this test scores the newest window and measures its drift."""
     scored = by_hand.score(loop)
     assert scored.model_version == "1"
     assert scored.rows == len(_rows_of(loop, scored.window)) > 0
@@ -175,7 +175,7 @@ def test_the_whole_loop_runs(loop: Pilot) -> None:
 
 @proves("monitor-skew")
 def test_the_service_answers_as_the_trained_pipeline_does(loop: Pilot, answers: list[dict[str, Any]]) -> None:
-    """By request, and by the bundle alone: the scores that MLflow's copy of the pipeline gives for the same rows."""
+    """The service and the bundle give the same scores as the pipeline in MLflow, on the same rows."""
     dataset, (version, predictor) = loop.contract.dataset, _champion(loop)
     rows = _newest(loop)
     frame = rows.select(dataset.feature_names).to_pandas()
@@ -241,7 +241,7 @@ def test_missing_and_unseen_values_get_finite_scores(loop: Pilot) -> None:
 
 @proves("data-requirements", "data-privacy")
 def test_what_is_confidential_stays_in_the_snapshots(loop: Pilot, answers: list[dict[str, Any]]) -> None:
-    """Each row has a planted value: it is in no log, no registry, no report; nor is a column that may not be logged."""
+    """The confidential value of each row is in no log, registry or report, and the log holds only allowed columns."""
     allowed = {column.name for column in loop.contract.dataset.logged}
     assert "proof_secret" not in allowed
     assert all(set(json.loads(entry.record)) <= allowed for entry in _logged(loop))
@@ -275,7 +275,10 @@ def test_a_new_feature_is_ingested_trained_on_asked_for_and_logged(
     charter = yaml.safe_load((tmp_path / "charter.yaml").read_text(encoding="utf-8"))
     charter["metadata"]["name"] = "proof-feature"
     (tmp_path / "charter.yaml").write_text(yaml.safe_dump(charter), encoding="utf-8")
-    same_registry = {"home": tmp_path, "mlflow_tracking_uri": loop.settings.tracking_uri}  # a new one takes seconds
+    same_registry = {
+        "home": tmp_path,
+        "mlflow_tracking_uri": loop.settings.tracking_uri,
+    }  # creating one takes seconds
     pilot = Pilot(loop.settings.model_copy(update=same_registry))
     by_hand.ingest(pilot)
     assert by_hand.train(pilot).in_service
@@ -343,13 +346,13 @@ def service(loop: Pilot) -> Iterator[TestClient]:
 
 @pytest.fixture(scope="module")
 def answers(loop: Pilot, service: TestClient) -> list[dict[str, Any]]:
-    """What the service answers to the newest rows."""
+    """The service's answers to the newest rows."""
     return _asked(service, _records(loop, _newest(loop)))
 
 
 @pytest.fixture(scope="module")
 def refused(loop: Pilot) -> Version:
-    """A second version, trained under a line that no model reaches."""
+    """A second version, trained with a limit in the gate that no model reaches."""
     charter = loop.settings.home / "charter.yaml"
     text = charter.read_text(encoding="utf-8")
     strict = yaml.safe_load(text)
@@ -377,7 +380,7 @@ def answering(pilot: Pilot) -> Iterator[TestClient]:
 
 
 def _serves(client: TestClient, number: str) -> bool:
-    """Whether that version answers, within some seconds."""
+    """Return whether the service loads that version within SECONDS seconds."""
     deadline = time.monotonic() + SECONDS
     while client.get("/health/ready").json().get("model_version") != number:
         if time.monotonic() > deadline:
@@ -397,13 +400,13 @@ def _rows_of(pilot: Pilot, window: Window) -> Any:
 
 
 def _newest(pilot: Pilot) -> Any:
-    """Rows of the newest window, as the snapshots hold them."""
+    """Return the first rows of the newest window, from the snapshots."""
     snapshots = Snapshots(pilot.snapshots, pilot.contract.dataset)
     return _rows_of(pilot, snapshots.newest_window(pilot.charter.monitoring.window)).slice(0, SERVED)
 
 
 def _records(pilot: Pilot, rows: Any) -> list[dict[str, Any]]:
-    """The rows as a client sends them: in JSON."""
+    """Return the rows as a client sends them in JSON."""
     names = [column.name for column in pilot.contract.dataset.requested]
     text = json.dumps(rows.select(names).to_pylist(), default=lambda value: str(value).replace(" ", "T"))
     records: list[dict[str, Any]] = json.loads(text)

@@ -1,4 +1,4 @@
-"""What the tests of the use case read: the example's flights."""
+"""Fixtures of the use case's tests: the example's flights."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from use_case import seed
 
 @pytest.fixture(scope="session")
 def flights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The flights of the first weeks of January and February, as the operational system holds them."""
+    """A database with the flights of the first weeks of January and February, as in the operational system."""
     database = tmp_path_factory.mktemp("flights") / "operational.duckdb"
     seed.release(database, 2)
     with duckdb.connect(str(database)) as connection:

@@ -1,4 +1,4 @@
-"""A prediction becomes an action where that pays, and the money is counted as the charter says."""
+"""The decision acts if the expected benefit exceeds the cost, and its money is counted as in the charter."""
 
 import numpy as np
 import pytest

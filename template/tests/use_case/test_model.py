@@ -1,4 +1,4 @@
-"""The model takes the contract's features as they come."""
+"""The model accepts the contract's features, including missing and unseen values."""
 
 import numpy as np
 import pandas as pd

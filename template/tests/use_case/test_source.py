@@ -1,4 +1,4 @@
-"""The source gives what is known the evening before departure, and nothing else."""
+"""The source returns only values that are known the evening before departure."""
 
 import shutil
 from datetime import datetime, timedelta
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.proves("data-code")
 
 PROJECT = Path(__file__).parents[2]
 
-# Known only once the flight has left or was cancelled.
+# Columns that are known only after the flight has departed or was cancelled.
 AFTERWARDS = ("dep_time", "dep_delay", "arr_time", "arr_delay", "air_time")
 
 
@@ -30,7 +30,7 @@ def read(database: Path, start: datetime, end: datetime) -> pa.Table:
 
 @pytest.mark.parametrize("day", [datetime(2013, 1, 4), datetime(2013, 2, 7)])
 def test_features_do_not_know_what_happens_from_their_day_on(day: datetime, flights: Path, tmp_path: Path) -> None:
-    """Whatever becomes of the flights of a day and later, that day's rows differ in their outcome alone."""
+    """If the events of a day and later days change, only the outcome of that day's rows changes."""
     scrambled = tmp_path / "scrambled.duckdb"
     shutil.copy(flights, scrambled)
     other = ", ".join(f"{name} = case when flight % 3 = 0 then null else hash({name}) % 997 end" for name in AFTERWARDS)
@@ -43,7 +43,7 @@ def test_features_do_not_know_what_happens_from_their_day_on(day: datetime, flig
 
 
 def test_the_day_before_is_known(flights: Path) -> None:
-    """The feature that looks back is the day before's share of late arrivals at the same airport."""
+    """The feature is the share of late flights from the same airport on the day before."""
     day = datetime(2013, 1, 4)
     with duckdb.connect(str(flights), read_only=True) as connection:
         expected = dict(
@@ -57,7 +57,7 @@ def test_the_day_before_is_known(flights: Path) -> None:
 
 
 def test_windows_are_half_open(flights: Path) -> None:
-    """Neighbouring windows share no row and lose none, even when they meet at a departure."""
+    """Adjacent windows share no rows and lose none, even if their border is the time of a departure."""
     start, end = datetime(2013, 1, 2), datetime(2013, 1, 4)
     border = read(flights, start, end)["scheduled_departure"][1000].as_py()
     whole, left, right = read(flights, start, end), read(flights, start, border), read(flights, border, end)
@@ -66,7 +66,7 @@ def test_windows_are_half_open(flights: Path) -> None:
 
 
 def test_a_rows_features_do_not_depend_on_the_window(flights: Path) -> None:
-    """What is read for a day is the same in a run for that day and in a run for the month."""
+    """The rows of a day are the same when the day is read alone and when the month is read."""
     day, next_day = datetime(2013, 1, 4), datetime(2013, 1, 5)
     month = read(flights, datetime(2013, 1, 1), datetime(2013, 2, 1))
     that_day = [row for row in month.to_pylist() if day <= row["scheduled_departure"] < next_day]
@@ -74,7 +74,7 @@ def test_a_rows_features_do_not_depend_on_the_window(flights: Path) -> None:
 
 
 def test_rows_are_the_contracts(flights: Path) -> None:
-    """Every column of the contract, and one row per key."""
+    """The source returns every column of the contract, and one row per key."""
     rows = read(flights, datetime(2013, 1, 1), datetime(2013, 3, 1))
     dataset = Contract.load(PROJECT / "contract.yaml").dataset
     assert sorted(rows.column_names) == sorted(column.name for column in dataset.columns)

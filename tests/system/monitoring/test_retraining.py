@@ -24,7 +24,7 @@ def test_a_new_model_is_trained_unless_it_is_known_to_be_needless(
     charter = pilot_copy.settings.home / "charter.yaml"
     with Store(pilot_copy.settings.store) as store:
         [reason] = reasons_to_train(pilot_copy, store)
-        assert reason == "drift since version 1 was trained has not been measured"
+        assert reason == "drift has not been measured for version 1"
         with pytest.raises(DriftUnknown):
             by_hand.monitor(pilot_copy)
         [reason] = reasons_to_train(pilot_copy, store)
@@ -41,10 +41,10 @@ def test_a_new_model_is_trained_unless_it_is_known_to_be_needless(
         assert reason.startswith("drift: ")
         sql(pilot_copy, MARCH_COMES_IN)
         done = by_hand.retrain(Pilot.here())
-        assert done.reasons[-1] == "version 1 is 1 windows old; how it ages is unknown: `groundwork evaluate`"
+        assert done.reasons[-1] == "version 1 is 1 windows old; the effect of age is unknown: run `groundwork evaluate`"
         assert done.trained is not None
         assert done.trained.version == "2"
-        assert "how it ages is unknown" in {run.flow: run for run in store.runs.latest(True)}["retrain"].message
+        assert "the effect of age is unknown" in {run.flow: run for run in store.runs.latest(True)}["retrain"].message
 
 
 def test_the_age_that_the_back_test_found_decides_when_it_is_known(pilot_copy: Pilot, sql: Callable) -> None:
@@ -53,20 +53,20 @@ def test_the_age_that_the_back_test_found_decides_when_it_is_known(pilot_copy: P
     sql(pilot_copy, MARCH_COMES_IN)
     by_hand.ingest(pilot_copy)
     for limit, oldest, due in (
-        ("1", "3", ["version 1 is 1 windows old, to be trained again at 1"]),
+        ("1", "3", ["version 1 is 1 windows old; retrain at 1 windows"]),
         ("2", "3", []),
         ("not yet", "1", []),
         (
             "not yet",
             "0",
-            ["version 1 is 1 windows old; up to 0 the gain stays above the line, and nothing is known beyond"],
+            ["version 1 is 1 windows old; the gain is high enough up to 0 windows, and unknown beyond"],
         ),
     ):
         mlflow.MlflowClient().set_tag(champion.run_id, "retrain_after_windows", limit)
         mlflow.MlflowClient().set_tag(champion.run_id, "oldest_windows_seen", oldest)
         with Store(pilot_copy.settings.store) as store:
             reasons = reasons_to_train(pilot_copy, store)
-        assert reasons == ["drift since version 1 was trained has not been measured", *due], (limit, oldest)
+        assert reasons == ["drift has not been measured for version 1", *due], (limit, oldest)
     assert age(pilot_copy, champion, Window(datetime(2013, 3, 15), MARCH.end)).windows == 1
 
 

@@ -214,10 +214,10 @@ def test_a_query_over_the_store_is_asked_and_changes_nothing(locked: Pilot, set_
     answer(locked, "keep", outcome=False)
     assert with_measure(locked, set_in, {"sql": count}).state == "passed"
     for query, problem in (
-        ("select 1", "must give one row: the value, and the number of samples"),
-        ("select 1, 1 union all select 2, 2", "must give one row"),
+        ("select 1", "must return one row: the value and the number of samples"),
+        ("select 1, 1 union all select 2, 2", "must return one row"),
         ("select nonsense", "refused the query"),
-        ("select avg(score), 0 from predictions where role = 'shadow'", "found nothing"),
+        ("select avg(score), 0 from predictions where role = 'shadow'", "returned no value"),
     ):
         found = with_measure(locked, set_in, {"sql": query})
         assert (found.state, problem in found.seen) == ("unknown", True), found.seen
@@ -286,7 +286,7 @@ def test_an_attestation_counts_while_it_is_fresh(locked: Pilot, set_in: Callable
 def test_another_check_can_be_a_criterion(locked: Pilot, set_in: Callable) -> None:
     assert with_measure(locked, set_in, {"check": "owners"}).state == "passed"
     assert with_measure(locked, set_in, {"check": "data-code"}).state == "unknown"
-    assert "is no check of the scorecard" in with_measure(locked, set_in, {"check": "nonsense"}).seen
+    assert "is not a check of the scorecard" in with_measure(locked, set_in, {"check": "nonsense"}).seen
 
 
 def test_a_stop_criterion_that_is_met_blocks(locked: Pilot, set_in: Callable) -> None:

@@ -57,7 +57,7 @@ def test_every_proof_says_how_it_came_about(pilot: Pilot, monkeypatch: pytest.Mo
     assert len(proof.digest) == 64
     assert proof.seconds > 0
     assert (proof.own_data, proof.on_schedule) == (False, False)
-    assert "than the rule" in proof.seen
+    assert "over today's rule" in proof.seen
     monkeypatch.setenv("PREFECT__FLOW_RUN_ID", "1")
     monkeypatch.setenv("GROUNDWORK_SOURCE_URL", "postgresql://127.0.0.1/ours")
     with Store(pilot.settings.store) as store:
@@ -101,7 +101,7 @@ def test_slices_are_shown_and_those_about_people_apart(
     set_in(charter, "gate.sliceMinimum", 0.99)  # the candidate is refused, and the champion is no better
     assert not by_hand.train(Pilot.here()).in_service
     assert states(pilot_copy, *both) == {"model-slices": "failed", "model-inclusion": "failed"}
-    assert "behind the line: origin EWR" in newest(pilot_copy)["model-slices"].seen
+    assert "failed: origin EWR" in newest(pilot_copy)["model-slices"].seen
 
 
 def test_where_no_version_serves_it_is_the_candidate_that_fails(new_pilot: Pilot, set_in: Callable) -> None:
@@ -147,7 +147,7 @@ def test_the_monitor_shows_how_the_champion_does_in_service(pilot_copy: Pilot, s
     by_hand.score(Pilot.here())
     by_hand.monitor(Pilot.here())
     assert states(pilot_copy, *checks) == dict(zip(checks, ["unknown", "unknown", "passed", "unknown"], strict=True))
-    assert "send them to POST /outcomes" in newest(pilot_copy)["monitor-quality"].seen
+    assert "send outcomes to POST /outcomes" in newest(pilot_copy)["monitor-quality"].seen
     tell_outcomes(pilot_copy)
     by_hand.monitor(Pilot.here())
     assert states(pilot_copy, *checks[:2]) == dict.fromkeys(checks[:2], "passed")
@@ -250,10 +250,10 @@ def test_the_worst_of_the_tests_that_name_a_check_is_kept(new_pilot: Pilot) -> N
     (own / "test_of_theirs.py").write_text(TESTS, encoding="utf-8")
     (new_pilot.settings.home / "pytest.ini").write_text("[pytest]\nmarkers = proves(*checks): a check\n")
     assert {each.check: (each.passed, each.seen) for each in run_tests(new_pilot)} == {
-        "data-privacy": (False, "of 2 tests 1 fail: test_erases"),
+        "data-privacy": (False, "1 of 2 tests fail: test_erases"),
         "data-code": (True, "1 tests pass"),
-        "infra-spec": (None, "of 1 tests 1 are skipped: test_later"),
-        "monitor-skew": (None, "of 1 tests 1 could not run: test_serves"),
+        "infra-spec": (None, "1 of 1 tests are skipped: test_later"),
+        "monitor-skew": (None, "1 of 1 tests could not run: test_serves"),
     }
 
 
@@ -345,7 +345,7 @@ def test_a_change_counts_as_reviewed_once_a_second_person_stands_in_git(
     change(home, "two")
     history("ada", "commit", "--quiet", "-am", "Better\n\nReviewed-by: Grace Hopper <grace@example.com>")
     found = review(pilot_copy, history("ada", "rev-parse", "HEAD"))
-    assert (found.passed, found.seen.endswith("seen by grace@example.com")) == (True, True)
+    assert (found.passed, found.seen.endswith("second person: grace@example.com")) == (True, True)
     for merger, passed in (("ada", None), ("emmy", True)):
         history("ada", "checkout", "--quiet", "-b", f"for-{merger}")
         change(home, merger)

@@ -99,9 +99,9 @@ def test_without_the_file_nobody_has_said_anything(new_pilot: Pilot) -> None:
         ("attestation", [], "attestation: is not a known key here"),
         ("attestations.0.value", True, "attestations.0.value: "),  # 1 for yes, and nothing that looks like it
         ("attestations.0.value", float("nan"), "attestations.0.value: "),  # it would meet no line, and miss none
-        ("attestations.0.by", "mallory", "mallory: not in OWNERS, so their word counts for nothing"),
+        ("attestations.0.by", "mallory", "mallory: not in OWNERS, so their statements do not count"),
         ("attestations.0.why", "", "attestations.0.why: "),
-        ("waivers.0.by", "TBD", "TBD: not in OWNERS, so their word counts for nothing"),
+        ("waivers.0.by", "TBD", "TBD: not in OWNERS, so their statements do not count"),
         ("waivers.0.until", REMOVE, "waivers.0.until: is missing"),  # none is for ever
         ("waivers.0.forever", True, "waivers.0.forever: is not a known key here"),
     ],

@@ -96,7 +96,7 @@ def test_with_no_room_for_the_log_nothing_is_answered_until_there_is(
                     answered.append(service.predict())
                 status, problem = answered.pop()
                 assert (status, problem["title"]) == (503, "The service cannot answer now")
-                assert problem["detail"] == "the prediction log cannot be written, so nothing was answered"
+                assert problem["detail"] == "the prediction log cannot be written, so the request was not answered"
                 assert service.ask("/health/live")[0] == 200
             answered.append(service.predict())
             assert answered[-1][0] == 200

@@ -97,10 +97,13 @@ def without(field: str) -> bytes:
 BAD_REQUESTS = {
     "nothing at all": (b"", "not valid JSON"),
     "no JSON": (b"records=1", "not valid JSON"),
-    "a name that stands twice": (with_values().replace(b'"weekday": 2', b'"weekday": 2, "weekday": 3'), "stands twice"),
+    "a name that stands twice": (
+        with_values().replace(b'"weekday": 2', b'"weekday": 2, "weekday": 3'),
+        "same name twice",
+    ),
     "a hidden name that stands twice": (
         with_values().replace(b'"weekday": 2', rb'"weekday": 2, "week\u0064ay": 3'),
-        "stands twice",
+        "same name twice",
     ),
     "cut off": (with_values()[:-2], "not valid JSON"),
     "two bodies": (with_values() * 2, "not valid JSON"),
@@ -297,7 +300,7 @@ def test_a_champion_of_an_earlier_contract_is_not_served(pilot_copy: Pilot, set_
     with served_here(pilot_copy) as client:
         answer = client.get("/health/ready")
     assert answer.status_code == 503
-    assert "train a model on the present contract" in answer.json()["detail"]
+    assert "train a model on the current contract" in answer.json()["detail"]
 
 
 def test_what_cannot_be_logged_is_not_answered(pilot_copy: Pilot) -> None:
@@ -306,7 +309,7 @@ def test_what_cannot_be_logged_is_not_answered(pilot_copy: Pilot) -> None:
             database.execute("drop table predictions")
         answer = client.post("/predict", content=with_values())
     assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
-    assert answer.json()["detail"] == "the prediction log cannot be written, so nothing was answered"
+    assert answer.json()["detail"] == "the prediction log cannot be written, so the request was not answered"
 
 
 def test_without_a_model_the_rule_of_today_decides(pilot_copy: Pilot, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -367,7 +370,7 @@ def test_outcomes_that_are_none_are_refused(body: bytes, service: TestClient) ->
 
 def test_on_a_network_only_those_with_a_key_are_answered(pilot: Pilot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GROUNDWORK_HOST", "0.0.0.0")
-    with pytest.raises(GroundworkError, match="for everybody: set GROUNDWORK_API_KEYS"):
+    with pytest.raises(GroundworkError, match="without API keys: set GROUNDWORK_API_KEYS"):
         create_app(Pilot.here())
     key, entry = new_key("planning", "predict")
     monkeypatch.setenv("GROUNDWORK_API_KEYS", entry)

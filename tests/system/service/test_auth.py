@@ -59,12 +59,12 @@ def test_without_keys_only_this_machine_is_listened_to() -> None:
 @pytest.mark.parametrize(
     ("setting", "complaint"),
     [
-        ("a key as it is", "make one with `groundwork key`"),
+        ("a key as it is", "create one with `groundwork key`"),
         ("ops:predict:abc", "is not name:scopes:sha256"),
         (f"ops:everything:{'0' * 64}", "is not name:scopes:sha256"),
         (f":predict:{'0' * 64}", "is not name:scopes:sha256"),
-        (f"ops:predict:{hashlib.sha256(b'').hexdigest()}", "is a default that anybody guesses"),
-        (f"ops:predict:{hashlib.sha256(b'changeme').hexdigest()}", "is a default that anybody guesses"),
+        (f"ops:predict:{hashlib.sha256(b'').hexdigest()}", "is a common default and easy to guess"),
+        (f"ops:predict:{hashlib.sha256(b'changeme').hexdigest()}", "is a common default and easy to guess"),
     ],
 )
 def test_a_bad_key_refuses_to_start(setting: str, complaint: str) -> None:

@@ -239,7 +239,7 @@ def test_where_nobody_is_trusted_it_says_what_to_set(server: Server, pilot_copy:
     trusted = signer(pilot_copy)
     pilot_copy.settings.signing_key_file.unlink()
     with serving(pilot_copy, ready=False, MLFLOW_TRACKING_URI=server.uri) as service:
-        answer = wait_for_problem(service, "set GROUNDWORK_TRUSTED_KEYS to what `groundwork signer` prints")
+        answer = wait_for_problem(service, "set GROUNDWORK_TRUSTED_KEYS to its output")
         assert answer["status"] == 503
     with serving(pilot_copy, MLFLOW_TRACKING_URI=server.uri, GROUNDWORK_TRUSTED_KEYS=trusted) as service:
         assert service.predict()[0] == 200
@@ -390,5 +390,5 @@ def test_what_is_no_mlflow_server_is_said_so(said: str, pilot: Pilot, monkeypatc
     head = f"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {len(said)}\r\n\r\n"
     with dripping((head + said).encode()) as uri:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-        with pytest.raises(BundleError, match="is MLFLOW_TRACKING_URI right"):
+        with pytest.raises(BundleError, match="check MLFLOW_TRACKING_URI"):
             TrackingServer(Pilot.here()).glance()

@@ -214,7 +214,7 @@ def _show_verdict(trained: "Trained") -> None:
     for check in trained.verdict.checks:
         mark = "[green]✓[/]" if check.passed else "[red]✗[/]"
         console.print(
-            f"  {'':<8} {mark} {escape(check.name)}: wanted {escape(check.wanted)}, seen {escape(check.seen)}",
+            f"  {'':<8} {mark} {escape(check.name)}: required {escape(check.wanted)}, found {escape(check.seen)}",
             soft_wrap=True,
         )
 

@@ -1,1 +1,1 @@
-"""Models from training to the version that serves."""
+"""Models, from training to the version that serves."""

@@ -1,1 +1,1 @@
-"""What is watched once the model serves."""
+"""Monitoring of the live model: drift, live performance and retraining."""

@@ -1,4 +1,4 @@
-"""Drift: the logged predictions of a window against the rows that the champion was trained on."""
+"""Measures drift: compares the logged predictions of a window with the champion's training rows."""
 
 import json
 from collections.abc import Collection
@@ -24,12 +24,12 @@ from groundwork.models.registry.version import Version
 from groundwork.models.serving.predictor import arrays
 from groundwork.store.predictions import Prediction
 
-SAMPLE_ROWS = 10_000  # per side; the cost stays flat, and distances of equal data stay far below 0.1
+SAMPLE_ROWS = 10_000  # per side: limits the cost, and keeps distances between equal data far below 0.1
 SCORE = "score"
 
 
 class DriftUnknown(Exception):
-    """Drift cannot be told; the message says why."""
+    """Drift cannot be measured; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -41,16 +41,18 @@ class MeasuredDrift:
 
     @property
     def share(self) -> float:
+        """Share of the columns that drifted, from 0 to 1."""
         return len(self.drifted) / len(self.distances)
 
 
 def measure(
     reference: pd.DataFrame, current: pd.DataFrame, numeric: Collection[str], limits: Monitoring, report: Path
 ) -> MeasuredDrift:
-    """Compare two frames column by column and write the report as an HTML page.
+    """Return the drift distance of each column, and write Evidently's report as an HTML page.
 
-    The columns in `numeric` are numbers, all others categories. Raises DriftUnknown when there are too few rows, or a
-    column is missing or empty on either side: Evidently would leave such a column out and report no drift.
+    The columns in `numeric` are compared as numbers (Wasserstein distance), all others as categories (Jensen-Shannon
+    distance). Raises DriftUnknown if a frame has too few rows, or if a column is missing or empty in either frame:
+    Evidently would leave such a column out and report no drift.
     """
     for side, frame in (("the training window", reference), ("the logged predictions", current)):
         if len(frame) < limits.min_rows:
@@ -96,7 +98,10 @@ def _sampled(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def reference_frame(pilot: Pilot, registry: Registry, champion: Version) -> pd.DataFrame:
-    """The champion's training rows, from the snapshot it was trained on, with the champion's scores."""
+    """Return the champion's training rows, read from the snapshot it was trained on, with the champion's scores.
+
+    Raises NotEnoughData if that snapshot no longer exists.
+    """
     dataset = pilot.contract.dataset
     snapshots = Snapshots(pilot.snapshots, dataset)
     present = snapshots.table_id
@@ -115,7 +120,7 @@ def reference_frame(pilot: Pilot, registry: Registry, champion: Version) -> pd.D
 
 
 def logged_frame(logged: list[Prediction], dataset: Dataset) -> pd.DataFrame:
-    """The features and scores of logged predictions, one row each."""
+    """Return the features and the score of each logged prediction, one row per prediction."""
     records = [msgspec.json.decode(prediction.record) for prediction in logged]
     present = [feature for feature in dataset.reported if any(feature.name in record for record in records)]
     columns = {each.name: [record.get(each.name) for record in records] for each in present}
@@ -123,7 +128,7 @@ def logged_frame(logged: list[Prediction], dataset: Dataset) -> pd.DataFrame:
 
 
 def scores_of_log(logged: list[Prediction], task: Task) -> NDArray:
-    """The logged scores as the model gave them."""
+    """Return the logged scores as float32, of the shape (rows,), or (rows, classes) for several classes."""
     if task.kind != "multiclass":
         return np.array([each.score for each in logged], dtype=np.float32)
     return np.array([[scores[name] for name in task.classes] for scores in _by_class(logged)], dtype=np.float32)
@@ -134,13 +139,13 @@ def _by_class(logged: list[Prediction]) -> list[dict[str, float]]:
 
 
 def numeric_columns(dataset: Dataset) -> list[str]:
-    """The columns whose drift is that of numbers; that of a predicted class is that of a category."""
+    """Return the names of the columns that are compared as numbers; a predicted class is compared as a category."""
     features = [feature.name for feature in dataset.reported if feature.numeric]
     return features if dataset.task.kind == "multiclass" else [*features, SCORE]
 
 
 def _predicted(logged: list[Prediction], task: Task) -> NDArray:
-    """What was predicted: the likeliest class, else the score; missing where there was no model."""
+    """Return the most likely class, or the score if there are no classes; missing where no model decided."""
     if task.kind != "multiclass":
         return scores_of_log(logged, task)
     return np.array(

@@ -1,4 +1,4 @@
-"""Live performance: does the champion still reach the figures it passed the gate with?"""
+"""Live performance: compares the champion in service with its figures at the gate."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -30,7 +30,10 @@ from use_case import decision
 
 
 def findings_in_service(pilot: Pilot, store: Store, window: Window, logged: list[Prediction]) -> list[Finding]:
-    """How the champion does in service. Never raises for what it finds: what cannot be looked at is unknown."""
+    """Return the findings about the champion in service: age, CPU time, metric and gain.
+
+    It never raises: a check that fails with an error is unknown, and its text is the error.
+    """
     checks = ("monitor-stale", "monitor-performance", "monitor-quality", "model-online")
     try:
         champion = Registry(pilot).required_champion()
@@ -41,33 +44,33 @@ def findings_in_service(pilot: Pilot, store: Store, window: Window, logged: list
             _cost(pilot, champion, answered),
             *_quality(pilot, champion, answered, store.outcomes.between(*window)),
         ]
-    except Exception as error:  # as with drift
+    except Exception as error:  # as in check_drift: an error must not look like a good result
         return [Finding(check, None, f"{type(error).__name__}: {error}") for check in checks]
 
 
 def _cost(pilot: Pilot, champion: Version, answered: list[Prediction]) -> Finding:
-    """What an answer costs now, on records that were asked, against the charter's budget."""
+    """Compare the CPU time per row, measured on logged requests, with the charter's limit."""
     check, limit = "monitor-performance", pilot.charter.gate.max_latency_ms
     asked = answered[:ROWS_TIMED]
     if not asked:
-        return Finding(check, None, f"version {champion.number} answered nothing in the window")
+        return Finding(check, None, f"version {champion.number} answered no request in the window")
     registry = Registry(pilot)
     bundle = Path(registry.pull(champion).folder)
     seen = measure_footprint(registry.predictor(champion), bundle, _examples(pilot, asked, np.zeros(len(asked))))
-    said = f"version {champion.number} takes {seen.latency_ms:.2f} ms of CPU time for a row, {limit:g} are allowed"
+    said = f"version {champion.number} takes {seen.latency_ms:.2f} ms of CPU time per row, at most {limit:g} ms allowed"
     return Finding(check, seen.latency_ms <= limit, said)
 
 
 def _quality(
     pilot: Pilot, champion: Version, answered: list[Prediction], told: Mapping[str, float | str]
 ) -> Iterator[Finding]:
-    """What came of its answers: does it still reach the gate's line, and the figure that it was let in with?"""
+    """Compare the live metric and gain with the gate's limits, and the live metric with the metric at the gate."""
     dataset, gate = pilot.contract.dataset, pilot.charter.gate
     known = [each for each in answered if each.prediction_id in told]
     if len(known) < gate.min_rows:
-        few = f"of {len(answered):,} answers of version {champion.number}, {len(known):,} have an outcome, "
+        few = f"{len(known):,} of {len(answered):,} answers of version {champion.number} have an outcome, "
         for check in ("monitor-quality", "model-online"):
-            yield Finding(check, None, f"{few}and {gate.min_rows:,} are wanted: send them to POST /outcomes")
+            yield Finding(check, None, f"{few}at least {gate.min_rows:,} required: send outcomes to POST /outcomes")
         return
     rows = _examples(pilot, known, dataset.task.outcomes([told[each.prediction_id] for each in known]))
     decisions = np.array([each.decision for each in known])
@@ -76,16 +79,16 @@ def _quality(
     over_rule = gain(made, decided_by_rule(pilot, rows), gate.confidence).value
     live = metric_estimate(metric_of(pilot), targets_of(pilot, rows), made, None, gate.confidence)
     said = f"{gate.metric} {live.value:.4f} on {len(known):,} answers"
-    known_gain = f"{over_rule:,.0f} {pilot.charter.value.currency} per 1,000 decisions more than the rule"
+    known_gain = f"gain over today's rule {pilot.charter.value.currency} {over_rule:,.0f} per 1,000 decisions"
     sound = bool(gate.reaches(live.value, gate.line) and over_rule >= gate.min_gain_over_rule)
-    yield Finding("monitor-quality", sound, f"{said}, the line is {gate.line:g}; {known_gain}")
+    yield Finding("monitor-quality", sound, f"{said}, required {gate.line:g}; {known_gain}")
     offline = _metric_at_the_gate(champion)
     if offline is None:
-        yield Finding("model-online", None, f"what the gate saw of version {champion.number} was not kept")
+        yield Finding("model-online", None, f"the gate's verdict on version {champion.number} was not kept")
         return
     chance = live.value - live.lower + gate.max_metric_loss
     agree = abs(live.value - offline) <= chance
-    yield Finding("model-online", agree, f"{said}, {offline:.4f} at the gate; {chance:.4f} apart is chance")
+    yield Finding("model-online", agree, f"{said}, {offline:.4f} at the gate, tolerated difference {chance:.4f}")
 
 
 def _metric_at_the_gate(version: Version) -> float | None:

@@ -1,4 +1,4 @@
-"""Monitor a window: drift, challengers in the shadow, live performance."""
+"""Monitors a window: drift, live performance, and the challenger's decisions compared with the champion's."""
 
 import time
 from datetime import UTC, datetime
@@ -29,9 +29,9 @@ from groundwork.store.findings import keep
 
 
 def check_drift(pilot: Pilot, store: Store, window: Window) -> Drift:
-    """Measure drift for the window and record the result, whatever it is.
+    """Measure drift in the window, record the result in the store, and return it.
 
-    Never raises for what it finds: an empty window, a missing column or a failing library gives `unknown`.
+    An empty window, a missing column or a failing library does not raise: the status is `unknown`, with the reason.
     """
     version, measured, report, reason = None, None, None, ""
     try:
@@ -52,7 +52,7 @@ def check_drift(pilot: Pilot, store: Store, window: Window) -> Drift:
         measured, report = found, str(page)
     except (DriftUnknown, GroundworkError) as error:
         reason = str(error)
-    except Exception as error:  # a monitor that breaks must not look like a quiet one
+    except Exception as error:  # an error in the monitor must not look like no drift
         reason = f"{type(error).__name__}: {error}"
     status: DriftStatus = "unknown"
     if measured:
@@ -75,7 +75,7 @@ def check_drift(pilot: Pilot, store: Store, window: Window) -> Drift:
 
 
 def monitor(pilot: Pilot, start: datetime | None = None, end: datetime | None = None) -> Drift:
-    """Check drift in [start, end), by default in the newest window. Raises DriftUnknown if nobody can tell."""
+    """Check drift in [start, end), by default in the newest window. Raises DriftUnknown if it is unknown."""
     snapshots = Snapshots(pilot.snapshots, pilot.contract.dataset)
     began = time.monotonic()
     with Store(pilot.settings.store) as store, store.runs.recorded("monitor") as run:
@@ -92,7 +92,7 @@ def monitor(pilot: Pilot, start: datetime | None = None, end: datetime | None = 
 
 
 def keep_in_mlflow(registry: Registry, champion: Version, window: Window, measured: MeasuredDrift, page: Path) -> None:
-    """Log the distances, and the page, as a run of the pilot's experiment."""
+    """Log the distances and the report as a run of the pilot's MLflow experiment."""
     registry.use_experiment()
     with mlflow.start_run(run_name="monitor"):
         mlflow.set_tags({"model_version": champion.number, "window": str(window)})

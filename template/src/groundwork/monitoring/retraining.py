@@ -1,4 +1,4 @@
-"""When to train again: after drift, or at the age at which the back-test saw the gain fall."""
+"""Decides when to retrain: after drift, or at the age at which the back-test found the gain too low."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,16 +14,17 @@ from groundwork.store.database import Store
 
 @dataclass(frozen=True)
 class Retrained:
-    """Why it was trained, and what came of it; no reasons, no training."""
+    """The reasons to retrain, and the result; without reasons, `trained` is None."""
 
     reasons: list[str]
     trained: Trained | None
 
 
 def reasons_to_train(pilot: Pilot, store: Store) -> list[str]:
-    """What calls for a new model: drift, and the age at which the back-test saw the gain fall.
+    """Return the reasons to retrain, empty if there are none: drift, or the age at which the gain becomes too low.
 
-    What nobody knows calls for one too, as soon as a window has come in: the gate still stands between it and service.
+    Unknown drift is a reason too. So is an unknown effect of age, once the champion is one window old. The new model
+    must still pass the gate.
     """
     registry = Registry(pilot)
     reconcile(store, registry)
@@ -33,7 +34,7 @@ def reasons_to_train(pilot: Pilot, store: Store) -> list[str]:
     reasons = []
     drift = store.drift.latest()
     if drift is None or drift.model_version != champion.number:
-        reasons.append(f"drift since version {champion.number} was trained has not been measured")
+        reasons.append(f"drift has not been measured for version {champion.number}")
     elif drift.status != "ok":
         reasons.append(f"drift: {drift.reason}" if drift.status == "drift" else f"drift is unknown: {drift.reason}")
     snapshots = Snapshots(pilot.snapshots, pilot.contract.dataset)
@@ -45,13 +46,13 @@ def reasons_to_train(pilot: Pilot, store: Store) -> list[str]:
 
 
 def retrain(pilot: Pilot, ingest: Callable[[], object], train: Callable[[], Trained]) -> Retrained:
-    """Ingest what is due, then train if anything calls for it; the gate decides as ever.
+    """Ingest new data, then train if there is a reason to; the gate decides on promotion as usual.
 
-    `ingest` and `train` run these two: plainly, or as flows that are tried again by themselves.
+    `ingest` and `train` run the two steps: as plain functions, or as Prefect flows with retries.
     """
     with Store(pilot.settings.store) as store, store.runs.recorded("retrain") as run:
         ingest()
         reasons = reasons_to_train(pilot, store)
         trained = train() if reasons else None
-        run.message = "; ".join(reasons) or "nothing calls for a new model"
+        run.message = "; ".join(reasons) or "no reason to retrain"
     return Retrained(reasons, trained)

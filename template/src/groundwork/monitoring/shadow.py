@@ -9,7 +9,7 @@ from groundwork.store.predictions import Prediction
 
 @dataclass(frozen=True)
 class Shadow:
-    """One challenger against what was answered: over how many records, and how often it would decide the same."""
+    """A challenger compared with the champion: the records that both decided, and the number of equal decisions."""
 
     model_version: str
     rows: int
@@ -21,7 +21,7 @@ class Shadow:
 
 
 def compare(predictions: Iterable[Prediction]) -> list[Shadow]:
-    """Pair each shadow prediction with the champion's for the same entity and event time."""
+    """Return one comparison per challenger; predictions are paired by entity key and event time."""
     answered: dict[tuple[str, str], Prediction] = {}
     shadows: dict[str, list[Prediction]] = defaultdict(list)
     for prediction in predictions:

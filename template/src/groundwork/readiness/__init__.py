@@ -1,1 +1,1 @@
-"""The scorecard: is the pilot ready to scale, what speaks against it, and who mends it?"""
+"""The scorecard: whether the pilot is ready to scale, what blocks it, and who fixes it."""

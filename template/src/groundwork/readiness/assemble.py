@@ -1,4 +1,4 @@
-"""Puts the scorecard together."""
+"""Builds the scorecard."""
 
 from datetime import date
 
@@ -13,9 +13,9 @@ from groundwork.store.database import Store
 
 
 def assess(pilot: Pilot, store: Store, today: date) -> Scorecard:
-    """Everything that is known about the pilot's readiness on that day."""
+    """Return the pilot's scorecard on that day."""
     charter = pilot.charter
-    broken_seals = sealing.findings(pilot.settings.home)  # asks git of every commit of the charter, hence once
+    broken_seals = sealing.findings(pilot.settings.home)  # reads every commit of the charter from git, so call it once
     statements = Statements.of(pilot.settings.home, pilot.owners)
     others = [
         *organisation.rows(pilot, store, broken_seals, sealing.cannot_tell(pilot.settings.home), today),

@@ -1,4 +1,4 @@
-"""The charter's own criteria, measured on live evidence: what was logged, what came of it, what Prometheus saw."""
+"""Measures the charter's criteria: on logged predictions and their outcomes, on Prometheus, SQL and attestations."""
 
 import json
 import urllib.error
@@ -23,7 +23,7 @@ from use_case import decision
 
 
 class Measurement(NamedTuple):
-    """One value with the number of samples behind it; no value where it is unknown, and then why."""
+    """A value with its number of samples. If the value is unknown, it is None and `problem` says why."""
 
     value: float | None
     samples: int
@@ -32,7 +32,7 @@ class Measurement(NamedTuple):
 
 
 class MeasurementContext(NamedTuple):
-    """Where the measures find what they need."""
+    """The sources that the criteria are measured on."""
 
     pilot: Pilot
     store: Store
@@ -42,12 +42,12 @@ class MeasurementContext(NamedTuple):
 
 
 def scale_rows(criteria: Sequence[Criterion], context: MeasurementContext) -> list[Row]:
-    """One row per criterion for scaling: passed once it is met."""
+    """Return one row per criterion for scaling: passed if the criterion is met."""
     return [_row(each, context, "improve it until the criterion is met, or decide to stop") for each in criteria]
 
 
 def stop_rows(criteria: Sequence[Criterion], context: MeasurementContext) -> list[Row]:
-    """One row per criterion for stopping: failed once it is met."""
+    """Return one row per criterion for stopping: failed if the criterion is met."""
     swapped: dict[State, State] = {"passed": "failed", "failed": "passed"}
     found = [_row(each, context, "") for each in criteria]
     return [
@@ -87,7 +87,7 @@ def _row(criterion: Criterion, context: MeasurementContext, fix: str) -> Row:
 
 
 def required(criterion: Criterion, currency: str, negated: bool = False) -> str:
-    """What meets the criterion, or with `negated` what does not, such as `at most 20 in 30 days, at least 1 sample`."""
+    """Return the requirement in words, or its opposite: `at most 20 in 30 days, at least 1 sample`."""
     words = {">=": "at least", "<": "less than", ">": "more than", "<=": "at most"}
     opposite = {">=": "<", "<": ">=", ">": "<=", "<=": ">"}
     op = words[opposite[criterion.op] if negated else criterion.op]
@@ -120,13 +120,13 @@ def _measure(criterion: Criterion, context: MeasurementContext) -> Measurement:
     proof = f"the scorecard's check {measure.check}"
     if state in ("passed", "failed"):
         return Measurement(float(state == "passed"), criterion.min_samples, proof)
-    return Measurement(None, 0, proof, f"{measure.check} is {state or 'no check of the scorecard'}")
+    return Measurement(None, 0, proof, f"{measure.check} is {state or 'not a check of the scorecard'}")
 
 
 def gain_in_service(pilot: Pilot, store: Store, since: datetime, until: datetime) -> Measurement:
-    """Money per 1,000 decisions more than today's rule would have made of the same records, where the outcome is known.
+    """Return the gain over today's rule, in money per 1,000 decisions, on the records whose outcome is known.
 
-    Only what the service answered counts, not what was scored in batch or in the shadow.
+    It counts answers of the service given in [since, until), not batch or shadow predictions.
     """
     proof = "the prediction log, joined with its outcomes"
     answered = store.outcomes.of_answers_between(utc_text(since), utc_text(until))
@@ -157,7 +157,7 @@ def _ask_prometheus(promql: str, samples_promql: str | None, url: str) -> Measur
 
 
 def _query(url: str, expression: str) -> tuple[float | None, str]:
-    """The one number that the expression gives, or why there is none."""
+    """Return the expression's value, or None and the reason."""
     address = f"{url.rstrip('/')}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
     try:
         with urllib.request.urlopen(address, timeout=10) as response:
@@ -171,8 +171,8 @@ def _query(url: str, expression: str) -> tuple[float | None, str]:
     elif len(answer["result"]) == 1:
         value = float(answer["result"][0]["value"][1])
     else:
-        return None, f"the query gives {len(answer['result'])} series, it must give one"
-    return (value, "") if np.isfinite(value) else (None, "the query gives no number: nothing was counted")
+        return None, f"the query returned {len(answer['result'])} series, it must return one"
+    return (value, "") if np.isfinite(value) else (None, "the query returned no number: there are no samples")
 
 
 def _ask_store(sql: str, store: Store) -> Measurement:
@@ -181,10 +181,10 @@ def _ask_store(sql: str, store: Store) -> Measurement:
     except StoreError as error:
         return Measurement(None, 0, sql, str(error))
     if len(rows) != 1 or len(rows[0]) != 2:
-        return Measurement(None, 0, sql, "the query must give one row: the value, and the number of samples")
+        return Measurement(None, 0, sql, "the query must return one row: the value and the number of samples")
     value, samples = rows[0]
     if value is None or not isinstance(samples, int):
-        return Measurement(None, 0, sql, "the query found nothing")
+        return Measurement(None, 0, sql, "the query returned no value, or no number of samples")
     return Measurement(float(value), samples, sql)
 
 

@@ -1,4 +1,4 @@
-"""A plugin of pytest: the report of a test says which checks of the scorecard its mark `proves` names."""
+"""A pytest plugin: writes the checks that a test's mark `proves` names into the JUnit report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the names with each test, as properties of its case in the JUnit report."""
+    """Add the names of the checks to each test, as properties of its case in the JUnit report."""
     for item in items:
         for mark in item.iter_markers("proves"):
             item.user_properties += [("proves", check) for check in mark.args]

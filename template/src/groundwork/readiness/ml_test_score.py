@@ -1,7 +1,7 @@
-"""The 28 tests of Breck et al., The ML Test Score: A Rubric for ML Production Readiness (2017), and their proofs here.
+"""The 28 tests of Breck et al., The ML Test Score: A Rubric for ML Production Readiness (2017), and their evidence.
 
-A test earns half a point once it has passed, or where a person states it, and one once it has passed on a schedule on
-two days, on the project's own data. The score is the least of the four sections' sums, 7 at most.
+A test earns half a point if it has passed, or if a person attests it. It earns one point if it has passed on a schedule
+on two days, on the project's own data. The score is the lowest of the four sections' sums, at most 7.
 """
 
 import os
@@ -30,7 +30,7 @@ class ProofError(GroundworkError):
 
 @dataclass(frozen=True)
 class Rubric:
-    """One test of the rubric, and what proves it: a command in the course of its work, or the tests that name it."""
+    """One test of the rubric; `by` is the command that provides its evidence, or TESTS."""
 
     id: str
     title: str
@@ -76,7 +76,7 @@ RUBRIC = (
 
 
 def rows(pilot: Pilot, store: Store, statements: Statements, today: date) -> Iterator[Row]:
-    """One row per test. What has not run, and nobody has stated, is unknown."""
+    """Return one row per test of the rubric. A test that has neither run nor been attested is unknown."""
     proofs = store.proofs.by_check()
     roles = pilot.owners.accountable
     data_owner = roles.data[pilot.contract.dataset.name].name
@@ -89,7 +89,7 @@ def rows(pilot: Pilot, store: Store, statements: Statements, today: date) -> Ite
             section=rubric.section,
             level="should",
             state=state,
-            wanted="passed by schedule on two days, on the project's own data",
+            wanted="passed on a schedule on two days, on the project's own data",
             seen=seen,
             owner=owners.get(rubric.section, roles.service.name),
             proof=rubric.by,
@@ -100,8 +100,11 @@ def rows(pilot: Pilot, store: Store, statements: Statements, today: date) -> Ite
 
 
 def run_tests(pilot: Pilot) -> list[Finding]:
-    """Run the project's tests that are marked `proves`. Raises ProofError if they cannot be run."""
-    if not (pilot.settings.home / "tests").is_dir():  # as in an image
+    """Run the project's tests that have the mark `proves`, and return one finding per check that they name.
+
+    Returns an empty list if the pilot has no tests. Raises ProofError if pytest writes no report.
+    """
+    if not (pilot.settings.home / "tests").is_dir():  # an image has no tests
         return []
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "junit.xml"
@@ -121,7 +124,7 @@ def run_tests(pilot: Pilot) -> list[Finding]:
 
 
 def _seen(proofs: list[Proof], attested: Attestation | None) -> tuple[State, str, datetime | None, float]:
-    """State, what was seen, when, and its points. What a proof leaves open a person may state."""
+    """Return the state, the finding, its time and its points. An attestation counts where no proof decides."""
     last = proofs[-1] if proofs else None
     if attested and (last is None or last.exit_code == UNKNOWN):
         said = f"{attested.by} attested on {attested.on}: {attested.why}"
@@ -140,13 +143,13 @@ def _fix(rubric: Rubric, state: State) -> str:
     if state == "passed":
         return ""
     if state == "failed":
-        return "fix what it found, or waive it in readiness.yaml with a reason and an end date"
+        return "fix the cause, or waive the check in readiness.yaml with a reason and an end date"
     command = PROVE if rubric.by == TESTS else rubric.by
     return f"run `{command}`, or attest `{rubric.id}` in readiness.yaml with a reason"
 
 
 def _clean_environment() -> dict[str, str]:
-    """Of this pilot, the tests are told where its source is; what they write goes elsewhere."""
+    """Return the environment without the pilot's settings, except its source: the tests must not write to the pilot."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -155,7 +158,7 @@ def _clean_environment() -> dict[str, str]:
 
 
 def _shown(report: Path) -> dict[str, list[tuple[str, str]]]:
-    """By check, the names of the tests that name it, and how each ended: passed, failure, error or skipped."""
+    """Return, per check, each of its tests with its result: passed, failure, error or skipped."""
     shown: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for case in ElementTree.parse(report).iter("testcase"):
         ended = next((child.tag for child in case if child.tag in ("failure", "error", "skipped")), "passed")
@@ -165,7 +168,7 @@ def _shown(report: Path) -> dict[str, list[tuple[str, str]]]:
 
 
 def _finding(check: str, shown: list[tuple[str, str]]) -> Finding:
-    """The worst of its tests: one that fails; then one that could not be run to its end, of which nothing is known."""
+    """Return the worst result of the check's tests: failed if one fails, unknown if one has an error or is skipped."""
     by_end = {ended: sorted({name for name, each in shown if each == ended}) for _, ended in shown}
     for ended, passed, said in (
         ("failure", False, "fail"),
@@ -173,6 +176,6 @@ def _finding(check: str, shown: list[tuple[str, str]]) -> Finding:
         ("skipped", None, "are skipped"),
     ):
         if names := by_end.get(ended):
-            seen = f"of {len(shown)} tests {sum(each == ended for _, each in shown)} {said}: {', '.join(names)}"
+            seen = f"{sum(each == ended for _, each in shown)} of {len(shown)} tests {said}: {', '.join(names)}"
             return Finding(check, passed, seen, repr(sorted(shown)))
     return Finding(check, True, f"{len(shown)} tests pass", repr(sorted(shown)))

@@ -1,4 +1,4 @@
-"""What only people can settle: the decision, its worth, who answers, the line and its seal, and the day of decision."""
+"""Checks of the scorecard that people settle: decision, business case, owners, locked criteria and plan."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -17,17 +17,17 @@ SECTION: Section = "organisation"
 
 
 def rows(pilot: Pilot, store: Store, broken_seals: list[str], cannot_tell: str, today: date) -> Iterator[Row]:
-    """One row per question. `broken_seals` and `cannot_tell` are what `sealing` found out."""
+    """Return one row per check. `broken_seals` and `cannot_tell` come from the functions of `sealing`."""
     charter, owners = pilot.charter, pilot.owners
     decider = owners.accountable.decision.name
-    yield _open("decision", "Which decision does it serve?", "must", decider, "decision", charter)
-    yield _open("business-case", "What is it worth, and what does it cost?", "should", decider, "businessCase", charter)
+    yield _open("decision", "Which decision does the pilot serve?", "must", decider, "decision", charter)
+    yield _open("business-case", "Are benefit and cost estimated?", "should", decider, "businessCase", charter)
     yield _open("roadmap", "What comes after day 90?", "should", decider, "roadmap", charter)
     worth = returns(charter)
     pays = worth is not None and worth.base.net > 0
     yield Row(
         id="return",
-        title="Does it pay?",
+        title="Is the benefit larger than the cost?",
         section=SECTION,
         level="should",
         state="unknown" if worth is None else "passed" if pays else "failed",
@@ -75,7 +75,7 @@ def rows(pilot: Pilot, store: Store, broken_seals: list[str], cannot_tell: str, 
 
 
 def not_in_force(pilot: Pilot, broken_seals: list[str]) -> list[str]:
-    """Why the criteria do not count."""
+    """Return why the criteria are not in force; empty if they are."""
     if not pilot.charter.seals:
         return ["the criteria are not locked: agree on them, then run `groundwork charter lock --by HANDLE`"]
     return broken_seals
@@ -100,7 +100,7 @@ def _open(name: str, title: str, level: Level, owner: str, part: str, charter: C
 
 
 def _told(pilot: Pilot, owner: str) -> Row:
-    """Unknown where none of the files is present, as in the service's image."""
+    """Check the files made from OWNERS; unknown if none of them exists, as in the service's image."""
     found = owner_files.differences(pilot)
     there = any((pilot.settings.home / path).exists() for path in (owner_files.CODEOWNERS, owner_files.CATALOG))
     return Row(
@@ -111,7 +111,7 @@ def _told(pilot: Pilot, owner: str) -> Row:
         state="failed" if found and there else "passed" if there else "unknown",
         wanted="CODEOWNERS, catalog-info.yaml and the alerts' routes match OWNERS",
         seen="; ".join(f"{path} {problem}" for path, problem in found.items())
-        or ("they match" if there else "none of these files is here"),
+        or ("they match" if there else "none of these files exists"),
         owner=owner,
         proof="`groundwork check`",
         fix="" if there and not found else "run `groundwork owners` and commit the files it writes",
@@ -119,7 +119,7 @@ def _told(pilot: Pilot, owner: str) -> Row:
 
 
 def _sealed(pilot: Pilot, store: Store, broken_seals: list[str], cannot_tell: str, owner: str) -> Row:
-    """The criteria have to be there before the first model is: afterwards they can be made to fit it."""
+    """Check that the criteria were locked before the first promotion: later they could be fitted to the model."""
     seals = pilot.charter.seals
     first = next(iter(store.promotions.of(pilot.name)), None)
     problems = [*broken_seals]
@@ -156,7 +156,7 @@ def _sealed(pilot: Pilot, store: Store, broken_seals: list[str], cannot_tell: st
 
 
 def _told_elsewhere(pilot: Pilot, store: Store) -> Proof | None:
-    """What `readiness --prove` found where git had the history of this very charter; an image has none."""
+    """Return the newest result of `readiness --prove` for this charter; it is kept for images, without git history."""
     digest = sealing.file_digest(pilot.settings.home)
     return next(
         (proof for proof in reversed(store.proofs.by_check().get("locked", [])) if proof.digest == digest), None

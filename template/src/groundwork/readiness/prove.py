@@ -1,4 +1,4 @@
-"""Prove: run the checks that are part of no other command's work."""
+"""Prove: runs the checks that no other command runs."""
 
 import time
 
@@ -17,9 +17,9 @@ from groundwork.store.proofs import Proof
 
 
 def prove(pilot: Pilot) -> list[Proof]:
-    """Evaluate and reproduce the champion, look at the history, and run the project's tests.
+    """Evaluate and reproduce the champion, check the git history, and run the project's tests.
 
-    Returns the newest proof of each check. Raises ProofError, once everything else was done, for what could not be run.
+    Returns the newest proof of each check. Raises ProofError at the end if a step could not run.
     """
     troubles = []
     with Store(pilot.settings.store) as store, store.runs.recorded("prove") as run:
@@ -45,22 +45,20 @@ def prove(pilot: Pilot) -> list[Proof]:
 
 
 def seal_findings(pilot: Pilot) -> list[Finding]:
-    """What git tells of the seals, kept for where there is no history, as in an image."""
+    """Return the check of the seals against the git history, to be kept for an image, which has no history."""
     if not pilot.charter.seals or sealing.cannot_tell(pilot.settings.home):
         return []
     broken = sealing.findings(pilot.settings.home)
-    text = (
-        (pilot.settings.home / "charter.yaml").read_bytes().decode()
-    )  # to the byte, as `sealing.file_digest` takes it
+    text = (pilot.settings.home / "charter.yaml").read_bytes().decode()  # byte for byte, as in `sealing.file_digest`
     return [Finding("locked", not broken, "; ".join(broken) or "no seal is broken", text)]
 
 
 USE_CASE = "src/use_case"
-MACHINES = ("noreply@github.com",)  # who commits what was merged in the browser
+MACHINES = ("noreply@github.com",)  # the committer of a change that was merged in the browser
 
 
 def review_findings(pilot: Pilot, store: Store, champion: Version | None) -> list[Finding]:
-    """Whether a second person saw the code that the champion was trained by. That nobody stands there shows nothing."""
+    """Return whether a second person reviewed the champion's training code; unknown if git names no second person."""
     if champion is None:
         return []
     check, name, commit = "model-reviewed", f"version {champion.number}", champion.tags["git_commit"]
@@ -74,16 +72,16 @@ def review_findings(pilot: Pilot, store: Store, champion: Version | None) -> lis
         return [Finding(check, True, f"{name} was approved by {approver}")]
     change = git(pilot.settings.home, "log", "-1", "--format=%H", commit, "--", USE_CASE)
     if not change or is_shallow(pilot.settings.home):
-        return [Finding(check, None, f"git does not tell here who changed {USE_CASE}: `git fetch --unshallow`")]
+        return [Finding(check, None, f"git has no history of {USE_CASE} here: run `git fetch --unshallow`")]
     author, *others = _people(pilot, change, commit)
     said = f"{USE_CASE} as of {name} was last changed by {author} in {change[:10]}"
     if others:
-        return [Finding(check, True, f"{said}, and seen by {', '.join(others)}")]
-    return [Finding(check, None, f"{said}; nobody else merged it, or signed it with Reviewed-by")]
+        return [Finding(check, True, f"{said}; second person: {', '.join(others)}")]
+    return [Finding(check, None, f"{said}; no second person committed it, merged it or signed it with Reviewed-by")]
 
 
 def _people(pilot: Pilot, change: str, until: str) -> list[str]:
-    """By their addresses: who wrote the change, then who else committed, reviewed or merged it."""
+    """Return the email address of the author, then those of other people who committed, reviewed or merged it."""
 
     def told(*arguments: str) -> list[str]:
         return (git(pilot.settings.home, "log", *arguments) or "").splitlines()

@@ -1,4 +1,4 @@
-"""The scorecard as people and programs read it: Markdown, an offline page, JUnit, a badge."""
+"""Renders the scorecard: Markdown, an offline HTML page, JUnit XML and an SVG badge."""
 
 import xml.etree.ElementTree as ElementTree
 
@@ -23,7 +23,7 @@ IN_A_WORD = {
 
 
 def files(card: Scorecard) -> dict[str, str]:
-    """Every form that is kept as a file, by its name."""
+    """Return the content of each file, by file name."""
     return {
         "scorecard.html": html(card),
         "scorecard.md": markdown(card),
@@ -33,17 +33,17 @@ def files(card: Scorecard) -> dict[str, str]:
 
 
 def html(card: Scorecard) -> str:
-    """One page that needs neither a network nor scripts."""
+    """Return the scorecard as an HTML page, without scripts and without links to other files."""
     return _page("readiness/pages/scorecard.html", card)
 
 
 def markdown(card: Scorecard) -> str:
-    """For a pull request."""
+    """Return the scorecard as Markdown, for a pull request."""
     return _page("readiness/pages/scorecard.md", card)
 
 
 def junit(card: Scorecard) -> str:
-    """For a build server: a case per check; what is unknown is an error there, never a success."""
+    """Return the scorecard as JUnit XML, one case per check; an unknown check is an error, never a success."""
     suite = ElementTree.Element("testsuite", name="readiness", tests=str(len(card.rows)))
     for row in card.rows:
         case = ElementTree.SubElement(suite, "testcase", classname=row.section, name=row.id)
@@ -57,19 +57,19 @@ def junit(card: Scorecard) -> str:
 
 
 def badge(card: Scorecard) -> str:
-    """A small SVG for the README."""
+    """Return the badge for the README, as SVG."""
     text = "decision overdue" if card.overdue else IN_A_WORD[card.exit_code]
     return pages.render("readiness/pages/badge.svg", text=text, code=card.exit_code)
 
 
 def by_section(card: Scorecard) -> list[tuple[str, list[Row]]]:
-    """The title of each section that has rows, with its rows."""
+    """Return the title and the rows of each section that has rows."""
     found = [(title, [row for row in card.rows if row.section == section]) for section, title in SECTIONS.items()]
     return [(title, rows) for title, rows in found if rows]
 
 
 def score(card: Scorecard) -> str:
-    """The ML Test Score in a phrase."""
+    """Return the ML Test Score in words."""
     return f"ML Test Score {card.ml_test_score:g} of 7, the lowest of its four sections"
 
 
@@ -80,7 +80,7 @@ def _page(path: str, card: Scorecard) -> str:
 
 
 def _cells(row: Row) -> dict[str, str]:
-    """What the table says of the row, by its heading."""
+    """Return the row's cells, by heading."""
     required = " (required)" if row.level == "must" else ""
     points = "" if row.points is None else f", {row.points:g} point{'' if row.points == 1 else 's'}"
     when = f", {row.at:%Y-%m-%d %H:%M}" if row.at else ""

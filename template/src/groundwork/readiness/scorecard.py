@@ -1,4 +1,4 @@
-"""The scorecard's rows, and the one verdict that follows from them."""
+"""The scorecard: its rows, and the verdict computed from them."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,7 +23,7 @@ SECTIONS: dict[Section, str] = {
 
 
 class Exit(IntEnum):
-    """How `groundwork readiness` ends."""
+    """Exit codes of `groundwork readiness`."""
 
     MET = 0
     FAILED = 1
@@ -42,42 +42,43 @@ class Row:
     state: State
     wanted: str
     seen: str
-    owner: str  # who answers for it, by name or role
-    proof: str  # the command, query or person it rests on
-    fix: str  # what to do next; empty where nothing is to be done
-    at: datetime | None = None  # when it was seen; None if it was just now
-    points: float | None = None  # of the ML Test Score: 0, 0.5 or 1
-    waived: str = ""  # by whom, until when and why
+    owner: str  # name or role of the owner
+    proof: str  # the command, query or person that provides the evidence
+    fix: str  # what to do next; empty if there is nothing to do
+    at: datetime | None = None  # time of the finding; None if it was found just now
+    points: float | None = None  # points of the ML Test Score: 0, 0.5 or 1
+    waived: str = ""  # the waiver: by whom, until when and why; empty without one
 
     @property
     def blocks(self) -> bool:
-        """Whether it keeps the pilot from scaling. What is unknown does, like what failed."""
+        """Whether the check blocks scaling: it is required, not waived, and failed or unknown."""
         return self.level == "must" and not self.waived and self.state in ("failed", "unknown", "error")
 
 
 @dataclass(frozen=True)
 class Scorecard:
-    """All rows at one time."""
+    """All checks on one day."""
 
     pilot: str
     on: date
-    day: int | None  # of the pilot, 0 on its first; None while day 0 is open
+    day: int | None  # day of the pilot, 0 is the first; None if day 0 is not set
     rows: tuple[Row, ...]
-    not_in_force: tuple[str, ...]  # why no verdict counts: the criteria are not locked, or were edited in silence
-    overdue: str  # by how much the decision is overdue, in words; empty while there is time
+    not_in_force: tuple[str, ...]  # why the criteria are not in force: not locked, or changed without approval
+    overdue: str  # by how many days the decision is overdue, in words; empty if it is not
 
     @property
     def blocking(self) -> list[Row]:
-        """What keeps it from scaling: what failed first, then what is unknown."""
+        """The checks that block scaling: failed ones first, then unknown ones."""
         return sorted((row for row in self.rows if row.blocks), key=lambda row: row.state != "failed")
 
     @property
     def met(self) -> bool:
-        """Whether the line for scaling is met; also when the day to decide it has passed."""
+        """Whether the criteria for scaling are met; it may be true although the decision is overdue."""
         return not self.blocking and not self.not_in_force
 
     @property
     def exit_code(self) -> Exit:
+        """The exit code of `groundwork readiness`."""
         if self.not_in_force or self.overdue:
             return Exit.NOT_IN_FORCE
         if any(row.state == "failed" for row in self.blocking):
@@ -86,7 +87,7 @@ class Scorecard:
 
     @property
     def verdict(self) -> str:
-        """One sentence."""
+        """The verdict in one sentence."""
         code = self.exit_code
         if self.overdue:
             return self.overdue[0].upper() + self.overdue[1:]
@@ -104,7 +105,7 @@ class Scorecard:
 
     @property
     def next_step(self) -> str:
-        """The one thing to do next."""
+        """The next step, in words."""
         if self.overdue:
             return "decide: `groundwork decide scale`, `stop` or `extend`"
         if self.not_in_force:
@@ -116,15 +117,16 @@ class Scorecard:
 
     @property
     def ml_test_score(self) -> float:
-        """The least of the four sections' sums, after Breck et al., The ML Test Score, 2017."""
+        """The lowest of the four sections' sums, from 0 to 7 (Breck et al., The ML Test Score, 2017)."""
         return min(self.points(section) for section in ("data", "model", "infrastructure", "monitoring"))
 
     def points(self, section: str) -> float:
+        """Return the sum of the section's points."""
         return sum(row.points or 0 for row in self.rows if row.section == section)
 
     @property
     def content(self) -> dict[str, object]:
-        """Everything it says, for machines."""
+        """The scorecard as a dictionary that can be written as JSON."""
         return {
             "pilot": self.pilot,
             "on": self.on.isoformat(),
@@ -138,6 +140,7 @@ class Scorecard:
 
     @property
     def sha256(self) -> str:
+        """The digest of `content`."""
         return sha256(msgspec.json.encode(self.content)).hexdigest()
 
 
@@ -146,7 +149,7 @@ def _checks(number: int) -> str:
 
 
 def waive(rows: Sequence[Row], waivers: dict[str, str]) -> tuple[Row, ...]:
-    """The rows, with a waiver noted on each that has one and does not pass without it."""
+    """Return the rows, with the waiver noted on each row that has one and has not passed."""
     return tuple(
         replace(row, waived=waivers[row.id]) if row.id in waivers and row.state != "passed" else row for row in rows
     )

@@ -1,4 +1,4 @@
-"""Answers a batch of requests: one model call, one transaction in the prediction log, one response per request."""
+"""Answers a batch of requests with one model call and one transaction in the prediction log."""
 
 import logging
 import os
@@ -30,7 +30,7 @@ _encoder = msgspec.json.Encoder()
 
 
 class Answerer:
-    """What the batcher calls. Runs on the batcher's thread alone."""
+    """Answers batches for the batcher. Its methods run on the batcher's thread only."""
 
     def __init__(self, pilot: Pilot, store: Store, loader: ModelLoader, metrics: Metrics) -> None:
         charter: Charter = pilot.charter
@@ -56,18 +56,22 @@ class Answerer:
         )
 
     def start(self) -> None:
+        """Start the threads for work after the answer."""
         self._shadow.start()
         if self._log_later:
             self._log_later.start()
 
     def stop(self, timeout: float) -> None:
-        """Finish what was put off until after the answer."""
+        """Finish the work after the answer, or give up after `timeout` seconds per queue."""
         self._shadow.stop(timeout)
         if self._log_later:
             self._log_later.stop(timeout)
 
     def answer_batch(self, requests: list[Records]) -> list[bytes]:
-        """One JSON response per request. Raises NoChampion without a model, StoreError if the log cannot be written."""
+        """Return one JSON response per request, in their order.
+
+        Raises NoChampion if no model is loaded, StoreError if the prediction log cannot be written.
+        """
         records = [record for request in requests for record in request]
         predictions = self._no_model_rule(records) if self._no_model else self._decide(records)
         if self._log_later:
@@ -121,8 +125,8 @@ class Answerer:
         self, records: Records, role: Role, version: str, scores: NDArray | None, decisions: NDArray
     ) -> list[Prediction]:
         now = datetime.now(UTC)
-        # Ids that grow with time land side by side in the log's index; random ones, each on a page of its own, cost
-        # three times as much. 48 bits of milliseconds, 48 random ones for the batch, and the row.
+        # Ids that grow with time are next to each other in the log's index; random ids, each on another page, take
+        # three times as long. An id is 48 bits of milliseconds, 48 random bits for the batch, and the row.
         batch_id = f"{int(now.timestamp() * 1000):012x}{os.urandom(6).hex()}"
         answered_at = utc_text(now)
         nothing: list[None] = [None] * len(records)
@@ -147,7 +151,7 @@ class Answerer:
         ]
 
     def _as_logged(self, record: Any) -> str:
-        """The record in JSON, without the columns that the contract keeps out of the log."""
+        """Return the record as JSON, without the columns that the contract keeps out of the log."""
         if self._logged is not None:
             record = {name: getattr(record, name) for name in self._logged}
         return _encoder.encode(record).decode()
@@ -171,8 +175,10 @@ class Answerer:
 
 
 class AfterAnswer:
-    """Work that may never slow an answer: on a thread of its own, behind a bounded queue; what does not fit is
-    dropped and counted, and so is what fails."""
+    """Runs work after the answer on its own thread, behind a bounded queue, so that it never delays an answer.
+
+    Items that do not fit into the queue, and items that fail, are dropped and counted.
+    """
 
     MAX_WAITING = 1000
 
@@ -184,16 +190,18 @@ class AfterAnswer:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
+        """Start the thread."""
         self._thread.start()
 
     def put(self, item: Any) -> None:
+        """Add an item to the queue, or drop it if the queue is full."""
         try:
             self._queue.put_nowait(item)
         except queue.Full:
             self._metrics.dropped.labels(self._name, "full").inc()
 
     def stop(self, timeout: float) -> None:
-        """End once what waits is done, or after `timeout` seconds."""
+        """Finish the waiting items, or give up after `timeout` seconds."""
         try:
             self._queue.put(None, timeout=timeout)
         except queue.Full:
@@ -211,5 +219,5 @@ class AfterAnswer:
 
 
 def _share(key: str) -> float:
-    """A number from 0 up to 1 that is always the same for one entity, and spread evenly over all."""
+    """Return a number in [0, 1) that is always the same for an entity, and evenly distributed over all entities."""
     return zlib.crc32(key.encode()) / 2**32

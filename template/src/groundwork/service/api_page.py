@@ -1,6 +1,6 @@
-"""The page at /docs: the OpenAPI document as a person reads it, with everything it needs in itself.
+"""The page at /docs: the OpenAPI document for people, in one file.
 
-The usual one loads its scripts from another machine, and stays blank where there is no way out.
+FastAPI's own page loads its scripts from the internet and stays blank without access to it.
 """
 
 import json
@@ -10,7 +10,7 @@ from groundwork.core import pages
 
 
 def api_page(api: dict[str, Any]) -> str:
-    """The OpenAPI document `api` as HTML; each operation can be tried."""
+    """Return the OpenAPI document `api` as HTML, with a form to send each request."""
     operations = [
         _operation(method.upper(), path, operation, api["components"]["schemas"])
         for path, methods in sorted(api["paths"].items(), key=lambda each: each[0] != "/predict")
@@ -35,7 +35,7 @@ def _operation(method: str, path: str, operation: dict[str, Any], schemas: dict[
 
 
 def _mentioned(schema: Any, schemas: dict[str, Any]) -> list[str]:
-    """The names of the schemas that are referred to, and of those that these refer to."""
+    """Return the names of the referenced schemas, including indirect references."""
     if isinstance(schema, list):
         return [name for each in schema for name in _mentioned(each, schemas)]
     if not isinstance(schema, dict):
@@ -59,7 +59,7 @@ def _fields(schema: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _kind(schema: dict[str, Any]) -> str:
-    """What a value must be, in a few words."""
+    """Return the type and the limits of a value, in words."""
     if "$ref" in schema:
         return str(schema["$ref"].rpartition("/")[2])
     if "anyOf" in schema:

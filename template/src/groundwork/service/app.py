@@ -1,4 +1,4 @@
-"""The application: `uvicorn groundwork.service.app:create_app --factory`, or `python -m groundwork.service`."""
+"""The web application: `uvicorn groundwork.service.app:create_app --factory`, or `python -m groundwork.service`."""
 
 import asyncio
 import logging.config
@@ -42,12 +42,12 @@ from groundwork.service.request_schema import (
 from groundwork.service.server import LOGGING
 from groundwork.store.database import Store
 
-CACHE_SECONDS = 5.0  # for loading the last good champion before the first request; a slow one goes on loading
-AFTER_DRAINING = 2.0  # seconds for what is left once no request is in flight any more
+CACHE_SECONDS = 5.0  # wait so long for the last good champion before the first request; it may load longer
+AFTER_DRAINING = 2.0  # seconds for the remaining work once no request is in flight
 
 
 def create_app(pilot: Pilot | None = None) -> Front:
-    """Build the application. Raises GroundworkError if a document is invalid, or a network would reach it openly."""
+    """Return the application. Raises GroundworkError if a document is invalid, or if a network needs no API key."""
     pilot = pilot or Pilot.here()
     keys = keys_for(pilot.settings.host, pilot.settings.api_keys)
     logging.config.dictConfig(LOGGING)
@@ -71,7 +71,7 @@ def create_app(pilot: Pilot | None = None) -> Front:
         answerer.start()
         batcher.start()
         loader.start()
-        # One of several workers, started again, must not refuse what the others answer.
+        # A restarted worker must not refuse requests while the other workers answer them.
         await run_in_threadpool(loader.looked_in_cache.wait, CACHE_SECONDS)
         following = asyncio.create_task(metrics.keep_following())
         yield
@@ -95,7 +95,7 @@ def create_app(pilot: Pilot | None = None) -> Front:
 
 @dataclass(frozen=True, kw_only=True)
 class _Parts:
-    """What the routes are answered from."""
+    """The parts that the routes use."""
 
     pilot: Pilot
     store: Store
@@ -106,7 +106,7 @@ class _Parts:
 
 
 def _routes(parts: _Parts, lifespan: Any) -> FastAPI:
-    """Everything but the answer to POST /predict, and the description of that."""
+    """Return the routes except POST /predict, and the OpenAPI document of all."""
     pilot, store, loader, batcher = parts.pilot, parts.store, parts.loader, parts.batcher
     metrics, reader = parts.metrics, parts.reader
     charter = pilot.charter
@@ -123,10 +123,10 @@ def _routes(parts: _Parts, lifespan: Any) -> FastAPI:
     @app.get("/health/live", summary="Is the process up?", responses=described(503))
     async def live() -> dict[str, str]:
         if batcher.busy_seconds > pilot.settings.hung_seconds:
-            raise Problem(503, f"one batch has been under way for {batcher.busy_seconds:.0f} s: start me again")
+            raise Problem(503, f"one batch has been running for {batcher.busy_seconds:.0f} s: restart the service")
         return {"status": "live", "version": __version__}
 
-    @app.get("/health/ready", summary="Can it answer?", responses=described(503), response_model=None)
+    @app.get("/health/ready", summary="Can the service answer?", responses=described(503), response_model=None)
     async def ready() -> dict[str, str]:
         if pilot.settings.serve_mode == "no-model":
             return {"status": "ready", "mode": "no-model"}
@@ -154,20 +154,20 @@ def _routes(parts: _Parts, lifespan: Any) -> FastAPI:
 
     @app.get("/report", include_in_schema=False)
     def report() -> Response:
-        """The newest drift report, out of the folder of reports and nowhere else."""
+        """Return the newest drift report; only files in the folder of reports."""
         drift = store.drift.latest()
         file = pilot.settings.reports / Path(drift.report).name if drift and drift.report else None
         if file is None or not file.is_file():
-            raise HTTPException(404, "there is no drift report here: `groundwork monitor` writes one")
+            raise HTTPException(404, "there is no drift report yet: run `groundwork monitor`")
         return FileResponse(file, media_type="text/html")
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
         return Response(api_page(app.openapi()), media_type="text/html")
 
-    @app.post("/outcomes", summary="Tell what turned out to be true", response_model=None)
+    @app.post("/outcomes", summary="Send outcomes of earlier predictions", response_model=None)
     async def outcomes(request: Request) -> dict[str, Any]:
-        """Keep late ground truth by prediction id. Sending one again changes nothing; the first one stays."""
+        """Store outcomes by prediction id. If an outcome is sent twice, the first one stays."""
         told = outcomes_reader.read(await request.body())
         unknown, contradicting = await run_in_threadpool(store.outcomes.log, told)
         return {"received": len(told), "unknown": unknown, "contradicting": contradicting}
@@ -196,7 +196,7 @@ def _routes(parts: _Parts, lifespan: Any) -> FastAPI:
 def _describe_requests(
     description: dict[str, Any], reader: RequestReader, outcomes_reader: OutcomesReader, task: Task
 ) -> None:
-    """Add what FastAPI cannot see: the bodies that are read outside of it."""
+    """Add the request bodies, which FastAPI does not know because it does not read them."""
     predict_schema, components = reader.json_schema()
     outcomes_schema, more = outcomes_reader.json_schema()
     description.setdefault("components", {}).setdefault("schemas", {}).update(components | more)
@@ -204,7 +204,7 @@ def _describe_requests(
         "post": {
             "summary": "Decide for one or more records",
             "description": "Answer each record with a score, a decision and an id, in the order of the request. "
-            "What is answered is in the prediction log.",
+            "Each answer is stored in the prediction log.",
             "operationId": "predict",
             "requestBody": _json_body(predict_schema, reader.example),
             "responses": {"200": _predicted(task), **described(408, 413, 422, 503)},
@@ -224,7 +224,7 @@ def _respond(problem: Problem) -> Response:
 
 
 def _predicted(task: Task) -> dict[str, Any]:
-    """The answer to POST /predict."""
+    """Return the response of POST /predict for OpenAPI."""
     score: dict[str, Any] = {"type": ["number", "null"], "description": _SCORES[task.kind]}
     example: Any = 0.41
     if task.kind == "multiclass":
@@ -268,7 +268,7 @@ def _predicted(task: Task) -> dict[str, Any]:
 
 
 _SCORES = {
-    "binary": "The probability of yes. Null without a model.",
+    "binary": "The probability that the outcome is true. Null without a model.",
     "multiclass": "The probability of each class. Null without a model.",
     "regression": "The predicted quantity. Null without a model.",
 }

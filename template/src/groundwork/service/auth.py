@@ -1,4 +1,4 @@
-"""API keys: only their digests are known here, several at once so that one can be replaced without a pause."""
+"""API keys, stored as digests. Several may be valid at a time, so that one can be replaced without downtime."""
 
 import base64
 import hashlib
@@ -14,9 +14,9 @@ from groundwork.service.request_schema import Problem
 Scope = Literal["predict", "outcomes", "admin"]
 
 OPEN = frozenset({"/health/live", "/health/ready"})
-SCOPES: Mapping[str, Scope] = {"/predict": "predict", "/outcomes": "outcomes"}  # everything else needs admin
+SCOPES: Mapping[str, Scope] = {"/predict": "predict", "/outcomes": "outcomes"}  # all other paths require admin
 
-# Keys that people leave in place; a digest hides none of them.
+# Common default keys, which are easy to guess although only their digests are stored.
 _GUESSABLE = {
     hashlib.sha256(word.encode()).hexdigest()
     for word in ("", "admin", "changeme", "default", "groundwork", "key", "password", "secret", "test", "token")
@@ -25,13 +25,16 @@ _GUESSABLE = {
 
 @dataclass(frozen=True)
 class ApiKeys:
-    """Digest of each key to the scopes it has."""
+    """The scopes of each key, by the key's digest."""
 
     scopes: Mapping[str, frozenset[str]]
 
     @classmethod
     def parse(cls, setting: str) -> "ApiKeys":
-        """Read `name:scope+scope:sha256, …`. Raises GroundworkError for one that is malformed or easy to guess."""
+        """Return the keys of `name:scope+scope:sha256, …`.
+
+        Raises GroundworkError if an entry is malformed, or if its key is easy to guess.
+        """
         scopes = {}
         for entry in filter(None, (entry.strip() for entry in setting.split(","))):
             name, _, rest = entry.partition(":")
@@ -45,10 +48,10 @@ class ApiKeys:
             ):
                 raise GroundworkError(
                     f"GROUNDWORK_API_KEYS: the key {name!r} is not name:scopes:sha256 with scopes from "
-                    f"{', '.join(get_args(Scope))}; make one with `groundwork key`"
+                    f"{', '.join(get_args(Scope))}; create one with `groundwork key`"
                 )
             if digest in _GUESSABLE:
-                raise GroundworkError(f"GROUNDWORK_API_KEYS: the key {name!r} is a default that anybody guesses")
+                raise GroundworkError(f"GROUNDWORK_API_KEYS: the key {name!r} is a common default and easy to guess")
             scopes[digest] = wanted
         return cls(scopes)
 
@@ -57,7 +60,7 @@ class ApiKeys:
         if path in OPEN:
             return
         scheme, _, key = (authorization or b"").partition(b" ")
-        if scheme.lower() == b"basic":  # what a browser sends once it has asked for a password
+        if scheme.lower() == b"basic":  # sent by a browser after it has asked for a password
             key = _password(key)
         elif scheme.lower() != b"bearer":
             key = b""
@@ -65,12 +68,12 @@ class ApiKeys:
         if granted is None:
             raise Problem(
                 401,
-                "send an API key: Authorization: Bearer KEY; a browser asks for it as the password, the name is free",
+                "send an API key: Authorization: Bearer KEY; in a browser, enter it as the password, with any name",
                 {"WWW-Authenticate": 'Bearer, Basic realm="groundwork", charset="UTF-8"'},
             )
         needed = SCOPES.get(path, "admin")
         if needed not in granted:
-            raise Problem(403, f"this needs a key with the scope {needed}")
+            raise Problem(403, f"this request requires a key with the scope {needed}")
 
 
 def _password(credentials: bytes) -> bytes:
@@ -81,22 +84,22 @@ def _password(credentials: bytes) -> bytes:
 
 
 def new_key(name: str, scopes: str) -> tuple[str, str]:
-    """A random key, and its entry for GROUNDWORK_API_KEYS."""
+    """Return a random key, and its entry for GROUNDWORK_API_KEYS."""
     key = secrets.token_urlsafe(32)
     return key, f"{name}:{scopes}:{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 def keys_for(host: str, setting: str) -> ApiKeys | None:
-    """The keys; None, for everybody, only where the service listens on this machine alone.
+    """Return the API keys; None if there are none and the service listens only on this machine.
 
-    Raises GroundworkError when it would listen on a network without a key.
+    Raises GroundworkError if the service would listen on a network without API keys.
     """
     keys = ApiKeys.parse(setting)
     if keys.scopes:
         return keys
     if not _is_loopback(host):
         raise GroundworkError(
-            f"the service would listen on {host} for everybody: set GROUNDWORK_API_KEYS (make a key with "
+            f"the service would listen on {host} without API keys: set GROUNDWORK_API_KEYS (create a key with "
             "`groundwork key`), or listen on 127.0.0.1"
         )
     return None

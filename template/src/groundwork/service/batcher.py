@@ -1,7 +1,7 @@
-"""Micro-batching: requests that are there at the same time share one model call and one transaction.
+"""Micro-batching: concurrent requests share one model call and one transaction.
 
-A batch is everything that queued while the last one was answered. Only when that one had company is a moment
-waited for more, so a lone client never waits. The larger the load, the larger the batches.
+A batch holds all requests that arrived while the last batch was answered. The batcher waits for more requests only if
+the last batch had several, so a single client never waits. Batches grow with the load.
 """
 
 import asyncio
@@ -16,15 +16,15 @@ Answer = TypeVar("Answer")
 
 
 class Overloaded(Exception):
-    """Too many requests wait already."""
+    """Too many requests are waiting."""
 
 
 class DeadlineExceeded(Exception):
-    """The answer was not there in time."""
+    """The answer was not ready before the request's deadline."""
 
 
 class WaitingRequest(Generic[Asked, Answer]):
-    """One request that waits for its part of a batch."""
+    """A request that waits for its answer."""
 
     __slots__ = ("answer", "asked", "deadline", "expiry", "failure", "future", "rows")
 
@@ -39,7 +39,7 @@ class WaitingRequest(Generic[Asked, Answer]):
 
 
 class Batcher(Generic[Asked, Answer]):
-    """Hands batches of requests to `answer_batch` on a thread of its own, and the answers back to the event loop."""
+    """Passes batches of requests to `answer_batch` on its own thread, and the answers back to the event loop."""
 
     def __init__(
         self,
@@ -59,27 +59,30 @@ class Batcher(Generic[Asked, Answer]):
         self._loop: asyncio.AbstractEventLoop
         self._thread: threading.Thread
         self._busy_since: float | None = None
-        self.waiting = 0  # requests that have no answer yet; touched by the event loop alone
+        self.waiting = 0  # requests without an answer; only the event loop changes it
 
     def start(self) -> None:
-        """Start the thread; call it from the event loop that submits."""
+        """Start the thread. Call it from the event loop that calls `submit`."""
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
         self._thread.start()
 
     def stop(self, timeout: float) -> None:
-        """Answer what waits, then end. A model that hangs is left behind after `timeout` seconds."""
+        """Answer the waiting requests, then end; give up after `timeout` seconds if the model hangs."""
         self._queue.put(None)
         self._thread.join(timeout)
 
     @property
     def busy_seconds(self) -> float:
-        """For how long the present batch has been under way."""
+        """Seconds since the current batch started; 0 if there is none."""
         since = self._busy_since
         return time.monotonic() - since if since is not None else 0.0
 
     async def submit(self, asked: Asked, rows: int) -> Answer:
-        """The answer to one request. Raises Overloaded, DeadlineExceeded, or what answering it raised."""
+        """Return the answer to one request of `rows` records.
+
+        Raises Overloaded, DeadlineExceeded, or the exception of `answer_batch`.
+        """
         if self.waiting >= self._max_waiting:
             raise Overloaded
         request: WaitingRequest[Asked, Answer] = WaitingRequest(asked, rows, time.monotonic() + self._deadline)
@@ -134,7 +137,7 @@ class Batcher(Generic[Asked, Answer]):
             if len(batch) == 1:
                 batch[0].failure = error
                 return
-            for request in batch:  # one bad request must not fail its neighbours
+            for request in batch:  # one bad request must not fail the others
                 self._answer([request])
 
 

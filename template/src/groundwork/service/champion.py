@@ -1,9 +1,8 @@
-"""Keeps the models that serve: fetched by alias, verified, then swapped in whole.
+"""Loads the champion and the challenger: fetches them by alias, checks them, then replaces the old ones.
 
-A dead, slow or lying registry blocks no request: the model that serves stays until a better one has been loaded and
-checked. The last good champion is remembered on disk, so that the service starts from it when the registry is down. A
-version that the promotion log puts in service is taken from the cache, if it is there, without asking the registry:
-that is how a rollback takes seconds.
+A registry that is down, slow or wrong blocks no request: a model serves until another one has been loaded and checked.
+The last good champion is stored on disk, so that the service can start without the registry. A version that the
+promotion log names is loaded from the cache without asking the registry, so a rollback takes seconds.
 """
 
 import gc
@@ -21,14 +20,14 @@ from groundwork.service.model_source import source_of
 from groundwork.store.database import Store
 from groundwork.store.promotion_log import Promotion
 
-PROMOTIONS_POLL_SECONDS = 1.0  # between two looks at the promotion log, which is one short query
+PROMOTIONS_POLL_SECONDS = 1.0  # between two reads of the promotion log; each is one short query
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Champion:
-    """A version that is loaded and checked."""
+    """A version, champion or challenger, that is loaded and checked."""
 
     version: str
     sha256: str
@@ -36,7 +35,10 @@ class Champion:
 
 
 class ModelLoader(threading.Thread):
-    """Watches the aliases. `champion` is None, and `problem` says why, as long as nothing can be served."""
+    """A thread that follows the promotion log and the registry's aliases.
+
+    While no model can serve, `champion` is None and `problem` says why.
+    """
 
     def __init__(self, pilot: Pilot, metrics: Metrics, store: Store) -> None:
         super().__init__(name="model-loader", daemon=True)
@@ -54,9 +56,10 @@ class ModelLoader(threading.Thread):
         self._seen: object = None
         self._stopped = threading.Event()
         self.looked_in_cache = threading.Event()
-        self.looked_in_registry = threading.Event()  # once, whatever came of it
+        self.looked_in_registry = threading.Event()  # set after the first attempt, even if it failed
 
     def run(self) -> None:
+        """Load the last good champion, then follow promotion log and registry until stopped."""
         try:
             self._load_last_good()
         finally:
@@ -67,7 +70,7 @@ class ModelLoader(threading.Thread):
             if time.monotonic() >= refresh_at:
                 try:
                     self._refresh()
-                except Exception as error:  # whatever it is, what serves goes on serving
+                except Exception as error:  # the loaded model goes on serving
                     self._failed(error)
                 self.looked_in_registry.set()
                 refresh_at = time.monotonic() + self._seconds_to_the_next_refresh()
@@ -78,14 +81,15 @@ class ModelLoader(threading.Thread):
         return pilot.settings.registry_retry_seconds if self.champion is None else pilot.settings.registry_poll_seconds
 
     def stop(self) -> None:
+        """End the thread and the running request to the registry."""
         self._stopped.set()
         self._source.stop()
 
     def _follow_promotions(self) -> None:
-        """Serve what was promoted or rolled back last, if it is in the cache; the registry's alias follows later."""
+        """Load the newest version of the promotion log if it is in the cache; the registry's alias follows later."""
         try:
             newest = self._store.promotions.latest(self._pilot.name)
-        except StoreError:  # predictions cannot be logged either, and say so
+        except StoreError:  # the prediction log fails too and reports it
             return
         if newest is None or newest == self._promotion:
             return
@@ -112,18 +116,19 @@ class ModelLoader(threading.Thread):
         log.error("models not refreshed", extra={"problem": self.problem})
 
     def _refresh(self) -> None:
-        """Load what the aliases point to, if that changed.
+        """Load the versions that the aliases point to, if an alias changed.
 
-        A bad champion changes nothing; a bad challenger is left out, and tried again.
+        If the new champion cannot be loaded, nothing changes. A challenger that cannot be loaded is left out and tried
+        again.
         """
         seen = self._source.glance()
         if seen is not None and seen == self._seen:
             return
         bundles = self._source.bundles()
         signed = next(bundles)
-        assert signed is not None  # or it would have raised
+        assert signed is not None  # without a champion, bundles() raises
         present = self.champion
-        # If it is what was promoted last, the alias is this one, or will be in a moment.
+        # If the newest promotion is loaded already, the alias points to it, or soon will.
         if present is None or self._promotion is None or present.version != self._promotion.to_version:
             self._serve(signed, "registry")
         self.source, self.problem = "registry", ""
@@ -131,7 +136,7 @@ class ModelLoader(threading.Thread):
         try:
             signed = next(bundles)
             challenger = self._loaded(signed, self.challenger) if signed else None
-        except Exception as error:  # whatever it is, the champion serves
+        except Exception as error:  # the champion serves all the same
             trouble = error
         self.challenger, self._seen = challenger, None if trouble else seen
         self._tell()
@@ -164,6 +169,6 @@ class ModelLoader(threading.Thread):
 
 
 def _freeze() -> None:
-    """What a model consists of lives on: without this, each full collection walks it and stalls every request."""
+    """Exclude the model's objects from garbage collection: each full collection would visit them and delay requests."""
     gc.collect()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""The page at /: the pilot at a glance, for people who never open a terminal; it needs no scripts and no network."""
+"""The page at /: the state of the pilot, for people who do not use a terminal; without scripts or external files."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -15,13 +15,13 @@ from groundwork.service.champion import ModelLoader
 from groundwork.store.database import Store
 from groundwork.store.drifts import Drift
 
-WINDOW = timedelta(days=30)  # over which the live value is told
+WINDOW = timedelta(days=30)  # period of the measured gain
 DRIFT = {"ok": "no drift", "drift": "drift detected", "unknown": "unknown"}
 
 
 @dataclass(frozen=True)
 class Fact:
-    """One thing to know about the pilot, with what stands in smaller letters after and below it."""
+    """One fact about the pilot, with its unit after it and details below it."""
 
     name: str
     value: str
@@ -30,7 +30,7 @@ class Fact:
 
 
 def home_page(pilot: Pilot, store: Store, loader: ModelLoader, today: date) -> str:
-    """The page as HTML. Raises StoreError if the store cannot be read."""
+    """Return the page as HTML. Raises StoreError if the store cannot be read."""
     card = assess(pilot, store, today)
     drift = store.drift.latest()
     facts = [
@@ -59,7 +59,7 @@ def _day(pilot: Pilot, card: Scorecard, today: date) -> Fact:
     if overdue:
         late = f"Day {card.day}: {overdue} day{'' if overdue == 1 else 's'} overdue"
         return Fact(name, late, (f"The decision was due on {due}",))
-    assert due is not None  # day 0 is known, and nothing was decided
+    assert due is not None  # day 0 is set and there is no decision
     steps = ((30, plan.day30), (60, plan.day60), (LAST_DAY, plan.day90))
     ahead = next(((number, step) for number, step in steps if number >= card.day and step), None)
     following = f"By day {ahead[0]}: {ahead[1][0].outcome}" if ahead else f"Decision due by {due}"
@@ -67,7 +67,7 @@ def _day(pilot: Pilot, card: Scorecard, today: date) -> Fact:
 
 
 def _decision_maker(pilot: Pilot) -> Fact:
-    """Who takes the decision, by job, and the executive who wants the pilot."""
+    """Return the decision-maker, by job, and the sponsor."""
     decider, sponsor = pilot.charter.decision.decider, pilot.owners.accountable.sponsor
     named = sponsor.name if sponsor and sponsor.answered else "not named yet"
     return Fact(
@@ -93,7 +93,7 @@ def _live_model(pilot: Pilot, store: Store, loader: ModelLoader) -> Fact:
 
 
 def _measured_gain(pilot: Pilot, store: Store, today: date) -> Fact:
-    """The live value, beside the criterion for scaling."""
+    """Return the measured gain, with the criteria for scaling."""
     name, charter = "Measured gain over today's rule", pilot.charter
     until = datetime.combine(today + timedelta(days=1), datetime.min.time(), UTC)
     live = gain_in_service(pilot, store, until - WINDOW, until)
@@ -119,7 +119,7 @@ def _drift(drift: Drift | None) -> Fact:
 
 
 def _links(pilot: Pilot, drift: Drift | None) -> dict[str, str]:
-    """Where to read further, by name; what is not there is not linked."""
+    """Return the addresses of other pages that exist, by name."""
     links = {"Scorecard": "scorecard", "API": "docs", "Metrics": "metrics"}
     if drift and drift.report and (pilot.settings.reports / drift.report.rpartition("/")[2]).exists():
         links["Drift report"] = "report"

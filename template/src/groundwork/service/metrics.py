@@ -1,7 +1,7 @@
-"""What the service tells Prometheus: its requests, the model it serves, and what the pipeline and monitor recorded.
+"""The Prometheus metrics of the service: requests, loaded models, and the flows and drift recorded in the store.
 
-One process keeps its figures in memory. Several that share a port keep them in files of PROMETHEUS_MULTIPROC_DIR, as
-prometheus_client does once that is set, so that a scrape that meets one of them learns of all.
+A single process keeps its metrics in memory. Several workers keep them in the files of PROMETHEUS_MULTIPROC_DIR, as
+prometheus_client does if that is set, so that a scrape of one worker returns the metrics of all.
 """
 
 import asyncio
@@ -31,14 +31,14 @@ from groundwork.store.predictions import Prediction
 SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 DRIFT_STATES = ("ok", "drift", "unknown")
 
-disable_created_metrics()  # type: ignore[no-untyped-call] # one more series per series, for nothing
+disable_created_metrics()  # type: ignore[no-untyped-call] # they would double the number of series
 
 
 class Metrics:
-    """The metrics of one service process; `registry` tells those of all that share its files."""
+    """The metrics of one service process; `registry` returns those of all workers that share its files."""
 
     def __init__(self, owners: Owners, store: Store, due: Callable[[], date | None]) -> None:
-        """`due` says by the end of which day, of UTC, the pilot must be decided on; None if by none."""
+        """Create the metrics. `due` returns the last day (UTC) for the decision about the pilot; None without one."""
         self.registry = CollectorRegistry()
         self._shared = "PROMETHEUS_MULTIPROC_DIR" in os.environ
         self._followed: list[tuple[Gauge, Callable[[], float]]] = []
@@ -50,7 +50,7 @@ class Metrics:
             self.registry.register(_Workers())
             own = CollectorRegistry()
         else:
-            ProcessCollector(registry=self.registry)  # of one among several, it would be another's at each scrape
+            ProcessCollector(registry=self.registry)  # with several workers, each scrape would show another one
             own = self.registry
         self.requests = Counter("http_requests", "HTTP requests answered.", ["method", "route", "status"], registry=own)
         self.duration = Histogram(
@@ -83,25 +83,25 @@ class Metrics:
         )
         self.ready = Gauge(
             "groundwork_ready",
-            "1 if it can answer: a champion is loaded, or it serves without a model.",
+            "1 if the service can answer: a champion is loaded, or it serves without a model.",
             registry=own,
             multiprocess_mode="livemin",
         )
         self.predictions = Counter(
             "groundwork_predictions",
-            "Predictions answered, by who answered: champion, canary, no-model, or shadow, whose answer is not given.",
+            "Predictions, by role: champion, canary, no-model, or shadow (logged, not sent to the client).",
             ["model_version", "role", "decision"],
             registry=own,
         )
         self.dropped = Counter(
             "groundwork_dropped",
-            "Batches of work put off until after the answer, and lost: shadow scores, or the best-effort log.",
+            "Batches of work after the answer that were lost: shadow scores, or the best-effort log.",
             ["work", "reason"],
             registry=own,
         )
         for work in ("shadow", "prediction-log"):
             for reason in ("full", "failed"):
-                self.dropped.labels(work, reason)  # there from the start, so that the first one is an increase
+                self.dropped.labels(work, reason)  # exists from the start, so that the first loss is an increase
         self.model = Gauge(
             "groundwork_model_info",
             "The versions that are loaded.",
@@ -111,26 +111,26 @@ class Metrics:
         )
         self.model_refresh_failures = Counter(
             "groundwork_model_refresh_failures",
-            "Attempts to load what the registry's aliases point to that failed; what served before serves on.",
+            "Failed attempts to load the versions that the registry's aliases point to; the old model keeps serving.",
             registry=own,
         )
 
     def follow(self, gauge: Gauge, value: Callable[[], float]) -> None:
-        """Let the gauge show what `value` returns: at each scrape or, of another process, a second ago."""
+        """Set the gauge to the result of `value` at each scrape; with several workers, once a second."""
         if self._shared:
             self._followed.append((gauge, value))
         else:
             gauge.set_function(value)
 
     async def keep_following(self) -> None:
-        """Write down for the other processes what is followed, until cancelled."""
+        """Write the followed gauges to the files for the other workers, once a second, until cancelled."""
         while self._followed:
             for gauge, value in self._followed:
                 gauge.set(value())
             await asyncio.sleep(1)
 
     def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count and time one request under its route's template."""
+        """Count one request and its duration, under its route's template."""
         counter, histogram = self._of_route(method, route, status)
         counter.inc()
         histogram.observe(seconds)
@@ -139,38 +139,39 @@ class Metrics:
         key = (method, route, status)
         found = self._children.get(key)
         if found is None:
-            method = method if route != "unmatched" else "any"  # or each made-up method would be a series of its own
+            method = method if route != "unmatched" else "any"  # else each invented method would create a series
             found = self.requests.labels(method, route, str(status)), self.duration.labels(method, route)
             if route != "unmatched":
                 self._children[key] = found
         return found
 
     def models(self, name: str, loaded: Mapping[str, tuple[str, str]], source: str) -> None:
-        """Say which versions are loaded: alias to version and format."""
+        """Set which versions are loaded; `loaded` maps the alias to version and format."""
         present = {(name, version, alias, form, source) for alias, (version, form) in loaded.items()}
         for labels in present:
             self.model.labels(*labels).set(1)
         for labels in self._models - present:
             if self._shared:
-                self.model.labels(*labels).set(0)  # files forget no series
+                self.model.labels(*labels).set(0)  # files cannot remove a series
             else:
                 self.model.remove(*labels)
         self._models = present
 
     def count_answered(self, predictions: Sequence[Prediction], request_sizes: Sequence[int]) -> None:
-        """Count what a batch answered."""
+        """Count the predictions and the requests of a batch."""
         self.batch.observe(len(predictions))
         for size in request_sizes:
             self.records.observe(size)
         self.count_predictions(predictions)
 
     def count_predictions(self, predictions: Sequence[Prediction]) -> None:
+        """Count predictions by version, role and decision."""
         for labels, count in Counts((p.model_version, p.role, p.decision) for p in predictions).items():
             self.predictions.labels(*labels).inc(count)
 
 
 class _Workers(Collector):
-    """The metrics of all workers, added up from their files."""
+    """The metrics of all workers, summed over their files."""
 
     def __init__(self) -> None:
         self._files = MultiProcessCollector(None)  # type: ignore[no-untyped-call]
@@ -183,7 +184,7 @@ class _Workers(Collector):
 
 
 class _Recorded(Collector):
-    """What the store holds about flows and drift, who owns what, and when it must be decided, read at each scrape."""
+    """The metrics of flows, drift, owners and the decision's due date, read from store and documents at each scrape."""
 
     def __init__(self, owners: Owners, store: Store, due: Callable[[], date | None]) -> None:
         self._owners = owners
@@ -194,7 +195,7 @@ class _Recorded(Collector):
         build = GaugeMetricFamily("groundwork_build_info", "The version of Groundwork that runs.", labels=["version"])
         build.add_metric([__version__], 1)
         yield build
-        owner = GaugeMetricFamily("groundwork_owner_info", "Who answers for it.", labels=["role", "name", "handle"])
+        owner = GaugeMetricFamily("groundwork_owner_info", "The owner of each role.", labels=["role", "name", "handle"])
         for role, person in self._owners.roles():
             owner.add_metric([role, person.name, person.handle], 1)
         yield owner
@@ -209,12 +210,12 @@ class _Recorded(Collector):
         yield from self._shadows()
 
     def _flows(self) -> Iterable[Metric]:
-        scheduled = _gauge("groundwork_flow_scheduled_timestamp_seconds", "Since when the flow has a schedule.", "flow")
+        scheduled = _gauge("groundwork_flow_scheduled_timestamp_seconds", "When the flow was scheduled.", "flow")
         success = _gauge("groundwork_flow_last_success_timestamp_seconds", "When the flow last succeeded.", "flow")
         failure = _gauge("groundwork_flow_last_failure_timestamp_seconds", "When the flow last failed.", "flow")
         duration = _gauge("groundwork_flow_duration_seconds", "Duration of the last run that succeeded.", "flow")
         rows_in = _gauge("groundwork_flow_rows_in", "Rows read by the last run that succeeded.", "flow")
-        quarantined = _gauge("groundwork_flow_rows_quarantined", "Rows that it put into quarantine.", "flow")
+        quarantined = _gauge("groundwork_flow_rows_quarantined", "Rows quarantined by the last successful run.", "flow")
         for run in self._store.runs.latest(succeeded=True):
             success.add_metric([run.flow], run.started_at.timestamp() + run.seconds)
             duration.add_metric([run.flow], run.seconds)
@@ -231,7 +232,7 @@ class _Recorded(Collector):
     def _shadows(self) -> Iterable[Metric]:
         rows = _gauge("groundwork_shadow_rows", "Records that challenger and champion both decided.", "model_version")
         agreement = _gauge(
-            "groundwork_shadow_agreement_share", "Share of them that they decided alike.", "model_version"
+            "groundwork_shadow_agreement_share", "Share of these records with equal decisions.", "model_version"
         )
         for version, (compared, share) in self._store.shadow.latest().items():
             rows.add_metric([version], compared)
@@ -241,7 +242,7 @@ class _Recorded(Collector):
     def _drift(self) -> Iterable[Metric]:
         drift = self._store.drift.latest()
         status = _gauge(
-            "groundwork_drift_status", "1 for the present status; unknown until something was measured.", "status"
+            "groundwork_drift_status", "1 for the current status; unknown until the first measurement.", "status"
         )
         present = drift.status if drift else "unknown"
         for state in DRIFT_STATES:
@@ -255,7 +256,7 @@ class _Recorded(Collector):
             value=drift.measured_at.timestamp(),
         )
         if drift.status == "unknown":
-            return  # no figures: a gauge of 0 would read as no drift
+            return  # no value: a gauge of 0 would look like no drift
         yield GaugeMetricFamily("groundwork_drift_share", "Share of the columns that drifted.", value=drift.share)
         yield GaugeMetricFamily("groundwork_drifted_features", "Columns that drifted.", value=len(drift.drifted))
         distance = _gauge("groundwork_drift_distance", "Distance from the training window.", "feature")

@@ -1,6 +1,6 @@
-"""What every request passes first: API key, size and time limits, metrics by route, and POST /predict itself.
+"""The first layer of every request: API key, size and time limits, metrics per route, and POST /predict itself.
 
-This is plain ASGI, because at a hundred microseconds per answer a framework's routing is a third of the cost.
+This is plain ASGI: at a hundred microseconds per answer, a framework's routing would be a third of the time.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ from groundwork.service.request_schema import MEDIA_TYPE, Problem, RequestReader
 
 log = logging.getLogger("groundwork.request")
 
-_PROCESS, _count = os.urandom(8).hex(), itertools.count()  # a request's id: this process, and the how-manieth
+_PROCESS, _count = os.urandom(8).hex(), itertools.count()  # a request's id: the process and a counter
 
 _FREQUENT = OPEN | {"/metrics"}
 _JSON = (b"content-type", b"application/json")
 
 
 class Front:
-    """The application as the server sees it; `app` answers everything but POST /predict."""
+    """The ASGI application for the server; it answers POST /predict and passes all other requests to `app`."""
 
     def __init__(
         self,
@@ -70,14 +70,14 @@ class Front:
             problem = as_problem(error)
             if problem.status == 500:
                 log.error("unhandled error", exc_info=error)
-            if not exchange.status:  # half an answer cannot be turned into an error: the server cuts it off
+            if not exchange.status:  # after the answer has begun, only the server can end it
                 await exchange.refuse(problem)
         finally:
             self.metrics.in_progress.dec()
             seconds = time.perf_counter() - started
             route = "/predict" if predicting else getattr(scope.get("route"), "path", "unmatched")
             self.metrics.observe_request(method, route, exchange.status, seconds)
-            # What was answered stands in the prediction log; probes and scrapes that are well would drown the rest.
+            # Predictions are in the prediction log; successful probes and scrapes would fill the request log.
             if exchange.status >= 400 or not (predicting or path in _FREQUENT):
                 log.info(
                     "request",
@@ -92,7 +92,7 @@ class Front:
                 )
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
-        """The whole body; raises Problem when it is too large, or too slow to arrive."""
+        """Return the whole body. Raises Problem if it is too large or arrives too slowly."""
         declared = _header(scope, b"content-length")
         if declared is not None and int(declared) > self.max_body_bytes:
             raise self._too_large()
@@ -146,7 +146,7 @@ class Front:
 
 
 class _Exchange:
-    """The answer to one request: what was sent of it, under which id."""
+    """The answer to one request: its id, and the status sent so far (0 before)."""
 
     __slots__ = ("_send", "request_id", "status")
 
@@ -176,6 +176,6 @@ def _header(scope: Scope, name: bytes) -> bytes | None:
 
 
 def _trace_id(scope: Scope) -> str | None:
-    """The trace id of a W3C `traceparent` header: version-traceid-parentid-flags."""
+    """Return the trace id of a W3C `traceparent` header (version-traceid-parentid-flags); None without one."""
     parts = (_header(scope, b"traceparent") or b"").decode("ascii", "replace").split("-")
     return parts[1] if len(parts) >= 4 and len(parts[1]) == 32 else None

@@ -1,4 +1,4 @@
-"""The registry of an MLflow server, asked over REST: MLflow's own client takes seconds to import, for five requests."""
+"""A small REST client for the registry of an MLflow server: MLflow's own client takes seconds to import."""
 
 import base64
 import http.client
@@ -24,7 +24,7 @@ Answer = TypeVar("Answer")
 
 
 class TrackingServer:
-    """An MLflow server. It fetches the artefacts itself, wherever they are: the service needs no access to them."""
+    """An MLflow server. It passes artefacts on from its storage, so the service needs no access to that storage."""
 
     def __init__(self, pilot: Pilot) -> None:
         parts = urlsplit(pilot.settings.tracking_uri)
@@ -37,10 +37,12 @@ class TrackingServer:
         self._deadline = 0.0
 
     def glance(self) -> object:
+        """Return the version of each alias."""
         self._deadline = time.monotonic() + self._seconds
         return self._aliases()
 
     def bundles(self) -> Iterator[SignedBundle | None]:
+        """Yield the champion's bundle, then the challenger's or None. Raises BundleError."""
         self._deadline = time.monotonic() + self._seconds
         versions = self._aliases()
         if CHAMPION not in versions:
@@ -49,23 +51,23 @@ class TrackingServer:
         yield self._bundle(versions[CHALLENGER]) if CHALLENGER in versions else None
 
     def stop(self) -> None:
-        """What is under way ends with the process."""
+        """Do nothing: a running request ends with the process."""
 
     def _aliases(self) -> dict[str, str]:
-        """The version of each alias; none if there is no such model."""
+        """Return the version of each alias; empty if there is no such model."""
         found = self._ask(_ModelAnswer, "registered-models/get", name=self._model)
         return {each.alias: each.version for each in found.registered_model.aliases} if found else {}
 
     def _bundle(self, number: str) -> SignedBundle:
         found = self._ask(_VersionAnswer, "model-versions/get", name=self._model, version=number)
         if found is None:
-            raise BundleError(f"version {number} of {self._model} is not in the registry any more")
+            raise BundleError(f"version {number} of {self._model} is no longer in the registry")
         tags = {tag.key: tag.value for tag in found.model_version.tags}
         download = partial(self._download, tags.get("run_id", ""))
         return self._cache.fetch(number, tags.get("bundle_sha256", ""), download)
 
     def _download(self, run_id: str, folder: Path) -> Path:
-        """Fetch the files of the run's serving bundle into a folder of their own."""
+        """Download the run's serving bundle into a new folder below `folder`, and return that."""
         target = folder / BUNDLE
         target.mkdir()
         found = self._ask(_FilesAnswer, "artifacts/list", run_id=run_id, path=BUNDLE)
@@ -75,25 +77,25 @@ class TrackingServer:
                 raise BundleError(f"the registry lists a file outside of the bundle: {path}")
             content = self._get("get-artifact", run_id=run_id, path=path)
             if content is None:
-                raise BundleError(f"the registry lists {path} and does not have it")
+                raise BundleError(f"the registry lists {path} but does not have it")
             (target / name).write_bytes(content)
         return target
 
     def _ask(self, answer: type[Answer], what: str, **parameters: str) -> Answer | None:
-        """The answer of MLflow's REST interface; None if it knows nothing of that name."""
+        """Return the answer of MLflow's REST API; None if it has nothing of that name."""
         content = self._get(f"api/2.0/mlflow/{what}", **parameters)
         try:
             return None if content is None else msgspec.json.decode(content, type=answer)
         except msgspec.DecodeError:
             raise BundleError(
-                f"{self._address} does not answer as an MLflow server does: is MLFLOW_TRACKING_URI right?"
+                f"{self._address} does not answer like an MLflow server: check MLFLOW_TRACKING_URI"
             ) from None
 
     def _get(self, where: str, **parameters: str) -> bytes | None:
-        """What the server has there; None if it says that there is nothing of that name."""
+        """Return the content at the path; None if the server has nothing of that name. Raises BundleError."""
         request = urllib.request.Request(f"{self._address}/{where}?{urlencode(parameters)}")
         if self._authorization:
-            request.add_unredirected_header("Authorization", self._authorization)  # it is for this server alone
+            request.add_unredirected_header("Authorization", self._authorization)  # for this server only
         opener = urllib.request.build_opener(_InTime(self._deadline, self._tls))
         try:
             try:
@@ -110,7 +112,7 @@ class TrackingServer:
             return bytes(content)
         if status == 404 and b"RESOURCE_DOES_NOT_EXIST" in content:
             return None
-        hint = ": are MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, right?"
+        hint = ": check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
         raise BundleError(f"the registry answers {status} to {where}{hint if status in (401, 403) else ''}")
 
 
@@ -129,7 +131,7 @@ class _ModelAnswer(msgspec.Struct):
 
 class _Tag(msgspec.Struct):
     key: str
-    value: str = ""  # MLflow leaves out what is empty
+    value: str = ""  # MLflow leaves out an empty value
 
 
 class _Version(msgspec.Struct):
@@ -149,7 +151,7 @@ class _FilesAnswer(msgspec.Struct):
 
 
 class _InTime(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
-    """Requests with a deadline. The timeouts of the standard library begin anew with every byte that arrives."""
+    """Requests with a deadline. The standard library's timeouts restart with every byte that arrives."""
 
     def __init__(self, deadline: float, tls: ssl.SSLContext) -> None:
         super().__init__()
@@ -178,7 +180,7 @@ class _InTime(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
 
 
 class _UntilDeadline(io.RawIOBase):
-    """What arrives at a socket until then."""
+    """Reads from a socket until the deadline; then raises TimeoutError."""
 
     def __init__(self, arriving: io.BufferedReader, sock: socket.socket, deadline: float) -> None:
         self._arriving = arriving
@@ -201,7 +203,7 @@ class _UntilDeadline(io.RawIOBase):
 
 
 def _authorization(pilot: Pilot) -> str:
-    """The header, as MLflow's own client makes it of the same pilot."""
+    """Return the Authorization header that MLflow's own client would send; empty if there is none."""
     in_address = urlsplit(pilot.settings.tracking_uri)
     user = pilot.settings.mlflow_tracking_username or unquote(in_address.username or "")
     password = pilot.settings.mlflow_tracking_password or unquote(in_address.password or "")

@@ -1,4 +1,4 @@
-"""Where the service's models come from: an MLflow server, or a registry that only MLflow itself can read."""
+"""The source of the service's models: an MLflow server, or a registry that only MLflow itself can read."""
 
 import importlib.util
 import json
@@ -15,29 +15,29 @@ from groundwork.service.mlflow_client import TrackingServer
 
 
 class Source(Protocol):
-    """A registry. Whatever is asked of it ends within the settings' registry_timeout_seconds."""
+    """A registry. Each request ends within the setting `registry_timeout_seconds`."""
 
     def glance(self) -> object:
-        """Something cheap that changes when an alias does; None if only a full look can tell."""
+        """Return a value that changes when an alias changes and is cheap to read; None if there is no such value."""
 
     def bundles(self) -> Iterator[SignedBundle | None]:
-        """The champion's bundle, then the challenger's or None, each fetched when it is asked for.
+        """Yield the champion's bundle, then the challenger's or None; each is fetched when it is requested.
 
-        Raises BundleError, at first also if there is no champion.
+        Raises BundleError if there is no champion, or if a bundle cannot be fetched.
         """
 
     def stop(self) -> None:
-        """End what is under way."""
+        """End a running request."""
 
 
 def source_of(pilot: Pilot) -> Source:
-    """The registry of these pilot."""
+    """Return the registry of the pilot's tracking URI."""
     is_server = pilot.settings.tracking_uri.startswith(("http://", "https://"))
     return TrackingServer(pilot) if is_server else OtherRegistry(pilot)
 
 
 class OtherRegistry:
-    """A registry in a SQLite file, or another for which MLflow knows the way: asked in a child process, which ends."""
+    """A registry in a SQLite file, or another one that only MLflow can read; each request runs in a child process."""
 
     def __init__(self, pilot: Pilot) -> None:
         self._uri = pilot.settings.tracking_uri
@@ -46,6 +46,7 @@ class OtherRegistry:
         self._child: subprocess.Popen[str] | None = None
 
     def glance(self) -> object:
+        """Return the modification times of the SQLite files; None for other registries."""
         if not self._uri.startswith("sqlite:///"):
             return None
         database = Path(self._uri.removeprefix("sqlite:///"))
@@ -53,10 +54,11 @@ class OtherRegistry:
         return [file.stat().st_mtime_ns for file in files if file.exists()]
 
     def bundles(self) -> Iterator[SignedBundle | None]:
+        """Yield the champion's bundle, then the challenger's or None. Raises BundleError."""
         if importlib.util.find_spec("mlflow") is None:
             raise BundleError(
-                "set MLFLOW_TRACKING_URI to an MLflow server, http:// or https://; for "
-                f"{self._uri.partition(':')[0]}: MLflow itself is needed, which is not installed here"
+                "set MLFLOW_TRACKING_URI to an MLflow server, http:// or https://; a registry at "
+                f"{self._uri.partition(':')[0]}: requires MLflow, which is not installed here"
             )
         found = json.loads(self.look_up().splitlines()[-1])
         yield self._cache.checked(**found[CHAMPION])
@@ -65,11 +67,15 @@ class OtherRegistry:
         yield self._cache.checked(**found[CHALLENGER]) if found[CHALLENGER] else None
 
     def stop(self) -> None:
+        """End the child process, if it runs."""
         if self._child is not None and self._child.poll() is None:
             self._child.kill()
 
     def look_up(self) -> str:
-        """What the child process prints: the bundles of champion and challenger, fetched, as JSON in its last line."""
+        """Return the output of the child process: its last line is JSON, the bundles of champion and challenger.
+
+        Raises BundleError if it fails or takes too long.
+        """
         self._child = subprocess.Popen(
             [sys.executable, "-m", "groundwork.models.registry.registry"],
             stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""The schema of requests, made from the contract: the service refuses what ingest would quarantine. And its errors."""
+"""The format of requests, made from the contract: the service refuses the same rows that ingest would quarantine."""
 
 import json
 from collections.abc import Mapping
@@ -54,7 +54,7 @@ class RequestReader:
         self.example = {"records": [{column.name: column.examples[0] for column in self.columns}]}
 
     def read(self, body: bytes) -> list[Any]:
-        """The records, with the contract's columns as attributes. Raises BadRequest."""
+        """Return the records, with the contract's columns as attributes. Raises BadRequest."""
         try:
             records = self._decoder.decode(body).records
             self._refuse_repeated_names(body, len(records))
@@ -80,7 +80,7 @@ class RequestReader:
         return schema, components
 
     def _explained(self, mistake: str) -> str:
-        """Msgspec's message, which names record and field; the value that was sent is left out of it."""
+        """Return msgspec's message, which names record and field but not the value."""
         what, at, where = mistake.rpartition(" - at ")
         field = where.rpartition(".")[2].rstrip("`")
         column = next((column for column in self.columns if column.name == field), None)
@@ -98,10 +98,10 @@ class RequestReader:
                     raise BadRequest(self._explained(f"{mistake} - at `$.records[{row}]`"))
 
     def _refuse_repeated_names(self, body: bytes, records: int) -> None:
-        """JSON lets a later name replace an earlier one without a word; what was meant nobody can tell.
+        """Refuse a body in which an object has a name twice: JSON parsers silently keep only the last value.
 
-        The exact look is slow, so it is taken only if a quick one has a reason: a name that stands there more often
-        than there are records, or an escape that could hide one.
+        The exact check is slow, so it runs only if a fast check finds a name more often than there are records, or an
+        escape that could hide a name.
         """
         if b"\\" not in body and not any(body.count(name) > records for name in self._quoted_names):
             return
@@ -109,7 +109,7 @@ class RequestReader:
 
 
 class OutcomesReader:
-    """Reads the body of POST /outcomes: what turned out to be true, in the type of the contract's outcome."""
+    """Reads the body of POST /outcomes; each outcome has the type of the contract's outcome column."""
 
     MAX_OUTCOMES = 1000
 
@@ -131,7 +131,7 @@ class OutcomesReader:
         self.example = {"outcomes": [{"prediction_id": "0f3c1f0e4f52", "outcome": outcome.examples[0]}]}
 
     def read(self, body: bytes) -> list[tuple[str, bool | float | str]]:
-        """Prediction ids with their outcomes. Raises BadRequest."""
+        """Return pairs of prediction id and outcome. Raises BadRequest."""
         try:
             return [(each.prediction_id, each.outcome) for each in self._decoder.decode(body).outcomes]
         except msgspec.ValidationError as error:
@@ -148,7 +148,7 @@ class OutcomesReader:
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise BadRequest("a name stands twice in one object")
+        raise BadRequest("an object has the same name twice")
     return found
 
 
@@ -158,7 +158,7 @@ def _field(column: Column) -> tuple[str, Any] | tuple[str, Any, Any]:
 
 
 def _kind(column: Column) -> Any:
-    """The type of the column's values, with the limits on them."""
+    """Return the type of the column's values, with their limits."""
     limits = column.logical_type_options
     if column.valid_values:
         return Literal[column.valid_values]
@@ -166,14 +166,14 @@ def _kind(column: Column) -> Any:
         pattern = _to_the_end(limits.pattern)
         return _limited(str, min_length=limits.min_length, max_length=limits.max_length, pattern=pattern)
     if column.logical_type in ("integer", "number"):
-        # 3.0 is an integer in JSON, and what is sent by whoever keeps integers in a column of floats.
+        # 3.0 is an integer in JSON. A client sends it if its integers are in a column of floats.
         whole = 1 if column.logical_type == "integer" else None
         return _limited(float, ge=limits.minimum, le=limits.maximum, multiple_of=whole)
     return bool if column.logical_type == "boolean" else Annotated[datetime, Meta(tz=False)]
 
 
 def _to_the_end(pattern: str | None) -> str | None:
-    """Python's `$` also matches before a last line end; the contract's does not, nor does that of any database."""
+    """Return the pattern with a final `$` replaced: in Python, not in databases, it also matches before a newline."""
     if pattern is None or not pattern.endswith("$") or pattern.endswith("\\$"):
         return pattern
     return pattern[:-1] + r"\Z"
@@ -188,7 +188,7 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class Problem(Exception):
-    """A refusal: the status, what is wrong and what to do, and headers."""
+    """A refusal: the HTTP status, the reason with the remedy, and headers."""
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
@@ -198,6 +198,7 @@ class Problem(Exception):
 
     @property
     def body(self) -> bytes:
+        """The response body, as JSON of the media type `application/problem+json` (RFC 9457)."""
         title = TITLES.get(self.status, HTTPStatus(self.status).phrase)
         return msgspec.json.encode(
             {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail}
@@ -206,7 +207,7 @@ class Problem(Exception):
 
 class _Kind(NamedTuple):
     status: int
-    detail: str  # {} stands for the error's own message
+    detail: str  # {} is replaced by the error's message
     retry_after: str | None = None
 
 
@@ -215,12 +216,12 @@ _KINDS: dict[type[Exception], _Kind] = {
     NoChampion: _Kind(503, "no model is loaded yet: {}", "10"),
     BundleError: _Kind(503, "the model cannot answer: {}", "10"),
     DocumentError: _Kind(503, "{}"),
-    StoreError: _Kind(503, "the prediction log cannot be written, so nothing was answered", "5"),
-    Overloaded: _Kind(503, "too many requests wait already; try again in a moment", "1"),
-    DeadlineExceeded: _Kind(503, "the answer was not there in time; try again in a moment", "1"),
+    StoreError: _Kind(503, "the prediction log cannot be written, so the request was not answered", "5"),
+    Overloaded: _Kind(503, "too many requests are waiting; try again in a moment", "1"),
+    DeadlineExceeded: _Kind(503, "the answer was not ready in time; try again in a moment", "1"),
 }
 TITLES = {
-    401: "An API key is needed",
+    401: "An API key is required",
     403: "This API key may not do that",
     408: "The request took too long to arrive",
     413: "The request is too large",
@@ -232,7 +233,7 @@ FORESEEN: tuple[type[Exception], ...] = (Problem, *_KINDS)
 
 
 def as_problem(error: Exception) -> Problem:
-    """What a client is told about an error; 500 for one that nobody foresaw."""
+    """Return the response to an error; an unexpected error gets status 500."""
     if isinstance(error, Problem):
         return error
     kind = _KINDS.get(type(error))
@@ -255,7 +256,7 @@ SCHEMA: dict[str, Any] = {
 
 
 def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The responses of a route for OpenAPI."""
+    """Return the error responses of a route for OpenAPI, by status."""
     return {
         str(status): {
             "description": TITLES[status],

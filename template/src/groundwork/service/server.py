@@ -1,4 +1,4 @@
-"""Run the service: its server, its worker processes, its limits on time, and its log of one JSON object a line."""
+"""Runs the service with uvicorn, in one or several processes; logs one JSON object per line to standard output."""
 
 import asyncio
 import functools
@@ -35,12 +35,12 @@ LOGGING = {
             "fmt": "%(levelname)s %(name)s %(message)s",
             "timestamp": "time",
             "rename_fields": {"levelname": "level", "name": "logger"},
-            "reserved_attrs": [*RESERVED_ATTRS, "color_message"],  # uvicorn's lines once more, for a terminal
+            "reserved_attrs": [*RESERVED_ATTRS, "color_message"],  # uvicorn's copy of the message for a terminal
         }
     },
     "handlers": {"stdout": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stdout"}},
     "root": {"level": "INFO", "handlers": ["stdout"]},
-    # Uvicorn's own lines in the same form; its access log would only repeat ours.
+    # Uvicorn's lines have the same format. Its access log is off, because the service logs requests itself.
     "loggers": {
         "uvicorn": {"handlers": ["stdout"], "propagate": False},
         "uvicorn.access": {"handlers": [], "propagate": False},
@@ -50,7 +50,7 @@ SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def run(pilot: Pilot) -> None:
-    """Serve until told to end: SIGTERM lets requests in flight finish within the grace period, and exits with 0."""
+    """Serve until SIGTERM; then requests in flight finish within the grace period, and the process exits with 0."""
     options: dict[str, Any] = {
         "factory": True,
         "host": pilot.settings.host,
@@ -61,19 +61,19 @@ def run(pilot: Pilot) -> None:
         "access_log": False,
         "timeout_keep_alive": 30,
         "timeout_graceful_shutdown": pilot.settings.grace_seconds,
-        "timeout_worker_healthcheck": 10,  # imports keep a starting one silent for a while
+        "timeout_worker_healthcheck": 10,  # a starting worker does not respond while it imports
     }
     if pilot.settings.workers > 1:
         _supervise(pilot, uvicorn.Config("groundwork.service.server:worker", **options))
         return
-    os.environ.pop(SHARED_METRICS, None)  # memory is faster, if nobody shares; before prometheus_client is imported
-    # Uvicorn raises the signal again once it has drained; an orderly end is no failure.
+    os.environ.pop(SHARED_METRICS, None)  # one process uses memory; before prometheus_client's import
+    # Uvicorn raises the signal again after draining; a normal end must exit with 0.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run("groundwork.service.app:create_app", **options)
 
 
 def worker() -> "Front":
-    """The application in one of several processes, which ends with its supervisor, and when it hangs."""
+    """Return the application of one worker process, which ends if its supervisor ends or if it hangs."""
     from groundwork.service.app import create_app
 
     pilot = Pilot.here()
@@ -87,23 +87,23 @@ def _end_in_time(app: "Front", hung_seconds: float) -> None:
     assert supervisor is not None
     while True:
         supervisor.join(1)
-        if not supervisor.is_alive():  # nobody would end it, and it would keep the port from the next one
+        if not supervisor.is_alive():  # a worker without a supervisor would block the port
             os.kill(os.getpid(), signal.SIGTERM)
             return
-        if app.batcher.busy_seconds > hung_seconds:  # a probe of /health/live would meet one of the others
+        if app.batcher.busy_seconds > hung_seconds:  # a probe of /health/live could reach another worker
             logging.getLogger(__name__).critical("one batch hangs: this worker ends, to be started again")
             os._exit(1)
 
 
 def _supervise(pilot: Pilot, config: uvicorn.Config) -> None:
     logging.config.dictConfig(LOGGING)
-    # What is wrong is said at once, and once: a worker that cannot start is started again, for ever.
+    # Check the settings and documents here, once: the supervisor would restart a failing worker forever.
     keys_for(pilot.settings.host, pilot.settings.api_keys)
     pilot.charter, pilot.contract, pilot.owners  # noqa: B018
     Store(pilot.settings.store).close()
     if pilot.settings.otlp_endpoint:
         import groundwork.service.tracing  # noqa: F401
-    # Or each worker's libraries would start a thread for every core.
+    # Otherwise each worker's libraries start one thread per core.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // pilot.settings.workers)))
     with tempfile.TemporaryDirectory(prefix="groundwork-metrics-", ignore_cleanup_errors=True) as folder:
         shared = Path(os.environ.setdefault(SHARED_METRICS, folder))
@@ -115,7 +115,7 @@ def _supervise(pilot: Pilot, config: uvicorn.Config) -> None:
 
 
 class _Supervisor(Multiprocess):
-    """Uvicorn's own; what a worker was doing when it ended no longer counts, what it had done still does."""
+    """Uvicorn's supervisor, which also removes the live gauges of a worker that ended; its counters stay."""
 
     def keep_subprocess_alive(self) -> None:
         from prometheus_client.multiprocess import mark_process_dead
@@ -127,10 +127,10 @@ class _Supervisor(Multiprocess):
 
 
 class ImpatientProtocol(HttpToolsProtocol):
-    """Uvicorn's own, but a client that does not finish its headers in time is cut off."""
+    """Uvicorn's HTTP protocol, which also closes the connection if a client does not finish its headers in time."""
 
     headers_due: asyncio.TimerHandle | None = None
-    answering = False  # from the end of the headers to the end of the answer
+    answering = False  # true from the end of the request's headers to the end of the answer
 
     def __init__(self, client_seconds: float, **options: Any) -> None:
         super().__init__(**options)

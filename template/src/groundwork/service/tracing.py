@@ -1,7 +1,7 @@
-"""OpenTelemetry: a span for each request, where a collector is named in OTEL_EXPORTER_OTLP_ENDPOINT.
+"""OpenTelemetry: sends a span for each request to the collector of OTEL_EXPORTER_OTLP_ENDPOINT.
 
-Only then is this module imported. The SDK reads its other variables itself, such as OTEL_EXPORTER_OTLP_HEADERS,
-OTEL_SERVICE_NAME and OTEL_TRACES_SAMPLER.
+The service imports this module only if that variable is set. The SDK reads its other variables itself, such as
+OTEL_EXPORTER_OTLP_HEADERS, OTEL_SERVICE_NAME and OTEL_TRACES_SAMPLER.
 """
 
 import threading
@@ -22,17 +22,18 @@ try:
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 except ImportError as error:
     raise GroundworkError(
-        f"OTEL_EXPORTER_OTLP_ENDPOINT is set, and {error.name} is not installed: install the dependency group "
+        f"OTEL_EXPORTER_OTLP_ENDPOINT is set, but {error.name} is not installed: install the dependency group "
         "`tracing` (uv sync --group tracing), or unset the variable"
     ) from error
 
-FLUSH_SECONDS = 2.0  # for what was not exported yet, once no request is in flight
+FLUSH_SECONDS = 2.0  # for exporting the remaining spans once no request is in flight
 
 
 class TracedFront(Front):
-    """Front, with a server span around each request that continues the caller's trace.
+    """Front with a server span around each request; the span continues the client's trace.
 
-    Spans wait in a bounded queue for a thread of their own: a collector that is slow or dead costs spans, no answers.
+    A separate thread exports the spans from a bounded queue: if the collector is slow or down, spans are lost, but
+    requests are not delayed.
     """
 
     def __init__(self, app: Any, settings: Settings, *keys: Any, **parts: Any) -> None:
@@ -58,7 +59,7 @@ class TracedFront(Front):
         method = scope["method"]
         sent = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         span = self._tracer.start_span(method, self._propagator.extract(sent), SpanKind.SERVER)
-        # So that our own log lines name the trace that this request is in, whoever began it.
+        # So that the log lines of the request contain its trace id.
         others = [header for header in scope["headers"] if header[0] != b"traceparent"]
         scope = {**scope, "headers": [*others, (b"traceparent", _traceparent(span))]}
         status = 0
@@ -83,7 +84,7 @@ class TracedFront(Front):
             span.end()
 
     def _flush(self) -> None:
-        # The SDK's own shutdown takes half a minute where no collector answers.
+        # The SDK's shutdown takes half a minute if no collector answers.
         flushing = threading.Thread(target=self._provider.shutdown, daemon=True)
         flushing.start()
         flushing.join(FLUSH_SECONDS)

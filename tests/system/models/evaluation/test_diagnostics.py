@@ -1,4 +1,4 @@
-"""What a model leans on, and whether its scores mean what they say."""
+"""Feature importance and calibration."""
 
 import numpy as np
 import pytest

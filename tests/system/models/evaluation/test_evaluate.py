@@ -26,7 +26,7 @@ def test_the_evaluation_names_what_it_could_do_without_and_how_it_ages(
     assert [each.windows for each in found.ageing.ages] == [0, 1, 2, 3]
     assert [each.models for each in found.ageing.ages] == [4, 3, 2, 1]
     page = Path(found.page).read_text()
-    for said in ("## What it leans on", "## How it ages", "Expected calibration error", "without"):
+    for said in ("## Feature importance", "## Ageing", "Expected calibration error", "without"):
         assert said in page
     kept = Registry(months).version(version)
     assert kept is not None
@@ -57,8 +57,8 @@ def test_it_is_evaluated_in_its_own_terms(ran: Ran) -> None:
     if ran.variant.task.kind == "multiclass":
         assert found.calibration is not None
         assert found.calibration.bins[0].low >= 0.3  # the likeliest of three classes
-        assert "## Do its scores mean what they say?" in card
+        assert "## Calibration" in card
     else:
         assert found.calibration is None
-        assert "## Do its scores mean what they say?" not in card
+        assert "## Calibration" not in card
     assert reproduce(ran.pilot, version.number).status == "equal"

@@ -56,21 +56,21 @@ def test_the_first_candidate_needs_no_champion_to_beat() -> None:
                 "rule": alike(900, rows=49),
                 "champion": None,
             },
-            "rows with a known outcome: wanted at least 50, seen 49",
+            "rows with a known outcome: required at least 50, found 49",
         ),
-        ({"candidate": alike(1010, 0.599), "champion": None}, "roc_auc: wanted at least 0.6000, seen 0.5990"),
+        ({"candidate": alike(1010, 0.599), "champion": None}, "roc_auc: required at least 0.6000, found 0.5990"),
         (
             {"candidate": alike(999, 0.7), "champion": None},
-            "gain per 1,000 decisions over the no-model rule: wanted at least 100, seen 99",
+            "gain per 1,000 decisions over the no-model rule: required at least 100, found 99",
         ),
         ({"rule": alike(911)}, "gain per 1,000 decisions over the no-model rule"),
         (
             {"champion": alike(1001, 0.7)},
-            "gain per 1,000 decisions over the champion: wanted at least 10, seen 9",
+            "gain per 1,000 decisions over the champion: required at least 10, found 9",
         ),
-        ({"champion": alike(1000, 0.7101)}, "roc_auc more than the champion's: wanted at least -0.0100, seen -0.0101"),
-        ({"footprint": Footprint(101, 1)}, "CPU time for one row: wanted at most 100 ms, seen 101 ms"),
-        ({"footprint": Footprint(1, 501)}, "size of the bundle: wanted at most 500 MB, seen 501 MB"),
+        ({"champion": alike(1000, 0.7101)}, "roc_auc minus the champion's: required at least -0.0100, found -0.0101"),
+        ({"footprint": Footprint(101, 1)}, "CPU time for one row: required at most 100 ms, found 101 ms"),
+        ({"footprint": Footprint(1, 501)}, "size of the bundle: required at most 500 MB, found 501 MB"),
     ],
 )
 def test_each_line_blocks_alone(change: dict, reason: str) -> None:
@@ -121,7 +121,7 @@ def test_a_gain_that_may_be_chance_blocks(rows: int, passed: bool) -> None:
     assert verdict.passed is passed
     if not passed:
         assert verdict.reasons == [
-            "gain per 1,000 decisions over the no-model rule: wanted at least 100, seen 200, "
+            "gain per 1,000 decisions over the no-model rule: required at least 100, found 200, "
             f"at 95% confidence at least {verdict.estimates['gain_over_rule'].lower:,.0f}"
         ]
 
@@ -138,7 +138,7 @@ def test_days_without_one_class_are_chance_too(days_with_some: int, blocked: boo
     made = Decisions(np.ones(240), outcomes.astype(float), days)
     change = {"metric": known, "outcomes": outcomes, "candidate": made, "rule": alike(0, rows=240), "champion": None}
     verdict = judge(GATE, Comparison(**GOOD | change))
-    said = ["roc_auc: wanted at least 0.6000, seen 1.0000, and too few days or rows to tell what of it is chance"]
+    said = ["roc_auc: required at least 0.6000, found 1.0000, with too few days or rows for a confidence bound"]
     assert verdict.reasons == (said if blocked else [])
 
 
@@ -169,11 +169,11 @@ def test_where_less_is_better_just_little_enough_is_good_enough() -> None:
     [
         (
             {"candidate": alike(1010, 0.751), "champion": None},
-            "mae: wanted at most 0.7500, seen 0.7510, at 95% confidence at most 0.7510",
+            "mae: required at most 0.7500, found 0.7510, at 95% confidence at most 0.7510",
         ),
         (
             {"champion": alike(1000, 0.6899)},
-            "mae more than the champion's: wanted at most 0.0100, seen 0.0101, at 95% confidence at most 0.0101",
+            "mae minus the champion's: required at most 0.0100, found 0.0101, at 95% confidence at most 0.0101",
         ),
     ],
 )
@@ -222,8 +222,8 @@ def test_every_slice_must_be_good_enough() -> None:
     assert sliced({"EWR": (500, 0.7), "JFK": (40, 0.65)}).passed
     verdict = sliced({"EWR": (500, 0.7), "JFK": (40, 0.55)})
     assert verdict.reasons == [
-        "roc_auc in each slice of origin: wanted at least 0.6, and at most 0.05 worse than the champion's, "
-        "where there are 20 rows, seen JFK 0.5500; 1 passed"
+        "roc_auc in each slice of origin: required at least 0.6, and at most 0.05 worse than the champion's, "
+        "in slices of at least 20 rows, found JFK 0.5500; 1 passed"
     ]
 
 

@@ -277,7 +277,7 @@ def test_a_model_that_answers_its_sample_otherwise_is_refused(folder: Path, tmp_
     other = pack(boosted().fit(FRAME, ~LATE), FRAME, decide, tmp_path / "other")
     assert other.format == "onnx"
     content = (tmp_path / "other" / other.file).read_bytes()
-    with pytest.raises(BundleError, match="does not answer the recorded sample"):
+    with pytest.raises(BundleError, match="scores for the recorded sample differ"):
         Predictor(folder, rewritten(folder, content), FEATURES)
 
 

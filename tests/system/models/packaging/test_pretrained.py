@@ -85,7 +85,7 @@ def test_it_is_judged_served_and_traced_like_one_trained_here(
     trained = by_hand.train(Pilot.here())
     assert (trained.new, trained.version, trained.champion_before) == (True, "2", "1")
     assert trained.bundle == f"served through MLflow: {address} holds no scikit-learn pipeline of these features"
-    assert any(reason.startswith("roc_auc: wanted at least 0.55") for reason in trained.verdict.reasons)
+    assert any(reason.startswith("roc_auc: required at least 0.55") for reason in trained.verdict.reasons)
     version = registry.find(mlflow.MlflowClient().get_model_version(registry.name, "2").tags["lineage"])
     assert version is not None
     assert (version.judged, version.tags["bundle_format"]) == ("refused", "pyfunc")
@@ -138,10 +138,10 @@ def test_a_scikit_learn_pipeline_from_elsewhere_becomes_onnx(
     ("change", "said"),
     [
         ({"weekday": None}, "weekday: a feature of the contract that the model does not take"),
-        ({"colour": "string"}, "colour: the model wants it, the contract has no such feature"),
-        ({"carrier": "double"}, "carrier: the contract says string, the model wants double"),
-        ({"distance_miles": "long"}, "distance_miles: the contract says number, the model wants long"),
-        ({"weekday": "boolean"}, "weekday: the contract says integer, the model wants boolean"),
+        ({"colour": "string"}, "colour: the model requires it, contract.yaml lacks this feature"),
+        ({"carrier": "double"}, "carrier: the contract says string, the model requires double"),
+        ({"distance_miles": "long"}, "distance_miles: the contract says number, the model requires long"),
+        ({"weekday": "boolean"}, "weekday: the contract says integer, the model requires boolean"),
     ],
 )
 def test_a_signature_that_does_not_fit_the_contract_is_refused_by_name(
@@ -160,9 +160,7 @@ def test_a_type_that_cannot_be_missing_is_refused_for_what_may_be(pilot_copy: Pi
         for column in dataset.columns
     ]
     optional = dataset.model_copy(update={"columns": tuple(columns)})
-    with pytest.raises(
-        ModelMismatch, match=r"departure_minute: it may be missing by the contract, which .* long cannot"
-    ):
+    with pytest.raises(ModelMismatch, match=r"departure_minute: the contract allows missing values, .* long does not"):
         Pretrained(log(ByTheClock(), TYPES), optional)
 
 
@@ -176,9 +174,9 @@ def test_a_model_without_a_signature_is_refused(pilot_copy: Pilot, registry: Reg
 @pytest.mark.parametrize(
     ("address", "said"),
     [
-        ("models:/research@champion", "name a version, as models:/NAME/3"),
-        ("models:/research/latest", "name a version"),
-        ("/srv/model", "name a version"),
+        ("models:/research@champion", "is not the address of a model version, such as models:/NAME/3"),
+        ("models:/research/latest", "is not the address of a model version"),
+        ("/srv/model", "is not the address of a model version"),
         ("models:/research/99", "cannot be fetched from the registry"),
     ],
 )
@@ -191,5 +189,5 @@ def test_an_address_that_names_no_version_is_refused(
 
 def test_labels_are_no_scores(pilot_copy: Pilot, registry: Registry, tmp_path: Any) -> None:
     model = Pretrained(log(Labels(), TYPES), pilot_copy.contract.dataset)
-    with pytest.raises(BundleError, match="wanted is a probability per row"):
+    with pytest.raises(BundleError, match="required: a probability per row"):
         pack(model, frame(pilot_copy), lambda scores: scores > 0.3, tmp_path)

@@ -65,7 +65,7 @@ def test_who_has_not_seen_the_newest_entry_promotes_nothing(pilot_copy: Pilot) -
     promoted(pilot_copy, second)
     with (
         Store(pilot_copy.settings.store) as store,
-        pytest.raises(PromotionError, match="another one has been promoted since"),
+        pytest.raises(PromotionError, match="another version has been promoted since"),
     ):
         promote(store, Registry(pilot_copy), third, seen, by="ada", why="better than version 1")
     assert champion(pilot_copy) == "2"
@@ -130,7 +130,7 @@ def test_a_champion_from_before_the_log_is_taken_over_into_it(pilot_copy: Pilot,
     with Store(f"sqlite:///{tmp_path / 'empty.db'}") as store:
         reconcile(store, Registry(pilot_copy))
         [entry] = store.promotions.of(Registry(pilot_copy).name)
-    assert (entry.to_version, entry.why) == ("1", "was in service before there was a log")
+    assert (entry.to_version, entry.why) == ("1", "was in service before the promotion log began")
 
 
 def test_a_registry_without_the_champion_of_the_log_is_not_believed(pilot_copy: Pilot) -> None:
@@ -217,7 +217,7 @@ def test_an_approver_who_is_still_to_be_named_approves_nothing(waiting: Pilot, s
 
 def test_what_was_compared_with_another_champion_is_judged_anew_first(waiting: Pilot) -> None:
     promoted(waiting, register_again(waiting))
-    with pytest.raises(PromotionError, match="was compared with 1, and there is another champion since"):
+    with pytest.raises(PromotionError, match="was compared with 1, and the champion has changed since"):
         approved(waiting, "2")
     assert by_hand.train(Pilot.here()).standing == "pending"
     assert approved(waiting, "2").from_version == champion_before(waiting) == "3"
@@ -239,9 +239,9 @@ def champion_before(pilot: Pilot) -> str:
 
 def test_a_version_that_was_never_champion_is_no_way_back(pilot_copy: Pilot) -> None:
     register_again(pilot_copy)
-    with pytest.raises(PromotionError, match="version 2 has never been champion; these have: 1"):
+    with pytest.raises(PromotionError, match="version 2 has never been champion; champions so far: 1"):
         rolled_back(pilot_copy, to="2")
-    with pytest.raises(PromotionError, match="version 1 is the champion already"):
+    with pytest.raises(PromotionError, match="version 1 is already the champion"):
         rolled_back(pilot_copy, to="1")
 
 

@@ -197,9 +197,9 @@ def test_a_worker_refuses_what_it_would_decide_otherwise(
     pilot_copy: Pilot, set_in: Callable[[Path, str, Any], None]
 ) -> None:
     job = ScoringJob("1", "another bundle", 0, "", made_of(pilot_copy))
-    with pytest.raises(ClusterError, match="does not find version 1"):
+    with pytest.raises(ClusterError, match="cannot find version 1"):
         score_on_worker(job, newest(pilot_copy))
-    with pytest.raises(ClusterError, match="does not find version 7"):
+    with pytest.raises(ClusterError, match="cannot find version 7"):
         score_on_worker(replace(job, model_version="7"), newest(pilot_copy))
     set_in(pilot_copy.settings.home / "charter.yaml", "value.parameters.costPerAction", 1)
     with pytest.raises(ClusterError, match="start the workers from the same commit"):

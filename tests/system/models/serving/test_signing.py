@@ -62,10 +62,10 @@ def test_a_stranger_is_refused_until_the_settings_list_his_key(
     here: Pilot, elsewhere: Pilot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     signature = sign(elsewhere, DIGEST)
-    with pytest.raises(UntrustedBundle, match="set GROUNDWORK_TRUSTED_KEYS to what `groundwork signer` prints"):
+    with pytest.raises(UntrustedBundle, match="set GROUNDWORK_TRUSTED_KEYS to its output"):
         check(here, DIGEST, signature)
     ours = signer(here)
-    with pytest.raises(UntrustedBundle, match="a stranger"):
+    with pytest.raises(UntrustedBundle, match="with a key that is not in GROUNDWORK_TRUSTED_KEYS"):
         check(here, DIGEST, signature)
     monkeypatch.setenv("GROUNDWORK_TRUSTED_KEYS", f"{ours}, {signer(elsewhere)}")
     check(Pilot.here(), DIGEST, signature)
@@ -81,17 +81,17 @@ def test_the_key_may_come_from_elsewhere(here: Pilot, elsewhere: Pilot, monkeypa
     assert signer(Pilot.here()) == public
     assert not here.settings.signing_key_file.exists()
     monkeypatch.setenv("GROUNDWORK_SIGNING_KEY", str(here.settings.home / "none.pem"))
-    with pytest.raises(GroundworkError, match="GROUNDWORK_SIGNING_KEY: there is no file"):
+    with pytest.raises(GroundworkError, match=r"GROUNDWORK_SIGNING_KEY: the file .* does not exist"):
         sign(Pilot.here(), DIGEST)
     (here.settings.home / "none.pem").write_text("a password")
-    with pytest.raises(GroundworkError, match="is no key to sign with"):
+    with pytest.raises(GroundworkError, match="is not an Ed25519 private key"):
         sign(Pilot.here(), DIGEST)
 
 
 @pytest.mark.parametrize("entry", ["a guess", "MCowBQYDK2Vw", "c3NoLWVkMjU1MTk="])
 def test_a_key_that_is_none_is_named(here: Pilot, entry: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GROUNDWORK_TRUSTED_KEYS", f"{signer(here)},{entry}")
-    with pytest.raises(GroundworkError, match=f"GROUNDWORK_TRUSTED_KEYS: '{entry}' is no public key"):
+    with pytest.raises(GroundworkError, match=f"GROUNDWORK_TRUSTED_KEYS: '{entry}' is not a public key"):
         trusted_keys(Pilot.here())
 
 

@@ -90,7 +90,7 @@ def test_other_packages_are_named(pilot: Pilot, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(reproduce_module, "environment", lambda: [*installed, "scikit-learn==0.1"])
     found = reproduce(pilot, "1")
     assert found.status == "unknown"
-    assert "other packages are installed: it was made with scikit-learn==" in found.reason
+    assert "other packages are installed: the version was trained with scikit-learn==" in found.reason
 
 
 def test_a_table_made_anew_holds_other_data_under_the_same_version(pilot_copy: Pilot, sql: Callable) -> None:

@@ -69,7 +69,7 @@ def test_the_gates_evidence_is_kept_with_the_run(pilot: Pilot) -> None:
     assert evidence["window"] == "2013-02-01 to 2013-02-28"
     assert all(check["passed"] for check in evidence["checks"])
     assert [check["name"] for check in evidence["checks"]] == [
-        "features",
+        "features match contract.yaml",
         "rows with a known outcome",
         "roc_auc",
         "gain per 1,000 decisions over the no-model rule",
@@ -96,7 +96,9 @@ def test_a_candidate_no_better_than_chance_is_refused(pilot_copy: Pilot, monkeyp
     trained = by_hand.train(Pilot.here())
     assert (trained.new, trained.version, trained.champion_before) == (True, "2", "1")
     assert not trained.verdict.passed
-    assert any(reason.startswith("roc_auc: wanted at least 0.5500, seen 0.5000") for reason in trained.verdict.reasons)
+    assert any(
+        reason.startswith("roc_auc: required at least 0.5500, found 0.5000") for reason in trained.verdict.reasons
+    )
     assert champion(pilot_copy).number == "1"
     assert versions(pilot_copy) == {"1": "promoted", "2": "refused"}
     [run] = [run for run in Store(pilot_copy.settings.store).runs.latest(succeeded=True) if run.flow == "train"]
@@ -116,7 +118,7 @@ def test_a_candidate_that_gains_too_little_over_the_champion_is_refused(pilot_co
     set_in(pilot_copy.settings.home / "charter.yaml", "gate.minGainOverChampion", 1)
     trained = by_hand.train(Pilot.here())
     assert trained.verdict.reasons == [
-        "gain per 1,000 decisions over the champion: wanted at least 1, seen 0, at 95% confidence at least 0"
+        "gain per 1,000 decisions over the champion: required at least 1, found 0, at 95% confidence at least 0"
     ]
     assert champion(pilot_copy).number == "1"
 
@@ -170,7 +172,7 @@ def test_a_model_of_other_features_than_the_contract_has_is_refused(
     monkeypatch.setattr(train_module, "fit_and_register", strange)
     trained = by_hand.train(Pilot.here())
     assert trained.standing == "refused"
-    assert trained.verdict.reasons[0].startswith("features: wanted those of contract.yaml")
+    assert trained.verdict.reasons[0].startswith("features match contract.yaml: required yes, found no")
     assert champion(pilot_copy).number == "1"
 
 
@@ -179,7 +181,7 @@ def test_nothing_is_promoted_before_outcomes_are_known(pilot_copy: Pilot, sql: C
     by_hand.ingest(Pilot.here())
     trained = by_hand.train(Pilot.here())
     assert not trained.verdict.passed
-    assert trained.verdict.reasons[0] == "rows with a known outcome: wanted at least 1,000, seen 0"
+    assert trained.verdict.reasons[0] == "rows with a known outcome: required at least 1,000, found 0"
     assert champion(pilot_copy).number == "1"
 
 

@@ -1,1 +1,1 @@
-"""What a version relies on, how well it performs, and how it ages."""
+"""Evaluation of a version: performance, feature importance, calibration and ageing."""

@@ -1,4 +1,4 @@
-"""How the gain falls with the age of a model: fitted again on past windows, judged on later ones."""
+"""Measures how the gain falls with a model's age: fits it on past windows, evaluates it on each later one."""
 
 import json
 from collections.abc import Iterable
@@ -24,6 +24,7 @@ from use_case import model as use_case_model
 
 
 def rows_of(pilot: Pilot, version: Version) -> tuple[Examples, Examples]:
+    """Return the version's training rows and evaluation rows, read from the snapshot it was trained on."""
     dataset, snapshot = pilot.contract.dataset, int(version.tags["snapshot_version"])
     snapshots = Snapshots(pilot.snapshots, dataset)
     start, end, newest = (
@@ -36,7 +37,7 @@ def rows_of(pilot: Pilot, version: Version) -> tuple[Examples, Examples]:
 
 
 def obstacle_to_refitting(pilot: Pilot, version: Version) -> str:
-    """What speaks against fitting the version's model anew; empty if nothing does."""
+    """Return why the version's model cannot be fitted again; empty if it can be."""
     now = lineage(pilot, int(version.tags["snapshot_version"]))
     changed = [
         what
@@ -49,31 +50,32 @@ def obstacle_to_refitting(pilot: Pilot, version: Version) -> str:
     ]
     if changed:
         return f"{' and '.join(changed)} changed since the version was trained"
-    return "it was trained elsewhere" if isinstance(use_case_model.build(), str) else ""
+    return "the model was trained elsewhere" if isinstance(use_case_model.build(), str) else ""
 
 
 def parameters_of(version: Version) -> dict[str, object]:
+    """Return the parameters that the version's model was fitted with."""
     parameters: dict[str, object] = json.loads(version.tags["parameters"])
     return parameters
 
 
-MAX_FITS = 5  # of the back-test
-RETRAIN_AFTER, OLDEST_SEEN = "retrain_after_windows", "oldest_windows_seen"  # tags of the run
-NOT_YET = "not yet"  # in place of an age: the gain did not fall as far as the data goes
+MAX_FITS = 5  # models that the back-test fits
+RETRAIN_AFTER, OLDEST_SEEN = "retrain_after_windows", "oldest_windows_seen"  # tags of the version's MLflow run
+NOT_YET = "not yet"  # instead of an age: the gain never became too low in the data
 
 
 @dataclass(frozen=True)
 class Aged:
-    """Models whose training ended so many windows before the window that they decide."""
+    """The gain of models of one age: the number of windows between the end of training and the decided window."""
 
     windows: int
     models: int
-    gain_per_1000: Estimate  # over the no-model rule
+    gain_per_1000: Estimate  # over the no-model rule, in money per 1,000 decisions
 
 
 @dataclass(frozen=True)
 class Ageing:
-    """How the gain falls with age. `retrain_after` is None where it has not fallen below the line so far."""
+    """The gain by age. `retrain_after` is the first age with too low a gain, in windows; None if there is none."""
 
     ages: list[Aged]
     retrain_after: int | None
@@ -81,16 +83,16 @@ class Ageing:
 
 @dataclass(frozen=True)
 class Age:
-    """How many windows after the end of its training a version decides, and what the back-test found of such ages."""
+    """A version's age in windows since the end of its training, and the back-test's results for such ages."""
 
     version: str
     windows: int
     retrain_after: str | None  # a number of windows, or NOT_YET; None before the version was evaluated
-    oldest_seen: int  # the highest age that was judged
+    oldest_seen: int  # the highest age in the back-test
 
     @property
     def is_due(self) -> bool | None:
-        """Whether it is to be trained again by now; None where nobody knows."""
+        """Whether the version is old enough to retrain; None if that is unknown."""
         if self.retrain_after is None:
             return None
         if self.retrain_after != NOT_YET:
@@ -100,14 +102,14 @@ class Age:
     def __str__(self) -> str:
         said = f"version {self.version} is {self.windows} windows old"
         if self.retrain_after is None:
-            return f"{said}; how it ages is unknown: `groundwork evaluate`"
+            return f"{said}; the effect of age is unknown: run `groundwork evaluate`"
         if self.is_due is None:
-            return f"{said}; up to {self.oldest_seen} the gain stays above the line, and nothing is known beyond"
-        return f"{said}, to be trained again at {self.retrain_after}"
+            return f"{said}; the gain is high enough up to {self.oldest_seen} windows, and unknown beyond"
+        return f"{said}; retrain at {self.retrain_after} windows"
 
 
 def age(pilot: Pilot, version: Version, window: Window) -> Age:
-    """How old the version is when it decides the window."""
+    """Return the version's age when it decides the window, with the back-test's results from its MLflow run."""
     learned_until, step = datetime.fromisoformat(version.tags["train_end"]), pilot.charter.monitoring.window
     gone_by = len(list(windows(learned_until, window_of(window.start, step).start, step)))
     found = mlflow.get_run(version.run_id).data.tags
@@ -115,7 +117,10 @@ def age(pilot: Pilot, version: Version, window: Window) -> Age:
 
 
 def back_test(pilot: Pilot, version: Version) -> Ageing:
-    """Train on older windows and judge on every later one: at which age does the gain fall below the charter's line?"""
+    """Return the gain over the no-model rule by age, and the age at which it falls below the charter's line.
+
+    Models are fitted on at most MAX_FITS lengths of the past, and each is evaluated on every later window.
+    """
     dataset, snapshot = pilot.contract.dataset, int(version.tags["snapshot_version"])
     snapshots = Snapshots(pilot.snapshots, dataset)
     start, end = (datetime.fromisoformat(version.tags[name]) for name in ("train_start", "evaluation_end"))
@@ -154,7 +159,7 @@ def back_test(pilot: Pilot, version: Version) -> Ageing:
 
 
 def _all(parts: Iterable[Decisions]) -> Decisions:
-    """Decisions about different windows, together."""
+    """Return the decisions of several windows as one."""
     values, days = zip(*((part.values, part.days) for part in parts), strict=True)
     return Decisions(np.concatenate(values), days=np.concatenate(days))
 
@@ -167,10 +172,11 @@ def _joined(parts: list[Examples]) -> Examples:
 
 
 def describe_age(ageing: Ageing | None) -> str:
+    """Return the result of the back-test in words."""
     if ageing is None or not ageing.ages:
-        return "age: unknown, there are too few windows to look back on"
+        return "age: unknown, there are too few windows for a back-test"
     if ageing.retrain_after is None:
-        return f"age: the gain stays high enough for {ageing.ages[-1].windows + 1} windows, as far as the data goes"
+        return f"age: the gain is high enough for {ageing.ages[-1].windows + 1} windows, the longest time in the data"
     if ageing.retrain_after == 0:
         return "age: the gain is too low from the first window on"
-    return f"age: train again after {ageing.retrain_after} windows, when the gain becomes too low"
+    return f"age: retrain after {ageing.retrain_after} windows, when the gain becomes too low"

@@ -1,4 +1,4 @@
-"""Feature importance and calibration of a version."""
+"""Feature importance and calibration."""
 
 import io
 from collections.abc import Callable, Mapping
@@ -13,15 +13,15 @@ from groundwork.models.evaluation.performance import decided, performance
 from groundwork.models.serving.predictor import Predictor
 from groundwork.models.training.history import Examples
 
-SHUFFLES = 3  # of each feature
+SHUFFLES = 3  # shuffles per feature
 SHUFFLED_ROWS = 10_000
 BINS = 10
-Judge = Callable[[dict[str, NDArray], NDArray], Performance]  # of features and outcomes
+Judge = Callable[[dict[str, NDArray], NDArray], Performance]  # takes features and outcomes
 
 
 @dataclass(frozen=True)
 class Importance:
-    """What is lost when a feature's values are shuffled among the rows."""
+    """The loss when a feature's values are shuffled among the rows: in money per 1,000 decisions, and in the metric."""
 
     feature: str
     value_per_1000: float
@@ -41,14 +41,18 @@ class Bin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How often what is said to happen with some probability happens, and the mean distance between the two."""
+    """The predicted probabilities beside the observed shares, and the mean distance between the two."""
 
     bins: list[Bin]
-    error: float  # expected calibration error: the bins' distances, weighted by their rows; NaN without rows
+    error: float  # expected calibration error: mean distance over the bins, weighted by rows; NaN without rows
 
 
 def importance(columns: Mapping[str, NDArray], outcomes: NDArray, judge: Judge) -> list[Importance]:
-    """Shuffle one feature after the other, on a sample of the rows; the one that costs most value comes first."""
+    """Return the permutation importance of each feature, the largest loss of value first.
+
+    `columns` holds one array per feature, `outcomes` one value per row. Each feature is shuffled SHUFFLES times, on a
+    sample of at most SHUFFLED_ROWS rows (Breiman, Random Forests, 2001).
+    """
     generator = np.random.default_rng(SEED)
     rows = np.sort(generator.permutation(len(outcomes))[:SHUFFLED_ROWS])
     sample, told = {name: values[rows] for name, values in columns.items()}, outcomes[rows]
@@ -67,7 +71,11 @@ def importance(columns: Mapping[str, NDArray], outcomes: NDArray, judge: Judge) 
 
 
 def calibration(outcomes: NDArray, scores: NDArray) -> Calibration:
-    """Compare scores, as probabilities, with outcomes, in ten bins of equal width."""
+    """Return the calibration of probabilities in ten bins of equal width.
+
+    `outcomes` are booleans and `scores` probabilities, one per row. The expected calibration error is that of Naeini,
+    Cooper and Hauskrecht (2015).
+    """
     edges = np.linspace(0, 1, BINS + 1)
     number = np.clip((scores * BINS).astype(int), 0, BINS - 1)
     bins = [
@@ -85,21 +93,21 @@ def calibration(outcomes: NDArray, scores: NDArray) -> Calibration:
 
 
 def picture(found: Calibration) -> bytes:
-    """The calibration as a PNG: what was said against what happened."""
+    """Return the calibration as a PNG: the observed share against the mean score."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.5, 4.5), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     axes.plot([each.mean_score for each in found.bins], [each.share_true for each in found.bins], marker="o")
-    axes.set(xlabel="score", ylabel="share that came true", title=f"expected calibration error {found.error:.3f}")
+    axes.set(xlabel="score", ylabel="observed share", title=f"expected calibration error {found.error:.3f}")
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=100)
     return content.getvalue()
 
 
 def judge_on(pilot: Pilot, predictor: Predictor) -> Judge:
-    """The predictor's performance as a function of features and outcomes."""
+    """Return a function that gives the predictor's performance on features and outcomes."""
 
     def performed(columns: dict[str, NDArray], outcomes: NDArray) -> Performance:
         rows = Examples(columns, outcomes)
@@ -109,13 +117,13 @@ def judge_on(pilot: Pilot, predictor: Predictor) -> Judge:
 
 
 def leanings(pilot: Pilot, predictor: Predictor, evaluation: Examples) -> list[Importance]:
-    """What the predictor leans on. To lose is always positive, be more of the metric better or less."""
+    """Return the feature importance; a loss of the metric is positive, also where a lower metric is better."""
     found = importance(evaluation.columns, evaluation.outcomes, judge_on(pilot, predictor))
     return [replace(each, metric=pilot.charter.gate.loss(each.metric)) for each in found]
 
 
 def calibration_of(pilot: Pilot, scores: NDArray, evaluation: Examples) -> Calibration | None:
-    """Whether probabilities mean what they say; of several classes, that of the likeliest. A quantity has none."""
+    """Return the calibration; of several classes, that of the most likely one. None for a quantity."""
     task = pilot.contract.dataset.task
     if task.kind == "regression":
         return None

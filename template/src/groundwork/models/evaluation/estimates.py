@@ -1,8 +1,7 @@
-"""A figure with its interval: the money a way of deciding made more than another, and the model's metric.
+"""Estimates with a one-sided confidence bound: the gain of one set of decisions over another, and the model's metric.
 
-It is not what was seen that must reach a line, but what lies below it by chance only as often as the charter tolerates.
-Rows of one day share their weather, so whole days are drawn, not rows (the cluster bootstrap; Cameron, Gelbach and
-Miller, 2008, doi:10.1162/rest.90.3.414).
+The bound must reach the charter's line, not the estimate. Rows of one day are correlated, so whole days are drawn, not
+rows (the cluster bootstrap; Cameron, Gelbach and Miller, 2008, doi:10.1162/rest.90.3.414).
 """
 
 import math
@@ -14,15 +13,15 @@ from numpy.typing import NDArray
 from scipy.stats import t as students_t
 
 SEED = 0
-RESAMPLES = 1000  # of the money, which are cheap
-RESAMPLES_OF_METRIC = 100  # each of which computes the metric anew
-MIN_DRAWN = 90  # in so many of these the metric must exist; it does not where days without one class were drawn
-Metric = Callable[[NDArray, NDArray], float]  # of targets and scores; NaN where it cannot be computed
+RESAMPLES = 1000  # for the gain, which is cheap to compute
+RESAMPLES_OF_METRIC = 100  # for the metric, which is computed again in each
+MIN_DRAWN = 90  # resamples in which the metric must exist; it does not if the drawn days lack a class
+Metric = Callable[[NDArray, NDArray], float]  # takes targets and scores; NaN if it cannot be computed
 
 
 @dataclass(frozen=True)
 class Performance:
-    """What one way of deciding made on the window: money per 1,000 decisions, and the model's metric."""
+    """The performance on a window: money per 1,000 decisions, and the model's metric."""
 
     value_per_1000: float
     metric: float
@@ -30,7 +29,7 @@ class Performance:
 
 @dataclass(frozen=True)
 class Decisions:
-    """One way of deciding, row by row: the money that each decision made, its score, if it has scores, and its day."""
+    """Decisions, one element per row: the money that each made, its score (None for a rule), and its day."""
 
     values: NDArray[np.float64]
     scores: NDArray | None = None
@@ -39,27 +38,30 @@ class Decisions:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure, and what it is at least, at the charter's confidence."""
+    """An estimate with its lower bound at the charter's confidence."""
 
     value: float
     lower: float
 
     @property
     def upper(self) -> float:
-        """What it is at most."""
+        """The upper bound at the same confidence; the interval is symmetric."""
         return 2 * self.value - self.lower
 
 
 def gain(candidate: Decisions, rival: Decisions, confidence: float) -> Estimate:
-    """Money per 1,000 decisions that the candidate made more, by a paired bootstrap over the days."""
+    """Return the candidate's gain over the rival in money per 1,000 decisions, by a paired bootstrap over the days.
+
+    Both hold the same rows in the same order. The estimate is NaN without rows.
+    """
     differences = (candidate.values - rival.values) * 1000
     if not len(differences):
         return Estimate(math.nan, math.nan)
     day = _day_of_each_row(candidate)
     days = np.stack([np.bincount(day, differences), np.bincount(day)], axis=1)
-    # Days with the same sum and number of rows are alike, so it is enough to draw how often each kind comes.
+    # Days with the same sum and number of rows are interchangeable: draw how often each kind occurs.
     kinds, counts = np.unique(days, axis=0, return_counts=True)
-    generator = np.random.default_rng(SEED)  # one resample after the other: there may be as many kinds as rows
+    generator = np.random.default_rng(SEED)  # one resample at a time saves memory: there may be as many kinds as rows
     drawn = np.array([generator.multinomial(len(days), counts / len(days)) @ kinds for _ in range(RESAMPLES)])
     return _estimate(float(differences.mean()), drawn[:, 0] / drawn[:, 1], len(days), confidence)
 
@@ -67,7 +69,11 @@ def gain(candidate: Decisions, rival: Decisions, confidence: float) -> Estimate:
 def metric_estimate(
     metric: Metric, outcomes: NDArray, candidate: Decisions, rival: Decisions | None, confidence: float
 ) -> Estimate:
-    """The candidate's metric, or how much it lies above the rival's, by a paired bootstrap over the days."""
+    """Return the candidate's metric, or its difference to the rival's, by a paired bootstrap over the days.
+
+    `outcomes` are targets as the metric takes them, one per row. The estimate is NaN if the metric does not exist on
+    all rows, its lower bound NaN if the metric exists in fewer than MIN_DRAWN resamples.
+    """
 
     def measured(rows: NDArray | slice) -> float:
         value = metric(outcomes[rows], scores_of(candidate)[rows])
@@ -95,7 +101,7 @@ def metric_estimate(
 
 
 def _day_of_each_row(decided: Decisions) -> NDArray[np.intp]:
-    """Days are numbered from 0; where there is but one, each row counts as a day of its own."""
+    """Return the number of each row's day, from 0; if there is only one day, each row counts as a day."""
     if decided.days is not None:
         different, day = np.unique(decided.days, return_inverse=True)
         if len(different) > 1:
@@ -104,7 +110,7 @@ def _day_of_each_row(decided: Decisions) -> NDArray[np.intp]:
 
 
 def _estimate(seen: float, drawn: NDArray[np.float64], days: int, confidence: float) -> Estimate:
-    """Few days vary less among themselves than all do: hence Student's t, and the factor."""
+    """Return the estimate with its bound; Student's t and the factor correct for a small number of days."""
     if days < 2:
         return Estimate(seen, math.nan)
     deviation = float(np.std(drawn)) * math.sqrt(days / (days - 1))
@@ -112,7 +118,7 @@ def _estimate(seen: float, drawn: NDArray[np.float64], days: int, confidence: fl
 
 
 def scores_of(decided: Decisions | None) -> NDArray:
-    """The scores that decisions were taken by; a rule has none, and must not get here."""
+    """Return the scores behind the decisions; a rule has none and must not be passed."""
     assert decided is not None
     assert decided.scores is not None
     return decided.scores

@@ -1,4 +1,4 @@
-"""Evaluate a version: features, calibration and age, written as a model card."""
+"""Evaluates a version: performance, features, calibration and age, written as a model card."""
 
 import time
 from dataclasses import asdict, dataclass
@@ -31,7 +31,7 @@ from groundwork.store.findings import Finding, keep
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was found out about one version. What needs its code is None, with the `reason`, where that has changed."""
+    """The evaluation of one version. `dropped` and `ageing` are None if it cannot be fitted again, for the `reason`."""
 
     version: str
     performance: Performance
@@ -39,7 +39,7 @@ class Evaluation:
     gain_per_1000: Estimate
     footprint: Footprint
     importance: list[Importance]
-    calibration: Calibration | None  # of a quantity there is none
+    calibration: Calibration | None  # None for a quantity
     dropped: list[Dropped] | None
     ageing: Ageing | None
     reason: str
@@ -47,6 +47,7 @@ class Evaluation:
 
     @property
     def summary(self) -> list[str]:
+        """The main results, one line each."""
         lines = [f"calibration error {self.calibration.error:.3f}"] if self.calibration else []
         if self.dropped is None:
             return [*lines, f"features to drop and age: unknown, {self.reason}"]
@@ -54,10 +55,10 @@ class Evaluation:
 
 
 def evaluate(pilot: Pilot, number: str | None = None) -> Evaluation:
-    """Evaluate a version, by default the champion, on the window it was judged on.
+    """Evaluate a version, by default the champion, on the window that the gate judged it on.
 
-    Writes `data/reports/model-VERSION.md`, and keeps it with the version's run. Raises GroundworkError if there is no
-    such version, NoChampion if there is none at all.
+    Writes `data/reports/model-VERSION.md`, and logs it to the version's MLflow run. Raises GroundworkError if the
+    version does not exist or cannot be evaluated, NoChampion if no number is given and no version has been promoted.
     """
     began = time.monotonic()
     registry = Registry(pilot)
@@ -65,11 +66,11 @@ def evaluate(pilot: Pilot, number: str | None = None) -> Evaluation:
     if version is None:
         raise GroundworkError(f"{registry.name} has no version {number}")
     if "predictions_sha256" not in version.tags:
-        raise GroundworkError(f"version {version.number} was trained before this could be found out: train another one")
+        raise GroundworkError(f"version {version.number} is too old to be evaluated: train a new version")
     predictor = registry.predictor(version)
     training, evaluation = rows_of(pilot, version)
     if not len(evaluation):
-        raise GroundworkError(f"no outcome is known in the window that version {version.number} was judged on")
+        raise GroundworkError(f"no outcome is known in the evaluation window of version {version.number}")
     made = decided(pilot, predictor.scores(evaluation.columns), evaluation)
     rule = decided_by_rule(pilot, evaluation)
     confidence = pilot.charter.gate.confidence
@@ -90,21 +91,21 @@ def evaluate(pilot: Pilot, number: str | None = None) -> Evaluation:
     )
     _keep(pilot, registry, version, found)
     champion = registry.champion()
-    if champion and champion.number == version.number:  # what was found of another says nothing of what serves
+    if champion and champion.number == version.number:  # the scorecard is about the champion only
         with Store(pilot.settings.store) as store:
             keep(pilot, store, f"groundwork evaluate {version.number}", _findings(found), began)
     return found
 
 
 def _findings(found: Evaluation) -> list[Finding]:
-    """What it shows of the features and of age; one window says nothing of age."""
+    """Return the findings about features and age; age needs at least two windows."""
     name = f"version {found.version}"
     if found.dropped is None:
         unknown = f"{name}: {found.reason}"
         return [Finding("data-beneficial", None, unknown), Finding("model-stale", None, unknown)]
     needed = all(each.needed for each in found.dropped)
     lived = found.ageing is not None and len(found.ageing.ages) > 1
-    aged = f"{name}, {describe_age(found.ageing)}" if lived else f"{name}: there are too few windows to look back on"
+    aged = f"{name}, {describe_age(found.ageing)}" if lived else f"{name}: there are too few windows for a back-test"
     sound = found.ageing is not None and found.ageing.retrain_after != 0
     return [
         Finding("data-beneficial", needed, f"{name}: {describe_features(found.dropped)}"),

@@ -1,4 +1,4 @@
-"""Which features a model could do without."""
+"""Finds features that the model does not need."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ from groundwork.models.training.history import Examples
 
 @dataclass(frozen=True)
 class Dropped:
-    """What is lost when the model is trained without a feature."""
+    """The loss when the model is trained without a feature: in money per 1,000 decisions, and in the metric."""
 
     feature: str
     value_per_1000: Estimate
@@ -26,15 +26,15 @@ class Dropped:
 
     @property
     def needed(self) -> bool:
-        """Whether it is more than chance that the decisions make less money without it."""
+        """Whether the loss of money is significant at the charter's confidence."""
         return self.value_per_1000.lower > 0
 
 
 def drop_one_by_one(pilot: Pilot, version: Version, training: Examples, evaluation: Examples) -> Iterator[Dropped]:
-    """Train without one feature after the other.
+    """Train without each feature in turn, and yield the losses.
 
-    Its values are shuffled among the rows before the model is fitted, so that they say nothing about any row: a column
-    that is missing, or is the same everywhere, is more than many a pipeline can take.
+    The feature's values are shuffled among the rows before the model is fitted, so that they carry no information. The
+    column is not removed or set to a constant, because many pipelines fail on that.
     """
     parameters, dataset = parameters_of(version), pilot.contract.dataset
 
@@ -61,9 +61,10 @@ def drop_one_by_one(pilot: Pilot, version: Version, training: Examples, evaluati
 
 
 def describe_features(dropped: list[Dropped]) -> str:
+    """Return the features that are not needed, in words."""
     idle = [each.feature for each in dropped if not each.needed]
     return (
-        f"leaving out any one of these loses no more than chance: {', '.join(idle)}"
+        f"training without any one of these features loses no significant gain: {', '.join(idle)}"
         if idle
         else "every feature is needed"
     )

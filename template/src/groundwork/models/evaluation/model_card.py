@@ -1,4 +1,4 @@
-"""The model card: what a version is for, what it was made from, what it can do and what not, as Markdown."""
+"""The model card as Markdown: a version's purpose, lineage, value, features, calibration and ageing."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,11 +9,11 @@ from groundwork.documents.owners import Person
 
 
 def model_card(charter: Charter, owner: Person, version: Mapping[str, Any], evaluation: Mapping[str, Any]) -> str:
-    """The card as Markdown.
+    """Return the model card as Markdown.
 
-    `version` holds `number`, `judged` (the gate's verdict, empty before it) and `tags` (those of the registry).
+    `version` holds `number`, `judged` (the gate's verdict, empty before it is given) and `tags` (of the registry).
     `evaluation` holds `found` (an evaluation as plain dictionaries, money per 1,000 decisions), `of_features` and
-    `of_age` (each in one sentence without its full stop) and `chart` (the file name of the calibration's picture).
+    `of_age` (one sentence each, without a full stop) and `chart` (the file name of the calibration chart).
     """
     return pages.render(
         "models/evaluation/model_card.md",

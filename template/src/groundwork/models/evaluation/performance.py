@@ -1,4 +1,4 @@
-"""What decisions were worth, the charter's metric, and what serving costs."""
+"""The money that decisions made, the charter's metric, and the cost of serving."""
 
 import time
 from dataclasses import dataclass
@@ -22,19 +22,22 @@ from groundwork.models.serving.predictor import Predictor
 from groundwork.models.training.history import Examples
 from use_case import decision
 
-ROWS_TIMED = 50  # one by one
+ROWS_TIMED = 50  # rows that are timed, one by one
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """What serving the model costs: CPU time for one row, and the size of its bundle."""
+    """The cost of serving the model: CPU time for one row in milliseconds, and the size of its bundle in MB."""
 
     latency_ms: float
     size_mb: float
 
 
 def measure_footprint(predictor: Predictor, bundle: Path, evaluation: Examples) -> Footprint:
-    """What serving costs: the median CPU time of one row, which a busy machine does not change much, and the size."""
+    """Return the median CPU time of one row, over at most ROWS_TIMED rows, and the size of the bundle.
+
+    CPU time depends less on the machine's load than wall time does. It is NaN without rows.
+    """
     times = []
     for row in range(min(ROWS_TIMED, len(evaluation))):
         columns = {name: values[row : row + 1] for name, values in evaluation.columns.items()}
@@ -45,7 +48,7 @@ def measure_footprint(predictor: Predictor, bundle: Path, evaluation: Examples) 
     return Footprint(float(np.median(times)) if times else float("nan"), size / 1e6)
 
 
-# Of targets, as `Task.targets` gives them, and scores.
+# Each takes targets, as `Task.targets` returns them, and scores.
 METRICS: dict[str, Metric] = {
     "roc_auc": roc_auc_score,
     "average_precision": average_precision_score,
@@ -58,24 +61,27 @@ METRICS: dict[str, Metric] = {
 
 
 def decided(pilot: Pilot, scores: NDArray, evaluation: Examples) -> Decisions:
-    """What deciding by these scores would have made, row by row."""
+    """Return the decisions by these scores, with the money that each row would have made."""
     decisions = decision.decide(scores, pilot.charter.value.parameters)
     return Decisions(_values(pilot, decisions, evaluation), scores, evaluation.days)
 
 
 def decided_by_rule(pilot: Pilot, evaluation: Examples) -> Decisions:
-    """What the no-model rule would have made; it has no scores."""
+    """Return the decisions by the no-model rule, with the money that each row would have made; without scores."""
     decisions = decision.without_model(evaluation.columns)
     return Decisions(_values(pilot, decisions, evaluation), days=evaluation.days)
 
 
 def targets_of(pilot: Pilot, evaluation: Examples) -> NDArray:
-    """The outcomes as metrics take them."""
+    """Return the outcomes in the form that metrics take."""
     return pilot.contract.dataset.task.targets(evaluation.outcomes)
 
 
 def metric_of(pilot: Pilot) -> Metric:
-    """The charter's metric, of targets and scores; NaN without rows, and where of yes and no only one occurs."""
+    """Return the charter's metric as a function of targets and scores.
+
+    It is NaN without rows; for a binary outcome also if only one class occurs.
+    """
     measure = METRICS[pilot.charter.gate.metric]
     least = 2 if pilot.contract.dataset.task.kind == "binary" else 1
 
@@ -86,7 +92,7 @@ def metric_of(pilot: Pilot) -> Metric:
 
 
 def performance(pilot: Pilot, made: Decisions, evaluation: Examples) -> Performance:
-    """The same in two figures. Without scores there is no metric, without rows neither."""
+    """Return the money per 1,000 decisions, and the metric; NaN without rows, the metric also without scores."""
     metric = float("nan") if made.scores is None else metric_of(pilot)(targets_of(pilot, evaluation), made.scores)
     return Performance(float(made.values.mean() * 1000) if len(evaluation) else float("nan"), metric)
 

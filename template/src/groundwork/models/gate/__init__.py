@@ -1,1 +1,1 @@
-"""The gate between a candidate and service."""
+"""The gate: decides whether a candidate may serve."""

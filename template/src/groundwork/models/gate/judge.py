@@ -1,4 +1,4 @@
-"""The gate: what a candidate has to show on the newest window before it is promoted. It blocks by default."""
+"""The gate: the checks that a candidate must pass on the newest window to be promoted. It blocks by default."""
 
 import math
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ Status = Literal["passed", "failed", "unknown"]
 
 @dataclass(frozen=True)
 class Slice:
-    """The rows with one value of a column that has the tag `slice`."""
+    """The metric on the rows with one value of a column that has the tag `slice`."""
 
     column: str
     value: str
@@ -29,7 +29,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class Check:
-    """One condition: what was wanted, what was seen."""
+    """One condition: the requirement and the finding."""
 
     name: str
     wanted: str
@@ -39,20 +39,20 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What the gate compares, all of it on the same rows."""
+    """The input of the gate; all parts hold the same rows in the same order."""
 
-    metric: Metric  # the charter's
-    outcomes: NDArray  # as the metric takes them
+    metric: Metric  # of the charter
+    outcomes: NDArray  # targets as the metric takes them, one per row
     candidate: Decisions
     rule: Decisions
     champion: Decisions | None
     slices: Mapping[str, NDArray]  # one array of values per column with the tag `slice`
-    footprint: Footprint  # the candidate's
+    footprint: Footprint  # of the candidate
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The outcome of all checks, with its evidence."""
+    """The result of all checks, with the evidence."""
 
     checks: list[Check]
     slices: list[Slice] = field(default_factory=list)
@@ -61,21 +61,23 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
+        """Whether there are checks and all of them passed."""
         return bool(self.checks) and all(check.passed for check in self.checks)
 
     @property
     def reasons(self) -> list[str]:
-        """What spoke against the candidate."""
-        return [f"{c.name}: wanted {c.wanted}, seen {c.seen}" for c in self.checks if not c.passed]
+        """The failed checks in words, one line each."""
+        return [f"{c.name}: required {c.wanted}, found {c.seen}" for c in self.checks if not c.passed]
 
     def as_dict(self) -> dict[str, Any]:
+        """Return the verdict as plain dictionaries and lists."""
         return {"passed": self.passed} | asdict(self)
 
 
 def judge(gate: Gate, compared: Comparison) -> Verdict:
-    """Compare the candidate with the charter's lines, the no-model rule and the champion.
+    """Compare the candidate with the charter's limits, the no-model rule and the champion, and return the verdict.
 
-    A figure that is not a number fails its check.
+    A figure that is NaN fails its check.
     """
     metric, outcomes, footprint = compared.metric, compared.outcomes, compared.footprint
     candidate, champion = compared.candidate, compared.champion
@@ -100,7 +102,7 @@ def judge(gate: Gate, compared: Comparison) -> Verdict:
             _gain_reaches(gate, "the champion", over_champion, gate.min_gain_over_champion),
             _metric_reaches(
                 gate,
-                f"{gate.metric} more than the champion's",
+                f"{gate.metric} minus the champion's",
                 difference,
                 gate.max_metric_loss if gate.lower_is_better else -gate.max_metric_loss,
             ),
@@ -126,9 +128,9 @@ def _metric_reaches(gate: Gate, name: str, seen: Estimate, line: float) -> Check
 
 
 def _told(gate: Gate, seen: Estimate, bound: str, form: str) -> str:
-    """The figure with its bound, if there is one."""
+    """Return the figure with its bound, in words."""
     if math.isnan(seen.lower):
-        return f"{seen.value:{form}}, and too few days or rows to tell what of it is chance"
+        return f"{seen.value:{form}}, with too few days or rows for a confidence bound"
     return f"{seen.value:{form}}, at {gate.confidence:.0%} confidence {bound}"
 
 
@@ -158,7 +160,7 @@ def _slices(gate: Gate, compared: Comparison, column: str) -> list[Slice]:
 
 
 def _sliced(gate: Gate, column: str, slices: list[Slice]) -> Check:
-    """Every value that is known must pass, and one must be known, or the check would have looked at nothing."""
+    """Check that no slice failed and at least one passed; unknown slices alone do not pass."""
     named = {
         status: [
             f"{each.value} {each.metric:.4f}"
@@ -178,7 +180,7 @@ def _sliced(gate: Gate, column: str, slices: list[Slice]) -> Check:
         f"{gate.metric} in each slice of {column}",
         f"{'at most' if gate.lower_is_better else 'at least'} {gate.line_in_a_slice:g}, and at most "
         f"{gate.loss_in_a_slice:g} worse than the champion's, "
-        f"where there are {gate.slice_min_rows:,} rows",
+        f"in slices of at least {gate.slice_min_rows:,} rows",
         "; ".join(parts) or "no rows",
         bool(named["passed"]) and not named["failed"],
     )

@@ -1,4 +1,4 @@
-"""The gate's judgement of a version against the rule and the champion, on the same rows."""
+"""Judges a version by the gate: against the no-model rule and the champion, on the same rows."""
 
 import contextlib
 import math
@@ -27,7 +27,7 @@ from groundwork.store.findings import Finding
 
 @dataclass(frozen=True)
 class Judgement:
-    """The gate's verdict on a version, and what it was compared with."""
+    """The gate's verdict on a version, with the performance of all that were compared."""
 
     champion_number: str  # empty if there is none
     verdict: Verdict
@@ -37,9 +37,11 @@ class Judgement:
 
     @property
     def gain_per_1000(self) -> float:
+        """The candidate's gain over the no-model rule, in money per 1,000 decisions."""
         return self.candidate.value_per_1000 - self.rule.value_per_1000
 
     def evidence(self, pilot: Pilot, history: History) -> dict[str, Any]:
+        """Return the verdict and its inputs, as they are stored with the version's run."""
         return self.verdict.as_dict() | {
             "judged_against": self.champion_number,
             "window": str(history.newest),
@@ -54,14 +56,18 @@ class Judgement:
 
 
 def judge_version(pilot: Pilot, registry: Registry, version: Version, evaluation: Examples) -> Judgement:
-    """Judge what would be served: the bundle, not the pipeline in memory."""
+    """Judge the version's serving bundle, not the pipeline in memory.
+
+    Only the features are checked if the bundle's features do not match contract.yaml. Raises BundleError if the bundle
+    cannot be loaded.
+    """
     champion, rival = registry.champion(), None
     rule = decided_by_rule(pilot, evaluation)
-    wanted = "those of contract.yaml, by which the service checks requests"
+    features = "features match contract.yaml"
     try:
         predictor = registry.predictor(version)
     except FeatureMismatch as error:
-        misfit = Verdict([Check("features", wanted, str(error), False)])
+        misfit = Verdict([Check(features, "yes", f"no: {error}", False)])
         nothing = Performance(float("nan"), float("nan"))
         return Judgement(
             champion_number=champion.number if champion else "",
@@ -72,7 +78,7 @@ def judge_version(pilot: Pilot, registry: Registry, version: Version, evaluation
         )
     candidate = decided(pilot, predictor.scores(evaluation.columns), evaluation)
     if champion and champion.number != version.number:
-        # Made for an earlier contract, or signed by a key that is trusted no more, it could not serve.
+        # A champion made for an earlier contract, or signed by a key that is no longer trusted, cannot serve.
         with contextlib.suppress(FeatureMismatch, UntrustedBundle):
             rival = decided(pilot, registry.predictor(champion).scores(evaluation.columns), evaluation)
     verdict = judge(
@@ -89,7 +95,7 @@ def judge_version(pilot: Pilot, registry: Registry, version: Version, evaluation
     )
     return Judgement(
         champion_number=champion.number if champion else "",
-        verdict=replace(verdict, checks=[Check("features", wanted, "the same", True), *verdict.checks]),
+        verdict=replace(verdict, checks=[Check(features, "yes", "yes", True), *verdict.checks]),
         candidate=performance(pilot, candidate, evaluation),
         rule=performance(pilot, rule, evaluation),
         champion=performance(pilot, rival, evaluation) if rival else None,
@@ -97,35 +103,38 @@ def judge_version(pilot: Pilot, registry: Registry, version: Version, evaluation
 
 
 def gate_findings(pilot: Pilot, served: Version, candidate: Version, judged: Judgement) -> list[Finding]:
-    """What the gate saw of the version that serves, or of the candidate where none does."""
+    """Return the findings about the version that serves, or about the candidate if none serves.
+
+    Returns no findings if the version that serves could not be loaded.
+    """
     gate, slices, own = pilot.charter.gate, judged.verdict.slices, served.number == candidate.number
     performed = judged.candidate if own else judged.champion
     if performed is None:
-        return []  # it could not be loaded, so nothing was seen of it
+        return []  # the champion could not be loaded
     name = f"version {served.number}"
     gain = performed.value_per_1000 - judged.rule.value_per_1000
-    worth = f"{gain:,.0f} {pilot.charter.value.currency} per 1,000 decisions"
+    worth = f"{pilot.charter.value.currency} {gain:,.0f} per 1,000 decisions"
     measured = [(each, each.metric if own else each.champion_metric) for each in slices]
     about_people = [column.name for column in pilot.contract.dataset.slices if column.sensitive]
     trials = int(served.tags.get("trials", "0"))
     tuned = f"{name} has the best of {trials} sets of parameters" if trials else "use_case/model.py has no search()"
     beats = None if math.isnan(gain) else gain > 0 and gain >= gate.min_gain_over_rule
     found = [
-        Finding("model-baseline", beats, f"{name} makes {worth} more than the rule"),
+        Finding("model-baseline", beats, f"gain of {name} over today's rule: {worth}"),
         _of_slices("model-slices", gate, measured, "no column of contract.yaml has the tag slice"),
         _of_slices(
             "model-inclusion",
             gate,
             [(each, metric) for each, metric in measured if each.column in about_people],
-            "no slice is about people: its column would have a classification",
+            "no slice is about people: no slice column has a classification",
         ),
         Finding("model-tuned", trials > 1 if trials else None, tuned),
     ]
     costs = judged.verdict.footprint
     if own and costs:
         said = (
-            f"with all features, {name} takes {costs.latency_ms:.2f} of {gate.max_latency_ms:g} ms of CPU time for a "
-            f"row and {costs.size_mb:.1f} of {gate.max_size_mb:g} MB"
+            f"with all features, {name} takes {costs.latency_ms:.2f} ms of CPU time per row (at most "
+            f"{gate.max_latency_ms:g} ms allowed) and {costs.size_mb:.1f} MB (at most {gate.max_size_mb:g} MB allowed)"
         )
         within = costs.latency_ms <= gate.max_latency_ms and costs.size_mb <= gate.max_size_mb
         found.append(Finding("data-cost", within, said))
@@ -133,18 +142,18 @@ def gate_findings(pilot: Pilot, served: Version, candidate: Version, judged: Jud
 
 
 def _of_slices(check: str, gate: Gate, measured: list[tuple[Slice, float | None]], without: str) -> Finding:
-    """Every slice that has rows enough must reach the line, and one must have them."""
+    """Return whether all slices with enough rows reach the line; unknown if no slice has enough rows."""
     known = [
         (each, metric)
         for each, metric in measured
         if metric is not None and not math.isnan(metric) and each.rows >= gate.slice_min_rows
     ]
     if not known:
-        return Finding(check, None, without if not measured else f"no slice has {gate.slice_min_rows:,} rows")
+        return Finding(check, None, without if not measured else f"no slice has at least {gate.slice_min_rows:,} rows")
     below = [
         f"{each.column} {each.value} {metric:.4f}"
         for each, metric in known
         if not gate.reaches(metric, gate.line_in_a_slice)
     ]
-    said = f"{len(known)} of {len(measured)} slices have rows enough; "
-    return Finding(check, not below, said + (f"behind the line: {', '.join(below)}" if below else "all reach the line"))
+    said = f"{len(known)} of {len(measured)} slices have enough rows; "
+    return Finding(check, not below, said + (f"failed: {', '.join(below)}" if below else "all passed"))

@@ -1,4 +1,4 @@
-"""Teaches skl2onnx the models of other libraries, where in use: LightGBM, XGBoost, and PyTorch through skorch."""
+"""Registers converters of other libraries with skl2onnx: LightGBM, XGBoost, and PyTorch through skorch."""
 
 import copy
 import logging
@@ -11,7 +11,7 @@ from skl2onnx.common.shape_calculator import calculate_linear_regressor_output_s
 
 
 def register() -> None:
-    """Register converters for the libraries that have been imported."""
+    """Register the converters of those libraries that this process has imported."""
     if "lightgbm" in sys.modules:
         _register_lightgbm()
     if "xgboost" in sys.modules:
@@ -37,7 +37,7 @@ def _register_xgboost() -> None:
 
 
 def _register_skorch() -> None:
-    """skl2onnx knows models by their exact class, and a team may have made its own of skorch's."""
+    """Register each subclass too: skl2onnx looks models up by their exact class, and a team may have its own."""
     from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
 
     for kind in (*_with_subclasses(NeuralNetClassifier), *_with_subclasses(NeuralNetBinaryClassifier)):
@@ -60,7 +60,7 @@ def _with_subclasses(kind: Any) -> list[Any]:
 
 
 def _convert_skorch(scope: Any, operator: Any, container: Any) -> None:
-    """Export the PyTorch module, and what skorch does to its answer, into the graph of the pipeline."""
+    """Add the PyTorch module, with skorch's conversion to probabilities, to the ONNX graph of the pipeline."""
     import torch
     from skl2onnx.helpers import add_onnx_graph
     from skorch import NeuralNetBinaryClassifier, NeuralNetRegressor
@@ -68,7 +68,7 @@ def _convert_skorch(scope: Any, operator: Any, container: Any) -> None:
     net = operator.raw_operator
 
     class Answer(torch.nn.Module):
-        """The class and the probabilities, as `predict` and `predict_proba` give them; or the quantity."""
+        """Returns the class and the probabilities, as `predict` and `predict_proba` do, or the quantity."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -85,7 +85,7 @@ def _convert_skorch(scope: Any, operator: Any, container: Any) -> None:
             probabilities = self.to_probabilities(answer)
             return probabilities.argmax(1), probabilities
 
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # what other packages it could export, if they were there
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # hide its notes about optional packages
     [rows] = operator.inputs
     exported = torch.onnx.export(
         Answer().eval(),

@@ -1,4 +1,4 @@
-"""Packs a model for serving: as ONNX where proven equal, else as the pipeline itself, else as an MLflow model."""
+"""Packs a model for serving: as ONNX if it is proven equal, else as the pipeline in skops, else as an MLflow model."""
 
 import io
 import tempfile
@@ -28,11 +28,12 @@ SAMPLE_ROWS = 20
 
 
 def pack(model: Any, frame: pd.DataFrame, decide: Decide, folder: Path, task: Task = BINARY) -> Bundle:
-    """Write the serving bundle of `model`, a fitted pipeline or a Pretrained, into `folder`.
+    """Write the serving bundle of `model`, a fitted pipeline or a Pretrained, into `folder`, and return it.
 
-    The ONNX model is taken only if it answers every row of `frame` (the evaluation window) within TOLERANCE of the
-    pipeline and with the same decision. Otherwise the bundle holds the pipeline itself, as skops where that vouches for
-    every type in it, or as an MLflow model, which runs code of its own when it is loaded. The bundle says why.
+    The ONNX model is used only if its scores for every row of `frame` (the evaluation window) are within TOLERANCE of
+    the pipeline's and lead to the same decisions. Otherwise the bundle holds the pipeline, as skops if skops trusts
+    every type in it, else as an MLflow model, which runs its own code when it is loaded. `Bundle.reason` says why.
+    Raises ModelMismatch if the scores are not finite, or not probabilities although the outcome is a class.
     """
     names = [str(name) for name in frame]
     scores = _scores(model, frame, task)
@@ -40,7 +41,7 @@ def pack(model: Any, frame: pd.DataFrame, decide: Decide, folder: Path, task: Ta
         features={name: _plain(frame[name].head(SAMPLE_ROWS)) for name in names},
         scores=scores[:SAMPLE_ROWS].astype(float).tolist(),
     )
-    # float32 holds seven digits, of however large a quantity.
+    # float32 has seven digits, so the tolerance grows with the quantity.
     tolerance = TOLERANCE * max(1.0, float(np.abs(scores).max())) if task.kind == "regression" else TOLERANCE
 
     def write(form: Any, content: bytes, reason: str) -> Predictor:
@@ -63,7 +64,7 @@ def pack(model: Any, frame: pd.DataFrame, decide: Decide, folder: Path, task: Ta
     if isinstance(model, Pretrained):
         reason = f"served through MLflow: {model.address} holds no scikit-learn pipeline of these features"
         return write("pyfunc", _archive(model.folder), reason).bundle
-    # Whatever the converter or the proof stumbles over, the pipeline itself can be served; and so on.
+    # If the conversion or the proof fails for any reason, the next format is tried.
     try:
         content = _to_onnx(model, frame)
         converted = write("onnx", content, "to be proven").scores(_arrays(frame))
@@ -84,7 +85,7 @@ def pack(model: Any, frame: pd.DataFrame, decide: Decide, folder: Path, task: Ta
 
 
 def mlflow_options(model: Any, frame: pd.DataFrame, task: Task) -> dict[str, Any]:
-    """How MLflow keeps a pipeline, as arguments of `mlflow.sklearn.log_model`."""
+    """Return the arguments of `mlflow.sklearn.log_model` for a pipeline: as skops if possible, else as cloudpickle."""
     answer = "predict" if task.kind == "regression" else "predict_proba"
     options = {
         "pyfunc_predict_fn": answer,
@@ -93,10 +94,10 @@ def mlflow_options(model: Any, frame: pd.DataFrame, task: Task) -> dict[str, Any
     }
     try:
         content = skops.io.dumps(model)
-        # We made it ourselves a moment ago; whoever loads it decides anew whom to trust.
+        # This process has just written the content. Another process that loads it decides which types to trust.
         types = skops.io.get_untrusted_types(data=content)
         skops.io.loads(content, trusted=types)
-    except Exception:  # whatever skops cannot write or read again
+    except Exception:  # skops cannot write the pipeline, or cannot read it again
         return options | {"serialization_format": mlflow.sklearn.SERIALIZATION_FORMAT_CLOUDPICKLE}
     return options | {"skops_trusted_types": types}
 
@@ -104,9 +105,9 @@ def mlflow_options(model: Any, frame: pd.DataFrame, task: Task) -> dict[str, Any
 def _scores(model: Any, frame: pd.DataFrame, task: Task) -> NDArray:
     scores = model.scores(frame) if isinstance(model, Pretrained) else pipeline_scores(model, frame, task)
     if not np.isfinite(scores).all():
-        raise ModelMismatch("the model's scores are not all numbers")
+        raise ModelMismatch("the model's scores are not all finite numbers")
     if task.kind != "regression" and not ((scores >= 0) & (scores <= 1)).all():
-        raise ModelMismatch("the model's scores are no probabilities: they are not all between 0 and 1")
+        raise ModelMismatch("the model's scores are not probabilities: they are not all between 0 and 1")
     return scores
 
 
@@ -119,7 +120,7 @@ def _to_onnx(model: Any, frame: pd.DataFrame) -> bytes:
         model,
         initial_types=inputs,
         options=None if is_regressor(model) else {id(model): {"zipmap": False}},
-        target_opset={"": 19, "ai.onnx.ml": 3},  # the newest that the converters of all libraries agree on
+        target_opset={"": 19, "ai.onnx.ml": 3},  # the newest versions that the converters of all libraries support
     )
     return converted.SerializeToString()
 

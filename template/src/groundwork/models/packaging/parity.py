@@ -11,13 +11,14 @@ Decide = Callable[[NDArray[np.float32]], NDArray[np.str_]]
 
 
 class NotEqual(Exception):
-    """The converted model answers otherwise than the pipeline."""
+    """The converted model gives other scores or decisions than the pipeline."""
 
 
 def prove_equal(converted: NDArray, original: NDArray, decide: Decide, tolerance: float = TOLERANCE) -> str:
-    """How the scores of a conversion compare with the pipeline's, in words.
+    """Return the comparison of the converted model's scores with the pipeline's, in words.
 
-    Raises NotEqual where a score differs by more than the tolerance, or a decision at all.
+    Both arrays have one element per row, or per row and class. Raises NotEqual if a score differs by more than the
+    tolerance, or if any decision differs.
     """
     difference = float(np.abs(converted - original).max())
     changed = int((decide(converted) != decide(original)).sum())

@@ -1,4 +1,4 @@
-"""A model that was trained elsewhere, which `use_case/model.py` names by its MLflow address."""
+"""A model that was trained elsewhere; `use_case/model.py` gives its MLflow address."""
 
 import re
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ from groundwork.documents.contract.column import Column
 from groundwork.documents.contract.contract import Dataset
 from groundwork.models.serving.predictor import pyfunc_scores
 
-# A version for ever: an alias may point to another model tomorrow.
+# A version or a model id, but no alias: an alias may point to another model later.
 _ADDRESS = re.compile(r"models:/(m-[0-9a-z]+|[^/@]+/[1-9][0-9]*)")
 
-# Per type of the contract, the MLflow types that can hold each of its values, and those that cannot hold a missing one.
+# The MLflow types that can hold all values of a type of the contract, and those that cannot hold a missing value.
 _TYPES = {
     "string": ("string",),
     "number": ("double", "float"),
@@ -34,9 +34,15 @@ class Pretrained:
     """An MLflow model whose signature fits the contract."""
 
     def __init__(self, address: str, dataset: Dataset) -> None:
-        """Fetch the model at `models:/NAME/VERSION`. Raises ModelMismatch if there is none, or it does not fit."""
+        """Fetch the model at `models:/NAME/VERSION`.
+
+        Raises ModelMismatch if there is no such model, if its signature does not fit the contract, or if it cannot be
+        loaded.
+        """
         if not _ADDRESS.fullmatch(address):
-            raise ModelMismatch(f"use_case/model.py: {address!r} is no model: name a version, as models:/NAME/3")
+            raise ModelMismatch(
+                f"use_case/model.py: {address!r} is not the address of a model version, such as models:/NAME/3"
+            )
         self.address = address
         self._dataset = dataset
         try:
@@ -50,14 +56,17 @@ class Pretrained:
         try:
             self._model = mlflow.pyfunc.load_model(str(self.folder))
         except ImportError as error:
-            raise ModelMismatch(f"{address} cannot be loaded: {error}; install what it needs") from error
+            raise ModelMismatch(f"{address} cannot be loaded: {error}; install the packages that it needs") from error
 
     def scores(self, frame: pd.DataFrame) -> NDArray:
-        """One score per row, or one per class."""
+        """Return the scores: shape (rows,), or (rows, classes) for several classes."""
         return pyfunc_scores(self._model, {str(name): frame[name].to_numpy() for name in frame}, self._dataset.task)
 
     def pipeline(self) -> Any:
-        """The scikit-learn compatible model inside, which may become ONNX; None if there is none that fits."""
+        """Return the scikit-learn compatible model inside, which can be converted to ONNX; None if there is none.
+
+        Raises ModelMismatch if its classes are not those of the contract.
+        """
         try:
             inside = self._model.get_raw_model()
         except NotImplementedError:
@@ -78,21 +87,21 @@ class Pretrained:
 
 
 def _mistakes(signature: Any, features: Sequence[Column]) -> list[str]:
-    """What in the MLflow signature does not fit the contract's features."""
+    """Return where the MLflow signature does not fit the contract's features, one line per mismatch."""
     if signature is None or signature.inputs is None or signature.inputs.is_tensor_spec():
-        return ["it has no signature with names and types: log it with one (mlflow.models.infer_signature)"]
+        return ["it has no signature with names and types: log the model with one (mlflow.models.infer_signature)"]
     asked = {column.name: column for column in signature.inputs.inputs}
     given = {feature.name for feature in features}
-    mistakes = [f"{name}: the model wants it, the contract has no such feature" for name in asked if name not in given]
+    mistakes = [
+        f"{name}: the model requires it, contract.yaml lacks this feature" for name in asked if name not in given
+    ]
     for feature in features:
         column = asked.get(feature.name)
         kind = getattr(getattr(column, "type", None), "name", "no column")
         if column is None:
             mistakes.append(f"{feature.name}: a feature of the contract that the model does not take")
         elif kind not in _TYPES[feature.logical_type]:
-            mistakes.append(f"{feature.name}: the contract says {feature.logical_type}, the model wants {kind}")
+            mistakes.append(f"{feature.name}: the contract says {feature.logical_type}, the model requires {kind}")
         elif kind in _NEVER_MISSING and not feature.needed:
-            mistakes.append(
-                f"{feature.name}: it may be missing by the contract, which the model's type {kind} cannot be"
-            )
+            mistakes.append(f"{feature.name}: the contract allows missing values, the model's type {kind} does not")
     return mistakes

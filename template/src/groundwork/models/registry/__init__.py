@@ -1,1 +1,1 @@
-"""Versions of the model, and which of them serves."""
+"""The model's versions, and the promotion of one to champion."""

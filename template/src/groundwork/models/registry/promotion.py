@@ -1,7 +1,7 @@
-"""Who is champion, since when, and why: the promotion log decides, and the registry's alias follows it.
+"""Promotes versions to champion: the promotion log decides, and the registry's alias follows it.
 
-A promotion is one more entry in the log, which only one of two that race can write. A crash between the entry and the
-alias is put right by `reconcile`, which every run begins with.
+A promotion appends an entry to the log; of two processes that append at the same time, only one succeeds. If a process
+crashes between the entry and the alias, `reconcile`, which starts every run, repairs the alias.
 """
 
 import getpass
@@ -24,10 +24,10 @@ if TYPE_CHECKING:  # importing MLflow takes seconds, and a rollback must not wai
 def promote(
     store: Store, registry: "Registry", version: "Version", seen: Promotion | None, *, by: str, why: str
 ) -> Promotion:
-    """Make `version` the champion, if `seen` is still the newest entry of the log.
+    """Make `version` the champion, if `seen` is still the newest entry of the log, and return the new entry.
 
-    Raises PromotionError if it is not: what was compared with the champion of then may be no better than this one.
-    Raises BundleError, before anything is written, if no service would load it.
+    Raises PromotionError if `seen` is not the newest entry: the version was compared with an earlier champion and may
+    be no better than the present one. Raises BundleError, before anything is written, if no service would load it.
     """
     registry.pull(version)
     chosen = _Chosen(version.number, version.evidence_sha256, version.bundle_sha256)
@@ -37,33 +37,33 @@ def promote(
 
 
 def reconcile(store: Store, registry: "Registry") -> Promotion | None:
-    """Let the registry say what the log says, and return the log's newest entry; None if nothing was promoted.
+    """Set the registry's alias to the champion of the log, and return the log's newest entry; None if it is empty.
 
-    A champion that is older than the log is taken over into it. Raises PromotionError if the registry does not have
-    the champion of the log.
+    If the log is empty and the registry has a champion, that champion becomes the first entry. Raises PromotionError
+    if the registry does not have the champion of the log.
     """
     newest = store.promotions.latest(registry.name)
     champion = registry.champion()
     if newest is None:
         if champion is None:
             return None
-        return promote(store, registry, champion, None, by=login(), why="was in service before there was a log")
+        return promote(store, registry, champion, None, by=login(), why="was in service before the promotion log began")
     if champion is None or champion.number != newest.to_version or champion.judged != "promoted":
         version = registry.version(newest.to_version)
         if version is None or version.bundle_sha256 != newest.bundle_sha256:
             raise PromotionError(
-                f"by the promotion log, version {newest.to_version} of {registry.name} is the champion, and the "
-                "registry does not have it: are MLFLOW_TRACKING_URI and GROUNDWORK_STORE_URL those of the same pilot?"
+                f"the promotion log names version {newest.to_version} of {registry.name} as champion, but the registry "
+                "does not have it: check that MLFLOW_TRACKING_URI and GROUNDWORK_STORE_URL belong to the same pilot"
             )
         registry.put_in_service(version)
     return newest
 
 
 def approve(pilot: Pilot, store: Store, registry: "Registry", number: str, *, by: str, why: str) -> Promotion:
-    """Put in service what passed the gate and waits for approval.
+    """Promote a version that passed the gate and waits for approval, and return its entry in the log.
 
-    Raises PromotionError if `by` is no approver of OWNERS, if the version does not wait, or if there has been another
-    champion since it was compared; BundleError if it could not serve.
+    Raises PromotionError if `by` is not an approver in OWNERS, if the version does not wait for approval, or if the
+    champion has changed since the comparison. Raises BundleError if the version cannot serve.
     """
     if by not in pilot.owners.approvers or by == UNANSWERED:
         raise PromotionError(f"{by} is not among the approvers of OWNERS: {', '.join(pilot.owners.approvers)}")
@@ -74,8 +74,8 @@ def approve(pilot: Pilot, store: Store, registry: "Registry", number: str, *, by
         raise PromotionError(f"version {number} of {registry.name} {state}: it does not wait for approval")
     if version.judged_against != (newest.to_version if newest else ""):
         raise PromotionError(
-            f"version {number} was compared with {version.judged_against or 'no champion'}, and there is another "
-            "champion since: run `groundwork train`, which judges it anew"
+            f"version {number} was compared with {version.judged_against or 'no champion'}, and the champion has "
+            "changed since: run `groundwork train`, which judges the version again"
         )
     registry.predictor(version)
     system = login()
@@ -84,10 +84,10 @@ def approve(pilot: Pilot, store: Store, registry: "Registry", number: str, *, by
 
 
 def roll_back(pilot: Pilot, store: Store, to: str | None, why: str) -> Promotion:
-    """Put an earlier champion back, by default the one before the present, as far as the log goes.
+    """Make an earlier champion the champion again, by default the previous one, and return the new entry of the log.
 
-    The registry is left to `reconcile`: a service that has the version in its cache need not wait for it. Raises
-    PromotionError if there is no such champion, and BundleError if it could not serve.
+    Only the log changes; `reconcile` updates the registry later, so that a service with the version in its cache need
+    not wait for the registry. Raises PromotionError if there is no such champion, BundleError if it cannot serve.
     """
     name = pilot.name
     log = store.promotions.of(name)
@@ -98,21 +98,21 @@ def roll_back(pilot: Pilot, store: Store, to: str | None, why: str) -> Promotion
     if to is None:
         if not before:
             raise PromotionError(
-                f"version {present} is the first champion of {name}: there is none before it. "
-                "`SERVE_MODE=no-model groundwork serve` decides by today's rule."
+                f"version {present} is the first champion of {name}: there is no earlier one. "
+                "To decide by today's rule, run `SERVE_MODE=no-model groundwork serve`."
             )
         to = before[-1]
     if to == present:
-        raise PromotionError(f"version {to} is the champion already")
+        raise PromotionError(f"version {to} is already the champion")
     if to not in champions:
-        raise PromotionError(f"version {to} has never been champion; these have: {', '.join(champions)}")
+        raise PromotionError(f"version {to} has never been champion; champions so far: {', '.join(champions)}")
     wanted = champions[to]
     _check_it_serves(pilot, wanted)
     return _append(store, name, log[-1], _Chosen(to, wanted.evidence_sha256, wanted.bundle_sha256), by=login(), why=why)
 
 
 def login() -> str:
-    """Who runs this process, as the system knows them."""
+    """Return the login name of the user of this process, or `uid NUMBER` if there is no name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user often has no name
@@ -120,7 +120,7 @@ def login() -> str:
 
 
 def _in_turn(log: list[Promotion]) -> list[str]:
-    """The champions that led to the present one: going back to one takes out all that came after it."""
+    """Return the line of champions up to the present one: a rollback removes the champions after its target."""
     line: list[str] = []
     for entry in log:
         if entry.to_version in line:
@@ -146,7 +146,7 @@ def _check_it_serves(pilot: Pilot, wanted: Promotion) -> None:
 
 
 class _Chosen(NamedTuple):
-    """The version to serve, with the digests of its evidence and of its bundle."""
+    """The version to promote, with the digests of its evidence and of its bundle."""
 
     version: str
     evidence_sha256: str
@@ -169,7 +169,7 @@ def _append(store: Store, name: str, seen: Promotion | None, chosen: _Chosen, *,
     if not store.promotions.append(entry):
         raise PromotionError(
             f"version {chosen.version} was not promoted: it was compared with "
-            f"{f'version {present}' if present else 'no champion'}, and another one has been promoted since. "
+            f"{f'version {present}' if present else 'no champion'}, and another version has been promoted since. "
             "Run the same command again."
         )
     return entry

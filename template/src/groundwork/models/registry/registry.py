@@ -1,9 +1,9 @@
-"""The model registry in MLflow: versions, their lineage and serving bundle, and the alias of the one that serves.
+"""The model registry in MLflow: versions with their lineage and serving bundle, and the alias of the champion.
 
-Which one that is, the promotion log says (`promotion.py`).
+The promotion log decides which version is the champion (`promotion.py`).
 
-`python -m groundwork.models.registry.registry` fetches the bundles of champion and challenger; where there is no MLflow
-server, the service runs it as a child process, so that the process which answers requests never imports MLflow.
+`python -m groundwork.models.registry.registry` fetches the bundles of champion and challenger. If there is no MLflow
+server, the service runs it as a child process, so that the process that answers requests never imports MLflow.
 """
 
 import contextlib
@@ -42,16 +42,16 @@ class Registry:
         self._client = MlflowClient()
 
     def use_experiment(self) -> None:
-        """Runs that start from now on belong to the pilot's experiment."""
+        """Make the pilot's experiment the current one; create it if it does not exist."""
         if self._client.get_experiment_by_name(self.name) is None:
-            # A server says where artefacts go; without one they would land in the current folder.
+            # A server decides where artefacts go; without one, MLflow would write them to the current folder.
             location = self._artifacts.as_uri() if self._local else None
             mlflow.create_experiment(self.name, artifact_location=location)
         mlflow.set_experiment(self.name)
 
     def register(self, model: ModelInfo, run_id: str, tags: dict[str, str]) -> Version:
-        """Register a logged model with its lineage and the run that holds its serving bundle."""
-        with contextlib.suppress(MlflowException):  # it is there already
+        """Register a logged model with its lineage and the run that holds its serving bundle; return the version."""
+        with contextlib.suppress(MlflowException):  # it exists already
             self._client.create_registered_model(self.name)
         return _version(
             self._client.create_model_version(
@@ -60,7 +60,7 @@ class Registry:
         )
 
     def find(self, lineage: str) -> Version | None:
-        """The version that was made from exactly this data, code and documents, and that may still be served."""
+        """Return the version with this digest of data, code and documents, if a service would load it, else None."""
         try:
             found = self._client.search_model_versions(f"name = '{self.name}' and tag.lineage = '{lineage}'")
         except MlflowException:
@@ -72,7 +72,7 @@ class Registry:
         return None
 
     def version(self, number: str) -> Version | None:
-        """The version with this number; None if there is none."""
+        """Return the version with this number; None if there is none."""
         try:
             return _version(self._client.get_model_version(self.name, number))
         except MlflowException as error:
@@ -81,18 +81,18 @@ class Registry:
             raise
 
     def champion(self) -> Version | None:
-        """The promoted version; None if there is none."""
+        """Return the champion; None if there is none."""
         return self.aliased(CHAMPION)
 
     def required_champion(self) -> Version:
-        """The promoted version. Raises NoChampion if there is none."""
+        """Return the champion. Raises NoChampion if there is none."""
         champion = self.champion()
         if champion is None:
             raise NoChampion(f"no version of {self.name} has been promoted: run `groundwork train`")
         return champion
 
     def aliased(self, alias: str) -> Version | None:
-        """The version with this alias; None if there is none."""
+        """Return the version with this alias; None if there is none."""
         try:
             return _version(self._client.get_model_version_by_alias(self.name, alias))
         except MlflowException as error:
@@ -102,7 +102,7 @@ class Registry:
             raise
 
     def record_evidence(self, version: Version, verdict: dict[str, Any]) -> Version:
-        """Keep the gate's verdict with the run, and its digest with the version, which is returned with it."""
+        """Store the gate's verdict with the run, and its digest with the version; return the version with its tags."""
         text = json.dumps(verdict, indent=1)
         self._client.log_text(version.run_id, text, f"gate/{version.number}.json")
         tags = {
@@ -115,17 +115,17 @@ class Registry:
         return replace(version, tags=version.tags | tags)
 
     def refuse(self, version: Version) -> None:
-        """Note that it is not let into service, not as a challenger either."""
+        """Mark the version as refused; it serves neither as champion nor as challenger."""
         self._tag(version, "gate", "refused")
         self._challenges_no_more(version)
 
     def hold(self, version: Version) -> None:
-        """Note that it passed and waits for approval; until then it decides in the champion's shadow."""
+        """Mark the version as waiting for approval; until then it is the challenger."""
         self._tag(version, "gate", "pending")
         self._client.set_registered_model_alias(self.name, CHALLENGER, version.number)
 
     def put_in_service(self, version: Version) -> None:
-        """Make it the one that serves. A service that starts on this machine has it at once, from the cache."""
+        """Make the version the champion in the registry, and in the cache that services on this machine start from."""
         bundle = self.pull(version)
         self._client.set_registered_model_alias(self.name, CHAMPION, version.number)
         self._tag(version, "gate", "promoted")
@@ -142,7 +142,7 @@ class Registry:
         self._client.set_model_version_tag(self.name, version.number, name, value)
 
     def pull(self, version: Version) -> SignedBundle:
-        """The version's serving bundle, fetched if it is not in the cache. Raises UntrustedBundle, BundleError."""
+        """Return the version's serving bundle, from the cache or the registry. Raises BundleError, UntrustedBundle."""
 
         def download(folder: Path) -> Path:
             return Path(
@@ -152,7 +152,7 @@ class Registry:
         return self._cache.fetch(version.number, version.bundle_sha256, download)
 
     def predictor(self, version: Version) -> Predictor:
-        """The version, loaded. Raises BundleError if it is not what was registered, or does not fit the contract."""
+        """Return the loaded version. Raises BundleError if its digest is wrong, or if it does not fit the contract."""
         return self.pull(version).predictor(self._dataset)
 
 
@@ -161,7 +161,10 @@ def _version(found: ModelVersion) -> Version:
 
 
 def main() -> int:
-    """Print the bundles of champion and challenger as JSON, and the latter's `trouble`; exit 1 without a champion."""
+    """Print the bundles of champion and challenger as JSON, with the challenger's error as `trouble`.
+
+    Returns the exit code: 1 if there is no champion.
+    """
     pilot = Pilot.here()
     prepare(pilot.settings)
     registry = Registry(pilot)
@@ -173,7 +176,7 @@ def main() -> int:
     if challenger is not None:
         try:
             said[CHALLENGER] = asdict(registry.pull(challenger))
-        except Exception as error:  # it is none of the champion's
+        except Exception as error:  # a bad challenger must not stop the champion
             said["trouble"] = str(error)
     print(json.dumps(said))
     return 0

@@ -1,4 +1,4 @@
-"""A registered version of the model. The champion is noted on this disk too: to show it takes no registry."""
+"""A registered version of the model. A note of the champion on this disk can be read without the registry."""
 
 import json
 import tempfile
@@ -12,7 +12,7 @@ from groundwork.store.database import Store
 
 @dataclass(frozen=True)
 class Version:
-    """A registered version of the pilot's model."""
+    """A registered version of the pilot's model: its number, MLflow run and tags."""
 
     number: str
     run_id: str
@@ -20,26 +20,27 @@ class Version:
 
     @property
     def judged(self) -> str | None:
-        """The gate's verdict: promoted, pending (passed, and waits for approval) or refused; None if there is none."""
+        """The gate's verdict: promoted, pending (passed, waits for approval) or refused; None if not judged yet."""
         return self.tags.get("gate")
 
     @property
     def judged_against(self) -> str:
-        """The number of the champion that it was compared with; empty if there was none."""
+        """The number of the champion that the version was compared with; empty if there was none."""
         return self.tags.get("judged_against", "")
 
     @property
     def bundle_sha256(self) -> str:
+        """The digest of the serving bundle; empty if there is none."""
         return self.tags.get("bundle_sha256", "")
 
     @property
     def evidence_sha256(self) -> str:
-        """The digest of the gate's verdict as it is stored with the run; empty if there is none."""
+        """The digest of the gate's verdict that is stored with the run; empty if there is none."""
         return self.tags.get("evidence_sha256", "")
 
 
 def note(settings: Settings, version: Version) -> None:
-    """Keep the champion, as the registry has it, for `champion_of`."""
+    """Write the champion to this disk, for `champion_of`."""
     file = _note(settings, version.number)
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=file.parent) as folder:
@@ -49,10 +50,10 @@ def note(settings: Settings, version: Version) -> None:
 
 
 def champion_of(pilot: Pilot, store: Store) -> Version | None:
-    """The champion by the promotion log; None if nothing was promoted.
+    """Return the champion of the promotion log; None if nothing was promoted.
 
-    It comes from the note on this disk. The registry, whose library takes seconds to import, is asked only where there
-    is no note: another machine promoted it. Raises PromotionError if the registry does not have it either.
+    It is read from the note on this disk. The registry, whose library takes seconds to import, is asked only if there
+    is no note, because another machine promoted it. Raises PromotionError if the registry does not have it either.
     """
     newest = store.promotions.latest(pilot.name)
     if newest is None:

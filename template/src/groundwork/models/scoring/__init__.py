@@ -1,1 +1,1 @@
-"""The champion's predictions for a whole window."""
+"""Batch scoring: the champion's predictions for a window."""

@@ -1,7 +1,6 @@
-"""Score: the champion's predictions for a whole window, into the prediction log.
+"""Scores and logs the rows of a window batch by batch, so that memory does not grow with the window.
 
-Rows go batch by batch, so memory does not grow with the window. A Dask worker imports this module before the libraries
-are told to be quiet, hence MLflow within a function.
+A worker imports this module before `prepare` has silenced the libraries, so MLflow is imported within a function.
 """
 
 import hashlib
@@ -39,21 +38,21 @@ EPOCH, MILLISECOND = datetime(1970, 1, 1), timedelta(milliseconds=1)
 
 @dataclass(frozen=True)
 class ScoringJob:
-    """What all pieces of a run have in common. No address and no password is in it: each worker knows its own."""
+    """The data that all pieces of a run share, without addresses and passwords: each worker has its own settings."""
 
     model_version: str
     bundle_sha256: str
     snapshot_version: int
     answered_at: str  # UTC
-    made_of: str  # a digest of the documents and the code that decide what comes out
+    made_of: str  # digest of the documents and code that decide the result
 
 
 def score_rows(
     pilot: Pilot, store: Store, predictor: Predictor, job: ScoringJob, piece: Window
 ) -> Iterator[Counter[str]]:
-    """Log the model's answer to every row of the piece; yields how often each decision was taken, batch by batch.
+    """Log the model's prediction for every row of the piece; yield the number of each decision, batch by batch.
 
-    The same row scored again by the same version is not logged twice.
+    A row that the same version scores again is not logged twice.
     """
     dataset = pilot.contract.dataset
     worth = pilot.charter.value.parameters
@@ -67,12 +66,15 @@ def score_rows(
 
 
 def score_on_worker(job: ScoringJob, piece: Window) -> Counter[str]:
-    """The same on a worker, which has the pilot's code, documents and pilot itself."""
+    """Score a piece on a worker, which has its own copy of the pilot; return the number of each decision.
+
+    Raises ClusterError if the worker's documents, code or registry differ from those of the job.
+    """
     pilot = Pilot.here()
     prepare(pilot.settings)
     if made_of(pilot) != job.made_of:
         raise ClusterError(
-            "a worker has other documents, or another src/use_case, than the process that asks it: "
+            "a worker has other documents, or another src/use_case, than the process that started the run: "
             "start the workers from the same commit"
         )
     with Store(pilot.settings.store) as store:
@@ -81,12 +83,12 @@ def score_on_worker(job: ScoringJob, piece: Window) -> Counter[str]:
 
 
 def made_of(pilot: Pilot) -> str:
-    """A digest of what decides about a row beside the model: contract, charter, and the use case's code."""
+    """Return the digest of contract, charter and the use case's code: with the model, they determine each decision."""
     home, use_case = pilot.settings.home, Path(decision.__file__).parent
     return digest_of(home / "contract.yaml", home / "charter.yaml", *sorted(use_case.glob("*.py")))
 
 
-@lru_cache(maxsize=1)  # one for all pieces that this process is given
+@lru_cache(maxsize=1)  # all pieces of a process use the same version
 def _loaded(home: Path, model_version: str, bundle_sha256: str) -> Predictor:
     from groundwork.models.registry.registry import Registry
 
@@ -95,16 +97,16 @@ def _loaded(home: Path, model_version: str, bundle_sha256: str) -> Predictor:
     version = registry.version(model_version)
     if version is None or version.bundle_sha256 != bundle_sha256:
         raise ClusterError(
-            f"a worker does not find version {model_version} of {registry.name} in its registry: "
+            f"a worker cannot find version {model_version} of {registry.name} in its registry: "
             "give it the same MLFLOW_TRACKING_URI"
         )
     return registry.predictor(version)
 
 
 def _identifier(model_version: str, key: str, at: datetime) -> str:
-    """The same for the same row and version.
+    """Return the prediction id, which is always the same for the same row and version.
 
-    They follow event time: at random places of a large log's index, they would cost more than the scoring.
+    It begins with the event time: inserting random ids into the index of a large log would take longer than scoring.
     """
     digest = hashlib.sha256(f"{model_version}|{key}|{at.isoformat()}".encode()).hexdigest()
     return f"{(at - EPOCH) // MILLISECOND % 2**48:012x}{digest[:20]}"
@@ -141,12 +143,12 @@ def _predictions(
     ]
 
 
-PIECE_ROWS = 100_000  # for one worker at a time
+PIECE_ROWS = 100_000  # rows per piece, which one worker scores
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What a run answered."""
+    """The result of a scoring run: `decisions` holds the number of rows per decision."""
 
     window: Window
     rows: int
@@ -155,9 +157,10 @@ class Scored:
 
 
 def score_window(pilot: Pilot, store: Store, window: Window) -> Scored:
-    """Score every row of the window. The same rows scored again by the same version are not logged twice.
+    """Score every row of the window, in this process or on the Dask scheduler of GROUNDWORK_DASK_SCHEDULER.
 
-    It is done in this process, or by the workers of a Dask scheduler: GROUNDWORK_DASK_SCHEDULER decides.
+    Rows that the same version scores again are not logged twice. Raises NoChampion without a champion, NotEnoughData if
+    the window holds no rows, ClusterError if the workers fail.
     """
     registry = Registry(pilot)
     reconcile(store, registry)
@@ -186,7 +189,7 @@ def score_window(pilot: Pilot, store: Store, window: Window) -> Scored:
         tell("rows", decisions.total(), expected)
     if decisions.total() != expected:
         raise ClusterError(
-            f"{decisions.total():,} rows were scored, and the snapshots hold {expected:,} from {window}: "
+            f"{decisions.total():,} rows were scored, but the snapshots hold {expected:,} from {window}: "
             "the workers read another table; give them the same GROUNDWORK_DATA or GROUNDWORK_SNAPSHOTS_URL"
         )
     return Scored(window, expected, champion.number, dict(sorted(decisions.items())))
@@ -196,7 +199,7 @@ def _on_workers(pilot: Pilot, job: ScoringJob, pieces: list[Window]) -> Iterator
     on_this_machine = urlsplit(pilot.settings.dask_scheduler).hostname in ("127.0.0.1", "::1", "localhost")
     if pilot.settings.store.startswith("sqlite:") and not on_this_machine:
         raise ClusterError(
-            "workers on other machines cannot write into the prediction log in SQLite: "
+            "workers on other machines cannot write to the prediction log in SQLite: "
             "set GROUNDWORK_STORE_URL=postgresql://… here and for the workers"
         )
     return spread(pilot.settings.dask_scheduler, partial(score_on_worker, job), pieces)

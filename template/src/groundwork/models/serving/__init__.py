@@ -1,1 +1,1 @@
-"""The bundle and the predictor: all that the service needs of a model."""
+"""The bundle and the predictor: the parts of a model that the service needs."""

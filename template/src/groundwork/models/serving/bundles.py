@@ -1,4 +1,4 @@
-"""The serving bundles on this machine's disk: without a trusted signature none gets there, and none is taken there."""
+"""The serving bundles on this machine's disk: the signature is checked when one is stored and when one is read."""
 
 import json
 import re
@@ -15,36 +15,36 @@ from groundwork.models.serving.predictor import Predictor, read_bundle
 from groundwork.models.serving.signing import check_signature
 
 CHAMPION = "champion"
-CHALLENGER = "challenger"  # if there is one, it is scored in the shadow of the champion
+CHALLENGER = "challenger"  # optional; scores the champion's requests as a shadow
 BUNDLE = "serving"  # the folder of the run's artefacts that holds the serving bundle
-SIGNATURE = "bundle.sig"  # of its digest, beside bundle.json
+SIGNATURE = "bundle.sig"  # the signature of the bundle's digest, beside bundle.json
 
 
 @dataclass(frozen=True)
 class SignedBundle:
-    """The serving bundle of a version, in a folder; its digest is signed. Only `BundleCache` makes them."""
+    """The serving bundle of a version in a folder, with a checked signature. Only `BundleCache` creates them."""
 
     version: str
     sha256: str
     folder: str
 
     def predictor(self, dataset: Dataset) -> Predictor:
-        """The bundle, loaded. Raises BundleError if it does not fit the contract, or has been altered since."""
+        """Load the bundle. Raises BundleError if it does not fit the contract, or was altered after the check."""
         return Predictor(Path(self.folder), self.sha256, dataset.feature_names, dataset.task)
 
 
 class BundleCache:
-    """Bundles by version and digest, and a note of the champion that was good last. Several processes may share it."""
+    """Bundles by version and digest, and a note of the last good champion. Several processes may share the cache."""
 
     def __init__(self, pilot: Pilot) -> None:
         self._pilot = pilot
         self._folder = pilot.settings.champion_cache
 
     def fetch(self, version: str, sha256: str, download: Callable[[Path], Path]) -> SignedBundle:
-        """The bundle of a version, of which the registry says that this is the digest.
+        """Return the bundle of a version, whose digest in the registry is `sha256`.
 
-        If it is not here, `download` puts its files into a folder below the one it is given, and returns that. Raises
-        BundleError as `checked` does, and then keeps nothing.
+        If the bundle is not in the cache, `download` is called with a folder; it writes the files to a folder below and
+        returns that. Raises BundleError as `checked` does, and then stores nothing.
         """
         found = self.cached(version, sha256)
         if found is not None:
@@ -57,19 +57,19 @@ class BundleCache:
             try:
                 fetched.rename(folder)
             except OSError:
-                if not folder.is_dir():  # else another process was quicker
+                if not folder.is_dir():  # if it exists, another process was faster
                     raise
         return self.checked(version, sha256, str(folder))
 
     def cached(self, version: str, sha256: str) -> SignedBundle | None:
-        """The bundle of a version, if it is here. Raises BundleError as `checked` does."""
+        """Return the bundle of a version; None if it is not in the cache. Raises BundleError as `checked` does."""
         folder = self._place(version, sha256)
         return self.checked(version, sha256, str(folder)) if folder.is_dir() else None
 
     def checked(self, version: str, sha256: str, folder: str) -> SignedBundle:
-        """The bundle in this folder.
+        """Return the bundle in this folder.
 
-        Raises BundleError if its digest is another, and UntrustedBundle if no trusted key has signed that.
+        Raises BundleError if its digest is not `sha256`, UntrustedBundle if no trusted key has signed the digest.
         """
         try:
             read_bundle(Path(folder), sha256)
@@ -79,14 +79,14 @@ class BundleCache:
         return SignedBundle(version, sha256, folder)
 
     def remember(self, champion: SignedBundle) -> None:
-        """Note it as good. A service starts from it, registry or not."""
+        """Note the champion as the last good one. A service can start from it without the registry."""
         write_atomically({self._folder / "last-good.json": json.dumps(asdict(champion))})
 
     def remembered(self) -> SignedBundle:
-        """What was noted last. Raises FileNotFoundError if nothing was, BundleError as `checked` does."""
+        """Return the last good champion. Raises FileNotFoundError if there is none, BundleError as `checked` does."""
         return self.checked(**json.loads((self._folder / "last-good.json").read_text(encoding="utf-8")))
 
     def _place(self, version: str, sha256: str) -> Path:
-        if not version.isdecimal() or not re.fullmatch("[0-9a-f]{64}", sha256):  # no path of the registry's choice
+        if not version.isdecimal() or not re.fullmatch("[0-9a-f]{64}", sha256):  # the registry must not choose the path
             raise BundleError(f"version {version!r} of the registry has no serving bundle")
         return self._folder / version / sha256[:16]

@@ -1,7 +1,7 @@
-"""Answers from a serving bundle: the model file, and `bundle.json` that says what is in it.
+"""Computes scores from a serving bundle: a model file, and `bundle.json`, which describes it.
 
-A bundle is loaded only if it has the digest that was signed when the model was registered, and if the model answers the
-recorded sample as it did then.
+A bundle is loaded only if it has the digest that was signed when the model was registered, and if the model gives the
+recorded scores for the recorded sample.
 """
 
 import hashlib
@@ -23,8 +23,8 @@ from pydantic import BaseModel, ValidationError
 from groundwork.core.errors import BundleError, FeatureMismatch
 from groundwork.documents.contract.column import BINARY, Column, Task
 
-TOLERANCE = 1e-5  # between two computations of one probability, or of the largest of quantities
-# What a model in the skops format may hold beyond the types that skops itself trusts.
+TOLERANCE = 1e-5  # largest difference between two computations of a probability; for quantities, times the largest one
+# Types that a model in the skops format may hold in addition to those that skops trusts.
 TRUSTED_TYPES = [
     "sklearn.compose._column_transformer.make_column_selector",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
@@ -33,23 +33,23 @@ Arrays = Mapping[str, NDArray]
 
 
 class Sample(BaseModel):
-    """A few rows with the scores that the trained pipeline gave them; null where a value is missing."""
+    """A few rows with the trained pipeline's scores; a missing value is null."""
 
     features: dict[str, list[str | float | None]]
     scores: list[float] | list[list[float]]
 
 
 class Bundle(BaseModel):
-    """`bundle.json`."""
+    """The content of `bundle.json`."""
 
     format: Literal["onnx", "skops", "pyfunc"]
-    reason: str  # why this format: the proof of equality, or what spoke against the safer ones
+    reason: str  # why this format: the proof of equality, or why safer formats failed
     file: str
     sha256: str
     features: list[str]
     sample: Sample
     task: Task = BINARY
-    tolerance: float = TOLERANCE  # between two computations of one score
+    tolerance: float = TOLERANCE  # largest difference between two computations of a score
 
 
 class Predictor:
@@ -58,21 +58,20 @@ class Predictor:
     def __init__(self, folder: Path, sha256: str, features: Sequence[str], task: Task = BINARY) -> None:
         """Load the bundle in `folder`, whose digest must be `sha256`.
 
-        Its model must take these features, and predict this.
-
-        Raises BundleError if anything is amiss. To load may be to execute: only who has just made the bundle calls this
-        with its digest, everybody else goes through `SignedBundle.predictor`.
+        Raises FeatureMismatch if the model takes other features or predicts another outcome, BundleError if the bundle
+        cannot be loaded. Loading may run code of the bundle: call this only with the digest of a bundle that this
+        process has just made, otherwise use `SignedBundle.predictor`.
         """
         self.bundle, content = read_bundle(folder, sha256)
         if self.bundle.features != list(features):
             raise FeatureMismatch(
                 f"the model takes {', '.join(self.bundle.features)}, contract.yaml has {', '.join(features)}: "
-                "train a model on the present contract"
+                "train a model on the current contract"
             )
         if self.bundle.task != task:
             raise FeatureMismatch(
                 f"the model predicts {_described(self.bundle.task)}, the outcome of contract.yaml is "
-                f"{_described(task)}: train a model on the present contract"
+                f"{_described(task)}: train a model on the current contract"
             )
         try:
             self._score = {"onnx": _onnx, "skops": _skops, "pyfunc": _pyfunc}[self.bundle.format](content, task)
@@ -81,18 +80,21 @@ class Predictor:
         self._check_sample()
 
     def scores(self, columns: Arrays) -> NDArray[np.float32]:
-        """One score per row, or one per row and class, for one array per feature as `arrays` makes them."""
+        """Return the scores for one array per feature, as `arrays` makes them.
+
+        The shape is (rows,), or (rows, classes) for several classes.
+        """
         return self._score({name: columns[name] for name in self.bundle.features})
 
     def _check_sample(self) -> None:
         recorded = self.bundle.sample
         answered = self.scores({name: _as_array(values) for name, values in recorded.features.items()})
         if not np.allclose(answered, recorded.scores, rtol=0, atol=self.bundle.tolerance):
-            raise BundleError("the model does not answer the recorded sample as it did when it was registered")
+            raise BundleError("the model's scores for the recorded sample differ from those at registration")
 
 
 def read_bundle(folder: Path, sha256: str) -> tuple[Bundle, bytes]:
-    """What `bundle.json` in `folder` says, and the model file. Raises BundleError unless its digest is `sha256`."""
+    """Return `bundle.json` and the model file in `folder`. Raises BundleError unless their digest is `sha256`."""
     try:
         bundle = Bundle.model_validate_json((folder / "bundle.json").read_bytes())
         if Path(bundle.file).name != bundle.file:
@@ -106,14 +108,14 @@ def read_bundle(folder: Path, sha256: str) -> tuple[Bundle, bytes]:
 
 
 def bundle_digest(bundle: Bundle, content: bytes) -> str:
-    """SHA-256 over the model file and everything that `bundle.json` says but the digest itself."""
+    """Return the SHA-256 digest of the model file and all fields of `bundle.json` except the digest."""
     description = bundle.model_dump(mode="json", exclude={"sha256"}, exclude_defaults=True)
     return hashlib.sha256(json.dumps(description, sort_keys=True).encode() + content).hexdigest()
 
 
 def _onnx(content: bytes, task: Task) -> Callable[[Arrays], NDArray[np.float32]]:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # more threads cost more than they bring on small batches
+    options.intra_op_num_threads = 1  # on small batches, more threads are slower
     options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     answer = session.get_outputs()[-1].name  # of a classifier, the probabilities come after the labels
@@ -131,8 +133,8 @@ def _skops(content: bytes, task: Task) -> Callable[[Arrays], NDArray[np.float32]
         import skops.io
     except ImportError as error:
         raise BundleError(
-            f"this model is served by scikit-learn, which is not installed here ({error.name} is missing): "
-            "install the dependency group `pipeline` beside `serve`"
+            f"this model needs scikit-learn, which is not installed here ({error.name} is missing): "
+            "install the dependency group `pipeline` in addition to `serve`"
         ) from error
     unknown = set(skops.io.get_untrusted_types(data=content)) - set(TRUSTED_TYPES)
     if unknown:
@@ -146,25 +148,25 @@ def _skops(content: bytes, task: Task) -> Callable[[Arrays], NDArray[np.float32]
 
 
 def _pyfunc(content: bytes, task: Task) -> Callable[[Arrays], NDArray[np.float32]]:
-    """An MLflow model folder, as a ZIP archive. To load one is to run whatever code it holds."""
+    """Load an MLflow model folder from a ZIP archive, which runs the code in it."""
     from groundwork.core.environment import QUIET
 
-    os.environ.update(QUIET)  # before the import: the service starts without MLflow
+    os.environ.update(QUIET)  # before the import, because the service starts without MLflow
     try:
         from mlflow.pyfunc import load_model
     except ImportError as error:
         raise BundleError(
-            f"this model is served through MLflow, which is not installed here ({error.name} is missing): "
-            "install the dependency group `pipeline` beside `serve`"
+            f"this model needs MLflow, which is not installed here ({error.name} is missing): "
+            "install the dependency group `pipeline` in addition to `serve`"
         ) from error
-    folder = tempfile.TemporaryDirectory(prefix="groundwork-model-")  # lives as long as the model, which may read it
+    folder = tempfile.TemporaryDirectory(prefix="groundwork-model-")  # must live as long as the model, which reads it
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         archive.extractall(folder.name)
     try:
         model = load_model(folder.name)
     except ImportError as error:
         raise BundleError(
-            f"{error}: install what the model's requirements.txt names, into every environment"
+            f"{error}: install the packages of the model's requirements.txt in every environment"
         ) from error
 
     def score(columns: Arrays, _folder: object = folder) -> NDArray[np.float32]:
@@ -174,12 +176,12 @@ def _pyfunc(content: bytes, task: Task) -> Callable[[Arrays], NDArray[np.float32
 
 
 def pipeline_scores(model: Any, frame: Any, task: Task) -> NDArray:
-    """The scores of a scikit-learn pipeline for a DataFrame."""
+    """Return the scores of a scikit-learn pipeline for a DataFrame: shape (rows,), or (rows, classes)."""
     return _as_scores(model.predict(frame) if task.kind == "regression" else model.predict_proba(frame), task)
 
 
 def pyfunc_scores(model: Any, columns: Arrays, task: Task) -> NDArray[np.float32]:
-    """The scores of an MLflow model for arrays as `arrays` makes them, in the types that it asks for."""
+    """Return the scores of an MLflow model for arrays as `arrays` makes them, in the types of its signature."""
     import pandas as pd
 
     types = {column.name: column.type.to_pandas() for column in model.metadata.get_input_schema().inputs}
@@ -190,21 +192,21 @@ def pyfunc_scores(model: Any, columns: Arrays, task: Task) -> NDArray[np.float32
 
 
 def _as_scores(answered: NDArray, task: Task) -> NDArray:
-    """What a model answered, as one score per row, or per row and class. Raises BundleError where it is none."""
+    """Return a model's answer as one score per row, or per row and class. Raises BundleError if it cannot be one."""
     rows = len(answered)
     found = answered
     if found.ndim == 2 and task.kind != "multiclass":
         width = found.shape[1]
         found = found[:, -1] if width == 1 or (width == 2 and task.kind == "binary") else found
-    # A classifier that answers with integers answers with labels.
+    # Integers from a classifier are labels, not probabilities.
     if found.shape != task.shape(rows) or found.dtype.kind not in ("fiu" if task.kind == "regression" else "f"):
         wanted = {
-            "binary": "a probability per row, or one for each of both classes",
+            "binary": "a probability per row, or one per row and class",
             "multiclass": f"a probability per row for each of {', '.join(task.classes)}",
             "regression": "a number per row",
         }[task.kind]
         raise BundleError(
-            f"the model answers {rows:,} rows with {answered.dtype} of the shape {answered.shape}; wanted is {wanted}"
+            f"the model returns {answered.dtype} of the shape {answered.shape} for {rows:,} rows; required: {wanted}"
         )
     return found
 
@@ -227,16 +229,16 @@ MISSING_TEXT = ""
 
 
 def arrays(columns: Mapping[str, Any], features: Iterable[Column]) -> dict[str, NDArray]:
-    """Turn raw values, in lists or in whole Arrow columns, into one array per feature.
+    """Return one array per feature from raw values, in lists or in Arrow columns.
 
-    Text becomes an object array in which a missing value is the empty string. Everything else becomes float32 with
-    NaN for a missing value: float32 is what ONNX models compute with, so training must see the same numbers.
+    Text becomes an object array in which a missing value is the empty string. All other types become float32, in which
+    a missing value is NaN: ONNX models compute in float32, so training must see the same numbers.
     """
     return {feature.name: _array(columns[feature.name], feature.logical_type) for feature in features}
 
 
 def arrays_of_log(records: Iterable[str], features: Sequence[Column]) -> dict[str, NDArray]:
-    """The same of records as the prediction log holds them; a feature that was added since is missing."""
+    """Return one array per feature from records of the prediction log; a feature added later is missing."""
     rows = [msgspec.json.decode(record) for record in records]
     return arrays({feature.name: [row.get(feature.name) for row in rows] for feature in features}, features)
 
@@ -250,9 +252,9 @@ def _array(values: Any, logical_type: str) -> NDArray:
 
 
 def _array_of_arrow(values: Any, logical_type: str) -> NDArray:
-    """The same without a Python object for each value. The service has no pyarrow, so it is not imported here."""
+    """Return the array of an Arrow column, without a Python object per value; pyarrow is missing in the service."""
     if logical_type == "string":
         encoded = values.combine_chunks().fill_null(MISSING_TEXT).dictionary_encode()
-        texts = np.array(encoded.dictionary.to_pylist(), dtype=object)  # each text once, however often it occurs
+        texts = np.array(encoded.dictionary.to_pylist(), dtype=object)  # each distinct text once
         return texts[encoded.indices.to_numpy()] if len(encoded) else np.array([], dtype=object)
     return values.cast("double", safe=False).to_numpy().astype(np.float32)

@@ -1,1 +1,1 @@
-"""Fitting a model on the past, and from exactly what it was made."""
+"""Training: history, parameter search, fit, lineage and reproduction."""

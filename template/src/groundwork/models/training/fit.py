@@ -1,4 +1,4 @@
-"""Fit the model of `use_case/model.py`, and choose its parameters."""
+"""Fits the model of `use_case/model.py`, and chooses its parameters."""
 
 import random
 import sys
@@ -22,12 +22,13 @@ from use_case import model as use_case_model
 
 
 def fit(training: Examples, dataset: Dataset, parameters: Mapping[str, Any]) -> tuple[Any, str]:
-    """What `use_case/model.py` builds, fitted, or what it names by an MLflow address; and what to call it.
+    """Return the fitted model of `use_case/model.py`, or the model at the MLflow address that it names, and its name.
 
-    The same rows and parameters give the same model: everything that draws at random is seeded.
+    The same rows and parameters give the same model: all random generators are seeded. Raises ModelMismatch if the
+    model at the address does not fit the contract.
     """
     random.seed(SEED)
-    np.random.seed(SEED)  # what scikit-learn draws from where the use case names no random_state
+    np.random.seed(SEED)  # scikit-learn uses it if the use case sets no random_state
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(SEED)
     built = use_case_model.build()
@@ -39,15 +40,14 @@ def fit(training: Examples, dataset: Dataset, parameters: Mapping[str, Any]) -> 
     return built.fit(training.frame, dataset.task.targets(training.outcomes)), type(built).__name__
 
 
-SPLITS = 3  # of the past, by time, to choose parameters on
+SPLITS = 3  # splits of the past by time, on which parameters are compared
 
 
 def search(pilot: Pilot, training: Examples) -> tuple[dict[str, Any], int]:
-    """The parameters of `search()` in use_case/model.py that make most money on later rows, and of how many sets.
+    """Return the parameters of `search()` in use_case/model.py with the highest value, and the number of trials.
 
-    Without it, none of none.
-
-    Each trial is a nested run in MLflow: fitted on the past and judged on what came after it, three times over.
+    Each trial is fitted on the past and evaluated on the rows after it, for SPLITS splits. It is logged as a nested run
+    in MLflow. Without `search()`: no parameters, 0 trials. Raises NotEnoughData if `search()` yields no parameters.
     """
     candidates = getattr(use_case_model, "search", None)
     if candidates is None:

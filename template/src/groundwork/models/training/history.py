@@ -1,4 +1,4 @@
-"""Rows whose outcome is known, split by time: the past to learn from, the newest window to judge on."""
+"""Rows whose outcome is known, split by time: the past for training, the newest window for evaluation."""
 
 from dataclasses import dataclass, field
 
@@ -21,19 +21,20 @@ class Examples:
     """Rows whose outcome is known."""
 
     columns: dict[str, NDArray]  # one array per feature
-    outcomes: NDArray  # as `Task.outcomes` gives them
+    outcomes: NDArray  # one per row, as `Task.outcomes` returns them
     slices: dict[str, NDArray] = field(default_factory=dict)  # one array of texts per column with the tag `slice`
-    days: NDArray[np.datetime64] | None = None  # of the event times
+    days: NDArray[np.datetime64] | None = None  # the day of each row's event time
 
     @property
     def frame(self) -> pd.DataFrame:
+        """The features as a DataFrame."""
         return pd.DataFrame(self.columns)
 
     def __len__(self) -> int:
         return len(self.outcomes)
 
     def part(self, rows: NDArray) -> "Examples":
-        """Some of the rows."""
+        """Return the examples at these row numbers."""
         return Examples(
             {name: values[rows] for name, values in self.columns.items()},
             self.outcomes[rows],
@@ -44,7 +45,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class History:
-    """One version of the snapshots, split by time: everything before the newest window, and the newest window."""
+    """One version of the snapshots, split by time into the newest window and all rows before it."""
 
     snapshot_version: int
     past: Window
@@ -54,12 +55,15 @@ class History:
 
 
 def read_history(pilot: Pilot) -> History:
-    """Split the newest snapshot by time. Raises NotEnoughData where there is nothing to learn or to judge from."""
+    """Return the newest snapshot, split by time.
+
+    Raises NotEnoughData if there are no snapshots, or if the outcomes before the newest window are all the same.
+    """
     dataset = pilot.contract.dataset
     snapshots = Snapshots(pilot.snapshots, dataset)
     newest = snapshots.newest_window(pilot.charter.monitoring.window)
     version = snapshots.version
-    assert version is not None  # there is a newest window, hence a table
+    assert version is not None  # a newest window implies a table
     needed = (dataset.event_time, dataset.outcome, *dataset.features, *dataset.slices)
     columns = list(dict.fromkeys(column.name for column in needed))
     rows = snapshots.read(end=newest.start, version=version, columns=columns)
@@ -67,8 +71,8 @@ def read_history(pilot: Pilot) -> History:
     missing = not_among(training.outcomes, dataset.task)
     if missing:
         raise NotEnoughData(
-            f"before the newest window ({newest}) there are {len(training):,} rows with a known outcome, and not "
-            f"{missing} among them; ingest at least one window more"
+            f"before the newest window ({newest}), {len(training):,} rows have a known outcome, but they lack "
+            f"{missing}: ingest at least one more window"
         )
     past = Window(rows[dataset.event_time.name][0].as_py(), newest.start)
     return History(
@@ -81,7 +85,7 @@ def read_history(pilot: Pilot) -> History:
 
 
 def examples(rows: pa.Table, dataset: Dataset) -> Examples:
-    """The rows whose outcome is known, as the model's inputs and outcomes."""
+    """Return the rows whose outcome is known: features as model inputs, outcomes, slices and days."""
     known = rows.filter(rows[dataset.outcome.name].is_valid())
     columns = {column.name: known[column.name] for column in dataset.features}
     slices = {
@@ -94,9 +98,9 @@ def examples(rows: pa.Table, dataset: Dataset) -> Examples:
 
 
 def not_among(outcomes: NDArray, task: Task) -> str:
-    """What is missing to learn from; empty if nothing is."""
+    """Return the outcomes that are missing for training, in words; empty if none is missing."""
     if task.kind == "multiclass":
         return ", ".join(sorted(set(task.classes) - set(outcomes.tolist())))
     if len(np.unique(outcomes)) < 2:
-        return "both outcomes" if task.kind == "binary" else "two that differ"
+        return "both outcomes" if task.kind == "binary" else "two different outcomes"
     return ""

@@ -1,4 +1,4 @@
-"""What a version was made from: data, documents, code and packages."""
+"""The lineage of a version: data, documents, code and packages."""
 
 import hashlib
 import importlib.metadata
@@ -17,7 +17,7 @@ PACKAGES = "packages.txt"
 
 
 def lineage(pilot: Pilot, snapshot_version: int) -> dict[str, str]:
-    """What a version was made from. `lineage` is the digest of all that decides what comes out."""
+    """Return the lineage as tags of the version; `lineage` is the digest of data, documents and use case."""
     use_case = Path(use_case_model.__file__).parent
     made_from = {
         "snapshot_table": str(Snapshots(pilot.snapshots, pilot.contract.dataset).table_id),
@@ -27,7 +27,7 @@ def lineage(pilot: Pilot, snapshot_version: int) -> dict[str, str]:
         "use_case_sha256": digest_of(*sorted(use_case.glob("*.py"))),
     }
     digest = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
-    # An update of the template alone makes no new version; to reproduce one, its code must be the same all the same.
+    # Groundwork's own code is not in the digest: a template update alone makes no new version. `reproduce` checks it.
     system = Path(groundwork.__file__).parent
     return made_from | {
         "lineage": digest,
@@ -37,16 +37,17 @@ def lineage(pilot: Pilot, snapshot_version: int) -> dict[str, str]:
 
 
 def environment() -> list[str]:
-    """What is installed, Python first, as name==version."""
+    """Return the installed packages as name==version, Python first."""
     installed = {f"{each.name.lower()}=={each.version}" for each in importlib.metadata.distributions()}
     return [f"python=={platform.python_version()}", *sorted(installed)]
 
 
 def sha256_of(content: bytes) -> str:
+    """Return the SHA-256 digest in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 
 
 def _git_commit(pilot: Pilot) -> str:
-    """The commit, marked where files differ from it; outside of git what the pilot say, or `none`."""
+    """Return the commit, with `-dirty` if files differ from it; without git the setting `git_commit`, or `none`."""
     said = git(pilot.settings.home, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
     return said or pilot.settings.git_commit or "none"

@@ -1,4 +1,4 @@
-"""Reproduce: train a version again from exactly what it was made from, and compare the predictions."""
+"""Reproduces a version: trains it again from the same data and code, and compares the predictions."""
 
 import json
 import tempfile
@@ -28,7 +28,7 @@ from use_case import decision
 
 @dataclass(frozen=True)
 class Reproduced:
-    """How it ended: `unknown` means that it could not be tried, and the reason says what is missing."""
+    """The result; `unknown` means that the version could not be trained again, for the reason given."""
 
     version: str
     status: Literal["equal", "different", "unknown"]
@@ -36,7 +36,7 @@ class Reproduced:
 
 
 def reproduce(pilot: Pilot, number: str) -> Reproduced:
-    """Train version `number` again, without registering anything, and keep how it came out."""
+    """Train version `number` again without registering it, store the result as a finding, and return it."""
     began = time.monotonic()
     found = _again(pilot, number)
     passed = {"equal": True, "different": False, "unknown": None}[found.status]
@@ -52,7 +52,7 @@ def _again(pilot: Pilot, number: str) -> Reproduced:
     if version is None:
         return Reproduced(number, "unknown", f"{registry.name} has no version {number}")
     if "predictions_sha256" not in version.tags:
-        return Reproduced(number, "unknown", "it was trained before predictions had a digest")
+        return Reproduced(number, "unknown", "the version was trained before predictions had a digest")
     if differing := _differing(pilot, version):
         return Reproduced(number, "unknown", f"{'; '.join(differing)}. {_how_to_get_there(pilot, version)}")
     start, end, newest = (
@@ -66,8 +66,8 @@ def _again(pilot: Pilot, number: str) -> Reproduced:
             for window in ((start, end), (end, newest))
         )
         if not len(training):
-            raise NotEnoughData("it holds no rows of the window")
-    except Exception as error:  # whatever Delta Lake says of a version that is gone
+            raise NotEnoughData("it holds no rows of the training window")
+    except Exception as error:  # Delta Lake raises different errors for a deleted version
         summary = " ".join(str(error).split())[:200]
         return Reproduced(number, "unknown", f"version {snapshot} of the snapshots cannot be read: {summary}")
     proving = evaluation if len(evaluation) else training
@@ -77,18 +77,18 @@ def _again(pilot: Pilot, number: str) -> Reproduced:
         bundle = pack(model, proving.frame, lambda scores: decision.decide(scores, parameters), Path(folder), task)
         scores = Predictor(Path(folder), bundle.sha256, bundle.features, task).scores(proving.columns)
     if sha256_of(scores.tobytes()) == version.tags["predictions_sha256"]:
-        return Reproduced(number, "equal", f"{len(proving):,} predictions are the same, bit by bit")
+        return Reproduced(number, "equal", f"{len(proving):,} predictions are identical, bit by bit")
     before = registry.predictor(version).scores(proving.columns)
     return Reproduced(
         number,
         "different",
-        f"of {len(proving):,} predictions {int((scores != before).sum()):,} differ, by at most "
+        f"{int((scores != before).sum()):,} of {len(proving):,} predictions differ, by at most "
         f"{float(np.abs(scores - before).max()):.1e}",
     )
 
 
 def _differing(pilot: Pilot, version: Version) -> list[str]:
-    """What is not as it was."""
+    """Return the inputs that differ from those of the version, in words."""
     now = lineage(pilot, int(version.tags["snapshot_version"]))
     named = {
         "snapshot_table": "the table of the snapshots",
@@ -103,7 +103,7 @@ def _differing(pilot: Pilot, version: Version) -> list[str]:
         try:
             then = set(mlflow.artifacts.load_text(f"runs:/{version.run_id}/{PACKAGES}").splitlines())
             changed = sorted(then - set(installed)) or sorted(set(installed) - then)
-            differing.append(f"other packages are installed: it was made with {', '.join(changed[:5])}")
+            differing.append(f"other packages are installed: the version was trained with {', '.join(changed[:5])}")
         except Exception:
             differing.append("other packages are installed")
     return differing
@@ -112,8 +112,8 @@ def _differing(pilot: Pilot, version: Version) -> list[str]:
 def _how_to_get_there(pilot: Pilot, version: Version) -> str:
     commit = version.tags["git_commit"]
     if commit == "none" or commit.endswith("-dirty"):
-        return "It was trained from files that were not committed, so they cannot be checked out"
+        return "The version was trained from uncommitted files, which git cannot check out"
     return (
-        f"To go back: git worktree add ../version-{version.number} {commit} && cd ../version-{version.number} && "
+        f"To restore them: git worktree add ../version-{version.number} {commit} && cd ../version-{version.number} && "
         f"uv sync --frozen && GROUNDWORK_DATA={pilot.settings.data_folder} uv run groundwork reproduce {version.number}"
     )

@@ -1,4 +1,4 @@
-"""Train: fit a candidate, register it, let the gate judge it, and promote it if it passes."""
+"""Trains a candidate: fits, packs, signs and registers it, and has the gate judge it."""
 
 import json
 import tempfile
@@ -33,7 +33,7 @@ from use_case import decision
 
 
 def fit_and_register(pilot: Pilot, registry: Registry, history: History, made_from: dict[str, str]) -> Version:
-    """Fit the use case's model on the past, or fetch the one it names, pack it for serving, and register it."""
+    """Fit the use case's model on the past, or fetch the one it names; return it packed, signed and registered."""
     registry.use_experiment()
     evaluation = history.evaluation if len(history.evaluation) else history.training
     with mlflow.start_run(run_name="train") as run, tempfile.TemporaryDirectory() as folder:
@@ -72,7 +72,7 @@ def fit_and_register(pilot: Pilot, registry: Registry, history: History, made_fr
 
 
 def _log_diagnostics(pilot: Pilot, predictor: Predictor, scores: NDArray, evaluation: Examples) -> None:
-    """Keep what is cheap to know of every candidate with its run; `groundwork evaluate` finds out more."""
+    """Log feature importance and calibration, which are cheap, to the run; `groundwork evaluate` computes the rest."""
     leaning = leanings(pilot, predictor, evaluation)
     calibrated = calibration_of(pilot, scores, evaluation)
     mlflow.log_dict({"features": [asdict(each) for each in leaning]}, "evaluation/importance.json")
@@ -87,32 +87,32 @@ Standing = Literal["champion", "promoted", "pending", "refused", "taken out"]
 
 @dataclass(frozen=True)
 class Trained:
-    """How a training run ended."""
+    """The result of a training run."""
 
     version: str
-    new: bool  # false if the same data, code and documents had been trained before
-    standing: Standing  # champion: it was already; taken out: it was once, and stays out
+    new: bool  # false if a version with the same data, code and documents existed
+    standing: Standing  # champion: it was already champion; taken out: it was champion once and stays out of service
     champion_before: str | None
     verdict: Verdict
     candidate: Performance
     rule: Performance
     champion: Performance | None
-    gain_per_1000: float  # money more than the no-model rule made
+    gain_per_1000: float  # gain over the no-model rule, in money per 1,000 decisions
     bundle: str
     rows: int
 
     @property
     def in_service(self) -> bool:
-        """Whether it is the champion now."""
+        """Whether the version is the champion now."""
         return self.standing in ("champion", "promoted")
 
 
 def train(pilot: Pilot) -> Trained:
-    """Train a candidate, judge it, and promote it if the gate lets it through.
+    """Train a candidate, judge it, and promote it if it passes the gate.
 
-    Training again on the same data, code and documents takes the version that is there. It is judged once: a version
-    that was taken out of service since is not put back by training again. One that waits for approval is judged anew
-    once there is another champion.
+    With the same data, code and documents as an existing version, that version is used instead of a new one. A version
+    is judged once, so training again does not promote a version that was taken out of service. A version that waits for
+    approval is judged again if the champion has changed. Raises NotEnoughData if there are too few rows to train on.
     """
     began = time.monotonic()
     with Store(pilot.settings.store) as store, store.runs.recorded("train") as run:
@@ -164,6 +164,6 @@ def _let_in(
     if pilot.charter.gate.approval == "required":
         registry.hold(version)
         return "pending"
-    why = f"passed the gate: {judged.gain_per_1000:,.0f} {pilot.charter.value.currency} per 1,000 decisions more than "
-    promote(store, registry, version, seen, by=login(), why=why + "the no-model rule")
+    gain = f"{pilot.charter.value.currency} {judged.gain_per_1000:,.0f} per 1,000 decisions"
+    promote(store, registry, version, seen, by=login(), why=f"passed the gate: gain over the no-model rule {gain}")
     return "promoted"
