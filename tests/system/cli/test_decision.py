@@ -29,7 +29,7 @@ def test_check_fails_where_the_dictionary_says_something_else(new_pilot: Pilot, 
     assert groundwork("dictionary").returncode == 0
     page = (new_pilot.settings.home / "docs/data-dictionary.md").read_text(encoding="utf-8")
     assert "| `carrier` | The airline \\| its code. | text; written as `^[0-9A-Z]{2}$`; always there | B6 |" in page
-    assert "docs/data-dictionary.md says what contract.yaml says" in groundwork("check").stdout
+    assert "docs/data-dictionary.md matches contract.yaml" in groundwork("check").stdout
     (new_pilot.settings.home / "docs/data-dictionary.md").unlink()
     assert groundwork("check").returncode == 1
 
