@@ -139,10 +139,14 @@ class Dataset(StandardPart):
         """The features whose drift is measured: what may be logged, and shown in a report."""
         return [column for column in self.features if column.may_be_in("log") and column.may_be_in("reports")]
 
-    def told(self, error: Exception) -> tuple[str, Exception | None]:
-        """What may be said of an error met among the rows, and its cause: an engine's words may repeat a value."""
+    def safe_text(self, error: Exception) -> tuple[str, Exception | None]:
+        """Returns an error's text without sensitive values, and the error to chain.
+
+        An engine's message may quote values of rows. So if the data set has sensitive columns, the text is only the
+        error's type, and no error is chained.
+        """
         if any(column.sensitive for column in self.columns):
-            return f"{type(error).__name__}, whose words are left out, as they may repeat sensitive values", None
+            return f"{type(error).__name__} (message omitted, because it may contain sensitive values)", None
         return str(error), error
 
     @property
