@@ -173,7 +173,7 @@ def test_a_flow_that_is_killed_by_hand_is_told_by_whatever_starts_next(own: Pilo
         [mark] = own.wait(own.under_way, ingest)
         assert children(ingest.pid, "prefect") == []  # a command alone needs no server
         refused = own.groundwork("ingest", code=1)
-        assert "another ingest is under way" in refused
+        assert "another ingest is running" in refused
         ingest.send_signal(signal.SIGKILL)
         ingest.wait()
     own.still.unlink()

@@ -51,7 +51,7 @@ def test_it_works_in_a_folder_of_the_pilot_and_nowhere_else(new_pilot: Pilot, tm
     for folder, code in ((inside, 0), (tmp_path, 1)):
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == code
-    assert "run this inside the pilot's folder or set GROUNDWORK_HOME" in done.stderr
+    assert "run this in the pilot's folder or set GROUNDWORK_HOME" in done.stderr
     assert "Traceback" not in done.stderr
 
 
