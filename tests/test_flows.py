@@ -288,7 +288,8 @@ def in_pools(own: Pilot) -> None:
         with own.running("prefect", "work-pool", "create", "--type", kind, kind, **there) as creating:
             assert creating.wait(PATIENCE) == 0, own.said()
     assert "there is no work pool nowhere" in own.groundwork("deploy", "--pool", "nowhere", code=1, api=own.api)
-    assert "give the pipeline's container image with --image" in own.groundwork("deploy", "--pool", "docker", code=1, api=own.api)
+    refused = own.groundwork("deploy", "--pool", "docker", code=1, api=own.api)
+    assert "give the pipeline's container image with --image" in refused
     for kind in ("docker", "kubernetes"):
         own.groundwork("deploy", "--pool", kind, "--image", "late-flights:1", api=own.api)
         for each in own.deployments():

@@ -74,7 +74,9 @@ def test_json_is_one_object_and_nothing_else(command: str, new_pilot: Pilot) -> 
 def test_an_error_in_json_says_what_text_says(new_pilot: Pilot) -> None:
     done = groundwork("ingest", "--json", "--since", "2013-01-01")
     assert done.returncode == 1
-    assert json.loads(done.stdout) == {"error": "give both --since and --until, with --since earlier than --until, or neither"}
+    assert json.loads(done.stdout) == {
+        "error": "give both --since and --until, with --since earlier than --until, or neither"
+    }
 
 
 @pytest.mark.parametrize("terminal", [True, False])

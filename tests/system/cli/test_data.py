@@ -18,7 +18,8 @@ def test_quarantine_and_erasure_say_what_they_did(new_pilot: Pilot, sql: Callabl
     assert "Grace Hopper (@grace) answers for the data set flights" in said
     set_in(new_pilot.settings.home / "contract.yaml", "schema.0.properties.3.quality", [])
     assert re.search(
-        r"✓ replay +\d+ rows added, 0 stay in quarantine, snapshot version 1 ", groundwork("quarantine", "replay").stdout
+        r"✓ replay +\d+ rows added, 0 stay in quarantine, snapshot version 1 ",
+        groundwork("quarantine", "replay").stdout,
     )
     assert "the quarantine is empty" in groundwork("quarantine", "list").stdout
     subject = Snapshots(new_pilot.snapshots, new_pilot.contract.dataset).read()["flight_id"][0].as_py()

@@ -126,14 +126,14 @@ def test_what_an_engine_says_is_not_repeated(
         (
             2,
             allowed("log"),
-            "unless its customProperties have allowedIn with features",
+            "unless its customProperties contain allowedIn with features",
         ),
-        (0, {"classification": "restricted"}, "cannot be the primaryKey, which stands in the prediction log"),
+        (0, {"classification": "restricted"}, "cannot be the primaryKey, which the prediction log contains"),
         (0, allowed("features"), "cannot be the primaryKey"),
         (2, allowed("features", because=""), "allowedIn needs the reason as its description"),
         (2, allowed("everywhere"), "allowedIn must be a list of features, log, reports"),
-        (2, allowed("features") | {"classification": "internal"}, "allowedIn is for a column whose classification is"),
-        (11, {"tags": ["subject"]}, "erasing would not find it"),
+        (2, allowed("features") | {"classification": "internal"}, "allowedIn applies only to a column"),
+        (11, {"tags": ["subject"]}, "because `erase` looks for it"),
     ],
 )
 def test_what_is_confidential_needs_a_reason_to_go_elsewhere(

@@ -172,6 +172,6 @@ def test_who_is_overtaken_says_so_and_changes_nothing(there: bool, snapshots: Sn
         snapshots.replace(given(OLD), JANUARY, FEBRUARY)
     overtaken = Interrupted(snapshots.path, DATASET)
     overtaken.meanwhile = lambda: snapshots.replace(given(rows(("d", JANUARY, 4))), JANUARY, FEBRUARY)
-    with pytest.raises(Busy, match="another process wrote to .* meanwhile; nothing was changed"):
+    with pytest.raises(Busy, match=r"another process wrote to .* meanwhile; nothing was changed"):
         overtaken.replace(given(rows(("e", JANUARY, 5))), JANUARY, FEBRUARY)
     assert snapshots.read()["id"].to_pylist() == ["d"]
