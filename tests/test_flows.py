@@ -173,7 +173,7 @@ def test_a_flow_that_is_killed_by_hand_is_told_by_whatever_starts_next(own: Pilo
         [mark] = own.wait(own.under_way, ingest)
         assert children(ingest.pid, "prefect") == []  # a command alone needs no server
         refused = own.groundwork("ingest", code=1)
-        assert "another ingest is under way" in refused
+        assert "another ingest is running" in refused
         ingest.send_signal(signal.SIGKILL)
         ingest.wait()
     own.still.unlink()
@@ -198,7 +198,7 @@ def test_the_worker_keeps_the_schedules(own: Pilot) -> None:
     with own.running("groundwork", "worker") as worker:
         own.wait(lambda: answers(own), worker)
         own.wait(lambda: own.scheduled() == FLOWS, worker)
-        assert "a worker runs already" in own.groundwork("worker", code=1)
+        assert "a worker already runs" in own.groundwork("worker", code=1)
 
         own.still.touch()
         first = own.start("ingest")
@@ -288,7 +288,8 @@ def in_pools(own: Pilot) -> None:
         with own.running("prefect", "work-pool", "create", "--type", kind, kind, **there) as creating:
             assert creating.wait(PATIENCE) == 0, own.said()
     assert "there is no work pool nowhere" in own.groundwork("deploy", "--pool", "nowhere", code=1, api=own.api)
-    assert "name the pipeline's image with --image" in own.groundwork("deploy", "--pool", "docker", code=1, api=own.api)
+    refused = own.groundwork("deploy", "--pool", "docker", code=1, api=own.api)
+    assert "give the pipeline's container image with --image" in refused
     for kind in ("docker", "kubernetes"):
         own.groundwork("deploy", "--pool", kind, "--image", "late-flights:1", api=own.api)
         for each in own.deployments():

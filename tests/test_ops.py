@@ -125,9 +125,9 @@ def test_alertmanager_sends_each_alert_to_who_answers_for_it(amtool: str, pilot:
 def test_a_pilot_of_defaults_needs_no_routes_yet(pilot: Path, render: Callable[..., Path]) -> None:
     """Nobody is named, so nothing is written, nothing is missing, and its CI is green."""
     folder = render("night-shift")
-    assert "OWNERS names nobody yet" in execute(folder, str(pilot / ".venv/bin/groundwork"), "owners")
+    assert "OWNERS names no person yet" in execute(folder, str(pilot / ".venv/bin/groundwork"), "owners")
     assert not (folder / "CODEOWNERS").exists()
-    assert "OWNERS names nobody yet" in execute(folder, str(pilot / ".venv/bin/groundwork"), "check")
+    assert "OWNERS names no person yet" in execute(folder, str(pilot / ".venv/bin/groundwork"), "check")
 
 
 # ---- mistakes, one each, that the alerts' own tests have to notice ---------------------------------------------------

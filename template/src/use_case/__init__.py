@@ -1,1 +1,1 @@
-"""Your use case: where the data comes from, what predicts, and what is done with a prediction."""
+"""Your use case: the data source, the model, and the decision made from a prediction."""

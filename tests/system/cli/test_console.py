@@ -51,7 +51,7 @@ def test_it_works_in_a_folder_of_the_pilot_and_nowhere_else(new_pilot: Pilot, tm
     for folder, code in ((inside, 0), (tmp_path, 1)):
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == code
-    assert "run this inside the pilot's folder or set GROUNDWORK_HOME" in done.stderr
+    assert "run this in the pilot's folder or set GROUNDWORK_HOME" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -74,7 +74,9 @@ def test_json_is_one_object_and_nothing_else(command: str, new_pilot: Pilot) -> 
 def test_an_error_in_json_says_what_text_says(new_pilot: Pilot) -> None:
     done = groundwork("ingest", "--json", "--since", "2013-01-01")
     assert done.returncode == 1
-    assert json.loads(done.stdout) == {"error": "give both --since and --until, the earlier day first, or neither"}
+    assert json.loads(done.stdout) == {
+        "error": "give both --since and --until, with --since earlier than --until, or neither"
+    }
 
 
 @pytest.mark.parametrize("terminal", [True, False])

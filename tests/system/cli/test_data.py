@@ -18,10 +18,11 @@ def test_quarantine_and_erasure_say_what_they_did(new_pilot: Pilot, sql: Callabl
     assert "Grace Hopper (@grace) answers for the data set flights" in said
     set_in(new_pilot.settings.home / "contract.yaml", "schema.0.properties.3.quality", [])
     assert re.search(
-        r"✓ replay +\d+ rows let in, 0 stay, snapshot version 1 ", groundwork("quarantine", "replay").stdout
+        r"✓ replay +\d+ rows added, 0 stay in quarantine, snapshot version 1 ",
+        groundwork("quarantine", "replay").stdout,
     )
-    assert "there is nothing in quarantine" in groundwork("quarantine", "list").stdout
+    assert "the quarantine is empty" in groundwork("quarantine", "list").stdout
     subject = Snapshots(new_pilot.snapshots, new_pilot.contract.dataset).read()["flight_id"][0].as_py()
     said = groundwork("erase", "--subject", subject).stdout
-    assert "by flight_id: 1 rows of the snapshots, 0 of quarantine, 0 predictions, 0 outcomes" in said
-    assert "not touched: the source, backups, and models that were trained on it" in said
+    assert "erased by flight_id: 1 snapshot rows, 0 quarantined rows, 0 predictions, 0 outcomes" in said
+    assert "not erased: the source, backups, and models trained on this subject" in said

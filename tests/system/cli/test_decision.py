@@ -25,11 +25,11 @@ def test_check_fails_where_the_dictionary_says_something_else(new_pilot: Pilot, 
     set_in(new_pilot.settings.home / "contract.yaml", "schema.0.properties.2.description", "The airline | its code.")
     done = groundwork("check")
     assert done.returncode == 1
-    assert "docs/data-dictionary.md: does not say what contract.yaml says: run `groundwork dictionary`" in done.stderr
+    assert "docs/data-dictionary.md: does not match contract.yaml: run `groundwork dictionary`" in done.stderr
     assert groundwork("dictionary").returncode == 0
     page = (new_pilot.settings.home / "docs/data-dictionary.md").read_text(encoding="utf-8")
-    assert "| `carrier` | The airline \\| its code. | text; written as `^[0-9A-Z]{2}$`; always there | B6 |" in page
-    assert "docs/data-dictionary.md says what contract.yaml says" in groundwork("check").stdout
+    assert "| `carrier` | The airline \\| its code. | text; matches `^[0-9A-Z]{2}$`; required | B6 |" in page
+    assert "docs/data-dictionary.md matches contract.yaml" in groundwork("check").stdout
     (new_pilot.settings.home / "docs/data-dictionary.md").unlink()
     assert groundwork("check").returncode == 1
 
@@ -39,13 +39,13 @@ def test_check_fails_where_other_tools_are_told_something_else_than_owners_says(
     file.write_text(file.read_text(encoding="utf-8").replace("@emmy", "@mallory"), encoding="utf-8")
     done = groundwork("check")
     assert done.returncode == 1
-    assert "✗ CODEOWNERS: does not say what OWNERS says\nrun `groundwork owners` and commit" in done.stderr
+    assert "✗ CODEOWNERS: does not match OWNERS\nrun `groundwork owners` and commit" in done.stderr
     assert groundwork("owners").stdout.startswith(
         "✓ CODEOWNERS\n✓ catalog-info.yaml\n✓ ops/prometheus/alertmanager.yml\n"
     )
     told = json.loads(groundwork("check", "--json").stdout)
     assert told["warnings"] == [
-        "no alert is sent to who has no email in OWNERS: decision (@ada), data:flights (@grace), model (@emmy), "
+        "no email in OWNERS, so no alerts are sent to: decision (@ada), data:flights (@grace), model (@emmy), "
         "service (@alan)"
     ]
 
@@ -55,16 +55,16 @@ def test_check_fails_where_the_contract_breaks_the_last_one(new_pilot: Pilot, se
     set_in(new_pilot.settings.home / "contract.yaml", "schema.0.properties.5.logicalTypeOptions.maximum", 600)
     done = groundwork("check")
     assert done.returncode == 1
-    assert "✗ contract.yaml: version 1.0.0 breaks what version 1.0.0 at the last commit promised:\n" in done.stderr
-    assert "  distance_miles: maximum 6000 is now 600\n" in done.stderr
+    assert "✗ contract.yaml: version 1.0.0 breaks compatibility with version 1.0.0 at the last commit:\n" in done.stderr
+    assert "  distance_miles: maximum was 6000, is now 600\n" in done.stderr
     set_in(new_pilot.settings.home / "contract.yaml", "version", "2.0.0")
     assert groundwork("dictionary").returncode == 0
-    assert "contract.yaml begins a new series" in groundwork("check").stdout
+    assert "contract.yaml starts a new series" in groundwork("check").stdout
 
 
 def test_a_line_moved_behind_its_seal_fails_the_check(new_pilot: Pilot, set_in: Callable) -> None:
     assert groundwork("charter", "lock", "--by", "ada").returncode == 0
-    assert "nobody can tell silent edits, without git" in groundwork("check").stderr
+    assert "silent edits cannot be detected without git" in groundwork("check").stderr
     commit(new_pilot.settings.home, "charter.yaml")
     assert groundwork("check").returncode == 0
     set_in(new_pilot.settings.home / "charter.yaml", "readyToScale.criteria.0.threshold", 1)
@@ -72,7 +72,7 @@ def test_a_line_moved_behind_its_seal_fails_the_check(new_pilot: Pilot, set_in: 
     assert done.returncode == 1
     assert "the criteria differ from those sealed on" in done.stderr
     amend = ("charter", "amend", "--by", "ada", "--why", "Measured anew.")
-    assert "takes a second person" in groundwork(*amend, "--approved-by", "ada").stderr
+    assert "requires a second person" in groundwork(*amend, "--approved-by", "ada").stderr
     assert groundwork(*amend, "--approved-by", "grace").returncode == 0
     assert groundwork("check").returncode == 0
 
@@ -95,7 +95,7 @@ def test_readiness_ends_with_its_verdict_and_keeps_its_report(new_pilot: Pilot) 
 def test_a_pilot_below_its_line_is_not_scaled(new_pilot: Pilot) -> None:
     both = ("--by", "ada", "--by", "grace", "--why", "We like it.")
     done = groundwork("decide", "scale", *both)
-    assert (done.returncode, "the line for scaling is not met" in done.stderr) == (1, True)
+    assert (done.returncode, "the criteria for scaling are not met" in done.stderr) == (1, True)
     assert groundwork("decide", "continue", *both).returncode == 2
     assert groundwork("decide", "stop", *both).returncode == 0
     assert (new_pilot.settings.home / "decision-record.yaml").exists()

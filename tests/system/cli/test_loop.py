@@ -22,7 +22,7 @@ def test_status_tells_what_is_under_way_from_what_is_lost(new_pilot: Pilot) -> N
         store.runs.keep_alive(UnderWay("1", "train", now - timedelta(hours=1), now - timedelta(seconds=40)))
         store.runs.keep_alive(UnderWay("2", "ingest", now - timedelta(hours=1), now - timedelta(minutes=30)))
     said = groundwork("status").stdout
-    assert re.search(r"^… train    .* UTC, under way; heard of [4-9]\d s ago$", said, re.MULTILINE)
+    assert re.search(r"^… train    .* UTC, running; last heartbeat [4-9]\d s ago$", said, re.MULTILINE)
     assert re.search(r"^✗ ingest   .* its process was killed, or the machine went down", said, re.MULTILINE)
     told = json.loads(groundwork("status", "--json").stdout)
     assert [run["flow"] for run in told["under_way"]] == ["train"]
@@ -42,7 +42,7 @@ def test_status_tells_what_is_under_way_from_what_is_lost(new_pilot: Pilot) -> N
 def test_half_a_window_is_refused(command: str, options: list[str], new_pilot: Pilot) -> None:
     done = groundwork(command, *options)
     assert done.returncode == 1
-    assert "give both --since and --until, the earlier day first, or neither" in done.stderr
+    assert "give both --since and --until, with --since earlier than --until, or neither" in done.stderr
 
 
 def test_a_candidate_that_waits_says_how_it_is_approved(pilot_copy: Pilot, set_in: Callable) -> None:

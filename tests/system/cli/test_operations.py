@@ -28,9 +28,9 @@ def old_store(new_pilot: Pilot) -> Path:
 def test_migrate_says_what_it_did_and_where_the_copy_is(new_pilot: Pilot, old_store: Path) -> None:
     done = run("groundwork.cli.main", "migrate")
     assert (done.returncode, done.stderr) == (0, "")
-    assert f"the store went from the time before schema versions to schema version {schema.VERSION}" in done.stdout
+    assert f"migrated the store from no schema version to schema version {schema.VERSION}" in done.stdout
     copy = old_store.with_name(f"groundwork.db.before-{schema.VERSION}")
-    assert f"the store as it was before: {copy}\n" in done.stdout
+    assert f"copy of the store before the migration: {copy}\n" in done.stdout
     assert rows(new_pilot.settings.store) == rows(f"sqlite:///{copy}") == ROWS
     again = run("groundwork.cli.main", "migrate", "--json")
     assert json.loads(again.stdout) == {"before": schema.VERSION, "after": schema.VERSION, "copy": None}
@@ -61,4 +61,4 @@ def test_a_port_in_use_is_said_to_be_in_use(new_pilot: Pilot) -> None:
         port = str(other.getsockname()[1])
         done = groundwork("serve", GROUNDWORK_PORT=port)
     assert done.returncode == 1
-    assert f"port {port} on 127.0.0.1 is in use: stop what uses it, or set GROUNDWORK_PORT" in done.stderr
+    assert f"port {port} on 127.0.0.1 is in use: stop the process that uses it, or set GROUNDWORK_PORT" in done.stderr

@@ -9,4 +9,4 @@ def test_months_in_which_nobody_decided_are_no_empty_table(
     new_pilot: Pilot, capsys: pytest.CaptureFixture[str]
 ) -> None:
     show_months(new_pilot)
-    assert "no version is in service, so nobody decided" in " ".join(capsys.readouterr().out.split())
+    assert "no model is in service, so no month was scored" in " ".join(capsys.readouterr().out.split())

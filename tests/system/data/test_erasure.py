@@ -139,7 +139,7 @@ def test_what_is_remembered_tells_nobody_who_it_was(new_pilot: Pilot, monkeypatc
     assert len((folder / "subjects").read_text().split()) == 2
     assert holding(new_pilot, "20130101-B6-1-JFK") == []
     monkeypatch.setenv("GROUNDWORK_ERASURE_KEY", "another")
-    with pytest.raises(ErasureError, match="were erased under another key, so they cannot be kept out"):
+    with pytest.raises(ErasureError, match="were erased with another key, so they cannot be kept out"):
         Erased(Pilot.here())
     with pytest.raises(ErasureError):
         by_hand.ingest(Pilot.here())
@@ -154,7 +154,7 @@ def test_a_subject_of_whole_numbers_must_be_one(new_pilot: Pilot, set_in: Callab
     pilot = Pilot.here()
     by_hand.ingest(Pilot.here())
     with Store(pilot.settings.store) as store:
-        with pytest.raises(ErasureError, match="weekday is an integer, and 'Monday' is none"):
+        with pytest.raises(ErasureError, match="weekday is an integer, and 'Monday' is not an integer"):
             erase(pilot, store, "Monday")
         assert erase(pilot, store, "1").rows > 0
     assert 1 not in Snapshots(pilot.snapshots, pilot.contract.dataset).read()["weekday"].to_pylist()

@@ -225,7 +225,7 @@ def test_of_two_runs_at_once_one_says_so_and_changes_nothing(plain: Pilot, sql: 
         try:
             assert other.stdout is not None
             assert other.stdout.readline() == b"held\n"
-            with pytest.raises(Busy, match="another ingest is under way; this one changed nothing"):
+            with pytest.raises(Busy, match="another ingest is running; this one changed nothing"):
                 by_hand.ingest(Pilot.here())
             assert not Path(plain.snapshots).exists()
             assert Store(plain.settings.store).runs.latest(succeeded=False) == []

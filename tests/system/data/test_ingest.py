@@ -78,7 +78,7 @@ def test_too_many_broken_rows_change_nothing_but_the_quarantine(share: str, pilo
     with pytest.raises(ContractBreach) as stopped:
         by_hand.ingest(Pilot.here())
     said = str(stopped.value)
-    assert "more than the 5% it tolerates. Most often: origin: is none of EWR, JFK, LGA" in said
+    assert "at most 5% are tolerated. Most frequent: origin: is none of EWR, JFK, LGA" in said
     assert "Grace Hopper (@grace) answers for the data set flights" in said
     assert snapshots(pilot_copy).version == version
     assert Registry(pilot_copy).champion() == champion
@@ -97,16 +97,16 @@ def test_rows_that_were_mended_leave_quarantine(new_pilot: Pilot, sql: Callable)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda rows: rows.drop("carrier"), "carrier: the contract has this column, the source does not"),
-        (lambda rows: rows.rename(airline="carrier"), "carrier: the contract has this column, the source does not"),
-        (lambda rows: rows.mutate(carrier=7), "carrier: the contract says string, the source gives int8"),
+        (lambda rows: rows.drop("carrier"), "carrier: the contract has this column, but the source does not"),
+        (lambda rows: rows.rename(airline="carrier"), "carrier: the contract has this column, but the source does not"),
+        (lambda rows: rows.mutate(carrier=7), "carrier: is string in the contract, but int8 in the source"),
         (
             lambda rows: rows.mutate(weekday=rows.weekday.cast("string")),
-            "weekday: the contract says integer, the source gives string",
+            "weekday: is integer in the contract, but string in the source",
         ),
         (
             lambda rows: rows.mutate(scheduled_departure=rows.scheduled_departure.cast("string")),
-            "scheduled_departure: the contract says timestamp, the source gives string",
+            "scheduled_departure: is timestamp in the contract, but string in the source",
         ),
     ],
 )
@@ -166,10 +166,10 @@ def test_a_source_that_cannot_be_reached_is_named(url: str, new_pilot: Pilot, mo
 def test_windows_without_rows(pilot_copy: Pilot, sql: Callable) -> None:
     """They change nothing, and a run that finds only such says so."""
     version = snapshots(pilot_copy).version
-    with pytest.raises(NotEnoughData, match="holds no rows from 2020-01-01"):
+    with pytest.raises(NotEnoughData, match="has no rows from 2020-01-01"):
         by_hand.ingest(Pilot.here(), datetime(2020, 1, 1), datetime(2020, 2, 1))
     sql(pilot_copy, "delete from flights")
-    with pytest.raises(NotEnoughData, match="holds no rows yet"):
+    with pytest.raises(NotEnoughData, match="has no rows yet"):
         by_hand.ingest(Pilot.here())
     assert snapshots(pilot_copy).version == version
 
@@ -184,7 +184,9 @@ def test_a_window_that_the_source_has_no_more_is_told_and_kept(pilot_copy: Pilot
     assert snapshots(pilot_copy).read().equals(before)
     with Store(pilot_copy.settings.store) as store:
         message = {run.flow: run.message for run in store.runs.latest(succeeded=True)}["ingest"]
-    assert message == "the source has no rows any more of 2013-01-01 to 2013-01-31: the snapshots keep theirs"
+    assert message == (
+        "the source has no rows any more for 2013-01-01 to 2013-01-31: the snapshots keep the rows they have"
+    )
 
 
 @pytest.mark.parametrize("kind", ["integer", "decimal(9, 2)"])

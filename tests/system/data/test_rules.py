@@ -143,7 +143,7 @@ def test_data_that_is_too_old_fails_the_ingest(new_pilot: Pilot, set_in: Callabl
     with pytest.raises(ContractBreach) as stopped:
         by_hand.ingest(Pilot.here())
     said = str(stopped.value)
-    assert "scheduled_departure: freshness: must not be older than 2 d, and the newest is of 2013-02-07" in said
+    assert "scheduled_departure: freshness: must not be older than 2 d, but the newest row is of 2013-02-07" in said
     assert "Grace Hopper (@grace) answers for the data set flights" in said
     newest = Snapshots(new_pilot.snapshots, new_pilot.contract.dataset).newest()
     assert newest is not None
@@ -159,7 +159,7 @@ def test_data_that_is_too_old_fails_the_ingest(new_pilot: Pilot, set_in: Callabl
 def test_a_row_of_the_future_does_not_make_old_data_fresh(new_pilot: Pilot, set_in: Callable, sql: Callable) -> None:
     promised(new_pilot, set_in, {"property": "freshness", "value": 48, "unit": "h"})
     sql(new_pilot, "insert into flights select * replace (2099 as year) from flights limit 1")
-    with connected(new_pilot) as backend, pytest.raises(ContractBreach, match="the newest is of 2013-02-07"):
+    with connected(new_pilot) as backend, pytest.raises(ContractBreach, match="the newest row is of 2013-02-07"):
         check_freshness(backend, new_pilot, datetime(2013, 3, 1))
 
 
@@ -167,7 +167,7 @@ def test_a_row_of_the_future_does_not_make_old_data_fresh(new_pilot: Pilot, set_
 CHANGES = {
     "a renamed column": (
         ["alter table flights rename carrier to airline"],
-        "use_case/source.py cannot be read from the source: 'Table' object has no attribute 'carrier'",
+        "use_case/source.py cannot build its query on the source: 'Table' object has no attribute 'carrier'",
     ),
     "another type": (
         ["alter table flights alter distance type varchar using 'far'"],
@@ -183,7 +183,7 @@ CHANGES = {
     ),
     "a new category": (
         ["update flights set origin = 'HPN' where rowid % 4 = 0"],
-        "Most often: origin: is none of EWR, JFK, LGA",
+        "Most frequent: origin: is none of EWR, JFK, LGA",
     ),
 }
 

@@ -51,14 +51,14 @@ def test_a_decision_ends_it(outcome: str, pilot_since_august: Pilot) -> None:
     record = DecisionRecord.of(pilot_since_august.settings.home)
     assert (record.outcome, record.decisions[0].by) == (outcome, BOTH)
     assert overdue(pilot_since_august, 200) == 0
-    with pytest.raises(DecisionError, match="it was decided on 2026-10-30"):
+    with pytest.raises(DecisionError, match="the decision was already taken on 2026-10-30"):
         decided(pilot_since_august, "stop")
 
 
 def test_it_is_put_off_once(pilot_since_august: Pilot) -> None:
     decided(pilot_since_august, "extend", NOT_MET)
     assert [overdue(pilot_since_august, day) for day in (91, 120, 121)] == [0, 0, 1]
-    with pytest.raises(DecisionError, match="once is all: scale or stop"):
+    with pytest.raises(DecisionError, match="only one extension is allowed: scale or stop"):
         decided(pilot_since_august, "extend")
     decided(pilot_since_august, "stop", NOT_MET)
 
@@ -66,11 +66,11 @@ def test_it_is_put_off_once(pilot_since_august: Pilot) -> None:
 @pytest.mark.parametrize(
     ("outcome", "scorecard", "by", "why_not"),
     [
-        ("scale", NOT_MET, BOTH, "the line for scaling is not met: gain: wanted >= 5000, seen 4100"),
+        ("scale", NOT_MET, BOTH, "the criteria for scaling are not met: gain: wanted >= 5000, seen 4100"),
         ("scale", MET._replace(champion=None), BOTH, "no champion in service passed the gate"),
-        ("stop", MET, ("ada",), "takes two people"),
-        ("stop", MET, ("ada", "ada"), "takes two people"),
-        ("stop", MET, ("ada", "mallory"), "mallory: not among the deciders"),
+        ("stop", MET, ("ada",), "requires two people"),
+        ("stop", MET, ("ada", "ada"), "requires two people"),
+        ("stop", MET, ("ada", "mallory"), "mallory: not in plan.deciders"),
     ],
 )
 def test_what_the_charter_does_not_allow_is_not_written(

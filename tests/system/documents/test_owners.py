@@ -28,18 +28,21 @@ def test_people_with_deputies_are_no_finding(named: Pilot) -> None:
 @pytest.mark.parametrize(
     ("change", "finding"),
     [
-        ({"name": "TBD"}, "model: still TBD"),
-        ({"handle": "TBD"}, "model: still TBD"),
-        ({"name": "Platform team", "handle": "platform"}, "model: Platform team (@platform) is no person's full name"),
-        ({"name": "Platform", "handle": "platform"}, "model: Platform (@platform) is no person's full name"),
-        ({"handle": "acme/data"}, "model: Ada Lovelace (@acme/data) is no person's full name"),
-        ({"until": date(2026, 11, 22)}, "model: Ada Lovelace (@ada) answered until 2026-11-22"),
+        ({"name": "TBD"}, "model: is still TBD"),
+        ({"handle": "TBD"}, "model: is still TBD"),
+        (
+            {"name": "Platform team", "handle": "platform"},
+            "model: Platform team (@platform) is not a person's full name",
+        ),
+        ({"name": "Platform", "handle": "platform"}, "model: Platform (@platform) is not a person's full name"),
+        ({"handle": "acme/data"}, "model: Ada Lovelace (@acme/data) is not a person's full name"),
+        ({"until": date(2026, 11, 22)}, "model: the appointment of Ada Lovelace (@ada) ended on 2026-11-22"),
         ({"deputy": None}, "model: Ada Lovelace (@ada) has no deputy"),
         ({"deputy": {"name": "TBD", "handle": "TBD"}}, "model: Ada Lovelace (@ada) has no deputy"),
-        ({"deputy": ADA}, "model: Ada Lovelace (@ada) cannot be the deputy too"),
+        ({"deputy": ADA}, "model: Ada Lovelace (@ada) cannot also be the deputy"),
         (
             {"deputy": {"name": "Data desk", "handle": "desk"}},
-            "model: the deputy Data desk (@desk) is no person's full name",
+            "model: the deputy Data desk (@desk) is not a person's full name",
         ),
     ],
 )
@@ -58,7 +61,7 @@ def test_the_last_day_still_counts(named: Pilot, set_in: Callable) -> None:
 
 def test_a_pilot_without_a_sponsor_has_a_finding(named: Pilot, set_in: Callable) -> None:
     set_in(named.settings.home / "OWNERS", "accountable.sponsor", None)
-    assert Pilot.here().owners.findings(TODAY) == ["sponsor: nobody is named"]
+    assert Pilot.here().owners.findings(TODAY) == ["sponsor: no person is named"]
 
 
 def test_roles_name_each_person_once(new_pilot: Pilot) -> None:

@@ -74,7 +74,7 @@ def test_it_is_locked_once_and_by_somebody_known(home: Path) -> None:
     with pytest.raises(SealError, match="mallory: not in OWNERS"):
         sealing.lock(home, Pilot.here().owners, "mallory", DAY)
     _lock(home)
-    with pytest.raises(SealError, match="locked on 2026-11-23 by ada: a change is an amendment"):
+    with pytest.raises(SealError, match="locked on 2026-11-23 by ada: to change them, run `groundwork charter amend`"):
         sealing.lock(home, Pilot.here().owners, "ada", DAY)
 
 
@@ -96,8 +96,8 @@ def test_a_change_after_the_lock_is_found_until_it_is_amended(home: Path, set_in
 @pytest.mark.parametrize(
     ("changed", "approved_by", "why_not"),
     [
-        (False, "grace", "are as they were sealed"),
-        (True, "ada", "takes a second person"),
+        (False, "grace", "have not changed since the last seal"),
+        (True, "ada", "requires a second person"),
         (True, "eve", "not in OWNERS"),
     ],
 )
@@ -126,7 +126,7 @@ def test_a_forged_seal_is_found(home: Path, set_in: Callable) -> None:
     digest = sealing.criteria_digest(yaml.safe_load((home / "charter.yaml").read_text(encoding="utf-8")))
     set_in(home / "charter.yaml", "seals.0.sha256", digest)
     [finding] = sealing.findings(home)
-    assert "holds a seal that charter.yaml no longer has" in finding
+    assert "has a seal that charter.yaml no longer has" in finding
 
 
 def test_seals_that_are_not_last_in_the_file_are_left_alone(home: Path, set_in: Callable) -> None:
@@ -145,7 +145,7 @@ def test_seals_that_were_taken_out_are_found(home: Path, set_in: Callable) -> No
     _lock(home)
     set_in(home / "charter.yaml", "seals", [])
     [finding] = sealing.findings(home)
-    assert "holds a seal that charter.yaml no longer has" in finding
+    assert "has a seal that charter.yaml no longer has" in finding
 
 
 def test_nobody_can_tell_from_a_history_that_is_cut_short(

@@ -28,7 +28,7 @@ PATIENCE = 600  # seconds; a busy machine takes a minute to start what else take
 def test_a_flow_runs_once_at_a_time_on_one_store(new_pilot: Pilot) -> None:
     """Whoever started it, and on whichever machine; other flows are free to run."""
     with Store(new_pilot.settings.store) as store:
-        with store.alone("ingest"), pytest.raises(Busy, match="another ingest is under way"):
+        with store.alone("ingest"), pytest.raises(Busy, match="another ingest is running"):
             by_hand.ingest(new_pilot)
         with store.alone("train"):
             by_hand.ingest(new_pilot)

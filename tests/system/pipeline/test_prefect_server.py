@@ -20,7 +20,7 @@ def test_only_the_note_of_a_living_worker_counts(new_pilot: Pilot) -> None:
     with note.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         assert address_of_worker(settings) == ADDRESS
-        with pytest.raises(Busy, match="a worker runs already"), announced(settings):
+        with pytest.raises(Busy, match="a worker already runs"), announced(settings):
             pytest.fail("there are two workers")
     assert "PREFECT_API_URL" not in os.environ
 

@@ -175,7 +175,7 @@ def test_a_worker_that_hangs_is_started_again(pilot_copy: Pilot, tmp_path: Path)
     ("environment", "said"),
     [
         ({"GROUNDWORK_HOST": "0.0.0.0"}, "or listen on 127.0.0.1"),
-        ({"GROUNDWORK_STORE_URL": "oracle://somewhere"}, "its address must begin with sqlite:/// or postgresql://"),
+        ({"GROUNDWORK_STORE_URL": "oracle://somewhere"}, "the address must begin with sqlite:/// or postgresql://"),
     ],
 )
 def test_what_no_worker_could_start_with_is_said_once(environment: dict, said: str, pilot_copy: Pilot) -> None:

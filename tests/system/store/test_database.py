@@ -31,7 +31,7 @@ def prediction(number: int, at: datetime = MARCH) -> Prediction:
 def test_one_flow_of_a_name_runs_at_a_time(store_url: str) -> None:
     with Store(store_url) as store, Store(store_url) as another:
         with store.alone("ingest"):
-            with pytest.raises(Busy, match="another ingest is under way"), another.alone("ingest"):
+            with pytest.raises(Busy, match="another ingest is running"), another.alone("ingest"):
                 pass
             with another.alone("train"):
                 pass

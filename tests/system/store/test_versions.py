@@ -97,7 +97,7 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(
 ) -> None:
     before = outline(old_url)
     two_versions(dict.fromkeys(("sqlite", "postgresql"), "alter table nothing add column why text"))
-    with pytest.raises(StoreError, match=r"cannot be migrated; it is as it was: .*nothing") as said:
+    with pytest.raises(StoreError, match=r"cannot be migrated and was not changed: .*nothing") as said:
         migrate(old_url)
     assert "owner@" not in str(said.value)
     assert (outline(old_url), rows(old_url), version(old_url)) == (before, ROWS, 0)

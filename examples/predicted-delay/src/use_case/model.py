@@ -1,4 +1,4 @@
-"""What predicts: an unfitted scikit-learn estimator that takes the contract's features as they are."""
+"""The model: an unfitted scikit-learn estimator, whose inputs are the contract's features."""
 
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.ensemble import HistGradientBoostingRegressor
@@ -7,9 +7,9 @@ from sklearn.preprocessing import OrdinalEncoder
 
 
 def build() -> Pipeline:
-    """Build the pipeline. Preprocessing belongs inside it, so that training and serving cannot differ.
+    """Returns the unfitted pipeline. Put preprocessing into it, so that training and serving cannot differ.
 
-    Columns arrive as the contract's features: text as str, everything else as float32, with NaN for a missing value.
+    Its input has one column per feature of the contract: text as str, all others as float32, NaN if missing.
     """
     encode = make_column_transformer(
         (

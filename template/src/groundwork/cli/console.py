@@ -1,4 +1,4 @@
-"""What every verb shares: it finds the pilot, shows progress, and prints for people or for programs."""
+"""Shared by all commands: find the pilot, show progress, print text or JSON."""
 
 import atexit
 import contextlib
@@ -39,7 +39,7 @@ def complaints() -> Console:
 
 
 def print_json(result: object) -> None:
-    """What the verb came to, for machines; where they asked for text, nothing."""
+    """Print the command's result as one line of JSON if --json was given; otherwise print nothing."""
     if console.quiet:
         import msgspec
 
@@ -52,7 +52,7 @@ def suggest(*commands: str) -> None:
 
 @contextlib.contextmanager
 def under_way(name: str) -> Iterator[None]:
-    """A line that moves, with a bar once it is known how much there is to do, and that goes when the block ends."""
+    """Show a spinner while the block runs, with a progress bar as soon as the total is known. Terminals only."""
     if not console.is_terminal:
         yield
         return
@@ -76,12 +76,12 @@ def under_way(name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def step(name: str) -> Iterator[list[str]]:
-    """Show that something is under way, then what came of it and how long it took."""
+    """Show progress while the block runs, then the lines that the block put in the list, and the seconds it took."""
     started = time.monotonic()
-    came_of_it: list[str] = []
+    result: list[str] = []
     with under_way(name):
-        yield came_of_it
-    line, *more = came_of_it or [""]
+        yield result
+    line, *more = result or [""]
     console.print(f"[green]✓[/] {name:<8} {escape(line)} [dim]{time.monotonic() - started:.1f} s[/]", soft_wrap=True)
     for text in more:
         console.print(f"  {'':<8} {escape(text)}", soft_wrap=True)
@@ -89,7 +89,10 @@ def step(name: str) -> Iterator[list[str]]:
 
 @contextlib.contextmanager
 def entered(invalid: int = 1, otherwise: int = 1) -> "Iterator[Pilot]":
-    """The pilot, with the libraries told to be quiet; an error a person can mend ends with its message alone."""
+    """Provide the pilot and silence the libraries. An error that the user can fix prints its message, no traceback.
+
+    Exits with `invalid` for a document that is missing or invalid, with `otherwise` for any other such error.
+    """
     from groundwork.core.environment import prepare
     from groundwork.documents.decision_record import DecisionRecord
     from groundwork.documents.pilot import Pilot
@@ -97,7 +100,7 @@ def entered(invalid: int = 1, otherwise: int = 1) -> "Iterator[Pilot]":
     atexit.register(_end_quietly)  # before the libraries register theirs, hence run after them
     try:
         pilot = Pilot.here()
-        pilot.charter, pilot.contract, pilot.owners  # noqa: B018 - what is wrong in them is said at once
+        pilot.charter, pilot.contract, pilot.owners  # noqa: B018 - reports an invalid document before any work starts
         if overdue := DecisionRecord.of(pilot.settings.home).overdue(pilot.charter, date.today()):
             complaints().print(f"[yellow]![/] {overdue}: `groundwork decide scale`, `stop` or `extend`")
         prepare(pilot.settings)
@@ -113,6 +116,6 @@ def entered(invalid: int = 1, otherwise: int = 1) -> "Iterator[Pilot]":
 
 
 def _end_quietly() -> None:
-    """DuckDB complains, a page long and past all that was said, of what Prefect still holds of a run that failed."""
+    """Drop what is written to stderr at exit: after a failed run, DuckDB prints a page about objects Prefect keeps."""
     sys.stderr.flush()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -1,4 +1,4 @@
-"""Verbs about the data: dictionary, quarantine, erasure."""
+"""Commands about the data: dictionary, quarantine, erase."""
 
 from typing import Annotated
 
@@ -12,14 +12,15 @@ verbs = typer.Typer()
 
 
 quarantine_app = typer.Typer(
-    help="Rows that broke the contract: list them, or let in those that are sound now.", no_args_is_help=True
+    help="Rows that broke the contract: list them, or add those that are valid now to the snapshots.",
+    no_args_is_help=True,
 )
 verbs.add_typer(quarantine_app, name="quarantine", rich_help_panel=PANEL)
 
 
 @verbs.command("dictionary", rich_help_panel=PANEL)
 def write_dictionary() -> None:
-    """Write docs/data-dictionary.md anew from contract.yaml."""
+    """Rewrite docs/data-dictionary.md from contract.yaml."""
     from groundwork.documents.publish import data_dictionary as dictionary
 
     with entered() as pilot:
@@ -28,7 +29,7 @@ def write_dictionary() -> None:
 
 @quarantine_app.command("list")
 def quarantine_list(as_json: Json = False) -> None:
-    """Show what is in quarantine: window, rule, how many rows, and some of the values that break it."""
+    """List the quarantined rows: window, broken rule, number of rows, example values."""
     with entered() as pilot:
         from groundwork.data.quarantine import held
 
@@ -40,14 +41,14 @@ def quarantine_list(as_json: Json = False) -> None:
         console.print(
             f"{escape(owner.name)} (@{escape(owner.handle)}) answers for the data set {pilot.contract.dataset.name}"
             if found
-            else "there is nothing in quarantine"
+            else "the quarantine is empty"
         )
         print_json({"held": found, "owner": owner.handle})
 
 
 @quarantine_app.command("replay")
 def quarantine_replay(as_json: Json = False) -> None:
-    """Check the rows in quarantine anew, against the present contract and source, and let in those that are sound."""
+    """Check the quarantined rows against the current contract and source, and add the valid ones to the snapshots."""
     with entered() as pilot:
         from groundwork.data.quarantine import replay
         from groundwork.data.source import connected
@@ -56,20 +57,26 @@ def quarantine_replay(as_json: Json = False) -> None:
         with (
             step("replay") as said,
             Store(pilot.settings.store) as store,
-            store.alone("ingest"),  # which writes the same tables
+            store.alone("ingest"),  # ingest writes the same tables
             connected(pilot) as backend,
         ):
             done = replay(backend, pilot)
-            said.append(f"{done.let_in:,} rows let in, {done.remaining:,} stay, snapshot version {done.version}")
-            said += [f"{window} was not let in as a whole: run `groundwork ingest`" for window in done.not_let_in]
+            said.append(
+                f"{done.let_in:,} rows added, {done.remaining:,} stay in quarantine, snapshot version {done.version}"
+            )
+            said += [
+                f"{window} has no rows in the snapshots: run `groundwork ingest` for it" for window in done.not_let_in
+            ]
         print_json(done)
 
 
 @verbs.command(rich_help_panel=PANEL)
 def erase(
-    subject: Annotated[str, typer.Option(help="The value of the column tagged subject, or else of the primaryKey.")],
+    subject: Annotated[
+        str, typer.Option(help="Value of the column tagged subject; without such a column, of the primaryKey.")
+    ],
 ) -> None:
-    """Remove one subject from snapshots, quarantine, prediction log and outcomes, and keep it out from now on."""
+    """Erase one subject from snapshots, quarantine, prediction log and outcomes; later ingests leave it out."""
     with entered() as pilot:
         from groundwork.data.erasure import erase as remove
         from groundwork.store.database import Store
@@ -77,10 +84,10 @@ def erase(
         with step("erase") as said, Store(pilot.settings.store) as store, store.alone("ingest"):
             done = remove(pilot, store, subject)
             said.append(
-                f"by {done.column}: {done.rows:,} rows of the snapshots, {done.quarantined:,} of quarantine, "
-                f"{done.predictions:,} predictions, {done.outcomes:,} outcomes; it stays out from now on"
+                f"erased by {done.column}: {done.rows:,} snapshot rows, {done.quarantined:,} quarantined rows, "
+                f"{done.predictions:,} predictions, {done.outcomes:,} outcomes; later ingests leave this subject out"
             )
             if done.rows:
-                said.append(f"the snapshots can be read from version {done.version} on")
-        console.print("not touched: the source, backups, and models that were trained on it", soft_wrap=True)
+                said.append(f"snapshots can be read from version {done.version} onwards")
+        console.print("not erased: the source, backups, and models trained on this subject", soft_wrap=True)
         suggest("train")

@@ -1,4 +1,4 @@
-"""Verbs about the decision: its documents, its criteria, the scorecard."""
+"""Commands about the decision: documents, criteria, scorecard."""
 
 from datetime import date
 from pathlib import Path
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 PANEL = "The decision"
 verbs = typer.Typer()
-Outcome = Literal["scale", "stop", "extend"]  # as in documents/decision_record.py, which takes long to import
-charter_app = typer.Typer(help="Seal the line at which the pilot is scaled or stopped.", no_args_is_help=True)
+Outcome = Literal["scale", "stop", "extend"]  # as in documents/decision_record.py, which is slow to import
+charter_app = typer.Typer(help="Seal the criteria for scaling or stopping the pilot.", no_args_is_help=True)
 verbs.add_typer(charter_app, name="charter", rich_help_panel=PANEL)
 
 
 @verbs.command(rich_help_panel=PANEL)
 def check(as_json: Json = False) -> None:
-    """Validate charter.yaml, contract.yaml and OWNERS, and list what is still to be answered.
+    """Validate charter.yaml, contract.yaml and OWNERS, and list the fields that are still TBD.
 
-    Exit 1 if one is not valid, criteria were changed behind their seal or nobody can tell, the contract breaks the one
-    released last, or the files made of contract and OWNERS say something else than those.
+    Exit 1 if a document is invalid, if sealed criteria were changed without an amendment or this cannot be determined,
+    if the contract breaks the last released version, or if a file generated from the contract or OWNERS is out of date.
     """
     from groundwork.documents import sealing
     from groundwork.documents.contract.compatibility import check_version
@@ -47,9 +47,9 @@ def check(as_json: Json = False) -> None:
             raise sealing.SealError(f"charter.yaml: {unknown}")
         console.print(f"[green]✓[/] {escape(check_version(pilot.settings.home, pilot.contract))}", soft_wrap=True)
         dictionary.check(pilot.settings.home, pilot.contract)
-        console.print(f"[green]✓[/] {dictionary.PAGE} says what contract.yaml says")
+        console.print(f"[green]✓[/] {dictionary.PAGE} matches contract.yaml")
         warnings = owner_files.check(pilot)
-        console.print("[green]✓[/] other tools are told what OWNERS says")
+        console.print("[green]✓[/] CODEOWNERS, catalog-info.yaml and the alert routes match OWNERS", soft_wrap=True)
         for warning in warnings:
             console.print(f"  [yellow]{escape(warning)}[/]", soft_wrap=True)
         print_json({"valid": True, "tbd": still_open, "warnings": warnings})
@@ -57,33 +57,33 @@ def check(as_json: Json = False) -> None:
 
 @charter_app.command("lock")
 def charter_lock(by: Annotated[str, typer.Option(help="Your handle in OWNERS.")]) -> None:
-    """Seal the criteria, before the first model goes live: from now on they are changed by amendment only."""
+    """Seal the criteria, before the first model goes live. After that, only an amendment may change them."""
     from groundwork.documents import sealing
 
     with entered() as pilot:
         seal = sealing.lock(pilot.settings.home, pilot.owners, by, date.today())
-        console.print(f"[green]✓[/] the criteria are sealed as of {seal.on}; commit charter.yaml", soft_wrap=True)
+        console.print(f"[green]✓[/] criteria sealed on {seal.on}; commit charter.yaml", soft_wrap=True)
 
 
 @charter_app.command("amend")
 def charter_amend(
     by: Annotated[str, typer.Option(help="Your handle in OWNERS.")],
-    approved_by: Annotated[str, typer.Option(help="The handle of a second person.")],
-    why: Annotated[str, typer.Option(help="The reason, kept in the file.")],
+    approved_by: Annotated[str, typer.Option(help="The handle of a second person in OWNERS.")],
+    why: Annotated[str, typer.Option(help="The reason; it is written to charter.yaml.")],
 ) -> None:
-    """Seal the criteria as they stand in charter.yaml now, after the lock: with a reason and a second person."""
+    """Seal changed criteria in charter.yaml after the lock, with a reason and a second person's approval."""
     from groundwork.documents import sealing
 
     with entered() as pilot:
         seal = sealing.amend(
             pilot.settings.home, pilot.owners, by=by, approved_by=approved_by, reason=why, today=date.today()
         )
-        console.print(f"[green]✓[/] the criteria are amended as of {seal.on}; commit charter.yaml", soft_wrap=True)
+        console.print(f"[green]✓[/] criteria amended on {seal.on}; commit charter.yaml", soft_wrap=True)
 
 
 @verbs.command("owners", rich_help_panel=PANEL)
 def write_owner_files() -> None:
-    """Write CODEOWNERS, Backstage's catalog-info.yaml and Alertmanager's routes anew from OWNERS."""
+    """Rewrite CODEOWNERS, Backstage's catalog-info.yaml and Alertmanager's routes from OWNERS."""
     from groundwork.documents.publish import owner_files
 
     with entered() as pilot:
@@ -95,14 +95,14 @@ def write_owner_files() -> None:
 
 @verbs.command(rich_help_panel=PANEL)
 def readiness(
-    prove: Annotated[bool, typer.Option("--prove", help="Run the tests that prove something first.")] = False,
-    report: Annotated[Path | None, typer.Option(help="Folder for the page, Markdown, JUnit and badge.")] = None,
+    prove: Annotated[bool, typer.Option("--prove", help="First run the tests whose results are evidence.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Folder for the HTML, Markdown, JUnit and badge files.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show the scorecard: is it ready to scale, what speaks against it, and who mends it?
+    """Show the scorecard: whether the pilot is ready to scale, what blocks it, and who fixes it.
 
-    Exit 0 if the line is met, 1 if something that must be is not, 2 if that is unknown, 3 if the charter's criteria are
-    not locked or the decision is overdue.
+    Exit 0 if all required checks pass, 1 if a required check failed, 2 if a required check is unknown, 3 if the
+    charter's criteria are not locked or the decision is overdue.
     """
     from groundwork.pipeline import by_hand
     from groundwork.readiness import render
@@ -128,11 +128,11 @@ def readiness(
 
 @verbs.command(rich_help_panel=PANEL)
 def decide(
-    outcome: Annotated[Outcome, typer.Argument(help="What is decided.")],
-    by: Annotated[list[str], typer.Option(help="The handle of one who decides; give it twice at least.")],
-    why: Annotated[str, typer.Option(help="The reason, kept in the record.")],
+    outcome: Annotated[Outcome, typer.Argument(help="The decision.")],
+    by: Annotated[list[str], typer.Option(help="The handle of a decision-maker; give at least two.")],
+    why: Annotated[str, typer.Option(help="The reason; it is written to the record.")],
 ) -> None:
-    """Write down what was decided about the pilot, with the digest of the scorecard it rests on."""
+    """Record the decision about the pilot, with the digest of the scorecard on which it is based."""
     from groundwork.documents import decision_record
     from groundwork.readiness.assemble import assess
     from groundwork.store.database import Store
@@ -148,7 +148,7 @@ def decide(
         decision_record.decide(pilot, outcome, verdict, by=tuple(by), why=why, today=today)
         console.print(f"[green]✓[/] decided: {outcome}. Commit {decision_record.FILE}.", soft_wrap=True)
     if outcome == "scale":
-        suggest("owners")  # the catalogue tells of it
+        suggest("owners")  # catalog-info.yaml states the lifecycle, which is now production
 
 
 _COLOURS = {
@@ -162,7 +162,7 @@ _COLOURS = {
 
 
 def terminal(card: "Scorecard") -> "Group":
-    """The verdict and the next thing to do, then one line per check."""
+    """Returns the verdict, the next step, and a table with one row per check."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text

@@ -1,4 +1,4 @@
-"""The loop, verb by verb: ingest, train, score, monitor, status."""
+"""The commands of the loop: ingest, train, score, monitor, status."""
 
 import time
 from dataclasses import asdict
@@ -22,12 +22,12 @@ PANEL = "The loop"
 verbs = typer.Typer()
 
 
-FIRST, LAST = 3, 12  # the example's data is one year, released month by month once there is enough to learn from
+FIRST, LAST = 3, 12  # months of the example's one year of data; three months are enough to train on
 
 
 @verbs.command(rich_help_panel=PANEL)
 def seed() -> None:
-    """Fill the example's operational system with all that there is."""
+    """Load all of the example's data into its operational system."""
     with entered() as pilot, step("seed") as said:
         said.append(release_data(pilot, LAST))
     suggest("ingest")
@@ -35,7 +35,7 @@ def seed() -> None:
 
 @verbs.command(rich_help_panel=PANEL)
 def release() -> None:
-    """Let time pass in the example's operational system: release the next month into it."""
+    """Load the next month of the example's data into its operational system."""
     with entered() as pilot, step("release") as said:
         said.append(release_data(pilot))
     suggest("ingest")
@@ -43,7 +43,7 @@ def release() -> None:
 
 @verbs.command(rich_help_panel=PANEL)
 def ingest(since: Day = None, until: Day = None, as_json: Json = False) -> None:
-    """Bring in what is due, or the days from --since up to, not including, --until."""
+    """Ingest new and changed windows, or the days from --since to --until (exclusive)."""
     with entered() as pilot:
         with step("ingest") as said:
             said += run_ingest(pilot, since, until)
@@ -52,7 +52,7 @@ def ingest(since: Day = None, until: Day = None, as_json: Json = False) -> None:
 
 @verbs.command(rich_help_panel=PANEL)
 def train(as_json: Json = False) -> None:
-    """Train a candidate and let the gate judge it. Exit 1 if it is refused."""
+    """Train a candidate and check it at the gate. Exit 1 if the gate refuses it."""
     with entered() as pilot:
         trained = run_train(pilot)
         print_json({"in_service": trained.in_service} | asdict(trained))
@@ -66,7 +66,7 @@ def train(as_json: Json = False) -> None:
 
 @verbs.command(rich_help_panel=PANEL)
 def score(since: Day = None, until: Day = None, as_json: Json = False) -> None:
-    """Let the champion decide for a whole window, by default the newest."""
+    """Score all rows of a window with the champion; by default the newest window."""
     with entered() as pilot:
         with step("score") as said:
             said.append(run_score(pilot, since, until))
@@ -75,7 +75,7 @@ def score(since: Day = None, until: Day = None, as_json: Json = False) -> None:
 
 @verbs.command(rich_help_panel=PANEL)
 def monitor(since: Day = None, until: Day = None, as_json: Json = False) -> None:
-    """Measure drift in a window, by default the newest. Exit 2 if it is unknown."""
+    """Measure drift in a window; by default the newest. Exit 2 if drift is unknown."""
     with entered() as pilot:
         known = run_monitor(pilot, since, until)
     suggest("status")
@@ -85,7 +85,7 @@ def monitor(since: Day = None, until: Day = None, as_json: Json = False) -> None
 
 @verbs.command(rich_help_panel=PANEL)
 def status(as_json: Json = False) -> None:
-    """Show the champion and how it came about, how the flows ended, and the drift."""
+    """Show the champion, the last promotions, the last run of each flow, and drift."""
     with entered() as pilot:
         from groundwork.models.registry.version import champion_of
         from groundwork.store.database import Store
@@ -118,8 +118,8 @@ def status(as_json: Json = False) -> None:
             )
         for going in unfinished:
             console.print(
-                f"… {going.flow:<8} {going.started_at:%Y-%m-%d %H:%M} UTC, under way; "
-                f"heard of {(now - going.heard_at).total_seconds():.0f} s ago",
+                f"… {going.flow:<8} {going.started_at:%Y-%m-%d %H:%M} UTC, running; "
+                f"last heartbeat {(now - going.heard_at).total_seconds():.0f} s ago",
                 soft_wrap=True,
             )
         console.print(
@@ -144,16 +144,16 @@ def release_data(pilot: "Pilot", until: int | None = None) -> str:
     try:
         from use_case import seed as operational_system
     except ModuleNotFoundError as error:
-        raise GroundworkError(f"use_case/seed.py cannot play the operational system: {error}") from None
+        raise GroundworkError(f"use_case/seed.py cannot load the example's data: {error}") from None
     if pilot.settings.source_url:
-        raise GroundworkError("GROUNDWORK_SOURCE_URL is set: the example's operational system is not in use")
+        raise GroundworkError("GROUNDWORK_SOURCE_URL is set, so the example's operational system is not used")
     newest, rows = operational_system.release(pilot.settings.data_folder / "operational.duckdb", until)
     return f"the operational system holds {rows:,} flights, up to month {newest} of 2013"
 
 
 def require_both_or_neither(since: datetime | None, until: datetime | None) -> None:
     if (since is None) != (until is None) or (since and until and since >= until):
-        raise GroundworkError("give both --since and --until, the earlier day first, or neither")
+        raise GroundworkError("give both --since and --until, with --since earlier than --until, or neither")
 
 
 def run_ingest(pilot: "Pilot", since: datetime | None, until: datetime | None) -> list[str]:
@@ -164,7 +164,11 @@ def run_ingest(pilot: "Pilot", since: datetime | None, until: datetime | None) -
     print_json({"windows": done})
     rows, quarantined = sum(each.rows_in for each in done), sum(each.rows_quarantined for each in done)
     filled = [each.window for each in done if each.rows_in]
-    kept = [f"the source has no rows of {each.window}: the snapshots keep theirs" for each in done if not each.rows_in]
+    kept = [
+        f"the source has no rows for {each.window}: the snapshots keep the rows they have"
+        for each in done
+        if not each.rows_in
+    ]
     return [
         f"{rows:,} rows in, {quarantined:,} quarantined, "
         f"{filled[0].start:%Y-%m-%d} to {str(filled[-1])[-10:]}, snapshot version {done[-1].version}",
@@ -178,7 +182,7 @@ def run_train(pilot: "Pilot") -> "Trained":
     currency = pilot.charter.value.currency
     with step("train") as said:
         trained: Trained = by_hand.run(pilot, "train")
-        made = f"trained on {trained.rows:,} rows" if trained.new else "was trained from this data and code before"
+        made = f"trained on {trained.rows:,} rows" if trained.new else "was already trained on this data with this code"
         served = f"served as ONNX: {trained.bundle}" if trained.bundle.startswith("proven") else trained.bundle
         said += [f"version {trained.version} {made}", served]
     rivals = [("version " + trained.version, trained.candidate), ("no-model rule", trained.rule)]
@@ -201,13 +205,13 @@ def run_train(pilot: "Pilot") -> "Trained":
 
 def _show_verdict(trained: "Trained") -> None:
     mark, said = {
-        "champion": ("[green]✓[/]", "stays the champion"),
+        "champion": ("[green]✓[/]", "remains the champion"),
         "promoted": ("[green]✓[/]", "is now the champion"),
         "pending": (
             "[yellow]?[/]",
             f"passed and waits for approval: `groundwork approve {trained.version} --by … --why …`",
         ),
-        "taken out": ("[yellow]![/]", "was promoted before and has been taken out of service since; it stays out"),
+        "taken out": ("[yellow]![/]", "was champion before and was taken out of service; it is not promoted again"),
         "refused": ("[red]✗[/]", "is refused"),
     }[trained.standing]
     console.print(f"{mark} {'gate':<8} version {trained.version} {said}", soft_wrap=True)
@@ -220,11 +224,14 @@ def _show_verdict(trained: "Trained") -> None:
 
 
 def scale_line(pilot: "Pilot", gain_per_1000: float) -> list[str]:
-    """How far the gain is from the charter's line, on past data: what it makes in service is not known yet."""
+    """Returns one line per gain criterion of the charter: the threshold, and the gain measured on past data.
+
+    `gain_per_1000` is money per 1,000 decisions, on the test window; the gain in service is not known yet.
+    """
     currency = pilot.charter.value.currency
     return [
-        f"ready to scale ({criterion.id}): {criterion.op} {criterion.threshold:,.0f} {currency} per 1,000 decisions "
-        f"more than without the model; on past data it is {gain_per_1000:,.0f}"
+        f"ready to scale ({criterion.id}): gain over today's rule {criterion.op} {currency} {criterion.threshold:,.0f} "
+        f"per 1,000 decisions; on past data: {currency} {gain_per_1000:,.0f}"
         for criterion in pilot.charter.ready_to_scale.criteria
         if criterion.measure == "gain_per_1000"
     ]

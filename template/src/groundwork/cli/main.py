@@ -1,6 +1,6 @@
-"""The command line: one verb per thing a person does.
+"""Groundwork: train, serve and monitor a pilot's model, and decide whether to scale it.
 
-Exit codes: 0 done, 1 refused or failed, 2 wrong use, or drift unknown.
+Exit codes: 0 done, 1 refused or failed, 2 usage error or drift unknown.
 """
 
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Verbs about versions of the model."""
+"""Commands about model versions."""
 
 from typing import Annotated
 
@@ -15,7 +15,7 @@ verbs = typer.Typer()
 def evaluate(
     version: Annotated[str | None, typer.Argument(show_default="the champion")] = None, as_json: Json = False
 ) -> None:
-    """Find out at length what a version leans on, and how it ages; write its model card."""
+    """Measure in detail which features a version uses and how it ages; write its model card."""
     with entered() as pilot:
         from groundwork.models.evaluation.evaluate import evaluate as look_at
 
@@ -27,7 +27,7 @@ def evaluate(
 
 @verbs.command(rich_help_panel=PANEL)
 def reproduce(version: str, as_json: Json = False) -> None:
-    """Train a version again from exactly what it was made from. Exit 1 if it comes out otherwise, 2 if unknown."""
+    """Train a version again from the same data, code and packages. Exit 1 if the result differs, 2 if unknown."""
     with entered() as pilot:
         from groundwork.models.training.reproduce import reproduce as again
 
@@ -43,11 +43,11 @@ def reproduce(version: str, as_json: Json = False) -> None:
 @verbs.command(rich_help_panel=PANEL)
 def approve(
     version: str,
-    by: Annotated[str, typer.Option(help="An approver of OWNERS.")],
-    why: Annotated[str, typer.Option(help="For the promotion log.")],
+    by: Annotated[str, typer.Option(help="The handle of an approver in OWNERS.")],
+    why: Annotated[str, typer.Option(help="The reason; it is written to the promotion log.")],
     as_json: Json = False,
 ) -> None:
-    """Put in service what passed the gate and waits for approval."""
+    """Put a version in service that passed the gate and waits for approval."""
     with entered() as pilot:
         from groundwork.models.registry.promotion import approve as let_in
         from groundwork.models.registry.registry import Registry
@@ -63,9 +63,9 @@ def approve(
 @verbs.command(rich_help_panel=PANEL)
 def rollback(
     to: Annotated[
-        str | None, typer.Option(help="The version to go back to.", show_default="the champion before")
+        str | None, typer.Option(help="The version to go back to.", show_default="the previous champion")
     ] = None,
-    why: Annotated[str, typer.Option(help="For the promotion log.")] = "no reason given",
+    why: Annotated[str, typer.Option(help="The reason; it is written to the promotion log.")] = "no reason given",
     as_json: Json = False,
 ) -> None:
     """Put an earlier champion back in service."""
@@ -76,11 +76,11 @@ def rollback(
         with Store(pilot.settings.store) as store:
             with step("rollback") as said:
                 entry = roll_back(pilot, store, to, why)
-                said.append(f"version {entry.to_version} is the champion again, version {entry.from_version} is not")
-            with step("registry") as said:  # services that have it in their cache serve it already
+                said.append(f"version {entry.to_version} is the champion again, in place of {entry.from_version}")
+            with step("registry") as said:  # services that have the version in their cache already serve it
                 from groundwork.models.registry.registry import Registry
 
                 reconcile(store, Registry(pilot))
-                said.append(f"the alias champion is version {entry.to_version}")
+                said.append(f"the alias champion points to version {entry.to_version}")
         print_json(entry._asdict())
     suggest("status")

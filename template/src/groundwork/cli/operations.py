@@ -1,4 +1,4 @@
-"""Verbs that keep the pilot running."""
+"""Commands that keep the pilot running."""
 
 import os
 import sys
@@ -20,12 +20,12 @@ verbs = typer.Typer()
 
 @verbs.command(rich_help_panel=PANEL)
 def retrain(as_json: Json = False) -> None:
-    """Ingest what is due, and train if drift or age calls for it. Exit 1 if the candidate is refused."""
+    """Ingest new data, and train if drift or the champion's age requires it. Exit 1 if the candidate is refused."""
     from groundwork.pipeline import by_hand
 
     with entered() as pilot, step("retrain") as said:
         retrained: Retrained = by_hand.run(pilot, "retrain")
-        said += retrained.reasons or ["nothing calls for a new model"]
+        said += retrained.reasons or ["no new model is needed"]
         if retrained.trained:
             said.append(f"version {retrained.trained.version}: {retrained.trained.standing}")
             said += retrained.trained.verdict.reasons
@@ -37,15 +37,15 @@ def retrain(as_json: Json = False) -> None:
 
 @verbs.command(rich_help_panel=PANEL)
 def worker() -> None:
-    """Run the flows on their schedules until it is stopped."""
+    """Run the flows on their schedules until stopped."""
     from groundwork.pipeline.prefect_server import announced
 
     for name in ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"):
-        os.environ.setdefault(name, "INFO")  # nobody else says how the runs go
+        os.environ.setdefault(name, "INFO")  # Prefect's log is the only one that reports scheduled runs
     from groundwork.store.database import Store
 
     with entered() as pilot:
-        Store(pilot.settings.store).close()  # one of another schema is refused before anything starts
+        Store(pilot.settings.store).close()  # raises SchemaMismatch before anything starts
         sole = not pilot.settings.prefect_api_url
         with announced(pilot.settings) as api:
             from groundwork.pipeline.worker import work as run_schedules
@@ -53,13 +53,15 @@ def worker() -> None:
             console.print(f"Prefect at {api.removesuffix('/api')}", soft_wrap=True)
             run_schedules(pilot, sole, lambda line: console.print(escape(line), soft_wrap=True))
     sys.stdout.flush()
-    os._exit(0)  # to clear away what the flows imported takes seconds, and whoever told it to end waits
+    os._exit(0)  # a normal exit takes seconds to tear down the imported libraries, and the caller waits
 
 
 @verbs.command(rich_help_panel=PANEL)
 def deploy(
-    pool: Annotated[str, typer.Option(help="A work pool on the server that PREFECT_API_URL names.")],
-    image: Annotated[str, typer.Option(help="The pipeline's image, for pools that start containers.")] = "",
+    pool: Annotated[str, typer.Option(help="A work pool on the server at PREFECT_API_URL.")],
+    image: Annotated[
+        str, typer.Option(help="The pipeline's container image; needed unless the pool type is process.")
+    ] = "",
 ) -> None:
     """Register the flows and their schedules with a work pool."""
 
@@ -72,12 +74,12 @@ def deploy(
 
 @verbs.command(rich_help_panel=PANEL)
 def serve() -> None:
-    """Serve the champion over HTTP until it is stopped."""
+    """Serve the champion over HTTP until stopped."""
     with entered() as pilot:
         if not is_free(pilot.settings.host, pilot.settings.port):
             raise GroundworkError(
-                f"port {pilot.settings.port} on {pilot.settings.host} is in use: stop what uses it, or set "
-                "GROUNDWORK_PORT"
+                f"port {pilot.settings.port} on {pilot.settings.host} is in use: stop the process that uses it, or "
+                "set GROUNDWORK_PORT to another port"
             )
         from groundwork.service.auth import keys_for
         from groundwork.service.server import run
@@ -88,18 +90,20 @@ def serve() -> None:
 
 @verbs.command(rich_help_panel=PANEL)
 def migrate(as_json: Json = False) -> None:
-    """Bring the store to the schema version of this code, after a copy of an SQLite file."""
+    """Migrate the store to the schema version of this code; an SQLite file is copied first."""
     from groundwork.store.migrate import migrate
 
     with entered() as pilot, step("migrate") as said:
         done = migrate(pilot.settings.store)
-        said += done.told
+        said += done.summary
         print_json({"before": done.before, "after": done.after, "copy": str(done.copy) if done.copy else None})
 
 
 @verbs.command(rich_help_panel=PANEL)
-def key(name: str, scopes: Annotated[str, typer.Argument(help="Joined by +: predict, outcomes, admin.")]) -> None:
-    """Make an API key: the key itself, to be kept secret, and its entry for GROUNDWORK_API_KEYS."""
+def key(
+    name: str, scopes: Annotated[str, typer.Argument(help="One or more of predict, outcomes, admin, joined by +.")]
+) -> None:
+    """Create an API key. Prints the key, which must be kept secret, and its entry for GROUNDWORK_API_KEYS."""
     from groundwork.service.auth import ApiKeys, new_key
 
     with entered():
@@ -111,7 +115,7 @@ def key(name: str, scopes: Annotated[str, typer.Argument(help="Joined by +: pred
 
 @verbs.command(rich_help_panel=PANEL)
 def signer() -> None:
-    """Print the public key of whoever trains here: the service loads nothing that no trusted key has signed."""
+    """Print the public key that signs models trained here, for GROUNDWORK_TRUSTED_KEYS of the service."""
     from groundwork.models.serving.signing import signer
 
     with entered() as pilot:

@@ -1,4 +1,4 @@
-"""The whole loop at once: `up`, and `demo`, which lets months pass."""
+"""Commands that run the whole loop: `up`, and `demo`, which plays several months of the example."""
 
 import contextlib
 import json
@@ -35,9 +35,9 @@ verbs = typer.Typer()
 
 @verbs.command(rich_help_panel=PANEL)
 def up(
-    once: Annotated[bool, typer.Option("--once", help="End after the loop instead of serving on.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Stop the service after the loop.")] = False,
 ) -> None:
-    """Run the whole loop: ingest, train, gate, serve, predict, score, monitor; then go on serving."""
+    """Run the whole loop: ingest, train, gate, serve, predict, score, monitor. Then keep serving."""
     with entered() as pilot:
         console.print(f"[bold]{escape(pilot.charter.metadata.title)}[/]: {escape(pilot.charter.decision.statement)}")
         from groundwork.store.migrate import migrate
@@ -45,7 +45,7 @@ def up(
         migrated = migrate(pilot.settings.store)
         if migrated.changed:
             with step("migrate") as said:
-                said += migrated.told
+                said += migrated.summary
         if not pilot.settings.source_url:
             with step("seed") as said:
                 said.append(release_data(pilot, LAST))
@@ -53,16 +53,16 @@ def up(
             said += run_ingest(pilot, None, None)
         trained = run_train(pilot)
         if trained.standing == "pending" and trained.champion_before is None:
-            raise GroundworkError(
-                f"version {trained.version} waits for approval, and there is no champion to serve yet"
-            )
+            raise GroundworkError(f"there is no champion to serve yet: version {trained.version} waits for approval")
         if not trained.in_service and trained.champion_before is None:
-            raise GroundworkError("there is no champion to serve: better data, a better model, or another gate")
+            raise GroundworkError(
+                "there is no champion to serve: improve the data or the model, or change the gate in charter.yaml"
+            )
         service, address = start_service(pilot)
         try:
             with step("serve") as said:
                 wait_until_ready(service, address, pilot)
-                said.append(f"{address} answers, process {service.pid}, log in {log_file(pilot)}")
+                said.append(f"{address} is ready, process {service.pid}, log in {log_file(pilot)}")
             with step("predict") as said:
                 said += ask_service(pilot, address)
             with step("score") as said:
@@ -79,11 +79,11 @@ def up(
 
 
 @verbs.command(rich_help_panel=PANEL)
-def demo(months: Annotated[int, typer.Option(min=1, help="How many months pass.")] = 1) -> None:
-    """Watch drift appear: let months pass in the example, and run the loop on each.
+def demo(months: Annotated[int, typer.Option(min=1, help="Number of months to play.")] = 1) -> None:
+    """Show how drift appears: load the example month by month, and run the loop on each month.
 
-    The champion decides the new month, the monitor looks at it, then a candidate is trained and the gate judges it.
-    It plays in a folder of its own, data/demo: nothing of the pilot's is touched.
+    The champion scores the new month, the monitor measures drift, then a candidate is trained and checked at the gate.
+    The demo uses its own folder, data/demo; the pilot's data is not changed.
     """
     for name in (
         "GROUNDWORK_SOURCE_URL",
@@ -104,14 +104,14 @@ def demo(months: Annotated[int, typer.Option(min=1, help="How many months pass."
             if newest and newest.month == LAST:
                 show_months(pilot)
                 raise GroundworkError(
-                    f"the example's year is over: delete {pilot.settings.data_folder} to play it again"
+                    f"the example has no more months: delete {pilot.settings.data_folder} to start again"
                 )
             with step("release") as said:
                 said.append(release_data(pilot, None if newest else FIRST))
             with step("ingest") as said:
                 said += run_ingest(pilot, None, None)
             champion = registry.champion()
-            if champion or run_train(pilot).in_service:  # somebody has to decide the month
+            if champion or run_train(pilot).in_service:  # scoring needs a champion
                 with step("score") as said:
                     said.append(run_score(pilot, None, None))
                 run_monitor(pilot, None, None)
@@ -123,26 +123,26 @@ def demo(months: Annotated[int, typer.Option(min=1, help="How many months pass."
 
 
 def show_months(pilot: "Pilot") -> None:
-    """What the monitor found so far, window by window."""
+    """Print a table of the monitor's results so far, one row per window."""
     from rich.table import Table
 
     from groundwork.store.database import Store
 
-    table = Table("window", "decided by", "drift", "share of columns", "which", box=None, pad_edge=False)
+    table = Table("window", "scored by", "drift", "share of columns", "drifted columns", box=None, pad_edge=False)
     with Store(pilot.settings.store) as store:
         for drift in store.drift.by_window():
             table.add_row(
                 f"{drift.window_start:%Y-%m}",
-                f"version {drift.model_version}" if drift.model_version else "nobody",
+                f"version {drift.model_version}" if drift.model_version else "no model",
                 {"ok": "[green]ok[/]", "drift": "[yellow]drift[/]"}.get(drift.status, "[yellow]unknown[/]"),
                 "" if drift.status == "unknown" else f"{drift.share:.0%}",
                 escape(", ".join(drift.drifted)),
             )
-    console.print(table if table.rows else "no version is in service, so nobody decided; one more month tells more")
+    console.print(table if table.rows else "no model is in service, so no month was scored; try one more month")
 
 
 def ask_service(pilot: "Pilot", address: str) -> list[str]:
-    """Send the newest row of the snapshots to the service."""
+    """Send the newest row of the snapshots to the service; returns the answer as one line of text."""
     from groundwork.data.snapshots import Snapshots
 
     dataset = pilot.contract.dataset
@@ -154,12 +154,12 @@ def ask_service(pilot: "Pilot", address: str) -> list[str]:
     answer = _http(f"{address}/predict", body.encode())
     [prediction] = answer["predictions"]
     return [
-        f"{record[dataset.key.name]}: {prediction['decision']}, {_said(prediction['score'])}, "
+        f"{record[dataset.key.name]}: {prediction['decision']}, {_score_text(prediction['score'])}, "
         f"by version {prediction['model_version']}, logged as {prediction['prediction_id']}"
     ]
 
 
-def _said(score: float | dict[str, float]) -> str:
+def _score_text(score: float | dict[str, float]) -> str:
     if not isinstance(score, dict):
         return f"score {score:.3f}"
     likeliest = max(score, key=lambda name: score[name])
@@ -174,12 +174,13 @@ def _what_next(pilot: "Pilot", address: str, serving: bool) -> None:
             soft_wrap=True,
         )
     else:
-        console.print("Go on by hand:")
-        console.print("  uv run groundwork serve     serve the champion; the API is described at /docs")
-        console.print("  uv run groundwork status    champion, flows and drift at a glance")
-        console.print("  uv run groundwork --help    all verbs")
+        console.print("Next commands:")
+        console.print("  uv run groundwork serve     serve the champion; the API is documented at /docs")
+        console.print("  uv run groundwork status    show champion, flows and drift")
+        console.print("  uv run groundwork --help    list all commands")
     console.print(
-        "Bring your own: contract.yaml, src/use_case/, charter.yaml, OWNERS; README.md tells how.", soft_wrap=True
+        "To use your own data, edit contract.yaml, src/use_case/, charter.yaml and OWNERS; see README.md.",
+        soft_wrap=True,
     )
 
 
@@ -195,7 +196,7 @@ def start_service(pilot: "Pilot") -> tuple["subprocess.Popen[bytes]", str]:
             stdout=log,
             stderr=log,
             env=os.environ | {"GROUNDWORK_PORT": str(port), "GROUNDWORK_HOME": str(pilot.settings.home)},
-            start_new_session=True,  # Ctrl-C reaches this process alone, which then stops the service
+            start_new_session=True,  # Ctrl-C reaches only this process, which then stops the service
         )
     return service, f"http://{pilot.settings.host}:{port}"
 
@@ -203,7 +204,7 @@ def start_service(pilot: "Pilot") -> tuple["subprocess.Popen[bytes]", str]:
 def wait_until_ready(service: "subprocess.Popen[bytes]", address: str, pilot: "Pilot") -> None:
     import urllib.error
 
-    problem = "it did not answer"
+    problem = "no answer"
     deadline = time.monotonic() + 2 * pilot.settings.registry_timeout_seconds
     while time.monotonic() < deadline and service.poll() is None:
         try:

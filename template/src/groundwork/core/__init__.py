@@ -1,1 +1,1 @@
-"""What every room stands on: settings, errors, windows of time, files, progress, git and locks."""
+"""Used by all rooms: settings, errors, time windows, files, pages, progress, git and locks."""

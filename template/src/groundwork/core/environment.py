@@ -1,13 +1,13 @@
-"""What the libraries are told through the environment, before they are imported.
+"""Sets environment variables of the libraries, before they are imported.
 
-They keep their files in the pilot's folder, say little, and send nothing to their makers.
+The libraries then keep their files in the pilot's folder, log little, and send no telemetry.
 """
 
 import os
 
 from groundwork.core.settings import Settings
 
-# MLflow takes only the word `true`, Prefect's server only its own variable, Evidently anything.
+# MLflow accepts only the value `true`, and the Prefect server only its own variable.
 QUIET = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -19,7 +19,7 @@ QUIET = {
 
 
 def prepare(settings: Settings) -> None:
-    """Set the variables of every library; those that are set already, but for QUIET, stay as they are."""
+    """Create the data folder and set the libraries' variables; set variables are kept, except those in QUIET."""
     settings.data_folder.mkdir(parents=True, exist_ok=True)
     os.environ.update(QUIET)
     for name, value in {
@@ -27,8 +27,8 @@ def prepare(settings: Settings) -> None:
         "PREFECT_HOME": str(settings.data_folder / "prefect"),
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
         "PREFECT_LOGGING_LEVEL": "WARNING",
-        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the caller prints once how a flow ended
-        "OMP_WAIT_POLICY": "passive",  # threads that spin while they wait stall on a busy machine
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # the default of seven waits four minutes for a server that is down
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the caller prints the flow's result once
+        "OMP_WAIT_POLICY": "passive",  # threads that spin while waiting stall on a busy machine
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # the default of 7 waits four minutes for a server that is down
     }.items():
         os.environ.setdefault(name, value)

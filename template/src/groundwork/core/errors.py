@@ -1,44 +1,44 @@
-"""The errors a person can do something about; the command line shows their message alone."""
+"""Errors that a user can fix. The command line prints their message without a traceback."""
 
 
 class GroundworkError(Exception):
-    """Something is wrong that the message says how to mend."""
+    """An error whose message says how to fix it."""
 
 
 class SettingsError(GroundworkError):
-    """An environment variable has a value that cannot be used; the message names it."""
+    """An environment variable has an invalid value; the message names the variable."""
 
 
 class DocumentError(GroundworkError):
-    """A document is missing or invalid; the message names the file, the path in it and what is expected."""
+    """A document is missing or invalid; the message names the file, the field and the expected value."""
 
 
 class SourceError(GroundworkError):
-    """The operational system cannot be read, or does not give what the contract promises."""
+    """The operational system cannot be read, or its columns do not match the contract."""
 
 
 class SourceUnavailable(SourceError):
-    """The operational system does not answer; it may in a moment."""
+    """The operational system does not answer; a retry may succeed."""
 
 
 class ContractBreach(GroundworkError):
-    """Too many rows break the contract."""
+    """Too many rows, a window as a whole, or the newest row's age break the contract."""
 
 
 class TypeChanged(GroundworkError):
-    """The contract gives a column another type than the table that holds it."""
+    """A column has another type in the contract than in the table."""
 
 
 class ErasureError(GroundworkError):
-    """A subject cannot be erased, or not be kept out."""
+    """A subject cannot be erased, or erased subjects cannot be kept out."""
 
 
 class Busy(GroundworkError):
-    """Somebody else does the same at this moment; nothing was changed."""
+    """Another process is doing the same work; nothing was changed."""
 
 
 class NotEnoughData(GroundworkError):
-    """There is too little data for what was asked."""
+    """There is not enough data for the request."""
 
 
 class NoChampion(GroundworkError):
@@ -46,27 +46,27 @@ class NoChampion(GroundworkError):
 
 
 class PromotionError(GroundworkError):
-    """A version cannot be put in service, or another one was at the same moment."""
+    """A version cannot be put in service, or another version was put in service at the same time."""
 
 
 class BundleError(GroundworkError):
-    """A model's serving bundle is damaged, altered, or cannot be served here."""
+    """A model's serving bundle is damaged, was altered, or cannot be served here."""
 
 
 class UntrustedBundle(BundleError):
-    """Nobody who is trusted has signed the bundle."""
+    """The bundle is not signed by a trusted key."""
 
 
 class FeatureMismatch(BundleError):
-    """The model takes other features than the contract has."""
+    """The model's features differ from those of the contract."""
 
 
 class ModelMismatch(GroundworkError):
-    """The model that use_case/model.py names cannot be had, or does not fit the contract."""
+    """The model of use_case/model.py cannot be fetched, or does not match the contract."""
 
 
 class StoreError(GroundworkError):
-    """The store cannot be written or read."""
+    """The store cannot be read or written."""
 
 
 class SchemaMismatch(StoreError):
@@ -74,4 +74,4 @@ class SchemaMismatch(StoreError):
 
 
 class ClusterError(GroundworkError):
-    """The distributed engine cannot do the work, or cannot be trusted with it."""
+    """The Dask cluster cannot do the work, or its workers do not match this process."""

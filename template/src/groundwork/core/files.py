@@ -1,4 +1,4 @@
-"""Files: written as a whole or not at all, and a digest of what is in them."""
+"""Files: atomic writes and digests."""
 
 import hashlib
 from collections.abc import Mapping
@@ -8,15 +8,17 @@ from tempfile import TemporaryDirectory
 
 
 def write_atomically(texts: Mapping[Path, str]) -> None:
-    """Write each text, in UTF-8, in the place of its file; where one cannot be written, no file is changed.
+    """Write each text to its file in UTF-8. If one text cannot be written, no file is changed.
 
-    A reader, and a process that is killed, finds a file as it was before or as it is after, never a part of it.
+    Each file is replaced by a rename, so that readers see the old or the new file, never a partial one; also after a
+    kill.
     """
     with ExitStack() as folders:
         new: dict[Path, Path] = {}
         for file, text in texts.items():
             file.parent.mkdir(parents=True, exist_ok=True)
-            # Beside the file: a rename does not cross disks. A folder: the file gets the usual mode.
+            # In the same folder, because a rename does not work across disks. In a temporary folder rather than a
+            # temporary file, so that the file gets the default mode.
             folder = folders.enter_context(TemporaryDirectory(prefix=".", suffix=".tmp", dir=file.parent))
             new[file] = Path(folder) / file.name
             new[file].write_text(text, encoding="utf-8")
@@ -25,7 +27,7 @@ def write_atomically(texts: Mapping[Path, str]) -> None:
 
 
 def digest_of(*files: Path) -> str:
-    """SHA-256 of the names and contents of the files, in this order."""
+    """Returns the SHA-256 of the files' names and contents, in this order, as hexadecimal text."""
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")

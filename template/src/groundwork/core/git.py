@@ -1,4 +1,4 @@
-"""What git knows of the pilot's folder."""
+"""Calls git in the pilot's folder."""
 
 import subprocess
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def git(home: Path, *arguments: str) -> str | None:
-    """What git answers, without the last line end; None where it fails, as outside of a repository."""
+    """Returns git's output without trailing white space; None if git fails, for example outside a repository."""
     try:
         done = subprocess.run(["git", *arguments], cwd=home, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
@@ -15,7 +15,7 @@ def git(home: Path, *arguments: str) -> str | None:
 
 
 def contents(home: Path, file: str, commits: Sequence[str]) -> list[str]:
-    """The file as it was at each commit, in one call of git; empty where there was none, or it is not text."""
+    """Returns the file's text at each commit, from one call of git; empty where the commit has no such file."""
     wanted = "".join(f"{commit}:./{file}\n" for commit in commits)
     done = subprocess.run(
         ["git", "cat-file", "--batch"], cwd=home, input=wanted.encode(), capture_output=True, check=True
@@ -30,6 +30,6 @@ def contents(home: Path, file: str, commits: Sequence[str]) -> list[str]:
 
 
 def is_shallow(home: Path) -> bool | None:
-    """Whether the history is cut short here, as CI fetches it; None where there is no git."""
+    """Whether the clone is shallow, as CI makes it; None outside a git repository or without git."""
     said = git(home, "rev-parse", "--is-shallow-repository")
     return None if said is None else said == "true"

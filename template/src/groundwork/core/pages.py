@@ -1,4 +1,4 @@
-"""Pages from template files of this package, by Jinja2: values are escaped unless the template says not to."""
+"""Renders pages from this package's Jinja2 templates; values are escaped unless the template marks them as safe."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ if TYPE_CHECKING:
 
 
 def render(path: str, **values: Any) -> str:
-    """The page from the template file at `path`, below this package, such as `service/pages/home.html`.
+    """Returns the page from the template at `path`, relative to this package, such as `service/pages/home.html`.
 
     In HTML and SVG every value is escaped. In Markdown a text is put on one line, and can neither open an HTML tag nor
-    end a cell of a table. Raises jinja2.UndefinedError where a value that the template needs is missing.
+    end a table cell. Raises jinja2.UndefinedError if a value that the template needs is missing.
     """
     return _environment().get_template(path).render(values)
 
 
 @cache
 def _environment() -> Environment:
-    """Made once per process, and so are the compiled templates in it: an installed file does not change."""
+    """Returns the Jinja2 environment; cached, because installed templates do not change."""
     from jinja2 import Environment, PackageLoader, StrictUndefined, pass_eval_context
     from jinja2.nodes import EvalContext
 
@@ -38,7 +38,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["figure"] = format  # {{ 1234.5 | figure(",.0f") }} as Python's f-strings do
+    environment.filters["figure"] = format  # {{ 1234.5 | figure(",.0f") }}, with Python's format specification
     return environment
 
 

@@ -1,4 +1,4 @@
-"""How far a long piece of work has come: the work tells, and a listener shows it."""
+"""Progress of long work: the work reports it, and a listener shows it."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,13 +12,13 @@ _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
 def tell(what: str, done: int, of: int) -> None:
-    """Tell the listener, if there is one, that so many of these are done."""
+    """Report to the listener, if there is one, that `done` of `of` items are done; `what` names the items."""
     if listener := _listener.get():
         listener(what, done, of)
 
 
 def track(what: str, pieces: Sequence[Piece]) -> Iterator[Piece]:
-    """The pieces, one by one; each is done once the next is asked for."""
+    """Yields the pieces, and reports each as done when the next one is requested."""
     for done, piece in enumerate(pieces):
         tell(what, done, len(pieces))
         yield piece
@@ -27,7 +27,7 @@ def track(what: str, pieces: Sequence[Piece]) -> Iterator[Piece]:
 
 @contextmanager
 def heard_by(listener: Listener) -> Iterator[None]:
-    """Within the block, call the listener with what is told in it: what, how many are done, and of how many."""
+    """Set the listener during the block. It is called with the items' name, the number done, and the total."""
     before = _listener.set(listener)
     try:
         yield

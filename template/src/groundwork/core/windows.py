@@ -1,4 +1,4 @@
-"""The steps in which data is judged: days, weeks from Monday, or calendar months."""
+"""Time windows of the data: days, weeks from Monday, or calendar months."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -8,7 +8,7 @@ Step = Literal["day", "week", "month"]
 
 
 class Window(NamedTuple):
-    """The half-open stretch of event time [start, end)."""
+    """A half-open interval [start, end) of event time; its text shows the first and the last day."""
 
     start: datetime
     end: datetime
@@ -18,7 +18,7 @@ class Window(NamedTuple):
 
 
 def window_of(moment: datetime, step: Step) -> Window:
-    """The window that holds the moment."""
+    """Returns the window that contains the moment."""
     start = moment.replace(hour=0, minute=0, second=0, microsecond=0)
     if step == "day":
         return Window(start, start + timedelta(days=1))
@@ -30,7 +30,7 @@ def window_of(moment: datetime, step: Step) -> Window:
 
 
 def windows(start: datetime, end: datetime, step: Step) -> Iterator[Window]:
-    """Cut [start, end) at the windows' borders."""
+    """Yields the parts of [start, end), split at the windows' borders."""
     while start < end:
         border = min(window_of(start, step).end, end)
         yield Window(start, border)

@@ -1,7 +1,7 @@
-"""Values that must be unique, over all windows: of the sound rows that share one, the earliest is let in.
+"""Unique values across windows: of the valid rows that share one, only the earliest is let in.
 
-Within a window, the source is asked. Here the windows that were read are compared with each other and with those in the
-snapshots, so that it makes no difference which of them came in first.
+Duplicates within a window are found in the source's engine. This module compares the windows that were read with each
+other and with those in the snapshots, so that the result does not depend on the order in which windows are ingested.
 """
 
 from collections.abc import Collection, Mapping
@@ -19,7 +19,7 @@ from groundwork.data.snapshots import Snapshots
 from groundwork.data.spool import Spool
 from groundwork.documents.contract.contract import Dataset
 
-DEPENDS = "depends on other windows"  # the fingerprint of a window that has to be read again until it does not
+DEPENDS = "depends on other windows"  # fingerprint of a window that must be read again until it has no such duplicate
 
 
 def set_apart(
@@ -30,10 +30,10 @@ def set_apart(
     step: Step,
     folder: Path,
 ) -> set[Window]:
-    """Move rows from the sound to the broken ones whose key, or other unique value, a row of an earlier window has.
+    """Move valid rows to the broken rows if a row of an earlier window has the same key or other unique value.
 
-    `reads` are windows that follow each other; those that are not `changed` are in the snapshots as they are. Returns
-    the later windows that have to be read again, because the snapshots hold such values in them.
+    `reads` holds consecutive windows; those not in `changed` are already in the snapshots unchanged. Files are written
+    below `folder`. Returns the later windows that must be read again, because the snapshots hold such values in them.
     """
     span, clock = Window(min(reads).start, max(reads).end), dataset.event_time.name
     elsewhere = {}
@@ -64,7 +64,7 @@ def set_apart(
 
 
 def _shared(name: str, reads: Collection[Read], elsewhere: pa.Table | None) -> pa.Array:
-    """The values of the column that stand in more than one row."""
+    """Returns the values of the column that occur in more than one row."""
     with duckdb.connect() as engine:
         engine.register("rows", ds.dataset([read.sound.to_dataset() for read in reads]))
         query = f'select "{name}" from rows where "{name}" is not null group by all having count(*) > 1'
@@ -74,7 +74,7 @@ def _shared(name: str, reads: Collection[Read], elsewhere: pa.Table | None) -> p
 
 
 def _rows_with(shared: Mapping[str, pa.Array], read: Read, key: str) -> list[dict[str, object]]:
-    """Key and unique values of the rows that have one of these; a value that nobody else has is left out."""
+    """Returns key and unique values of the rows that have at least one of the shared values."""
     is_shared = [ds.field(name).isin(values) for name, values in shared.items()]
     condition = is_shared[0]
     for each in is_shared[1:]:
@@ -83,7 +83,7 @@ def _rows_with(shared: Mapping[str, pa.Array], read: Read, key: str) -> list[dic
 
 
 def _moved(read: Read, dataset: Dataset, reasons: Mapping[object, str], folder: Path) -> Read:
-    """The same rows; those with these keys are broken ones, for these reasons."""
+    """Returns the same rows, with the rows in `reasons` (key to reason) moved from the valid to the broken ones."""
     folder.mkdir(parents=True)
     key = dataset.key.name
     sound = Spool(folder / "sound.parquet", read.sound.schema, dataset)

@@ -1,4 +1,4 @@
-"""Takes the rows with one value out of a Delta table, with every file and log entry that may still hold it."""
+"""Erases the rows with one value from a Delta table, and every file and log entry that may still contain it."""
 
 from pathlib import Path
 
@@ -14,28 +14,28 @@ from groundwork.data.snapshots import Snapshots
 
 
 def keys_of(table: Snapshots, column: str, value: str | int) -> set[str]:
-    """The keys of all rows with this value, in every version that there is."""
+    """Returns the keys of all rows with this value in the column, in every version of the table."""
     return {key for keys in _keys_by_file(table, column, value).values() for key in keys if key is not None}
 
 
 def erase_rows(table: Snapshots, column: str, value: str | int) -> int:
-    """Remove the rows with this value, and every file and log entry that may still hold it.
+    """Erase the rows with this value, and every file and log entry that may still contain it.
 
-    Returns how many rows there were in the newest version. Earlier versions cannot be read any more, unless none
-    held the value. Nothing else may write meanwhile. An erasure that was killed is completed by the next one.
+    Returns the number of rows removed from the newest version. If any version had the value, earlier versions cannot
+    be read afterwards. No other process may write to the table meanwhile. The next call completes a killed erasure.
     """
     holding = _keys_by_file(table, column, value)
     if not table.exists:
-        for file in holding:  # what a first write left that was killed
+        for file in holding:  # files of a first write that was killed
             _files(table).delete_file(file)
         return 0
     if not holding and not _half_erased(table):
         return 0
     delta = DeltaTable(table.path)
     removed = delta.delete(_equals(column, value))["num_deleted_rows"]
-    # In full: what a killed write left is in no version.
+    # full=True also removes files of killed writes, which belong to no version.
     delta.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True)
-    # The log holds the least and the greatest value of each file, also of those that are gone, and the predicate.
+    # The log contains the predicate, and the minimum and maximum of each file, also of removed files.
     delta = DeltaTable(table.path)
     delta.create_checkpoint()
     files = _files(table)
@@ -47,18 +47,18 @@ def erase_rows(table: Snapshots, column: str, value: str | int) -> int:
 
 
 def _half_erased(table: Snapshots) -> bool:
-    """Whether an erasure was killed: of one that came to its end, the log holds no such entry any more.
+    """Whether an erasure was killed: a completed erasure leaves no DELETE or VACUUM entry in the log.
 
-    The entries go oldest first, so these two are the last to go.
+    Entries are removed oldest first, so these two are the last to be removed.
     """
     return any(each["operation"] in ("DELETE", "VACUUM START") for each in DeltaTable(table.path).history())
 
 
 def _keys_by_file(table: Snapshots, column: str, value: str | int) -> dict[str, list[str | None]]:
-    """The keys of the rows with this value, in each file that has some: of whatever version, or of none."""
+    """Returns, per Parquet file with such rows, their keys; includes files of old versions and of no version."""
     try:
         files = _files(table)
-    except TableNotFoundError:  # not even a folder
+    except TableNotFoundError:  # the folder does not exist
         return {}
     found: dict[str, list[str | None]] = {}
     for info in files.get_file_info(FileSelector("", recursive=True)):
@@ -77,7 +77,7 @@ def _keys_by_file(table: Snapshots, column: str, value: str | int) -> dict[str, 
 
 
 def _files(table: Snapshots) -> PyFileSystem:
-    """The table's files, in a folder or an object store, reached by the variables that deltalake reads."""
+    """Returns the table's file system: a folder, or an object store with the credentials that deltalake reads."""
     return PyFileSystem(DeltaStorageHandler(table.path))
 
 

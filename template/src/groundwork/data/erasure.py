@@ -1,6 +1,7 @@
-"""Erases one subject from everything that the pilot holds, and keeps it from coming in again.
+"""Erases one subject from all data of the pilot, and keeps it out of later ingests.
 
-What is remembered of an erased subject is a keyed hash: enough to know it again, and no way back to it without the key.
+Only a keyed hash (HMAC-SHA-256) of an erased subject is stored: it identifies the subject in new data, and does not
+reveal it without the key.
 """
 
 import hashlib
@@ -24,18 +25,18 @@ from groundwork.store.database import Store
 
 @dataclass(frozen=True)
 class Erasure:
-    """What was removed."""
+    """Numbers of removed rows."""
 
-    column: str  # by which the subject was found
+    column: str  # the column that identifies the subject
     rows: int
     quarantined: int
     predictions: int
     outcomes: int
-    version: int | None  # of the snapshots; no earlier one can be read any more
+    version: int | None  # of the snapshots; earlier versions cannot be read any more
 
 
 class Erased:
-    """The subjects that were erased: one keyed hash per line, and that of nobody, which tells a changed key."""
+    """The erased subjects, as a file with one keyed hash per line; the hash of "" detects a changed key."""
 
     def __init__(self, pilot: Pilot) -> None:
         folder = pilot.settings.data_folder / "erased"
@@ -45,12 +46,12 @@ class Erased:
         self._hashes = frozenset(self._list.read_text().split()) if self._list.is_file() else frozenset()
         if self._hashes and self._hash("") not in self._hashes:
             raise ErasureError(
-                f"the subjects in {self._list} were erased under another key, so they cannot be kept out: give back "
-                f"GROUNDWORK_ERASURE_KEY, or the file {self._key_file}, as it was then"
+                f"the subjects in {self._list} were erased with another key, so they cannot be kept out: restore the "
+                f"earlier GROUNDWORK_ERASURE_KEY, or the earlier file {self._key_file}"
             )
 
     def remember(self, value: Any) -> None:
-        """Keep the subject out from now on."""
+        """Add the subject to the list, so that later ingests leave it out."""
         self._list.parent.mkdir(parents=True, exist_ok=True)
         if not self._key and not self._key_file.is_file():
             with os.fdopen(os.open(self._key_file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
@@ -59,7 +60,7 @@ class Erased:
         write_atomically({self._list: "\n".join(sorted(self._hashes)) + "\n"})
 
     def without(self, rows: pa.Table) -> pa.Table:
-        """The rows of subjects that were not erased."""
+        """Returns the rows without those of erased subjects."""
         if not self._hashes:
             return rows
         present = rows[self._column].unique()
@@ -77,17 +78,18 @@ class Erased:
 
 
 def erase(pilot: Pilot, store: Store, subject: str) -> Erasure:
-    """Remove the subject from snapshots, quarantine, prediction log and outcomes. Doing it again does no harm.
+    """Erase the subject from snapshots, quarantine, prediction log and outcomes; returns what was removed.
 
-    It is remembered first: a run that is killed halfway leaves nothing that an ingest could bring back. No ingest may
-    be under way; what one that was killed has left goes too.
+    The call may be repeated. The subject is added to the list first, so an ingest after a killed erasure leaves it out.
+    No ingest may run meanwhile; the files of a killed ingest are removed too. Raises ErasureError if `subject` does not
+    have the column's type, or if the key has changed.
     """
     dataset = pilot.contract.dataset
     column = dataset.subject
     try:
         value = int(subject) if column.logical_type == "integer" else subject
     except ValueError:
-        raise ErasureError(f"{column.name} is an integer, and {subject!r} is none") from None
+        raise ErasureError(f"{column.name} is an integer, and {subject!r} is not an integer") from None
     Erased(pilot).remember(value)
     forget_spools(pilot.settings.data_folder)
     snapshots, quarantine = (Snapshots(path, dataset) for path in (pilot.snapshots, pilot.quarantine))

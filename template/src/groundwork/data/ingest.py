@@ -1,4 +1,4 @@
-"""Ingest: rows of a window go from the source into the snapshots, rows that break the contract into quarantine."""
+"""Ingest: writes the valid rows of each window to the snapshots, and rows that break the contract to quarantine."""
 
 import logging
 import time
@@ -29,25 +29,26 @@ from groundwork.store.runs import FlowRun
 
 _log = logging.getLogger(__name__)
 
-READ_TOGETHER = 12  # windows in one scan: more would scan the source less often, and lose more to a kill
+READ_TOGETHER = 12  # windows per scan; more would need fewer scans, but a killed run would lose more work
 
 
 @dataclass(frozen=True)
 class Ingested:
-    """What a run brought in."""
+    """The result of ingesting one window."""
 
     window: Window
     rows_in: int
     rows_quarantined: int
-    version: int | None
-    fingerprint: str | None = None  # of the rows as they were read; None from an engine that tells none
+    version: int | None  # of the snapshots
+    fingerprint: str | None = None  # of the rows read; None if the source's engine cannot compute one
 
 
 def let_in(pilot: Pilot, window: Window, read: Read, broken: Sequence[str]) -> Ingested:
-    """Commit what was read of a window. Raises ContractBreach when too many of its rows are broken, or it as a whole.
+    """Write the rows read for a window to snapshots and quarantine; returns the counts.
 
-    Broken rows are kept in quarantine either way; the snapshots change only if the window is let in. A source that
-    gives no rows at all changes nothing: that is an outage more often than an empty month.
+    `broken` lists the window rules that the window breaks. Raises ContractBreach if there are any, or if too many rows
+    are broken; the broken rows are in quarantine then, and the snapshots are unchanged. If the source has no rows for
+    the window, nothing changes: an outage is more likely than an empty window.
     """
     dataset = pilot.contract.dataset
     snapshots = Snapshots(pilot.snapshots, dataset)
@@ -58,14 +59,14 @@ def let_in(pilot: Pilot, window: Window, read: Read, broken: Sequence[str]) -> I
     if quarantined > dataset.max_quarantined_share * rows:
         raise _breach(
             pilot,
-            f"{quarantined:,} of {rows:,} rows of {window} break contract.yaml, more than the "
-            f"{dataset.max_quarantined_share:.0%} it tolerates. Most often: {_most_frequent(read.broken)}.\n"
-            f"The rows are in {pilot.quarantine}; the snapshots were left as they were.",
+            f"{quarantined:,} of {rows:,} rows of {window} break contract.yaml; at most "
+            f"{dataset.max_quarantined_share:.0%} are tolerated. Most frequent: {_most_frequent(read.broken)}.\n"
+            f"The broken rows are in {pilot.quarantine}; the snapshots were not changed.",
         )
     if broken:
         raise _breach(
             pilot,
-            f"{window} as a whole breaks contract.yaml: {'; '.join(broken)}.\nThe snapshots were left as they were.",
+            f"{window} as a whole breaks contract.yaml: {'; '.join(broken)}.\nThe snapshots were not changed.",
         )
     version = snapshots.replace(read.sound, *window)
     return Ingested(
@@ -74,28 +75,29 @@ def let_in(pilot: Pilot, window: Window, read: Read, broken: Sequence[str]) -> I
 
 
 def check_freshness(backend: ibis.BaseBackend, pilot: Pilot, now: datetime) -> None:
-    """Raises ContractBreach where the newest data in the source is older than the contract promises; `now` in UTC."""
+    """Raises ContractBreach if the newest data in the source is older than the contract allows; `now` is in UTC."""
     rows = expression(backend, pilot.contract.dataset, Window(BEGINNING, END))
     if broken := stale(rows, pilot.contract, now):
-        raise _breach(pilot, f"the source breaks contract.yaml: {'; '.join(broken)}.\nWhat there is was let in.")
+        raise _breach(pilot, f"the source breaks contract.yaml: {'; '.join(broken)}.\nThe rows it has were let in.")
 
 
 def due_windows(
     backend: ibis.BaseBackend, pilot: Pilot, known: Mapping[Window, str]
 ) -> tuple[list[Window], list[Window]]:
-    """The windows of the source that are not `known` by their fingerprint, and the newest one always.
+    """Returns the windows to read, and the known windows for which the source has no rows any more.
 
-    And those that are known, and of which the source holds no rows any more.
+    To read are the windows whose fingerprint is not in `known`, and always the newest window. Raises NotEnoughData if
+    the source has no rows at all, SourceUnavailable if it cannot be read.
     """
     dataset = pilot.contract.dataset
     rows = expression(backend, dataset, Window(BEGINNING, END))
     try:
         found = in_source(backend, rows, dataset, pilot.charter.monitoring.window, hashed=bool(known))
     except Exception as error:
-        told, cause = dataset.told(error)
-        raise SourceUnavailable(f"the source cannot be read: {told}") from cause
+        text, cause = dataset.safe_text(error)
+        raise SourceUnavailable(f"the source cannot be read: {text}") from cause
     if not found:
-        raise NotEnoughData(f"the source {without_password(pilot.settings.source)} holds no rows yet")
+        raise NotEnoughData(f"the source {without_password(pilot.settings.source)} has no rows yet")
     newest = max(found)
     due = [window for window, now in found.items() if now is None or now != known.get(window) or window == newest]
     gone = [each for each in known if not any(now.start < each.end and now.end > each.start for now in found)]
@@ -103,16 +105,17 @@ def due_windows(
 
 
 def ingest(pilot: Pilot, start: datetime | None = None, end: datetime | None = None) -> list[Ingested]:
-    """Bring in what has changed in the source, or every window that [start, end) touches, window by window.
+    """Ingest the windows that changed in the source, or every window that overlaps [start, end).
 
-    Only one may run at a time on a store. Raises SourceError, ContractBreach, NotEnoughData.
+    Returns one result per window. Only one ingest may run at a time per store. Raises SourceError, ContractBreach,
+    NotEnoughData.
     """
     dataset, step = pilot.contract.dataset, pilot.charter.monitoring.window
     snapshots = Snapshots(pilot.snapshots, dataset)
     with (
         Store(pilot.settings.store) as store,
         store.runs.recorded("ingest") as run,
-        _told_whose_it_is(pilot),
+        _name_owner(pilot),
         connected(pilot) as backend,
         _proven(pilot, store, run),
     ):
@@ -146,7 +149,7 @@ def ingest(pilot: Pilot, start: datetime | None = None, end: datetime | None = N
                 waiting = sorted({*waiting[len(together) :], *later})
                 total = len(ingested) + len(together) + len(waiting)
                 for window in (*later, *(each for each, read in reads.items() if read.fingerprint == DEPENDS)):
-                    remember(window, DEPENDS)  # first, in case that this run is killed
+                    remember(window, DEPENDS)  # before the writes, in case this run is killed
                 broken = broken_as_a_whole(backend, dataset, reads, newest)
                 for window in together:
                     result = let_in(pilot, window, reads[window], broken.get(window, []))
@@ -166,20 +169,23 @@ def ingest(pilot: Pilot, start: datetime | None = None, end: datetime | None = N
                     )
         if not run.rows_in:
             raise NotEnoughData(
-                f"the source {without_password(pilot.settings.source)} holds no rows from {start} to {end}"
+                f"the source {without_password(pilot.settings.source)} has no rows from {start} to {end}"
             )
         if gone:
-            run.message = f"the source has no rows any more of {', '.join(map(str, gone))}: the snapshots keep theirs"
+            run.message = (
+                f"the source has no rows any more for {', '.join(map(str, gone))}: "
+                "the snapshots keep the rows they have"
+            )
             _log.info(run.message)
             version = ingested[-1].version
             ingested += [Ingested(window=each, rows_in=0, rows_quarantined=0, version=version) for each in gone]
-        if not (start and end):  # whoever asks for certain days may ask for old ones
+        if not (start and end):  # given days may be old on purpose
             check_freshness(backend, pilot, datetime.now(UTC).replace(tzinfo=None))
     return ingested
 
 
 def _first_that_follow(waiting: Sequence[Window]) -> list[Window]:
-    """The first windows that are read in one scan."""
+    """Returns the first consecutive windows, at most READ_TOGETHER; they are read in one scan."""
     together = [waiting[0]]
     for window in waiting[1:READ_TOGETHER]:
         if window.start != together[-1].end:
@@ -190,7 +196,7 @@ def _first_that_follow(waiting: Sequence[Window]) -> list[Window]:
 
 @contextmanager
 def _proven(pilot: Pilot, store: Store, run: FlowRun) -> Iterator[None]:
-    """Keep whether the rows fitted the contract; of a source that does not answer, nothing is known."""
+    """Record as evidence whether the rows kept the contract; nothing is recorded if the source is unavailable."""
     began = time.monotonic()
 
     def found(passed: bool, seen: str) -> None:
@@ -203,23 +209,23 @@ def _proven(pilot: Pilot, store: Store, run: FlowRun) -> Iterator[None]:
     except (ContractBreach, SourceError) as error:
         found(False, str(error))
         raise
-    found(True, f"{run.rows_in:,} rows were held against contract.yaml, {run.rows_quarantined:,} broke it")
+    found(True, f"{run.rows_in:,} rows were checked against contract.yaml, {run.rows_quarantined:,} broke it")
 
 
 def _breach(pilot: Pilot, said: str) -> ContractBreach:
-    return ContractBreach(f"{said} {_whose(pilot)}")
+    return ContractBreach(f"{said} {_owner_sentence(pilot)}")
 
 
 @contextmanager
-def _told_whose_it_is(pilot: Pilot) -> Iterator[None]:
-    """What is wrong with the source is somebody's to mend."""
+def _name_owner(pilot: Pilot) -> Iterator[None]:
+    """Add the data set's owner to the message of a SourceError."""
     try:
         yield
     except SourceError as error:
-        raise type(error)(f"{error}\n{_whose(pilot)}") from error
+        raise type(error)(f"{error}\n{_owner_sentence(pilot)}") from error
 
 
-def _whose(pilot: Pilot) -> str:
+def _owner_sentence(pilot: Pilot) -> str:
     name = pilot.contract.dataset.name
     owner = pilot.owners.accountable.data[name]
     return f"{owner.name} (@{owner.handle}) answers for the data set {name}."

@@ -1,4 +1,4 @@
-"""Quarantine: broken rows are kept there with their reasons, shown, and let in once they are sound."""
+"""Quarantine: keeps broken rows with their reasons, lists them, and lets in those that are valid now."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -24,22 +24,22 @@ ASKED_AT_ONCE = 1000  # keys in one query to the source
 
 @dataclass
 class Held:
-    """How many rows of a window break one rule."""
+    """The number of rows of a window that break one rule."""
 
     window: Window
     rule: str
     rows: int = 0
-    examples: list[str] = field(default_factory=list)  # of the values that break it; none of a sensitive column
+    examples: list[str] = field(default_factory=list)  # values that break the rule; none from sensitive columns
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """What came of the rows in quarantine."""
+    """The result of a replay, in rows."""
 
     let_in: int
     remaining: int
-    not_let_in: list[Window]  # windows that were stopped as a whole: they must be ingested again
-    version: int | None
+    not_let_in: list[Window]  # windows without rows in the snapshots: they must be ingested again as a whole
+    version: int | None  # of the snapshots
 
 
 def put_into_quarantine(pilot: Pilot, window: Window, broken: Spool) -> None:
@@ -50,7 +50,7 @@ def put_into_quarantine(pilot: Pilot, window: Window, broken: Spool) -> None:
 
 
 def held(pilot: Pilot) -> list[Held]:
-    """What is in quarantine, by window and rule."""
+    """Returns what is in quarantine, per window and rule; per window, the most frequent rule first."""
     dataset = pilot.contract.dataset
     quarantine = Snapshots(pilot.quarantine, dataset)
     if not quarantine.exists:
@@ -68,11 +68,11 @@ def held(pilot: Pilot) -> list[Held]:
 
 
 def replay(backend: ibis.BaseBackend, pilot: Pilot) -> Replayed:
-    """Check every row in quarantine against the present contract, and let in those that are sound, in one commit.
+    """Check every quarantined row against the current contract, and add the valid rows to the snapshots in one commit.
 
-    A row is taken as the source has it now, and where the source has it no longer, as it was kept. The others stay,
-    with the rules that they break now. Raises ContractBreach, and changes nothing, where a window as a whole would
-    break the contract with them.
+    Each row is read again from the source; if the source no longer has it, the quarantined row is checked. Broken rows
+    stay, with the rules that they break now. Raises ContractBreach, and changes nothing, if a window as a whole would
+    break the contract with the added rows.
     """
     dataset = pilot.contract.dataset
     snapshots, quarantine = Snapshots(pilot.snapshots, dataset), Snapshots(pilot.quarantine, dataset)
@@ -96,7 +96,7 @@ def replay(backend: ibis.BaseBackend, pilot: Pilot) -> Replayed:
         let_in.append(sound)
         remaining[window] = checked.filter(pc.invert(is_sound))
     new = pa.concat_tables(let_in) if let_in else kept.slice(0, 0)
-    # First in, then out: a run that is killed in between leaves rows that the next one finds there already.
+    # Append first, then remove from quarantine: after a kill in between, the next replay finds the rows appended.
     version = snapshots.append(new) if new.num_rows else snapshots.version
     for window, rows in remaining.items():
         quarantine.replace(rows, *window)
@@ -111,13 +111,13 @@ def _checked(
     rows: pa.Table,
     there: pa.Table,
 ) -> pa.Table:
-    """The rows as they are now, with the rules that they break now; `there` are those in the snapshots' window."""
+    """Returns the rows as they are now, with the rules they break now; `there` holds the window's snapshot rows."""
     dataset = pilot.contract.dataset
     key = dataset.key.name
     schema = pa.schema([there.schema.field(column.name) for column in dataset.columns])
     in_snapshots = there[key].combine_chunks()
     is_there = pc.is_in(rows[key], in_snapshots)
-    # One that is in the snapshots as it is, and was not held for being a copy, was let in by a run that got no further.
+    # A row that is equal in the snapshots, and is not held as a duplicate, was let in by a replay that was killed then.
     is_copy = pc.match_substring(rows[REASONS], is_there_already(key))
     doubtful = _fitted(rows.filter(pc.and_(is_there, pc.invert(is_copy))), schema)
     let_in = {row[key]: row for row in there.filter(pc.is_in(there[key], doubtful[key].combine_chunks())).to_pylist()}
@@ -152,7 +152,7 @@ def _in_source(backend: ibis.BaseBackend, dataset: Dataset, window: Window, keys
 
 
 def _fitted(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The rows with the present contract's columns; one that they do not have is missing."""
+    """Returns the rows with the columns of the current contract; new columns are null."""
     columns = [rows[each.name] if each.name in rows.schema.names else pa.nulls(len(rows), each.type) for each in schema]
     return pa.table(columns, names=schema.names).cast(schema)
 
@@ -167,7 +167,7 @@ def _by_window(rows: pa.Table, pilot: Pilot) -> Iterator[tuple[Window, pa.Table]
 
 
 def _shown(dataset: Dataset, rule: str) -> list[str]:
-    """The columns whose values explain the rule."""
+    """Returns the columns whose values show why the rule is broken, without sensitive ones."""
     place = rule.partition(": ")[0]
     names = {place} | {
         name for each in dataset.row_rules if rule.endswith(f": {each.name}") for name in each.query.columns

@@ -1,4 +1,4 @@
-"""Reads windows from the source into files: one scan for all that follow each other, the broken rows apart."""
+"""Reads windows from the source into files: one scan for consecutive windows, valid and broken rows separately."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,25 +35,25 @@ _ARROW_TYPES = {
 
 @dataclass
 class Read:
-    """What was read of one window: its sound and its broken rows, in files."""
+    """The rows read for one window, in two files: valid rows and broken rows."""
 
     sound: Spool
     broken: Spool
-    fingerprint: str | None  # None from an engine that tells none
-    hashes: Mapping[str, NDArray[np.uint64]]  # of the values that must be unique, by column
-    repeats: bool = False  # whether one of these values may stand in another of the windows that were read with it
+    fingerprint: str | None  # None if the source's engine cannot compute one
+    hashes: Mapping[str, NDArray[np.uint64]]  # of the values that must be unique, per column
+    repeats: bool = False  # whether one of these values may occur in another window of the same scan
 
 
 def read_windows(
     backend: ibis.BaseBackend, dataset: Dataset, due: Sequence[Window], folder: Path, erased: Erased
 ) -> dict[Window, Read]:
-    """Read windows that follow each other, the sound and the broken rows of each apart. Raises SourceError.
+    """Read consecutive windows in one scan of the source; returns the valid and broken rows of each, in files.
 
-    One scan of the source reads all of them. A window in which a value is repeated that must not be is read again by
-    itself: rows that are equal in every column are one row, as a source may deliver it twice; of rows that are not
-    equal and have one key, the same one is let in whatever the order they come in.
+    A window that repeats a unique value is read again by itself. Rows that are equal in every column count as one row,
+    because a source may deliver a row twice. Of different rows with the same key, one is chosen independently of their
+    order. Files are written below `folder`; rows of `erased` subjects are left out. Raises SourceError.
     """
-    with _told(dataset, due):
+    with _translate_errors(dataset, due):
         rows = expression(backend, dataset, Window(due[0].start, due[-1].end))
         checked = with_broken_rules(rows, dataset, repeated=False)
         reads = _spooled(backend, checked, dataset, due, folder / "once", erased)
@@ -61,7 +61,7 @@ def read_windows(
             for window in [window for window, read in reads.items() if _any_twice([read])]:
                 rows = expression(backend, dataset, window)
                 once = rows.group_by(list(rows.columns)).aggregate(**{TIMES: lambda each: each.count()})
-                checked = with_broken_rules(once, dataset)  # to look for repeated values in the engine costs far more
+                checked = with_broken_rules(once, dataset)  # finds repeated values in the engine, which is expensive
                 reads |= _spooled(backend, checked, dataset, [window], folder / "repeated", erased)
                 reads[window].hashes = {name: np.unique(hashes) for name, hashes in reads[window].hashes.items()}
             repeats = _any_twice(reads.values())
@@ -71,18 +71,18 @@ def read_windows(
 
 
 def _any_twice(reads: Collection[Read]) -> bool:
-    """Whether a value that must be unique may stand twice in what was read; if not, none does."""
+    """Whether a unique value may occur twice in the rows read: true can be a hash collision, false is certain."""
 
     def repeats(values: NDArray[np.uint64]) -> bool:
         values.sort()
         return bool((values[1:] == values[:-1]).any())
 
-    with ThreadPoolExecutor() as threads:  # to sort leaves Python to the others
+    with ThreadPoolExecutor() as threads:  # sorting releases the GIL
         for columns in zip(*(read.hashes.values() for read in reads), strict=True):
             hashes = np.concatenate(columns)
             middle = len(hashes) // 2
             if middle:
-                hashes.partition(middle)  # the greatest of the one half and the least of the other meet here
+                hashes.partition(middle)  # puts every value of the lower half before every value of the upper half
                 if any(threads.map(repeats, (hashes[:middle], hashes[middle:]))):
                     return True
                 if hashes[middle - 1] == hashes[middle]:
@@ -93,10 +93,10 @@ def _any_twice(reads: Collection[Read]) -> bool:
 def broken_as_a_whole(
     backend: ibis.BaseBackend, dataset: Dataset, reads: Mapping[Window, Read], newest: Window | None
 ) -> dict[Window, list[str]]:
-    """The rules on figures of a whole window that each window breaks. `newest` is the source's last, if it is known."""
+    """Returns, per window, the window rules that it breaks. `newest` is the source's newest window, None if unknown."""
     if not dataset.window_rules:
         return {}
-    with _told(dataset, list(reads)):
+    with _translate_errors(dataset, list(reads)):
         last = max((window for window, read in reads.items() if read.sound.num_rows), default=None)
         if last and (last < newest if newest else _is_anything_after(backend, dataset, last)):
             last = None
@@ -107,14 +107,15 @@ def broken_as_a_whole(
 
 
 @contextmanager
-def _told(dataset: Dataset, due: Sequence[Window]) -> Iterator[None]:
+def _translate_errors(dataset: Dataset, due: Sequence[Window]) -> Iterator[None]:
+    """Turn an engine's error into SourceUnavailable, without sensitive values in its text."""
     try:
         yield
     except (SourceError, ErasureError):
         raise
     except Exception as error:
-        told, cause = dataset.told(error)
-        raise SourceUnavailable(f"the source cannot be read for {Window(due[0].start, due[-1].end)}: {told}") from cause
+        text, cause = dataset.safe_text(error)
+        raise SourceUnavailable(f"the source cannot be read for {Window(due[0].start, due[-1].end)}: {text}") from cause
 
 
 def _is_anything_after(backend: ibis.BaseBackend, dataset: Dataset, window: Window) -> bool:
@@ -130,7 +131,7 @@ def _spooled(
     folder: Path,
     erased: Erased,
 ) -> dict[Window, Read]:
-    """Read rows that have their reasons and, if it is not once, how often each was delivered."""
+    """Read the checked rows into files per window; the column TIMES, if present, counts equal rows delivered."""
     types = pa.schema([(column.name, _ARROW_TYPES[column.logical_type]) for column in dataset.columns])
     hashed = can_hash(backend)
     if hashed:
@@ -142,19 +143,19 @@ def _spooled(
             rows = pa.table(batch) if hashed else _with_hashes(engine, pa.table(batch), dataset.unique)
             for window, part in _by_window(rows, dataset, due):
                 spools[window].take(part, erased)
-    with ThreadPoolExecutor() as threads:  # to finish files leaves Python to the others
+    with ThreadPoolExecutor() as threads:  # writing files releases the GIL
         return dict(zip(spools, threads.map(_Spooling.read, spools.values()), strict=True))
 
 
 def _with_hashes(engine: duckdb.DuckDBPyConnection, rows: pa.Table, names: Sequence[str]) -> pa.Table:
-    """What the source's engine does not tell is made here."""
+    """Add the hashes of unique values, for a source whose engine cannot compute them."""
     engine.register("batch", rows)
     hashes = ", ".join(f'hash(md5_number(cast("{name}" as varchar))) as "{HASH_OF}{name}"' for name in names)
     return engine.sql(f"select *, {hashes} from batch").to_arrow_table()
 
 
 def _by_window(rows: pa.Table, dataset: Dataset, due: Sequence[Window]) -> Iterator[tuple[Window, pa.Table]]:
-    """The rows of each window. Raises SourceError where a row belongs to none: it would be lost without a word."""
+    """Yields the rows of each window. Raises SourceError if a row is in no window: it would be lost silently."""
     moments = rows[dataset.event_time.name].cast(_ARROW_TYPES["timestamp"])
     first, last = pc.min_max(moments).as_py().values()
     found = 0
@@ -170,13 +171,13 @@ def _by_window(rows: pa.Table, dataset: Dataset, due: Sequence[Window]) -> Itera
     if found == rows.num_rows:
         return
     raise SourceError(
-        f"use_case/source.py gives {rows.num_rows - found:,} rows whose {dataset.event_time.name} is not in "
-        f"{Window(due[0].start, due[-1].end)}: let it filter by `start` and `end`"
+        f"use_case/source.py returns {rows.num_rows - found:,} rows whose {dataset.event_time.name} is not in "
+        f"{Window(due[0].start, due[-1].end)}: filter the rows by `start` and `end`"
     )
 
 
 class _Spooling:
-    """One window on its way into its files."""
+    """Writes the rows of one window to its two files, and sums their hashes."""
 
     def __init__(self, dataset: Dataset, types: pa.Schema, folder: Path, hashed: bool) -> None:
         folder.mkdir(parents=True)
@@ -202,20 +203,20 @@ class _Spooling:
         self._sound.write(rows)
 
     def read(self) -> Read:
-        """What was read, once there are no more rows."""
+        """Close the files and return what was read."""
         self._sound.close()
         self._broken.close()
-        told = fingerprint(self._dataset, self._delivered, self._total) if self._hashed else None
+        mark = fingerprint(self._dataset, self._delivered, self._total) if self._hashed else None
         hashes = {name: np.concatenate([np.empty(0, np.uint64), *values]) for name, values in self._seen.items()}
-        return Read(sound=self._sound, broken=self._broken, fingerprint=told, hashes=hashes)
+        return Read(sound=self._sound, broken=self._broken, fingerprint=mark, hashes=hashes)
 
 
 def _batches(backend: ibis.BaseBackend, rows: ibis.Table) -> Iterator[pa.RecordBatch]:
-    if backend.name == "duckdb":  # Ibis 12 asks DuckDB 2 for a method that it no longer has
+    if backend.name == "duckdb":  # Ibis 12 calls a method that DuckDB 2 no longer has
         yield from backend.con.sql(str(backend.compile(rows))).to_arrow_reader(BATCH_ROWS)
     else:
         yield from rows.to_pyarrow_batches(chunk_size=BATCH_ROWS)
 
 
 def _bits(whole_numbers: pa.ChunkedArray) -> NDArray[np.uint64]:
-    return whole_numbers.to_numpy().astype(np.uint64)  # a copy, that does not keep the whole batch
+    return whole_numbers.to_numpy().astype(np.uint64)  # a copy, so that the whole batch can be freed

@@ -1,4 +1,4 @@
-"""Checks rows against the contract, inside the engine that holds them: what a row breaks, and what a window breaks."""
+"""Checks rows and windows against the contract, inside the engine that holds the rows."""
 
 import functools
 import operator
@@ -13,47 +13,47 @@ from groundwork.documents.contract.contract import Contract, Dataset
 
 REASONS = "broken_rules"
 
-# Whether a row breaks a rule, and the reason that names it; null, as where a value is missing, is no.
+# Whether a row breaks a rule, and the reason to report; null (a value is missing) counts as not broken.
 Broken = tuple[ibis.expr.types.BooleanValue, str]
 
 
 def is_there_already(column: str) -> str:
-    """The reason of a row with a value that must be unique, and stands in an earlier row."""
+    """Returns the reason for a row whose unique value already occurs in an earlier row."""
     return f"{column}: is there already"
 
 
 def with_broken_rules(rows: ibis.Table, dataset: Dataset, repeated: bool = True) -> ibis.Table:
-    """Add a column that names every rule a row breaks, joined by semicolons; null for a sound row.
+    """Add the column REASONS with the rules that each row breaks, joined by semicolons; null for a valid row.
 
-    The rules run inside the source's engine, in the one scan that reads the rows. Where `repeated` is false, nobody
-    looks for values that are there already: that is by far the dearest rule.
+    The rules run inside the source's engine, in the scan that reads the rows. With `repeated=False`, unique values are
+    not checked: this is by far the most expensive rule.
     """
     rules = list(_row_rules(rows, dataset))
     if repeated:
         rules += _repeated_rules(rows, dataset, is_broken=_any_of(rules))
     reasons = ibis.null("string")
     if rules:
-        # The reasons are put together only for a row that has some: for every row, they cost more than the rules.
-        # None of the parts is null: not every engine leaves nulls out where it joins texts.
+        # Reasons are joined only for broken rows: joining them for every row costs more than the rules.
+        # No part is null, because engines differ in how they join nulls.
         named = [ibis.cases((broken, f"; {reason}"), else_="") for broken, reason in rules]
         reasons = ibis.cases((_any_of(rules), functools.reduce(operator.add, named).substr(2)), else_=reasons)
     return rows.mutate(**{REASONS: reasons})
 
 
 def broken_by_window(sound: ibis.Table, dataset: Dataset, growing: bool) -> list[str]:
-    """The rules that the sound rows of a window break as a whole, with what was found and what is expected.
+    """Returns one line of text per window rule that the valid rows break: the figure found and the figure required.
 
-    A window that may still grow need not have all its rows yet. No figure can be told from no rows, so then only their
-    number is judged.
+    In a `growing` window, lower bounds on the number of rows are not checked. Without rows, only the number of rows is
+    checked, because no other figure can be computed.
     """
     rules = dataset.window_rules
     if not rules:
         return []
-    # By way of a text, or PostgreSQL's mean of whole numbers arrives as a decimal where Ibis expects a float.
+    # Cast to text first: PostgreSQL's mean of integers is a decimal, and Ibis expects a float.
     figures = {}
     for number, rule in enumerate(rules):
         figure = rule.query.evaluated(sound).cast("string").cast("float64")
-        # What is figured of some of the rows stands beside what is figured of all as a query of its own.
+        # A figure over some of the rows becomes its own subquery, next to the figures over all rows.
         figures[f"figure_{number}"] = figure if rule.query.condition is None else figure.as_scalar()
     [found] = sound.aggregate(rows=sound.count(), **figures).to_pyarrow().to_pylist()
     broken = []
@@ -66,8 +66,8 @@ def broken_by_window(sound: ibis.Table, dataset: Dataset, growing: bool) -> list
         of_whom = [
             each for each in dataset.columns if each.name in rule.query.columns and not each.may_be_in("reports")
         ]
-        if of_whom and not rule.query.counts_rows:  # the greatest value, say, is somebody's
-            seen = f"is not told, as {of_whom[0].name} is {of_whom[0].classification},"
+        if of_whom and not rule.query.counts_rows:  # a maximum, for example, is the value of one person
+            seen = f"is not shown, because {of_whom[0].name} is {of_whom[0].classification},"
         else:
             seen = f"is {value:,.10g},"
         broken.append(f"{rule.place}: {rule.name} {seen} and must be {rule.quality.expectation}")
@@ -75,16 +75,19 @@ def broken_by_window(sound: ibis.Table, dataset: Dataset, growing: bool) -> list
 
 
 def stale(rows: ibis.Table, contract: Contract, now: datetime) -> list[str]:
-    """What the newest row is too old for. Rows of the future do not count: one such slip would hide an outage."""
+    """Returns one line of text per freshness rule that the newest row breaks; `now` is in UTC.
+
+    Rows with a time after `now` do not count: a single wrong one would hide an outage.
+    """
     broken = []
     for level in contract.freshness:
         column = contract.moment_of(level)
         moments = rows[column.name]
         [[newest]] = rows.filter(moments <= now).aggregate(newest=moments.max()).to_pyarrow().to_pydict().values()
         if newest is None or now - newest > level.longest():
-            is_now = "there is none" if newest is None else f"the newest is of {newest:%Y-%m-%d %H:%M}"
+            is_now = "there are no rows" if newest is None else f"the newest row is of {newest:%Y-%m-%d %H:%M}"
             broken.append(
-                f"{column.name}: freshness: must not be older than {level.value:g} {level.unit}, and {is_now}"
+                f"{column.name}: freshness: must not be older than {level.value:g} {level.unit}, but {is_now}"
             )
     return broken
 
@@ -119,17 +122,18 @@ def _column_rules(rows: ibis.Table, column: Column) -> Iterator[Broken]:
     if column.valid_values:
         yield value.notin(column.valid_values), f"is none of {', '.join(column.valid_values)}"
     if value.type().is_floating():
-        # Not `isinf`: on Spark, Ibis takes every number for finite.
+        # Not `isinf`: on Spark, Ibis reports every number as finite.
         yield value.isnan() | (value.abs() > sys.float_info.max), "is not a finite number"
 
 
 def _literal(limit: float) -> int | float:
-    """A whole number as such: engines compare integers with it as they are."""
+    """Returns a whole number as int, so that engines compare integers without a cast."""
     return int(limit) if limit.is_integer() else limit
 
 
 def _repeated_rules(rows: ibis.Table, dataset: Dataset, is_broken: ibis.expr.types.BooleanValue) -> Iterator[Broken]:
-    # By all that tells two rows apart: of the sound ones the earliest stays, and of those one whose outcome is known.
+    # Order by all columns, so that the choice is deterministic: valid rows first, then the earliest, then rows with an
+    # outcome.
     parts = dict.fromkeys(each.name for each in (dataset.event_time, dataset.outcome, *dataset.columns))
     order = [is_broken.fill_null(False), *(rows[part].asc(nulls_first=False) for part in parts)]
     for name in dataset.unique:

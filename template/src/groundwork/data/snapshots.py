@@ -1,7 +1,7 @@
-"""Versioned tables in Delta Lake: every write is one commit, and every version can be read again.
+"""Versioned tables in Delta Lake: every write is one commit, and earlier versions can be read.
 
-A window is replaced as a whole, so a run that is repeated, or was killed and is run again, ends in the same table.
-Rows wait in a file and stream from there: what is written need not fit into memory.
+A window is replaced as a whole, so a run that is repeated, also after a kill, produces the same table. Rows are
+streamed from a file, so the rows to write need not fit into memory.
 """
 
 import json
@@ -28,7 +28,7 @@ from groundwork.documents.contract.contract import Dataset
 
 
 class Snapshots:
-    """One Delta table that holds rows of the contract's data set."""
+    """One Delta table with rows of the contract's data set."""
 
     def __init__(self, path: Path | str, dataset: Dataset) -> None:
         """`path` is a folder, or an address in an object store."""
@@ -42,19 +42,19 @@ class Snapshots:
 
     @property
     def version(self) -> int | None:
-        """The newest version; None before the first write."""
+        """The number of the newest version; None before the first write."""
         return DeltaTable(self.path).version() if self.exists else None
 
     @property
     def table_id(self) -> str | None:
-        """Tells this table from one that is made anew in its place; None before the first write."""
+        """The table's id, which changes if the table is created again at the same path; None before the first write."""
         return str(DeltaTable(self.path).metadata().id) if self.exists else None
 
     def replace(self, rows: pa.Table | Spool, start: datetime, end: datetime) -> int:
-        """Put `rows` in the place of everything in [start, end), in one commit.
+        """Replace all rows in [start, end) by `rows`, in one commit.
 
-        Returns the new version, or the present one where these rows are there already, in whatever order. Raises
-        Busy where somebody else wrote meanwhile, TypeChanged where a column had another type so far.
+        Returns the new version, or the current one if the table already has these rows, in any order. Raises Busy if
+        another process wrote meanwhile, TypeChanged if a column has another type in the table.
         """
         table = DeltaTable(self.path) if self.exists else None
         outdated: list[str] | None = []
@@ -66,7 +66,7 @@ class Snapshots:
             )
             if rows.num_rows == (there.rows if there else 0) and (not there or there == digest(rows.to_reader())):
                 return table.version()
-        taken = isinstance(rows, Spool) and rows.num_rows and "://" not in self.path  # by deltalake, no object store
+        taken = isinstance(rows, Spool) and rows.num_rows and "://" not in self.path  # a local folder
         try:
             if taken and outdated is not None and _has_schema(table, rows.schema):
                 self._take(rows, table, outdated)
@@ -77,20 +77,20 @@ class Snapshots:
                 write_deltalake(self.path, rows.to_reader(), mode="error")
         except DeltaError as error:
             if isinstance(error, CommitFailedError) or (table is None and self.exists):
-                raise Busy(f"{self.path} was written by somebody else meanwhile; nothing was changed") from error
+                raise Busy(f"another process wrote to {self.path} meanwhile; nothing was changed") from error
             raise
         return DeltaTable(self.path).version()
 
     def _take(self, rows: Spool, table: DeltaTable | None, outdated: Sequence[str]) -> None:
-        """Make the file of the rows one of the table's, in the place of others that it has.
+        """Add the file of the rows to the table, and remove the `outdated` files, in one commit.
 
-        One that is killed before it commits leaves a file that belongs to no version.
+        If the process is killed before the commit, the added file belongs to no version.
         """
         folder, name, now = Path(self.path), f"part-00000-{uuid.uuid4()}-c000.snappy.parquet", int(time.time() * 1000)
         folder.mkdir(parents=True, exist_ok=True)
         try:
             (folder / name).hardlink_to(rows.file)
-        except OSError:  # on another disk
+        except OSError:  # the table is on another disk
             shutil.copyfile(rows.file, folder / name)
         new = AddAction(name, rows.file.stat().st_size, {}, now, True, json.dumps(self._statistics(rows.file)))
         if table is None:
@@ -100,11 +100,11 @@ class Snapshots:
                 [new, *(RemoveAction(file, True, now) for file in outdated)],
                 mode="append",
                 schema=table.schema(),
-                commit_properties=CommitProperties(max_commit_retries=0),  # the table must be as it was looked at
+                commit_properties=CommitProperties(max_commit_retries=0),  # fails if the table changed meanwhile
             )
 
     def _files_of_window(self, table: DeltaTable, start: datetime, end: datetime) -> list[str] | None:
-        """The files with rows in [start, end); None where one may hold others too."""
+        """Returns the files with rows in [start, end); None if one of them may also have rows outside."""
         found = []
         for file in pa.table(table.get_add_actions(flatten=True)).to_pylist():
             first, last = (file.get(f"{bound}.{self.event_time}") for bound in ("min", "max"))
@@ -117,7 +117,10 @@ class Snapshots:
         return found
 
     def _statistics(self, file: Path) -> dict[str, object]:
-        """What the log says of a file, by which readers pass over it: no value but the bounds of the event time."""
+        """Returns the statistics of a file for the log: its number of rows and the event time's minimum and maximum.
+
+        Readers skip files by them. No other column's values are written to the log, so that erasing stays possible.
+        """
         metadata = read_metadata(file)
         column = metadata.schema.names.index(self.event_time)
         bounds = [metadata.row_group(number).column(column).statistics for number in range(metadata.num_row_groups)]
@@ -134,9 +137,9 @@ class Snapshots:
         version: int | None = None,
         columns: Sequence[str] = (),
     ) -> pa.Table:
-        """The rows in [start, end) of the newest or the given version, ordered by event time and key.
+        """Returns the rows in [start, end) of the newest or the given version, ordered by event time and key.
 
-        Only these columns, if any are named.
+        `columns` limits the columns; by default all. Raises NotEnoughData if the version cannot be read any more.
         """
         order = f'"{self.event_time}", "{self.key}"'
         rows = self._query(
@@ -145,14 +148,14 @@ class Snapshots:
         return rows.cast(_plain_schema(rows.schema))
 
     def batches(self, start: datetime, end: datetime, version: int, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """These columns of the rows in [start, end) of a version, some thousands at a time, in no order."""
+        """Yields these columns of the rows in [start, end) of a version, some thousand rows at a time, unordered."""
         for rows in self._stream(f"select {_listed(columns)} from t where {self._within(start, end)}", version):
             yield rows.cast(_plain_schema(rows.schema))
 
     def pieces(self, window: Window, rows: int, version: int) -> list[tuple[Window, int]]:
-        """Cut the window at full hours into pieces of about so many rows, each with the number that it has.
+        """Split the window at full hours into pieces of about `rows` rows; returns each with its number of rows.
 
-        There are none where the window holds no rows.
+        The list is empty if the window has no rows.
         """
         hour = f"date_trunc('hour', \"{self.event_time}\")"
         query = f"select {hour} as hour, count(*) as rows from t where {self._within(*window)} group by 1 order by 1"
@@ -166,7 +169,7 @@ class Snapshots:
         return [*pieces, (Window(start, window.end), held)] if held else []
 
     def sharing(self, column: str, rows: pa.Table | ds.Dataset, outside: Window) -> pa.Table:
-        """The column and the event time of what is outside of the window, and has a value that these rows have too."""
+        """Returns column and event time of the table's rows outside the window that share a value with `rows`."""
         with duckdb.connect() as engine:
             engine.register("rows", rows)
             if not self.exists or column not in pa.schema(DeltaTable(self.path).schema().to_arrow()).names:
@@ -176,33 +179,33 @@ class Snapshots:
             return engine.sql(f'from there semi join rows using ("{column}")').to_arrow_table()
 
     def newest(self) -> datetime | None:
-        """The newest event time; None where there is none."""
+        """Returns the newest event time; None if the table has no rows."""
         if not self.exists:
             return None
         return self._query(f'select max("{self.event_time}") from t')[0][0].as_py()
 
     def newest_window(self, step: Step) -> Window:
-        """The window that holds the newest row. Raises NotEnoughData where there is none."""
+        """Returns the window of the newest row. Raises NotEnoughData if the table has no rows."""
         newest = self.newest()
         if newest is None:
             raise NotEnoughData("there are no snapshots yet: run `groundwork ingest` first")
         return window_of(newest, step)
 
     def append(self, rows: pa.Table) -> int:
-        """Add the rows in one commit; returns the new version. Raises TypeChanged as `replace` does."""
+        """Append the rows in one commit; returns the new version. Raises TypeChanged as `replace` does."""
         self._refuse_other_types(rows.schema)
         write_deltalake(self.path, rows, mode="append")
         return DeltaTable(self.path).version()
 
     def _refuse_other_types(self, schema: pa.Schema) -> None:
-        """Delta Lake would make them fit without a word, and cut the decimals off."""
+        """Raise TypeChanged if a column has another type: Delta Lake would cast silently and drop decimals."""
         there = {field.name: field.type for field in pa.schema(DeltaTable(self.path).schema().to_arrow())}
         for field in schema:
             before, now = _plain(there.get(field.name, field.type)), _plain(field.type)
             if before != now and not pa.types.is_null(now):
                 raise TypeChanged(
-                    f"{field.name} is {now} by contract.yaml, and {before} in {self.path}; nothing was changed. "
-                    "Give the new column another name, or move the table away and `groundwork ingest` everything anew"
+                    f"{field.name} is {now} in contract.yaml, but {before} in {self.path}; nothing was changed. "
+                    "Rename the column in contract.yaml, or move the table away and run `groundwork ingest` again"
                 )
 
     def _query(self, query: str, version: int | None = None) -> pa.Table:
@@ -215,8 +218,8 @@ class Snapshots:
             if version is None:
                 raise
             raise NotEnoughData(
-                f"version {version} of the snapshots cannot be read any more, as after an erasure; `groundwork train` "
-                "makes a model of the present one"
+                f"version {version} of the snapshots cannot be read any more, for example after an erasure; "
+                "`groundwork train` trains on the newest version"
             ) from error
         return _rows(table, query)
 
@@ -229,7 +232,7 @@ class Snapshots:
 
 
 class Digest(NamedTuple):
-    """Tells whether rows are the same, in whatever order."""
+    """A digest that is equal for equal rows, in any order."""
 
     columns: tuple[str, ...]
     rows: int
@@ -237,9 +240,9 @@ class Digest(NamedTuple):
 
 
 def digest(rows: pa.RecordBatchReader) -> Digest:
-    """Read all rows, batch by batch, and add up their hashes. In which order the columns stand makes no difference."""
+    """Read all rows, batch by batch, and return the sum of their hashes. The order of the columns does not matter."""
     fields = sorted(rows.schema, key=lambda field: field.name)
-    # DuckDB's hash of a long text has equal values for texts that differ in two places; MD5 has not.
+    # DuckDB's hash is often equal for long texts that differ in two places; MD5 is not.
     values = ", ".join(
         f'md5_number("{field.name}")' if pa.types.is_string(_plain(field.type)) else f'"{field.name}"'
         for field in fields
@@ -251,17 +254,17 @@ def digest(rows: pa.RecordBatchReader) -> Digest:
 
 
 def _rows(table: DeltaTable, query: str) -> pa.RecordBatchReader:
-    # Through deltalake's own engine: its pyarrow reader can abort the interpreter when the process ends.
+    # Read with deltalake's own engine: its pyarrow reader can abort the interpreter at exit.
     return pa.RecordBatchReader.from_stream(QueryBuilder().register("t", table).execute(query))
 
 
 def _has_schema(table: DeltaTable | None, schema: pa.Schema) -> bool:
-    """Whether the table has just these columns; one that does not exist yet has any."""
+    """Whether the table has exactly this schema; true if the table does not exist yet."""
     return table is None or pa.schema(table.schema().to_arrow()).equals(schema)
 
 
 def _plain_schema(schema: pa.Schema) -> pa.Schema:
-    """DataFusion answers with string views, which few other libraries read."""
+    """Replaces string views, which DataFusion returns and few other libraries read, by strings."""
     return pa.schema([(field.name, _plain(field.type)) for field in schema])
 
 

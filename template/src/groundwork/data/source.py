@@ -1,4 +1,4 @@
-"""The operational system, as the contract has it."""
+"""Reads the operational system through Ibis, with the contract's columns."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ BEGINNING, END = datetime(1900, 1, 1), datetime(2200, 1, 1)
 
 @contextmanager
 def connected(pilot: Pilot) -> Iterator[ibis.BaseBackend]:
-    """The operational system. Raises SourceError when it cannot be reached."""
+    """Provide a connection to the operational system. Raises SourceError if it cannot be opened."""
     url = pilot.settings.source
     if url.startswith("duckdb://") and "read_only" not in url:
         url += "?read_only=True"
@@ -45,23 +45,26 @@ def connected(pilot: Pilot) -> Iterator[ibis.BaseBackend]:
 
 
 def expression(backend: ibis.BaseBackend, dataset: Dataset, window: Window) -> ibis.Table:
-    """The use case's rows for a window, with the contract's columns. Raises SourceError where they do not fit it."""
+    """Returns the use case's rows for a window, with the contract's columns.
+
+    Raises SourceError if the rows cannot be read, or a column is missing or has another type than in the contract.
+    """
     try:
         rows = use_case_source.rows(backend, window.start, window.end)
     except Exception as error:
-        told, cause = dataset.told(error)
-        raise SourceError(f"use_case/source.py cannot be read from the source: {told}") from cause
+        text, cause = dataset.safe_text(error)
+        raise SourceError(f"use_case/source.py cannot build its query on the source: {text}") from cause
     types = rows.schema()
     mistakes = []
     for column in dataset.columns:
         if column.name not in types:
-            mistakes.append(f"{column.name}: the contract has this column, the source does not")
+            mistakes.append(f"{column.name}: the contract has this column, but the source does not")
         elif not _is_of_type(types[column.name], column.logical_type):
             mistakes.append(
-                f"{column.name}: the contract says {column.logical_type}, the source gives {types[column.name]}"
+                f"{column.name}: is {column.logical_type} in the contract, but {types[column.name]} in the source"
             )
     if mistakes:
-        raise SourceError("the source does not fit contract.yaml:\n" + "\n".join(mistakes))
+        raise SourceError("the source does not match contract.yaml:\n" + "\n".join(mistakes))
     return rows.select(*[column.name for column in dataset.columns])
 
 
@@ -87,25 +90,27 @@ def _hash(value) -> dt.uint64: ...  # type: ignore[no-untyped-def]
 
 
 def can_hash(backend: ibis.BaseBackend) -> bool:
-    """Whether the engine has a hash of 64 bits that has been proven here."""
+    """Whether the engine has a 64-bit hash that is tested here."""
     return backend.name in ("duckdb", "postgres")
 
 
 def text_hash(backend: ibis.BaseBackend, text: ibis.expr.types.StringValue) -> ibis.Value:
-    """64 bits for a text."""
+    """Returns a 64-bit hash of a text."""
     if backend.name == "duckdb":
-        return _hash(_md5(text))  # not of the text itself: long ones that differ in two places often have equal hashes
+        return _hash(
+            _md5(text)
+        )  # DuckDB's hash of the text itself is often equal for long texts that differ in two places
     return text.hash()
 
 
 def row_hash(backend: ibis.BaseBackend, rows: ibis.Table, names: Sequence[str]) -> ibis.Value:
-    """64 bits for what each row has in these columns."""
+    """Returns a 64-bit hash of each row's values in these columns."""
     if backend.name == "duckdb":
         return _hash(
             ibis.struct({name: _md5(rows[name]) if rows[name].type().is_string() else rows[name] for name in names})
         )
     texts = [rows[name].cast("string") for name in names]
-    # Each with its length before it, so that no two rows read the same.
+    # The length before each text makes the joined text unique.
     return text_hash(
         backend, ibis.literal("").join([(text.length().cast("string") + ":" + text).fill_null("-") for text in texts])
     )
@@ -114,10 +119,11 @@ def row_hash(backend: ibis.BaseBackend, rows: ibis.Table, names: Sequence[str]) 
 def in_source(
     backend: ibis.BaseBackend, rows: ibis.Table, dataset: Dataset, step: Step, hashed: bool
 ) -> dict[Window, str | None]:
-    """The windows in which the source has rows, in order, in one scan; with their fingerprints if `hashed`."""
+    """Returns the windows with rows in the source, in order, from one scan; with their fingerprints if `hashed`."""
     hashed = hashed and can_hash(backend)
     hashes = row_hash(backend, rows, rows.columns) if hashed else ibis.literal(0, "int64")
-    # By the day, because engines do not agree on what a week is; the sum of two halves, which cannot overflow.
+    # Grouped by day, because engines define weeks differently. The two 32-bit halves are summed separately, so that the
+    # sums cannot overflow.
     days = (
         rows.select(day=rows[dataset.event_time.name].truncate("D"), hash=hashes)
         .group_by("day")
@@ -134,7 +140,7 @@ def in_source(
 
 
 def fingerprint(dataset: Dataset, rows: int, hashes: int) -> str:
-    """What is kept of a window: of its rows, and of the contract by which they were let in."""
+    """Returns a window's fingerprint: number of rows, sum of row hashes, and digest of the contract's data set."""
     contract = hashlib.sha256(dataset.model_dump_json().encode()).hexdigest()
     return f"{rows}-{hashes % BITS:016x}-{contract[:16]}"
 

@@ -1,6 +1,6 @@
-"""Rows on their way, in a Parquet file: a window is never held in memory as a whole.
+"""Temporary Parquet files for the rows of a window, which need not fit into memory.
 
-The file is written as a table keeps its own, so that what is let in need not be written a second time.
+A file has the layout of a Delta table's data file, so that it can become part of the table without a second write.
 """
 
 import shutil
@@ -16,12 +16,12 @@ from pyarrow.parquet import ParquetFile, ParquetWriter
 from groundwork.documents.contract.contract import Dataset
 
 PREFIX = "spool-"
-ROW_GROUP_BYTES = 16 * 2**20  # in memory; a dozen windows wait for theirs to fill at once
+ROW_GROUP_BYTES = 16 * 2**20  # in memory, per window; up to a dozen windows are filled at once
 READ_ROWS = 100_000
 
 
 class Spool:
-    """Rows that are written once, batch by batch, and then read as often as needed."""
+    """A Parquet file that is written once, batch by batch, and then read as often as needed."""
 
     def __init__(self, file: Path, schema: pa.Schema, dataset: Dataset) -> None:
         self.file = file
@@ -30,13 +30,13 @@ class Spool:
         self._writer = ParquetWriter(
             file,
             schema,
-            write_statistics=[dataset.event_time.name],  # rows are looked for by nothing else
+            write_statistics=[dataset.event_time.name],  # no other column is used to select rows
             use_dictionary=[name for name in schema.names if name not in dataset.unique],
         )
         self._waiting: list[pa.Table] = []
 
     def write(self, rows: pa.Table) -> None:
-        """Add the rows, with the columns and types of the schema."""
+        """Add the rows, cast to the columns and types of the schema."""
         if rows.num_rows:
             self._waiting.append(rows.select(self.schema.names).cast(self.schema))
             self.num_rows += rows.num_rows
@@ -49,11 +49,11 @@ class Spool:
         self._writer.close()
 
     def to_reader(self) -> pa.RecordBatchReader:
-        """The rows, from the first one on; like that of a pyarrow.Table."""
+        """Returns a reader of all rows, as `pyarrow.Table.to_reader` does."""
         return pa.RecordBatchReader.from_batches(self.schema, self._batches())
 
     def to_dataset(self) -> ds.Dataset:
-        """The rows, for an engine that reads only the columns which it needs."""
+        """Returns the rows as a dataset, from which an engine reads only the columns it needs."""
         return ds.dataset(self.file, schema=self.schema, format="parquet")
 
     def _write_row_group(self) -> None:
@@ -67,14 +67,14 @@ class Spool:
 
 
 def forget_spools(beside: Path) -> None:
-    """Remove what runs that were killed left behind. Nobody else may have a spool there meanwhile."""
+    """Remove the files of killed runs. No other process may use a spool folder there meanwhile."""
     for folder in beside.glob(f"{PREFIX}*"):
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
 def spool_folder(beside: Path) -> Iterator[Path]:
-    """A folder for the time being, on the disk of the data: a machine's /tmp may be its memory."""
+    """Provide a temporary folder on the disk of the data: /tmp may be in memory."""
     beside.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=PREFIX, dir=beside, ignore_cleanup_errors=True) as folder:
         yield Path(folder)

@@ -1,1 +1,1 @@
-"""The team's documents: charter, contract and OWNERS, how they are sealed, and what is published from them."""
+"""The team's documents: charter, contract, OWNERS and decision record, the seals, and the files made from them."""

@@ -1,8 +1,8 @@
-"""Return on investment and break-even of the charter's business case: computed, never typed, and always a range.
+"""Return on investment and break-even of the charter's business case, computed as a range.
 
-In one month the model brings `volume / 1000 * (metric with it - metric without it) * value per unit`; it costs what
-running it and its people cost. The return is `(benefit - cost) / cost` over the horizon, building included; it has
-paid for itself after `build / (monthly benefit - monthly cost)` months, or never.
+The monthly benefit is `volume / 1000 * (metric with the model - metric without it) * value per unit`; the monthly cost
+is that of running and of people. The return is `(benefit - cost) / cost` over the horizon, with the cost of building.
+Break-even is after `build / (monthly benefit - monthly cost)` months, or never.
 """
 
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from groundwork.documents.charter import Charter, Range
 
 @dataclass(frozen=True)
 class Case:
-    """One end of the range, or its middle, in the charter's currency."""
+    """The low, expected or high case; money is in the charter's currency, over the horizon."""
 
     benefit: float
     cost: float
-    break_even_months: float | None  # None: never
+    break_even_months: float | None  # None if never
 
     @property
     def net(self) -> float:
@@ -24,13 +24,13 @@ class Case:
 
     @property
     def roi(self) -> float | None:
-        """1.0 means that each unit of money came back twice; None where nothing is spent."""
+        """Net benefit divided by cost; 1.0 means that the benefit is twice the cost. None if the cost is 0."""
         return self.net / self.cost if self.cost else None
 
 
 @dataclass(frozen=True)
 class Returns:
-    """The least, the expected and the most: low benefit meets high cost, and the other way round."""
+    """The low case (low benefit, high cost), the expected case, and the high case (high benefit, low cost)."""
 
     low: Case
     base: Case
@@ -38,7 +38,7 @@ class Returns:
 
 
 def returns(charter: Charter) -> Returns | None:
-    """What the business case comes to over its horizon; None as long as a figure in it is still TBD."""
+    """Returns benefit, cost and break-even over the horizon; None while a needed figure is TBD."""
     case = charter.business_case
     volume = _known(charter.decision.volume_per_month)
     baseline, target = _known(case.baseline.value), _known(case.target.value)

@@ -1,7 +1,7 @@
-"""`decision-record.yaml`: what was decided about the pilot on day 90, by whom, and on which evidence.
+"""`decision-record.yaml`: the decisions about the pilot on day 90, with people, reason and evidence.
 
-A pilot that nobody ends goes on for ever. So the day is fixed, it may be put off once, and an overdue decision is said
-wherever somebody looks.
+A pilot without an end date tends to continue for ever. So the date is fixed and may be extended once, and an overdue
+decision is shown by every command, on the pages, in the metrics and as an alert.
 """
 
 from datetime import date, timedelta
@@ -24,29 +24,29 @@ Text = Annotated[str, Field(min_length=3)]
 
 
 class DecisionError(GroundworkError):
-    """It cannot be decided like this."""
+    """The decision is not allowed; the message says why."""
 
 
 class ScorecardVerdict(NamedTuple):
-    """What the scorecard said when it was decided."""
+    """The scorecard's result at the time of the decision."""
 
-    met: bool
+    met: bool  # all required checks passed
     verdict: str
-    sha256: str
-    champion: str | None  # the version in service by the promotion log, if the gate let it in
+    sha256: str  # of the scorecard
+    champion: str | None  # the version in service by the promotion log, if it passed the gate
 
 
 class RecordedDecision(Part):
     on: date
     outcome: Outcome
-    by: tuple[Text, ...] = Field(min_length=2, strict=False, description="Handles of those who decided.")
+    by: tuple[Text, ...] = Field(min_length=2, strict=False, description="Handles of the decision-makers.")
     why: Text
     scorecard_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    champion: str | None = Field(default=None, description="The version in service that the gate let in.")
+    champion: str | None = Field(default=None, description="The version in service, if it passed the gate.")
 
 
 class DecisionRecord(Document):
-    """Every decision so far, the newest last."""
+    """All decisions, the newest last."""
 
     api_version: Literal["groundwork/v1"] = "groundwork/v1"
     kind: Literal["DecisionRecord"] = "DecisionRecord"
@@ -54,7 +54,7 @@ class DecisionRecord(Document):
 
     @classmethod
     def of(cls, home: Path) -> "DecisionRecord":
-        """The record in the pilot's folder; an empty one before the first decision."""
+        """Returns the record in the pilot's folder; an empty record before the first decision."""
         return cls.load(home / FILE) if (home / FILE).exists() else cls()
 
     @property
@@ -62,27 +62,27 @@ class DecisionRecord(Document):
         return self.decisions[-1].outcome if self.decisions else None
 
     def due(self, charter: Charter) -> date | None:
-        """The day by which it must be decided; None while day 0 is open, or once it has been decided."""
+        """Returns the date by which the decision is due; None while day 0 is TBD, or after scale or stop."""
         last = charter.plan.day(LAST_DAY)
         if last is None or self.outcome in ("scale", "stop"):
             return None
         return last + timedelta(days=charter.plan.extension_days) if self.outcome == "extend" else last
 
     def days_overdue(self, charter: Charter, today: date) -> int:
-        """For how many days a decision has been missing; 0 while there is time."""
+        """Returns the number of days by which the decision is overdue; 0 before the due date."""
         due = self.due(charter)
         return max(0, (today - due).days) if due else 0
 
     def overdue(self, charter: Charter, today: date) -> str:
-        """By how much the decision is overdue, in words; empty while there is time."""
+        """Returns "decision overdue by N days"; empty if the decision is not overdue."""
         days = self.days_overdue(charter, today)
         return f"decision overdue by {days} day{'s' if days > 1 else ''}" if days else ""
 
 
 def due(home: Path, charter: Charter) -> date | None:
-    """The day by which the pilot in that folder must be decided on; None while day 0 is open, or once it has been.
+    """Returns the date by which the decision about the pilot is due; None while day 0 is TBD, or after scale or stop.
 
-    A record that cannot be read decides nothing: every command says what is wrong with it.
+    An invalid record counts as empty; every command reports its error.
     """
     try:
         record = DecisionRecord.of(home)
@@ -94,23 +94,23 @@ def due(home: Path, charter: Charter) -> date | None:
 def decide(
     pilot: Pilot, outcome: Outcome, scorecard: ScorecardVerdict, *, by: tuple[str, ...], why: str, today: date
 ) -> RecordedDecision:
-    """Write the decision down. Raises DecisionError where the charter does not allow it."""
+    """Write the decision to the record and return it. Raises DecisionError if the decision is not allowed."""
     home, charter = pilot.settings.home, pilot.charter
     record = DecisionRecord.of(home)
     if record.outcome in ("scale", "stop"):
-        raise DecisionError(f"it was decided on {record.decisions[-1].on}: {record.outcome}")
+        raise DecisionError(f"the decision was already taken on {record.decisions[-1].on}: {record.outcome}")
     if len(set(by)) < 2:
-        raise DecisionError("a decision takes two people: --by HANDLE --by HANDLE")
+        raise DecisionError("a decision requires two people: --by HANDLE --by HANDLE")
     if charter.plan.deciders and (strangers := sorted(set(by) - set(charter.plan.deciders))):
         raise DecisionError(
-            f"{', '.join(strangers)}: not among the deciders of charter.yaml, {', '.join(charter.plan.deciders)}"
+            f"{', '.join(strangers)}: not in plan.deciders of charter.yaml ({', '.join(charter.plan.deciders)})"
         )
     if outcome == "extend" and record.outcome == "extend":
-        raise DecisionError("it was extended once already, and once is all: scale or stop")
+        raise DecisionError("the pilot was already extended once, and only one extension is allowed: scale or stop")
     if outcome == "scale" and not scorecard.met:
-        raise DecisionError(f"the line for scaling is not met: {scorecard.verdict}")
+        raise DecisionError(f"the criteria for scaling are not met: {scorecard.verdict}")
     if outcome == "scale" and not scorecard.champion:
-        raise DecisionError("there is nothing to scale: by the promotion log, no champion in service passed the gate")
+        raise DecisionError("there is no model to scale: by the promotion log, no champion in service passed the gate")
     decided = RecordedDecision(
         on=today, outcome=outcome, by=by, why=why, scorecard_sha256=scorecard.sha256, champion=scorecard.champion
     )
@@ -118,5 +118,5 @@ def decide(
     content = yaml.safe_dump(
         grown.model_dump(by_alias=True, exclude_none=True), sort_keys=False, allow_unicode=True, width=1000
     )
-    write_atomically({home / FILE: "# Written by `groundwork decide`; not to be edited.\n" + content})
+    write_atomically({home / FILE: "# Written by `groundwork decide`; do not edit.\n" + content})
     return decided

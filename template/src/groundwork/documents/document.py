@@ -1,4 +1,4 @@
-"""Reads the team's documents into typed objects, and says in plain words what is wrong with one."""
+"""Reads the team's YAML documents into typed objects, and reports mistakes with file, field and expected value."""
 
 from pathlib import Path
 from typing import Any, Self
@@ -10,11 +10,11 @@ from pydantic.alias_generators import to_camel
 from groundwork.core.errors import DocumentError
 
 UNANSWERED = "TBD"
-SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where PyYAML has libyaml
+SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, if PyYAML was built with libyaml
 
 
 class Part(BaseModel):
-    """A part of a document: camelCase keys as in the file, nothing but the known keys, immutable."""
+    """A part of a document: immutable, with camelCase keys in the file; unknown keys are an error."""
 
     model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, extra="forbid", frozen=True, strict=True)
 
@@ -28,7 +28,7 @@ class Document(Part):
         try:
             text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
-            raise DocumentError(f"{path.name}: there is no such file in {path.parent}") from None
+            raise DocumentError(f"{path.name}: not found in {path.parent}") from None
         except OSError as error:
             raise DocumentError(f"{path.name}: cannot be read: {error.strerror}") from None
         except UnicodeDecodeError as error:
@@ -37,7 +37,7 @@ class Document(Part):
 
     @classmethod
     def parse(cls, text: str, name: str) -> Self:
-        """Validate the text of a document. Raises DocumentError with one line per mistake, each with the name."""
+        """Validate the text of a document. Raises DocumentError with one line per mistake; each begins with `name`."""
         try:
             content = yaml.load(text, Loader=_UniqueKeys)
         except yaml.YAMLError as error:
@@ -49,14 +49,14 @@ class Document(Part):
             lines = [
                 f"{name}: {_dotted(mistake['loc'])}: {_expectation(mistake)}"
                 for mistake in mistakes
-                # A list is called too short when its items were refused: those are the mistakes.
+                # pydantic also reports a list as too short if its items are invalid; only the items' mistakes help.
                 if not (mistake["type"] == "too_short" and any(_inside(other, mistake) for other in mistakes))
             ]
             raise DocumentError("\n".join(lines)) from None
 
 
 def unanswered(part: Any, path: str = "") -> list[str]:
-    """The paths of the texts that still start with TBD."""
+    """Returns the dotted paths of all texts that start with TBD."""
     if isinstance(part, BaseModel):
         part = part.model_dump(by_alias=True)
     if isinstance(part, str):
@@ -69,13 +69,13 @@ def unanswered(part: Any, path: str = "") -> list[str]:
 
 
 class _UniqueKeys(SafeLoader):  # type: ignore[misc]
-    """YAML lets a later key silently replace an earlier one; a document that people sign must not."""
+    """A YAML loader that refuses repeated keys, which YAML would silently overwrite."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         repeated = sorted({str(key) for key in keys if keys.count(key) > 1})
         if repeated:
-            raise yaml.YAMLError(f"{', '.join(repeated)} stands twice in one mapping, line {node.start_mark.line + 1}")
+            raise yaml.YAMLError(f"{', '.join(repeated)} occurs twice in one mapping, line {node.start_mark.line + 1}")
         mapping: dict[Any, Any] = super().construct_mapping(node, deep)
         return mapping
 
@@ -90,7 +90,7 @@ def _dotted(location: tuple[str | int, ...]) -> str:
 
 
 def _expectation(mistake: Any) -> str:
-    """Pydantic's message, with the value that was found instead where that helps."""
+    """Returns pydantic's message, with the value found unless it is a mapping or a list."""
     message = {
         "missing": "is missing",
         "extra_forbidden": "is not a known key here; remove it or correct its spelling",

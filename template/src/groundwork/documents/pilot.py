@@ -1,4 +1,4 @@
-"""The pilot as it stands: its settings and the three documents of its team."""
+"""The pilot: its settings and the team's three documents."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,58 +14,58 @@ from groundwork.documents.owners import Owners
 
 @dataclass(frozen=True)
 class Pilot:
-    """What every part of the system is told: made once at an entry (a verb, a flow, the service) and handed down.
+    """Settings and documents, created once at an entry point (a command, a flow, the service) and passed on.
 
-    A document is read when it is first asked for. Raises DocumentError where it is missing, invalid, or contradicts
-    another one.
+    A document is read at first access, which raises DocumentError if it is missing, invalid, or contradicts another
+    document.
     """
 
     settings: Settings
 
     @classmethod
     def here(cls) -> Self:
-        """The pilot of the environment and the current folder."""
+        """Returns the pilot of the environment variables and the current folder."""
         return cls(Settings())
 
     @property
     def name(self) -> str:
-        """The short name in the charter: that of the registered model, the experiment and the worker."""
+        """The charter's short name; also the name of the registered model, the MLflow experiment and the worker."""
         return self.charter.metadata.name
 
     @cached_property
     def charter(self) -> Charter:
-        """The decision, its worth and the criteria."""
+        """The charter."""
         return Charter.load(self.settings.home / "charter.yaml")
 
     @cached_property
     def contract(self) -> Contract:
-        """What the data means; the charter's metric must measure the contract's outcome."""
+        """The contract. Raises DocumentError also if the charter's metric does not fit the contract's outcome."""
         contract = Contract.load(self.settings.home / "contract.yaml")
         outcome, metrics = contract.dataset.outcome, METRICS[contract.dataset.task.kind]
         if self.charter.gate.metric not in metrics:
             raise DocumentError(
-                f"charter.yaml: gate.metric: {self.charter.gate.metric} does not measure a {outcome.logical_type}, as "
-                f"{outcome.name} is in contract.yaml: take {' or '.join(metrics)}"
+                f"charter.yaml: gate.metric: {self.charter.gate.metric} does not measure a {outcome.logical_type}, "
+                f"the type of {outcome.name} in contract.yaml: use {' or '.join(metrics)}"
             )
         return contract
 
     @cached_property
     def owners(self) -> Owners:
-        """Who answers for what; the contract's data set must have an owner."""
+        """The owners. Raises DocumentError also if the contract's data set has no owner."""
         owners = Owners.load(self.settings.home / "OWNERS")
         dataset = self.contract.dataset.name
         if dataset not in owners.accountable.data:
-            raise DocumentError(f"OWNERS: accountable.data: names nobody for the data set {dataset} of contract.yaml")
+            raise DocumentError(f"OWNERS: accountable.data: has no owner for the data set {dataset} of contract.yaml")
         return owners
 
     @property
     def snapshots(self) -> str:
-        """Folder or address of the table of snapshots."""
+        """Folder or address of the snapshots table."""
         return self._table("snapshots")
 
     @property
     def quarantine(self) -> str:
-        """Folder or address of the table of the rows that broke the contract."""
+        """Folder or address of the quarantine table, with the rows that broke the contract."""
         return self._table("quarantine")
 
     def _table(self, kind: str) -> str:

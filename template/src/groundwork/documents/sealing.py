@@ -1,7 +1,7 @@
-"""Seals the charter's criteria, so that the line is not moved to where the pilot has got to.
+"""Seals the charter's criteria, so that they are not adapted to the pilot's results.
 
-A seal is an entry at the end of charter.yaml with the digest of the criteria. A change after the first is an amendment,
-with a reason and a second person. Whoever edits criteria or seals by hand is found out by the digest, and by git.
+A seal is an entry at the end of charter.yaml with the digest of the criteria. A change after the first seal is an
+amendment, with a reason and a second person. Criteria or seals edited by hand are detected by the digest and by git.
 """
 
 import hashlib
@@ -23,82 +23,86 @@ from groundwork.documents.owners import Owners
 
 
 class SealError(GroundworkError):
-    """The criteria cannot be sealed or amended like this."""
+    """The criteria cannot be sealed or amended, or were changed without an amendment; the message says why."""
 
 
 def criteria_digest(charter: Mapping[str, Any]) -> str:
-    """SHA-256 of what makes the pilot ready to scale, and of what stops it, wording and order included.
+    """Returns the SHA-256 of the criteria for scaling and for stopping, including wording and order.
 
-    It is taken of the document as it was typed: a new version of the system may read more in it, and changes nothing.
+    It is computed from the parsed YAML, before validation, so that new optional fields of the system do not change it.
     """
     sealed = [charter["readyToScale"], charter.get("stopCriteria", [])]
     return hashlib.sha256(json.dumps(sealed, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def lock(home: Path, owners: Owners, by: str, today: date) -> Seal:
-    """Seal the criteria for the first time."""
+    """Write the first seal and return it. Raises SealError if the criteria are sealed or `by` is not in OWNERS."""
     charter, digest = _read(home)
     if charter.seals:
         first = charter.seals[0]
         raise SealError(
-            f"the criteria were locked on {first.on} by {first.by}: a change is an amendment, "
-            "`groundwork charter amend`"
+            f"the criteria were locked on {first.on} by {first.by}: to change them, run `groundwork charter amend`"
         )
     _known(owners, by)
     return _append(home, charter, Seal(on=today, by=by, reason="locked", sha256=digest))
 
 
 def amend(home: Path, owners: Owners, *, by: str, approved_by: str, reason: str, today: date) -> Seal:
-    """Seal the criteria as they stand in the file now, after they were changed for a reason."""
+    """Seal the changed criteria with a reason and a second person; returns the new seal.
+
+    Raises SealError if the criteria are not locked or not changed, or if the two people are the same or not in OWNERS.
+    """
     charter, digest = _read(home)
     if not charter.seals:
-        raise SealError("the criteria are not locked yet: change them as you like, then `groundwork charter lock`")
+        raise SealError(
+            "the criteria are not locked yet: edit them in charter.yaml, then run `groundwork charter lock`"
+        )
     if charter.seals[-1].sha256 == digest:
-        raise SealError("the criteria are as they were sealed: change them in charter.yaml first")
+        raise SealError("the criteria have not changed since the last seal: edit them in charter.yaml first")
     if by == approved_by:
-        raise SealError("an amendment takes a second person: --approved-by somebody else")
+        raise SealError("an amendment requires a second person: give another handle with --approved-by")
     _known(owners, by, approved_by)
     return _append(home, charter, Seal(on=today, by=by, approved_by=approved_by, reason=reason, sha256=digest))
 
 
 def findings(home: Path) -> list[str]:
-    """What was done to sealed criteria behind their seal: one sentence each, none if all is well.
+    """Returns one line of text per change of sealed criteria without an amendment; an empty list if there is none.
 
-    What was edited in silence is told by git, as far as its history goes here: see `cannot_tell`.
+    Silent edits are found in the git history, as far as it is available: see `cannot_tell`.
     """
     charter, digest = _read(home)
     found = []
     if charter.seals and charter.seals[-1].sha256 != digest:
         last = charter.seals[-1]
         found.append(
-            f"the criteria differ from those sealed on {last.on} by {last.by}: put them back, "
-            "or `groundwork charter amend` with a reason and a second person"
+            f"the criteria differ from those sealed on {last.on} by {last.by}: restore them, "
+            "or run `groundwork charter amend` with a reason and a second person"
         )
     return found + _silent_edits(home, charter.seals)
 
 
 def cannot_tell(home: Path) -> str:
-    """Why nobody can tell whether sealed criteria were edited in silence; empty where git has the whole history."""
+    """Returns why silent edits of sealed criteria cannot be detected; empty if git has the whole history."""
     if not Charter.load(home / "charter.yaml").seals:
         return ""
     shallow = is_shallow(home)
     if shallow is None:
-        return "nobody can tell silent edits, without git: run `groundwork readiness --prove` in the repository"
+        return "silent edits cannot be detected without git: run `groundwork readiness --prove` in the repository"
     if shallow:
         return (
-            "the history is cut short, so nobody can tell silent edits: fetch all of it (`git fetch --unshallow`; in "
+            "silent edits cannot be detected in a shallow clone: fetch the whole history (`git fetch --unshallow`; in "
             "CI `fetch-depth: 0` or `GIT_DEPTH: 0`)"
         )
     return ""
 
 
 def file_digest(home: Path) -> str:
-    """SHA-256 of the charter as it stands, seals and all."""
+    """Returns the SHA-256 of the file charter.yaml, including the seals."""
     return hashlib.sha256((home / "charter.yaml").read_bytes()).hexdigest()
 
 
 def _silent_edits(home: Path, present: tuple[Seal, ...]) -> list[str]:
-    """Seals only ever grow at the end, and no committed criteria go without theirs."""
+    """Returns the commits that removed a seal, or changed sealed criteria without an amendment, as lines of text."""
     found = []
     commits = (git(home, "log", "--reverse", "--format=%H", "--", "charter.yaml") or "").split()
     for commit, text in zip(commits, contents(home, "charter.yaml", commits) if commits else [], strict=True):
@@ -107,9 +111,9 @@ def _silent_edits(home: Path, present: tuple[Seal, ...]) -> list[str]:
             seals = tuple(Seal.model_validate(each) for each in charter.get("seals", ()))
             digest = criteria_digest(charter)
         except (ValueError, KeyError, AttributeError, TypeError, yaml.YAMLError):
-            continue  # what could not be read was not in force either
+            continue  # a charter that cannot be read was not in force
         if seals != present[: len(seals)]:
-            found.append(f"commit {commit[:10]} holds a seal that charter.yaml no longer has: restore it, and amend")
+            found.append(f"commit {commit[:10]} has a seal that charter.yaml no longer has: restore it, then amend")
         elif seals and seals[-1].sha256 != digest:
             found.append(f"commit {commit[:10]} changed the criteria without an amendment")
     return found
@@ -121,7 +125,7 @@ def _read(home: Path) -> tuple[Charter, str]:
 
 
 def _append(home: Path, charter: Charter, seal: Seal) -> Seal:
-    """Write the seal at the end of the file, whose comments stay as they are; all or nothing."""
+    """Append the seal to the file, which keeps its comments, and return it; if that fails, nothing is changed."""
     file = home / "charter.yaml"
     before = file.read_text(encoding="utf-8")
     entry = yaml.safe_dump(
@@ -143,4 +147,4 @@ def _append(home: Path, charter: Charter, seal: Seal) -> Seal:
 
 def _known(owners: Owners, *handles: str) -> None:
     if strangers := [handle for handle in handles if handle not in owners.handles]:
-        raise SealError(f"{', '.join(strangers)}: not in OWNERS, which names {', '.join(sorted(owners.handles))}")
+        raise SealError(f"{', '.join(strangers)}: not in OWNERS, which has {', '.join(sorted(owners.handles))}")

@@ -1,1 +1,1 @@
-"""Prefect: one thin flow per verb, schedules and the worker. No other room imports Prefect."""
+"""Prefect: one thin flow per command, the schedules and the worker. No other room imports Prefect."""

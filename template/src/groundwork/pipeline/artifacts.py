@@ -1,4 +1,4 @@
-"""What a person reads in Prefect about a run that has ended: tables, and where to read on."""
+"""Prefect artifacts of a finished run: tables of results, and links to MLflow and the drift report."""
 
 from __future__ import annotations
 
@@ -29,23 +29,27 @@ def of_ingest(done: list[Ingested]) -> None:
         }
         for each in done
     ]
-    create_table_artifact(rows, key="ingest", description="What came in, and what broke the contract.")
+    create_table_artifact(rows, key="ingest", description="Rows read and rows quarantined, per window.")
 
 
 def of_train(trained: Trained) -> None:
     checks = [
-        {"check": each.name, "wanted": each.wanted, "seen": each.seen, "passed": "yes" if each.passed else "no"}
+        {"check": each.name, "required": each.wanted, "found": each.seen, "passed": "yes" if each.passed else "no"}
         for each in trained.verdict.checks
     ]
-    create_table_artifact(checks, key="gate", description=f"The gate on version {trained.version}: {trained.standing}.")
+    create_table_artifact(
+        checks, key="gate", description=f"Gate checks of version {trained.version}: {trained.standing}."
+    )
     pilot = Pilot.here()
     name = pilot.name
     if pilot.settings.tracking_uri.startswith("http"):
         link = f"{pilot.settings.tracking_uri.rstrip('/')}/#/models/{name}/versions/{trained.version}"
-        create_link_artifact(link, f"{name} version {trained.version}", key="model", description="In MLflow.")
+        create_link_artifact(
+            link, f"{name} version {trained.version}", key="model", description="The version in MLflow."
+        )
     else:
         create_markdown_artifact(
-            f"Version {trained.version} of `{name}`, in MLflow: `uv run mlflow ui --backend-store-uri"
+            f"Version {trained.version} of `{name}`. To see it in MLflow: `uv run mlflow ui --backend-store-uri"
             f" {pilot.settings.tracking_uri}`",
             key="model",
         )
@@ -53,7 +57,7 @@ def of_train(trained: Trained) -> None:
 
 def of_score(scored: Scored) -> None:
     rows = [{"decision": decided, "rows": count} for decided, count in scored.decisions.items()]
-    description = f"{scored.rows:,} rows of {scored.window} by version {scored.model_version}."
+    description = f"{scored.rows:,} rows of {scored.window}, scored by version {scored.model_version}."
     create_table_artifact(rows, key="score", description=description)
 
 
@@ -64,15 +68,18 @@ def of_monitor(drift: Drift) -> None:
     ]
     create_table_artifact(rows, key="drift", description=f"{drift.status}: {drift.reason}.")
     if drift.report:
-        create_link_artifact(Path(drift.report).as_uri(), drift.report, key="drift-report", description="The page.")
+        create_link_artifact(
+            Path(drift.report).as_uri(), drift.report, key="drift-report", description="The drift report."
+        )
 
 
 def of_retrain(retrained: Retrained) -> None:
-    lines = retrained.reasons or ["Nothing calls for a new model."]
-    create_markdown_artifact("\n".join(f"- {line}" for line in lines), key="retrain", description="Why, or why not.")
+    lines = retrained.reasons or ["No new model is needed."]
+    text = "\n".join(f"- {line}" for line in lines)
+    create_markdown_artifact(text, key="retrain", description="Why a new model was trained, or why not.")
 
 
 def of_prove(proofs: list[Proof]) -> None:
-    said = {PASSED: "passed", FAILED: "failed", UNKNOWN: "unknown"}
-    rows = [{"check": each.check_id, "state": said[each.exit_code], "seen": each.seen} for each in proofs]
-    create_table_artifact(rows, key="prove", description="The newest proof of each check of the scorecard.")
+    states = {PASSED: "passed", FAILED: "failed", UNKNOWN: "unknown"}
+    rows = [{"check": each.check_id, "state": states[each.exit_code], "found": each.seen} for each in proofs]
+    create_table_artifact(rows, key="prove", description="The newest proof of each scorecard check.")

@@ -1,6 +1,6 @@
-"""What each flow does, as a plain function: one run at a time on a store.
+"""The work of each flow as a plain function, with one run of each at a time per store.
 
-The libraries of a verb are imported when it is called, so that a command waits for its own alone.
+Each function imports its libraries when it is called, so that a command imports only what it needs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def ingest(pilot: Pilot, start: datetime | None = None, end: datetime | None = None) -> list[Ingested]:
-    """Bring in what has changed in the source, or every window that [start, end) touches."""
+    """Ingest the windows that changed in the source, or every window that overlaps [start, end)."""
     from groundwork.data.ingest import ingest as work
 
     with _alone(pilot, "ingest"):
@@ -35,7 +35,7 @@ def ingest(pilot: Pilot, start: datetime | None = None, end: datetime | None = N
 
 
 def train(pilot: Pilot) -> Trained:
-    """Train a candidate, judge it, and promote it if the gate lets it through."""
+    """Train a candidate, check it at the gate, and promote it if it passes."""
     from groundwork.models.training.train import train as work
 
     with _alone(pilot, "train"):
@@ -43,7 +43,7 @@ def train(pilot: Pilot) -> Trained:
 
 
 def score(pilot: Pilot, start: datetime | None = None, end: datetime | None = None) -> Scored:
-    """Score [start, end), by default the newest window."""
+    """Score the rows in [start, end); by default the newest window."""
     from groundwork.models.scoring.score import score as work
 
     with _alone(pilot, "score"):
@@ -51,7 +51,7 @@ def score(pilot: Pilot, start: datetime | None = None, end: datetime | None = No
 
 
 def monitor(pilot: Pilot, start: datetime | None = None, end: datetime | None = None) -> Drift:
-    """Check drift in [start, end), by default in the newest window."""
+    """Measure drift in [start, end); by default in the newest window."""
     from groundwork.monitoring.monitor import monitor as work
 
     with _alone(pilot, "monitor"):
@@ -61,7 +61,10 @@ def monitor(pilot: Pilot, start: datetime | None = None, end: datetime | None = 
 def retrain(
     pilot: Pilot, ingest_first: Callable[[], object] | None = None, train_then: Callable[[], Trained] | None = None
 ) -> Retrained:
-    """Ingest what is due, then train if drift or age asks for it."""
+    """Ingest new data, then train if drift or the champion's age requires it.
+
+    `ingest_first` and `train_then` replace the plain functions, such as by flows.
+    """
     from groundwork.monitoring.retraining import retrain as work
 
     with _alone(pilot, "retrain"):
@@ -69,7 +72,7 @@ def retrain(
 
 
 def prove(pilot: Pilot) -> list[Proof]:
-    """Run what proves checks of the scorecard and is part of no other flow's work."""
+    """Run the scorecard checks that no other flow runs; returns their results."""
     from groundwork.readiness.prove import prove as work
 
     with _alone(pilot, "prove"):
@@ -81,16 +84,16 @@ WORK: dict[str, Callable[..., Any]] = {each.__name__: each for each in (ingest, 
 
 @contextmanager
 def _alone(pilot: Pilot, verb: str) -> Iterator[None]:
-    """Raises Busy where another run of the verb is under way on the same store."""
+    """Hold the flow's lock during the block. Raises Busy if another run of it is active on the same store."""
     with Store(pilot.settings.store) as store, store.alone(verb):
         yield
 
 
 def run(pilot: Pilot, flow: str, *arguments: Any) -> Any:
-    """Run the flow of this name and return its result.
+    """Run the flow with this name and return its result.
 
-    Where PREFECT_API_URL names a server, or a worker of this pilot has one, it is a run there, and Prefect's pages show
-    it. Elsewhere it runs in this process alone; the store records it either way.
+    If there is a Prefect server, at PREFECT_API_URL or from this pilot's worker, the run is a Prefect flow run and
+    appears in Prefect's pages. Otherwise it runs in this process without Prefect. The store records both.
     """
     if connect(pilot.settings):
         from groundwork.pipeline import flows

@@ -1,4 +1,4 @@
-"""When the flows run: their Prefect deployments, for `groundwork worker` and for a work pool. All times are UTC."""
+"""Schedules of the flows, as Prefect deployments for `groundwork worker` and for a work pool. All times are UTC."""
 
 from typing import Any
 
@@ -17,20 +17,23 @@ from groundwork.pipeline.flows import ingest, monitor, prove, retrain, score, tr
 from groundwork.store.database import Store
 
 NAME = "scheduled"
-# What is due is asked of the data each time, so a run more, or one missed, does no harm. ops/prometheus/alerts.yml
-# tells of a flow that stays out for longer than two of its runs, also if it never succeeded.
+# Each run determines from the data what is due, so an extra or a missed run does no harm. ops/prometheus/alerts.yml
+# alerts when a flow has not succeeded for more than two of its intervals, also if it never succeeded.
 SCHEDULES: dict[Flow[..., Any], str] = {
     ingest: "0 2 * * *",
     score: "0 3 * * *",
     monitor: "0 4 * * *",
     retrain: "0 5 * * 1",
-    train: "0 6 1 * *",  # at least once a month, whatever retrain thinks
-    prove: "0 7 * * 0",  # takes minutes of a processor
+    train: "0 6 1 * *",  # at least once a month, even if retrain found no need
+    prove: "0 7 * * 0",  # takes several minutes of CPU time
 }
 
 
 def deployments(pilot: Pilot, pool: str | None = None, job: dict[str, Any] | None = None) -> list[RunnerDeployment]:
-    """Every flow with its schedule, one run at a time; a run that comes while one is under way is cancelled."""
+    """Returns one deployment per flow, with its schedule. A run that starts while another is active is cancelled.
+
+    `pool` is the name of a work pool, None for the worker's own; `job` holds the pool's job variables.
+    """
     return [
         RunnerDeployment.from_flow(
             flow,
@@ -48,9 +51,9 @@ def deployments(pilot: Pilot, pool: str | None = None, job: dict[str, Any] | Non
 
 
 def announce(pilot: Pilot) -> list[str]:
-    """Note in the store that the flows have schedules, so that one that never succeeds is missed.
+    """Record in the store that the flows have schedules, so that a flow that never succeeds raises an alert.
 
-    Returns what runs when, a line for each flow.
+    Returns one line of text per flow, with its schedule.
     """
     with Store(pilot.settings.store) as store:
         store.schedules.keep([flow.name for flow in SCHEDULES])
@@ -58,12 +61,13 @@ def announce(pilot: Pilot) -> list[str]:
 
 
 def register(pilot: Pilot, pool: str, image: str) -> list[str]:
-    """Register every flow and its schedule with the pool; returns a line for each.
+    """Register every flow and its schedule with the work pool; returns one line of text per flow.
 
-    What the runs are told of the outside world, secrets above all, is the pool's to say, not the deployments'.
+    The environment of the runs, above all their secrets, is configured in the pool and not in the deployments.
+    Raises GroundworkError if PREFECT_API_URL is not set, the pool does not exist, or it needs an image.
     """
     if not get_current_settings().api.url:
-        raise GroundworkError("set PREFECT_API_URL to the address of the server that knows the work pool")
+        raise GroundworkError("set PREFECT_API_URL to the address of the Prefect server that has the work pool")
     with get_client(sync_client=True) as client:
         job = _job(pilot, _type_of(client, pool), image)
     for deployment in deployments(pilot, pool, job):
@@ -78,7 +82,7 @@ def _type_of(client: SyncPrefectClient, pool: str) -> str:
         if error.response.status_code != 404:
             raise
         raise GroundworkError(
-            f"there is no work pool {pool}: `prefect work-pool create --type process {pool}`"
+            f"there is no work pool {pool}: create it with `prefect work-pool create --type process {pool}`"
         ) from None
     return str(response.json()["type"])
 
@@ -88,5 +92,7 @@ def _job(pilot: Pilot, kind: str, image: str) -> dict[str, Any]:
         environment = QUIET | {"GROUNDWORK_HOME": str(pilot.settings.home)}
         return {"env": environment, "working_dir": str(pilot.settings.home)}
     if not image:
-        raise GroundworkError(f"pools of the type {kind} start containers: name the pipeline's image with --image")
+        raise GroundworkError(
+            f"work pools of type {kind} start containers: give the pipeline's container image with --image"
+        )
     return {"env": QUIET, "image": image}

@@ -1,4 +1,4 @@
-"""The flows: one per verb, tried again where that may help, alive as long as their process, shown in artifacts."""
+"""The Prefect flows, one per command: with retries, heartbeats and artifacts."""
 
 import logging
 from collections.abc import Callable
@@ -36,7 +36,7 @@ from groundwork.store.runs import LOST
 P = ParamSpec("P")
 R = TypeVar("R")
 RETRIES = 4
-FIRST_DELAY_SECONDS = 30  # doubled each time, and stretched by up to a half so that not all come back at once
+FIRST_DELAY_SECONDS = 30  # doubles with each retry; up to 50 % is added at random, so that retries do not coincide
 _log = logging.getLogger(__name__)
 
 
@@ -45,7 +45,7 @@ def pipeline_flow(
     retries: int = RETRIES,
     timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> Callable[[Callable[P, R]], Flow[P, R]]:
-    """A Prefect flow around a plain function of the same name; `show` makes its artifacts from the result."""
+    """Returns a decorator that makes a Prefect flow from a plain function; `show` makes artifacts from the result."""
 
     def decorate(function: Callable[P, R]) -> Flow[P, R]:
         name = function.__name__
@@ -65,13 +65,13 @@ def pipeline_flow(
             assert context is not None
             assert context.flow_run is not None
             settings = Settings()
-            prepare(settings)  # a work pool starts it without the command line
+            prepare(settings)  # a work pool starts the flow without the command line
             mend_lost_runs(settings)
             with alive(settings, name, str(context.flow_run.id), timeout_seconds):
                 result = attempt(*args, **kwargs)
             try:
                 show(result)
-            except Exception:  # the work is done
+            except Exception:  # the work itself succeeded
                 _log.warning("the artifacts of %s could not be made", name, exc_info=True)
             return result
 
@@ -81,7 +81,7 @@ def pipeline_flow(
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether the same work may succeed in a moment: something could not be reached, or another run is under way."""
+    """Whether a retry may succeed: a server could not be reached, or another run of the flow is active."""
     if isinstance(error, Busy | SourceUnavailable | StoreError):
         return not isinstance(error, SchemaMismatch)
     if isinstance(error, GroundworkError):
@@ -95,14 +95,14 @@ def may_pass(error: BaseException) -> bool:
 
 
 def _is_of_requests(error: BaseException) -> bool:
-    """MLflow's client is built on requests, whose errors are not Python's own."""
+    """Whether it is an error of the library requests, which MLflow's client uses; they are not Python's own."""
     from requests import exceptions
 
     return isinstance(error, exceptions.ConnectionError | exceptions.Timeout)
 
 
 def _try_again(_task: Any, _run: Any, state: State) -> bool:
-    """Only on a schedule: a person who waits at the terminal is told at once."""
+    """Whether Prefect retries: only on a schedule; a user who waits at the terminal gets the error at once."""
     if not Settings().on_schedule:
         return False
     try:
@@ -117,9 +117,9 @@ _OPEN = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=
 
 
 def mend_lost_runs(settings: Settings, sole: bool = False) -> list[str]:
-    """Record lost runs as failed in the store, and as crashed in Prefect; returns the names of their flows.
+    """Record lost runs as failed in the store and as crashed in Prefect; returns the names of their flows.
 
-    `sole`: only this process uses Prefect's server, so that a run without a mark in the data folder is lost as well.
+    `sole`: only this pilot uses the Prefect server, so an open run without a lock file in the data folder is lost too.
     """
     lost = record_lost_runs(settings)
     if lost or sole:
@@ -135,7 +135,7 @@ def mend_lost_runs(settings: Settings, sole: bool = False) -> list[str]:
 
 
 def _crash(client: SyncPrefectClient, run_id: str) -> None:
-    with suppress(ObjectNotFound, ValueError):  # a run by hand is none of Prefect's
+    with suppress(ObjectNotFound, ValueError):  # Prefect does not know runs started by hand without a server
         run = client.read_flow_run(UUID(run_id))
         if _is_open(run):
             client.set_flow_run_state(run.id, Crashed(message=LOST), force=True)
@@ -147,35 +147,35 @@ def _is_open(run: FlowRun) -> bool:
 
 @pipeline_flow(artifacts.of_ingest)
 def ingest(start: datetime | None = None, end: datetime | None = None) -> list[Ingested]:
-    """Bring in what has changed in the source, or every window that [start, end) touches."""
+    """Ingest the windows that changed in the source, or every window that overlaps [start, end)."""
     return by_hand.ingest(Pilot.here(), start, end)
 
 
 @pipeline_flow(artifacts.of_train)
 def train() -> Trained:
-    """Train a candidate, judge it, and promote it if the gate lets it through."""
+    """Train a candidate, check it at the gate, and promote it if it passes."""
     return by_hand.train(Pilot.here())
 
 
 @pipeline_flow(artifacts.of_score)
 def score(start: datetime | None = None, end: datetime | None = None) -> Scored:
-    """Score [start, end), by default the newest window."""
+    """Score the rows in [start, end); by default the newest window."""
     return by_hand.score(Pilot.here(), start, end)
 
 
 @pipeline_flow(artifacts.of_monitor)
 def monitor(start: datetime | None = None, end: datetime | None = None) -> Drift:
-    """Check drift in [start, end), by default in the newest window."""
+    """Measure drift in [start, end); by default in the newest window."""
     return by_hand.monitor(Pilot.here(), start, end)
 
 
-@pipeline_flow(artifacts.of_retrain, retries=0)  # the flows in it are tried again by themselves
+@pipeline_flow(artifacts.of_retrain, retries=0)  # the flows ingest and train inside it have their own retries
 def retrain() -> Retrained:
-    """Ingest what is due, then train if drift or age asks for it; the gate decides as ever."""
+    """Ingest new data, then train if drift or the champion's age requires it; the gate checks the candidate."""
     return by_hand.retrain(Pilot.here(), ingest, train)
 
 
 @pipeline_flow(artifacts.of_prove, retries=0)
 def prove() -> list[Proof]:
-    """Evaluate and reproduce the champion, look at the history, and run the proofs of `tests/system`."""
+    """Evaluate and reproduce the champion, check the git history, and run the proofs in `tests/system`."""
     return by_hand.prove(Pilot.here())

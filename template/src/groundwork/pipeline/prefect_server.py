@@ -1,7 +1,7 @@
-"""Prefect's server: the one that PREFECT_API_URL names, or that of a worker in this pilot.
+"""The Prefect server: the one at PREFECT_API_URL, or the one that this pilot's worker starts.
 
-The worker's is a child process that ends with its parent, however that ends: it listens to a pipe that only the parent
-holds.
+The worker's server is a child process. It ends when the worker ends, also if the worker is killed: it reads from a pipe
+whose other end only the worker holds.
 """
 
 import atexit
@@ -25,9 +25,9 @@ START_SECONDS = 300
 
 
 def connect(settings: Settings) -> bool:
-    """Whether there is a server: PREFECT_API_URL names it, or a worker of this pilot has one, which Prefect is told of.
+    """Whether there is a Prefect server, at PREFECT_API_URL or from this pilot's worker; sets PREFECT_API_URL to it.
 
-    Call it before Prefect is imported.
+    Call it before Prefect is imported: Prefect reads the variable at import.
     """
     url = settings.prefect_api_url or address_of_worker(settings)
     if url:
@@ -36,7 +36,7 @@ def connect(settings: Settings) -> bool:
 
 
 def address_of_worker(settings: Settings) -> str | None:
-    """The address of the server of this pilot's worker, if one runs: it holds a lock on its note."""
+    """Returns the API address of the worker's server; None if no worker runs, that is, none holds the lock."""
     with suppress(FileNotFoundError), _note(settings).open() as note:
         if not try_lock(note, shared=True):
             return note.read() or None
@@ -45,13 +45,16 @@ def address_of_worker(settings: Settings) -> str | None:
 
 @contextmanager
 def announced(settings: Settings) -> Iterator[str]:
-    """A server with its pages and its scheduler, which every command in this pilot uses meanwhile. Raises Busy."""
+    """Start the worker's Prefect server and provide its API address; all commands of this pilot use it meanwhile.
+
+    If PREFECT_API_URL is set, no server is started and that address is used. Raises Busy if a worker runs already.
+    """
     with ExitStack() as ends:
         note = ends.enter_context(_note(settings).open("a+"))
         if not try_lock(note):
-            raise Busy(f"a worker runs already in {settings.data_folder}")
+            raise Busy(f"a worker already runs in {settings.data_folder}")
         note.truncate(0)
-        url = settings.prefect_api_url  # where it is set, Prefect itself says what is wrong with that server
+        url = settings.prefect_api_url  # if set, Prefect itself reports errors of that server
         if not url:
             server = Server(settings)
             ends.callback(server.stop)
@@ -65,43 +68,43 @@ def announced(settings: Settings) -> Iterator[str]:
 
 
 class Server:
-    """A child process that serves Prefect's API, pages and scheduler on this machine."""
+    """A child process that serves Prefect's API, web pages and scheduler on this machine."""
 
     def __init__(self, settings: Settings) -> None:
-        """Start it; its socket listens from now on, so whoever asks early only waits."""
+        """Start the process. Its socket listens at once, so early requests wait instead of failing."""
         folder = _note(settings).parent
         self.log = folder / "server.log"
         with socket.socket() as listening:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 listening.bind(("127.0.0.1", settings.prefect_port))
-            except OSError:  # another pilot's worker has the usual port
+            except OSError:  # the port is in use, most often by another pilot's worker
                 listening.bind(("127.0.0.1", 0))
             listening.listen(128)
             self.url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
-            told = {"PREFECT_UI_STATIC_DIRECTORY": str(folder / "pages"), "PREFECT_API_URL": self.url}
+            variables = {"PREFECT_UI_STATIC_DIRECTORY": str(folder / "pages"), "PREFECT_API_URL": self.url}
             with self.log.open("wb") as out:
                 self._child = subprocess.Popen(
                     [sys.executable, "-m", "groundwork.pipeline.prefect_server", str(listening.fileno())],
                     stdin=subprocess.PIPE,
                     stdout=out,
                     stderr=out,
-                    env=os.environ | LEASES_OUTLIVE_A_KILL | told,
+                    env=os.environ | LEASES_OUTLIVE_A_KILL | variables,
                     pass_fds=[listening.fileno()],
-                    start_new_session=True,  # Ctrl-C is for the parent
+                    start_new_session=True,  # Ctrl-C reaches only the parent
                 )
 
     def wait(self) -> None:
-        """Wait until it answers. Raises GroundworkError where it ends, or takes too long."""
+        """Wait until the server answers. Raises GroundworkError if it ends, or needs more than START_SECONDS."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self._child.poll() is None:
             with suppress(OSError), urllib.request.urlopen(f"{self.url}/health", timeout=START_SECONDS):
                 return
             time.sleep(0.1)
-        raise GroundworkError(f"Prefect's server did not start; see {self.log}")
+        raise GroundworkError(f"the Prefect server did not start; see {self.log}")
 
     def stop(self) -> None:
-        """End it, if it has not ended yet."""
+        """Stop the server process if it still runs."""
         assert self._child.stdin is not None
         self._child.stdin.close()
         try:
@@ -117,14 +120,15 @@ def _note(settings: Settings) -> Path:
     return folder / "worker"
 
 
-# Who holds a deployment's one place is noted on disk, or a server that was killed would never give the place back.
+# Concurrency leases are kept on disk. In memory, a killed server would lose the lease of a running deployment, and its
+# one place would never be released.
 LEASES_OUTLIVE_A_KILL = {
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem"
 }
 
 
 def _serve(descriptor: int) -> None:
-    """The child: serve on the socket until the pipe from the parent is closed."""
+    """Run in the child process: serve on the socket until the pipe from the parent is closed."""
 
     def end_with_parent() -> None:
         sys.stdin.buffer.read()

@@ -1,4 +1,4 @@
-"""The worker: runs the schedules of the deployments in the pilot's folder until it is told to end."""
+"""The worker: runs the deployments on their schedules until it is stopped."""
 
 import asyncio
 import os
@@ -15,23 +15,24 @@ from groundwork.documents.pilot import Pilot
 from groundwork.pipeline.deployments import announce, deployments
 from groundwork.pipeline.flows import mend_lost_runs
 
-LOOK_SECONDS = 30  # between two looks for runs whose process is gone
+LOOK_SECONDS = 30  # between two searches for lost runs
 
 
 def work(pilot: Pilot, sole: bool, say: Callable[[str], None]) -> None:
-    """Register the deployments and run what is due until SIGTERM or Ctrl-C. `sole`: the server is this pilot's alone.
+    """Register the deployments and run them on their schedules until SIGTERM or Ctrl-C.
 
-    Runs under way are cancelled then, and killed after the grace period. The deployments stay as they are.
+    On the signal, active runs are cancelled, and killed after the grace period; the deployments stay registered.
+    `sole`: only this pilot uses the Prefect server. `say` prints one line.
     """
-    told = threading.Event()
+    stop = threading.Event()
 
-    def tell(_number: int, _frame: FrameType | None) -> None:
-        told.set()
+    def request_stop(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):  # set, so that not even a shell that ignored them for us matters
-        signal.signal(number, tell)
+    for number in (signal.SIGTERM, signal.SIGINT):  # set both: a shell may start its child with SIGINT ignored
+        signal.signal(number, request_stop)
     for name in mend_lost_runs(pilot.settings, sole):
-        say(f"the last run of {name} was lost: it is marked as crashed")
+        say(f"the last run of {name} was lost; it is now marked as crashed")
     runner = Runner(name=pilot.name, pause_on_shutdown=False)
     for deployment in deployments(pilot):
         runner.add_deployment(deployment)
@@ -45,17 +46,17 @@ def work(pilot: Pilot, sole: bool, say: Callable[[str], None]) -> None:
         except BaseException as error:
             broken.append(error)
         finally:
-            told.set()
+            stop.set()
 
     running = threading.Thread(target=run, daemon=True)
     running.start()
-    while not told.wait(LOOK_SECONDS):
-        with suppress(Exception):  # the server may be away for a moment; the next look sees the same
+    while not stop.wait(LOOK_SECONDS):
+        with suppress(Exception):  # the server may be unreachable for a moment; the next search finds the same runs
             mend_lost_runs(pilot.settings)
     if running.is_alive():
         _end(runner, running, pilot.settings.grace_seconds)
     elif broken:
-        raise GroundworkError(f"the worker broke: {broken[0]!r}") from broken[0]
+        raise GroundworkError(f"the worker failed: {broken[0]!r}") from broken[0]
     with suppress(Exception):
         mend_lost_runs(pilot.settings, sole)
 
@@ -67,7 +68,7 @@ def _end(runner: Runner, running: threading.Thread, grace_seconds: float) -> Non
         with suppress(Exception):
             stopping.result(grace_seconds)
     running.join(1)
-    for process in list(runner._process_manager._process_map.values()):  # what did not heed SIGTERM
+    for process in list(runner._process_manager._process_map.values()):  # those that ignored SIGTERM
         if process.pid:
             with suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)

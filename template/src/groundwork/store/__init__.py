@@ -1,1 +1,1 @@
-"""What has happened, in one database: the schema and its migrations, and one module per kind of record."""
+"""The operational store, one database: its schema and migrations, and one module per kind of record."""

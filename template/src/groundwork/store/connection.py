@@ -1,4 +1,4 @@
-"""One connection to SQLite (WAL) on a laptop, or to PostgreSQL beyond it; the same statements run on both."""
+"""One connection to SQLite (in WAL mode) or PostgreSQL; the same statements run on both."""
 
 import re
 import sqlite3
@@ -11,19 +11,19 @@ from typing import Any
 
 from groundwork.core.errors import GroundworkError, StoreError
 
-# Alembic takes no lock; so a store is made, and migrated, under this one.
+# Alembic takes no lock, so stores are created and migrated under this one.
 LOCK_SCHEMA = "select pg_advisory_xact_lock(hashtext('groundwork'))"
 
 
 class Transaction:
-    """Runs statements with `?` for each value."""
+    """An open transaction; statements have `?` for each value."""
 
     def __init__(self, cursor: Any, local: bool) -> None:
         self.local = local  # SQLite
         self._cursor = cursor
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> int:
-        """Run the statement; the number of rows that it changed."""
+        """Run the statement; returns the number of changed rows."""
         self._cursor.execute(self._placeholders(statement), tuple(values))
         return int(self._cursor.rowcount)
 
@@ -31,7 +31,7 @@ class Transaction:
         self._cursor.executemany(self._placeholders(statement), list(rows))
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """All rows of the query's result."""
+        """Returns all rows of the query's result."""
         self._cursor.execute(self._placeholders(query), tuple(values))
         return list(self._cursor.fetchall())
 
@@ -40,24 +40,24 @@ class Transaction:
 
 
 class Connection:
-    """One connection, shared by threads; opened again after it broke. Raises StoreError when a statement fails."""
+    """One connection, shared by threads and reopened after an error. Raises StoreError if a statement fails."""
 
     def __init__(self, url: str) -> None:
-        """Take `sqlite:///PATH` or `postgresql://…`; the first transaction opens it."""
+        """`url` is `sqlite:///PATH` or `postgresql://…`; the first transaction opens the connection."""
         self.url = url
         self._lock = threading.Lock()
         self._connection: Any = None
 
     @property
     def file(self) -> Path | None:
-        """SQLite's file; None on PostgreSQL."""
+        """The SQLite file; None on PostgreSQL."""
         return sqlite_file(self.url)
 
     @contextmanager
     def transaction(self, alone: bool = False) -> Iterator[Transaction]:
-        """One transaction; `alone` waits until no other process makes or migrates the store.
+        """Run the block in one transaction. `alone` waits until no other process creates or migrates the store.
 
-        A connection that failed is dropped, so that the next transaction opens a new one.
+        After an error the connection is dropped, so that the next transaction opens a new one.
         """
         with self._lock:
             try:
@@ -81,12 +81,12 @@ class Connection:
                 raise
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """All rows of the query's result, in a transaction of its own."""
+        """Returns all rows of the query's result, read in a separate transaction."""
         with self.transaction() as transaction:
             return transaction.rows(query, values)
 
     def empty_log(self) -> None:
-        """Move what SQLite keeps in the write-ahead log into its file, so that the log holds nothing erased."""
+        """Move SQLite's write-ahead log into its file and empty it, so that the log contains no erased data."""
         with self._lock:
             self._connection.execute("pragma wal_checkpoint(truncate)")
 
@@ -97,43 +97,43 @@ class Connection:
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            with suppress(Exception):  # it is broken already
-                connection.rollback()  # or a lock would live as long as anybody remembers the error
+            with suppress(Exception):  # the connection may be broken already
+                connection.rollback()  # otherwise a lock would be held as long as the error is referenced
             with suppress(Exception):
                 connection.close()
 
 
 def connect(url: str) -> Any:
-    """A connection in which transactions are begun and ended by hand. Raises ValueError for an unknown address."""
+    """Returns a connection without automatic transactions. Raises ValueError for an unknown address."""
     path = sqlite_file(url)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
         connection.execute("pragma journal_mode = wal")
-        connection.execute("pragma synchronous = normal")  # a commit outlives the process; only power can lose it
+        connection.execute("pragma synchronous = normal")  # a commit survives a kill; only a power failure can lose it
         return connection
     if url.startswith(("postgresql://", "postgres://")):
         import psycopg
 
         return psycopg.connect(url, autocommit=True, connect_timeout=5)
-    raise ValueError("its address must begin with sqlite:/// or postgresql://")
+    raise ValueError("the address must begin with sqlite:/// or postgresql://")
 
 
 def sqlite_file(url: str) -> Path | None:
-    """The file of a `sqlite:///PATH` address; None for any other."""
+    """Returns the file of a `sqlite:///PATH` address; None for other addresses."""
     return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
 
 
 def insertion(table: str, columns: Sequence[str]) -> str:
-    """The statement that inserts one row and names its columns, so that a migration may add some."""
+    """Returns the statement that inserts one row. It names the columns, so that a migration may add columns."""
     return f"insert into {table} ({', '.join(columns)}) values ({', '.join('?' * len(columns))})"
 
 
 def utc_text(moment: datetime) -> str:
-    """The moment as the store writes it."""
+    """Returns the moment as the store writes it: ISO 8601 in UTC, with milliseconds."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
 def without_password(url: str) -> str:
-    """The URL as it may be shown and logged: without user and password."""
+    """Returns the URL without user and password, for messages and logs."""
     return re.sub("://[^/]*@", "://", url)

@@ -1,4 +1,4 @@
-"""Copies of an SQLite store, taken beside it before a migration."""
+"""Copies of an SQLite store, made before a migration, in the same folder."""
 
 import glob
 import shutil
@@ -8,16 +8,16 @@ from pathlib import Path
 
 
 def copy_before(file: Path, version: int) -> Path:
-    """Copy the store to `NAME.before-VERSION` in the same folder, in place of an earlier copy; the copy's path.
+    """Copy the store to `NAME.before-VERSION` in the same folder and replace an earlier copy; returns the copy's path.
 
-    Others may read and write the store meanwhile: SQLite copies one state of it.
+    Other processes may read and write the store meanwhile: SQLite copies a consistent state.
     """
     copy = file.with_name(f"{file.name}.before-{version}")
     part = copy.with_name(f"{copy.name}.part")
     part.unlink(missing_ok=True)
     part.touch(mode=0o600)
     with closing(sqlite3.connect(file, timeout=10)) as source, closing(sqlite3.connect(part)) as target:
-        target.execute("pragma journal_mode = off")  # a killed copy is begun again, and leaves no journal beside it
+        target.execute("pragma journal_mode = off")  # a killed copy is started again, so it needs no journal file
         source.backup(target)
     shutil.copymode(file, part)
     part.replace(copy)
@@ -25,6 +25,6 @@ def copy_before(file: Path, version: int) -> Path:
 
 
 def remove_copies(file: Path) -> None:
-    """Remove all copies of the store."""
+    """Delete all copies of the store."""
     for copy in file.parent.glob(f"{glob.escape(file.name)}.before-*"):
         copy.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
-"""The operational store: one attribute for each kind of record.
+"""The operational store, with one attribute per kind of record.
 
-Predictions and outcomes, runs and schedules, what was ingested and proven, what the monitor found, and promotions.
+Records are predictions, outcomes, runs, schedules, ingested windows, proofs, drift and shadow results, and promotions.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from groundwork.store.shadows import Shadows
 
 
 class Store:
-    """The records of one pilot. Threads may share it. Raises StoreError when a statement fails."""
+    """The records of one pilot. Threads may share a store. Raises StoreError if a statement fails."""
 
     def __init__(self, url: str) -> None:
         """Open `sqlite:///PATH` or `postgresql://…`; an empty database gets the schema of this code.
@@ -57,7 +57,7 @@ class Store:
         self.close()
 
     def ask(self, query: str) -> list[tuple[Any, ...]]:
-        """The rows of a query that the team wrote; nothing that it writes is kept."""
+        """Returns the rows of a query written by the team; the transaction is rolled back, so changes are discarded."""
         try:
             with closing(connect(self.url)) as connection:
                 cursor = connection.cursor()
@@ -71,9 +71,9 @@ class Store:
 
     @contextmanager
     def alone(self, flow: str) -> Iterator[None]:
-        """Let no other process run the flow until this block ends. Raises Busy where one does already.
+        """Hold the lock of the flow during the block. Raises Busy if another process holds it.
 
-        The lock is the operating system's or the server's own, so that a process that dies leaves none behind.
+        It is a file lock, or an advisory lock of PostgreSQL, so it is released if the process dies.
         """
         with ExitStack() as held:
             try:
@@ -81,12 +81,14 @@ class Store:
             except Exception as error:
                 raise StoreError(f"the store {without_password(self.url)} cannot be locked: {error}") from error
             if not free:
-                raise Busy(f"another {flow} is under way; this one changed nothing. Run it again once that ended.")
+                raise Busy(
+                    f"another {flow} is running; this one changed nothing. Run it again when the other has ended."
+                )
             yield
 
 
 def _lock(url: str, name: str, held: ExitStack) -> bool:
-    """Take the lock of this name, until `held` is closed; false if another process has it."""
+    """Take the lock with this name until `held` is closed; returns False if another process holds it."""
     path = sqlite_file(url)
     if path is not None:
         return try_lock(held.enter_context(path.with_name(f"{path.name}.{name}.lock").open("a")))
@@ -99,6 +101,6 @@ def _lock(url: str, name: str, held: ExitStack) -> bool:
 
 
 def _unlock(connection: Any, key: str) -> None:
-    """Release the lock now; the server would some moments after the connection is closed."""
-    with suppress(Exception):  # a connection that is lost holds no lock
+    """Release the lock at once; PostgreSQL would release it some time after the connection is closed."""
+    with suppress(Exception):  # a lost connection holds no lock
         connection.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", (key,))

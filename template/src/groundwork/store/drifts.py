@@ -1,4 +1,4 @@
-"""What the monitor found for each window."""
+"""Drift results of the monitor, per window."""
 
 import json
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ DriftStatus = Literal["ok", "drift", "unknown"]
 
 @dataclass(frozen=True)
 class Drift:
-    """What the monitor found for one window. `unknown` means that it could not be measured, never that all is well."""
+    """The drift result of one window. `unknown` means that drift could not be measured, not that there is none."""
 
     window_start: datetime
     window_end: datetime
@@ -26,7 +26,7 @@ class Drift:
 
     @property
     def share(self) -> float:
-        """The share of columns that have drifted; NaN when unknown."""
+        """The share of columns that have drifted, 0 to 1; NaN if unknown."""
         return len(self.drifted) / len(self.distances) if self.distances else float("nan")
 
 
@@ -34,13 +34,13 @@ _COLUMNS = tuple(Drift.__dataclass_fields__)
 
 
 class Drifts:
-    """The monitor's findings, one for each time that it looked at a window."""
+    """The drift results, one per run of the monitor."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def record(self, drift: Drift) -> None:
-        """Keep what was found."""
+        """Store the result."""
         changed = {
             "window_start": drift.window_start.isoformat(),
             "window_end": drift.window_end.isoformat(),
@@ -53,11 +53,11 @@ class Drifts:
             transaction.execute(insertion("drift", _COLUMNS), [values[column] for column in _COLUMNS])
 
     def latest(self) -> Drift | None:
-        """What was found last; None if the monitor never ran."""
+        """Returns the newest result; None if the monitor never ran."""
         return next(iter(self._found("order by measured_at desc limit 1")), None)
 
     def by_window(self) -> list[Drift]:
-        """What was found last for each window, the oldest window first."""
+        """Returns the newest result of each window, the oldest window first."""
         found = {drift.window_start: drift for drift in self._found("order by measured_at")}
         return [found[start] for start in sorted(found)]
 

@@ -1,4 +1,4 @@
-"""Keeps what a command showed of the pilot, so that the score grows by running and not by claiming."""
+"""Records the results of scorecard checks as evidence, so that the score depends on runs and not on claims."""
 
 import hashlib
 import time
@@ -15,16 +15,16 @@ PASSED, FAILED, UNKNOWN = 0, 1, 2  # the exit codes of a proof
 
 
 class Finding(NamedTuple):
-    """What was seen of one check of the scorecard."""
+    """The result of one scorecard check."""
 
-    check: str
-    passed: bool | None  # None where nobody can tell
-    seen: str
-    evidence: str = ""  # what the digest is of; by default what was seen
+    check: str  # the check's id
+    passed: bool | None  # None if unknown
+    seen: str  # the value found, as text
+    evidence: str = ""  # the text that is hashed; by default `seen`
 
 
 def keep(pilot: Pilot, store: Store, command: str, findings: Iterable[Finding], began: float) -> list[Proof]:
-    """Keep the findings of a command that began at `began`, as `time.monotonic` tells it."""
+    """Store the findings of a command and return them as proofs. `began` is the command's start, `time.monotonic()`."""
     now, seconds = utc_text(datetime.now(UTC)), time.monotonic() - began
     kept = [
         Proof(
@@ -45,5 +45,5 @@ def keep(pilot: Pilot, store: Store, command: str, findings: Iterable[Finding], 
 
 
 def summary(proofs: Collection[Proof]) -> str:
-    """How many of them pass, in words."""
-    return f"{sum(proof.exit_code == PASSED for proof in proofs)} of {len(proofs)} checks pass"
+    """Returns how many of the proofs passed, as text."""
+    return f"{sum(proof.exit_code == PASSED for proof in proofs)} of {len(proofs)} checks passed"

@@ -1,4 +1,4 @@
-"""The windows that were read from the source, each with the fingerprint of its rows."""
+"""Windows read from the source, with the fingerprint of their rows."""
 
 from datetime import datetime
 
@@ -9,13 +9,13 @@ _INSERT = insertion("windows_read", ("window_start", "window_end", "fingerprint"
 
 
 class IngestedWindows:
-    """What was read for each window, and into which table."""
+    """The fingerprint of each window that was read, and the table version it was written to."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def windows(self, table_id: str | None, table_version: int | None) -> dict[Window, str]:
-        """The fingerprint of each window as it was last read into this table, at this version or an earlier one."""
+        """Returns each window's fingerprint when it was last read into this table, up to this version."""
         rows = self._connection.rows(
             "select window_start, window_end, fingerprint from windows_read where table_id = ? and table_version <= ?",
             (table_id, table_version),
@@ -26,7 +26,7 @@ class IngestedWindows:
         }
 
     def record(self, window: Window, fingerprint: str, table_id: str, table_version: int) -> None:
-        """Keep what was read for the window; what was known of others that overlap it is forgotten."""
+        """Store the window's fingerprint, and delete those of windows that overlap it."""
         start, end = window.start.isoformat(), window.end.isoformat()
         with self._connection.transaction() as transaction:
             transaction.execute("delete from windows_read where window_start < ? and window_end > ?", (end, start))

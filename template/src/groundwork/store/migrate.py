@@ -1,4 +1,4 @@
-"""Brings a store to the schema version of this code. Alembic is imported only where a store is older."""
+"""Migrates a store to the schema version of this code. Alembic is imported only if the store is older."""
 
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,34 +15,34 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 
 @dataclass(frozen=True)
 class Migration:
-    """What was done to a store."""
+    """The result of a migration."""
 
-    before: int | None  # its schema version; 0 before there were versions, None if it did not exist
+    before: int | None  # schema version; 0 for a store without one, None if the store did not exist
     after: int
-    copy: Path | None  # of an SQLite store as it was before; None where nothing was changed
+    copy: Path | None  # copy of an SQLite store before the migration; None if nothing was changed
 
     @property
     def changed(self) -> bool:
-        """Whether a store was there and is at another version now."""
+        """Whether an existing store was migrated to another version."""
         return self.before is not None and self.before != self.after
 
     @property
-    def told(self) -> list[str]:
-        """What was done, for people: one line each."""
+    def summary(self) -> list[str]:
+        """One line of text per thing that was done."""
         if self.before is None:
-            return [f"the store is new, at schema version {self.after}"]
+            return [f"created a new store with schema version {self.after}"]
         if not self.changed:
-            return [f"the store is at schema version {self.after}: there was nothing to do"]
-        before = f"schema version {self.before}" if self.before else "the time before schema versions"
-        copy = [f"the store as it was before: {self.copy}"] if self.copy else []
-        return [f"the store went from {before} to schema version {self.after}", *copy]
+            return [f"the store already has schema version {self.after}: nothing to migrate"]
+        before = f"schema version {self.before}" if self.before else "no schema version"
+        copy = [f"copy of the store before the migration: {self.copy}"] if self.copy else []
+        return [f"migrated the store from {before} to schema version {self.after}", *copy]
 
 
 def migrate(url: str) -> Migration:
-    """Bring the store to this code's version, after a copy of an SQLite file; make it if there is none.
+    """Migrate the store to this code's schema version, and copy an SQLite file first; create the store if missing.
 
-    All in one transaction: a migration that is killed has changed nothing. Of two at once, the second waits.
-    Raises SchemaMismatch if the store is newer than this code.
+    The migration runs in one transaction, so a killed migration changes nothing. A second migration at the same time
+    waits for the first. Raises SchemaMismatch if the store is newer than this code.
     """
     with closing(Connection(url)) as connection:
         with connection.transaction() as transaction:
@@ -58,7 +58,9 @@ def migrate(url: str) -> Migration:
     except GroundworkError:
         raise
     except Exception as error:
-        raise StoreError(f"the store {without_password(url)} cannot be migrated; it is as it was: {error}") from error
+        raise StoreError(
+            f"the store {without_password(url)} cannot be migrated and was not changed: {error}"
+        ) from error
 
 
 def _upgrade(url: str) -> Migration:
@@ -69,7 +71,8 @@ def _upgrade(url: str) -> Migration:
         "sqlite://" if file else "postgresql+psycopg://", creator=lambda: _connect(url), poolclass=NullPool
     )
     with engine.connect() as connection:
-        # Or SQLite would commit each statement: its driver begins no transaction before one that changes the schema.
+        # Begin explicitly: Python's SQLite driver begins no transaction before a statement that changes the schema,
+        # so each one would be committed by itself.
         connection.exec_driver_sql("begin immediate" if file else LOCK_SCHEMA)
         transaction = Transaction(connection.connection.cursor(), local=file is not None)
         before = schema.version_of(transaction) or schema.UNVERSIONED
@@ -83,7 +86,7 @@ def _upgrade(url: str) -> Migration:
 
 
 def _run_alembic(connection: Any) -> None:
-    """Run the versions that are missing, within the connection's transaction."""
+    """Run the missing migrations in the connection's transaction."""
     from alembic import command
     from alembic.config import Config
 
@@ -93,7 +96,7 @@ def _run_alembic(connection: Any) -> None:
 
 
 def _connect(url: str) -> Any:
-    """A connection for SQLAlchemy: that of the store, and on PostgreSQL with transactions begun by the driver."""
+    """Returns a connection for SQLAlchemy; on PostgreSQL, the driver begins the transactions."""
     connection = connect(url)
     if sqlite_file(url) is None:
         connection.autocommit = False

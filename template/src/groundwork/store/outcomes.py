@@ -1,4 +1,4 @@
-"""What turned out to be true, kept by the id of the prediction that it belongs to."""
+"""Outcomes, by the id of their prediction."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -11,22 +11,22 @@ _INSERT = (
 
 
 class Outcomes:
-    """The outcomes: 0 or 1 for no or yes, a quantity, or a class."""
+    """The outcomes: 0 or 1 for a boolean, a quantity, or the name of a class."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def log(self, outcomes: Sequence[tuple[str, bool | float | str]]) -> tuple[list[str], list[str]]:
-        """Keep what turned out to be true, by prediction id, in one transaction.
+        """Store outcomes by prediction id, in one transaction.
 
-        Returns the ids that no prediction has (kept all the same: it may arrive later), and those that had another
-        outcome before (the first one stays).
+        Returns the ids without a prediction (the outcome is stored, because the prediction may arrive later), and the
+        ids that already had a different outcome (the first outcome stays).
         """
         now = utc_text(datetime.now(UTC))
         unknown, contradicting = [], []
         with self._connection.transaction() as transaction:
-            for prediction_id, told in outcomes:
-                outcome, outcome_class = (None, told) if isinstance(told, str) else (float(told), None)
+            for prediction_id, value in outcomes:
+                outcome, outcome_class = (None, value) if isinstance(value, str) else (float(value), None)
                 transaction.execute(_INSERT, (prediction_id, outcome, outcome_class, now))
                 [kept] = transaction.rows(
                     "select outcome, outcome_class from outcomes where prediction_id = ?", (prediction_id,)
@@ -38,7 +38,7 @@ class Outcomes:
         return unknown, contradicting
 
     def between(self, start: datetime, end: datetime) -> dict[str, float | str]:
-        """The known outcomes of predictions whose event time lies in [start, end), by prediction id."""
+        """Returns the known outcomes by prediction id, for predictions with an event time in [start, end)."""
         rows = self._connection.rows(
             "select prediction_id, o.outcome, o.outcome_class from predictions p join outcomes o using (prediction_id)"
             " where p.event_time >= ? and p.event_time < ?",
@@ -47,7 +47,7 @@ class Outcomes:
         return {identifier: number if name is None else name for identifier, number, name in rows}
 
     def of_answers_between(self, since: str, until: str) -> list[tuple[str, str, float | str]]:
-        """Record, decision and outcome of what the service answered in [since, until), where the outcome is known."""
+        """Returns record (JSON), decision and known outcome of the service's answers in [since, until)."""
         rows = self._connection.rows(
             "select p.record, p.decision, o.outcome, o.outcome_class"
             " from predictions p join outcomes o using (prediction_id)"

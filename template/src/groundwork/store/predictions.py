@@ -1,4 +1,4 @@
-"""The prediction log: what was answered, by which version, and on which record."""
+"""The prediction log: each prediction with its model version and record."""
 
 import json
 import re
@@ -13,7 +13,7 @@ Role = Literal["champion", "canary", "shadow", "batch", "no-model"]
 
 
 class Prediction(NamedTuple):
-    """One answered prediction; its fields are the table's columns."""
+    """One prediction; its fields are the table's columns."""
 
     prediction_id: str
     answered_at: str  # UTC
@@ -38,12 +38,12 @@ class Predictions:
         self._connection = connection
 
     def log(self, predictions: Iterable[Prediction]) -> None:
-        """Commit the predictions in one transaction; one that is there already stays as it is."""
+        """Store the predictions in one transaction; predictions already stored are not changed."""
         with self._connection.transaction() as transaction:
             transaction.execute_many(_INSERT, predictions)
 
     def between(self, start: datetime, end: datetime) -> list[Prediction]:
-        """The logged predictions whose event time lies in [start, end)."""
+        """Returns the predictions with an event time in [start, end), ordered by event time."""
         rows = self._connection.rows(
             f"select {_COLUMNS} from predictions where event_time >= ? and event_time < ?"
             " order by event_time, prediction_id",
@@ -52,9 +52,9 @@ class Predictions:
         return [Prediction(**dict(zip(Prediction._fields, row, strict=True))) for row in rows]
 
     def erase(self, keys: Collection[str], column: str, value: str | int) -> tuple[int, int]:
-        """Remove the predictions with one of these keys, or with this value in their record, and their outcomes.
+        """Erase the predictions with one of these keys, or with this value in their record, and their outcomes.
 
-        The copies that were taken before migrations are removed too. Returns how many predictions and outcomes.
+        Copies made before migrations are deleted too. Returns the numbers of erased predictions and outcomes.
         """
         part = json.dumps({column: value}, ensure_ascii=False, separators=(",", ":"))[1:-1]
         pattern = re.sub(r"([!%_])", r"!\1", part)

@@ -1,4 +1,4 @@
-"""The promotion log: its newest entry says which version is the champion."""
+"""The promotion log: its newest entry names the champion."""
 
 from typing import NamedTuple
 
@@ -9,13 +9,13 @@ class Promotion(NamedTuple):
     """One entry of the promotion log; its fields are the table's columns."""
 
     model: str
-    number: int  # 1, 2, 3, …: who writes n + 1 has seen n
+    number: int  # 1, 2, 3, …: the writer of n + 1 has read n
     promoted_at: str  # UTC
     promoted_by: str
-    from_version: str  # empty for the first
+    from_version: str  # empty for the first entry
     to_version: str
     why: str
-    evidence_sha256: str  # of the gate's verdict on to_version; empty if it has none
+    evidence_sha256: str  # of the gate's verdict on to_version; empty if there is no verdict
     bundle_sha256: str
 
 
@@ -24,24 +24,24 @@ _INSERT = insertion("promotions", Promotion._fields) + " on conflict do nothing"
 
 
 class Promotions:
-    """The promotion log, which only grows: triggers of the database refuse to change or delete an entry."""
+    """The promotion log. It is append-only: database triggers refuse changes and deletions."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def of(self, model: str) -> list[Promotion]:
-        """The model's promotion log, oldest first."""
+        """Returns the model's promotion log, oldest entry first."""
         return [
             Promotion(**dict(zip(Promotion._fields, row, strict=True)))
             for row in self._connection.rows(f"{_SELECT} order by number", (model,))
         ]
 
     def latest(self, model: str) -> Promotion | None:
-        """The entry that says which version is the champion; None if there is no promotion yet."""
+        """Returns the newest entry, which names the champion; None if there is no promotion yet."""
         rows = self._connection.rows(f"{_SELECT} order by number desc limit 1", (model,))
         return Promotion(**dict(zip(Promotion._fields, rows[0], strict=True))) if rows else None
 
     def append(self, promotion: Promotion) -> bool:
-        """Append the entry unless there is one with its number: then another process was faster, and it is False."""
+        """Append the entry; returns False if another process has already written an entry with its number."""
         with self._connection.transaction() as transaction:
             return transaction.execute(_INSERT, promotion) == 1

@@ -1,4 +1,4 @@
-"""What commands showed about the checks of the scorecard."""
+"""Proofs: recorded results of scorecard checks."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from groundwork.store.connection import Connection, insertion
 
 
 class Proof(NamedTuple):
-    """One run of what proves a check of the scorecard; its fields are the table's columns."""
+    """The result of one run of a scorecard check; its fields are the table's columns."""
 
     check_id: str
     proven_at: str  # UTC
@@ -27,18 +27,18 @@ class Proofs:
         self._connection = connection
 
     def record(self, proofs: Iterable[Proof]) -> None:
-        """Keep the proofs in one transaction."""
+        """Store the proofs in one transaction."""
         rows = [
             tuple(
                 int(value) if isinstance(value, bool) else value for value in proof
-            )  # PostgreSQL puts no boolean into an integer column
+            )  # PostgreSQL does not accept a boolean for an integer column
             for proof in proofs
         ]
         with self._connection.transaction() as transaction:
             transaction.execute_many(insertion("proofs", Proof._fields), rows)
 
     def by_check(self) -> dict[str, list[Proof]]:
-        """Every run of each check's proof, oldest first."""
+        """Returns all proofs by check id, oldest first."""
         found: dict[str, list[Proof]] = {}
         for row in self._connection.rows(f"select {', '.join(Proof._fields)} from proofs order by proven_at"):
             proof = Proof(**dict(zip(Proof._fields, row, strict=True)))

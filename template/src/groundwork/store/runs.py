@@ -1,4 +1,4 @@
-"""How flows ended, and which are under way."""
+"""Flow runs: how they ended, and which are running."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 from groundwork.store.connection import Connection, Transaction, insertion, utc_text
 
-SILENCE = timedelta(minutes=10)  # twenty times what a run lets pass between two signs of life
-LOST = "its process was killed, or the machine went down, before it could say how it ended"
+SILENCE = timedelta(minutes=10)  # without a heartbeat, a run is lost; twenty heartbeat intervals
+LOST = "its process was killed, or the machine went down, before the run ended"
 
 
 @dataclass
 class FlowRun:
-    """How a flow ended; the flow fills in its row counts."""
+    """How a flow run ended; the flow sets the row counts."""
 
     flow: str
     started_at: datetime
@@ -26,21 +26,21 @@ class FlowRun:
 
 
 class UnderWay(NamedTuple):
-    """A flow that has begun and not ended; its fields are the table's columns."""
+    """A flow run that has started and not ended; its fields are the table's columns."""
 
-    run_id: str  # Prefect's
+    run_id: str  # Prefect's flow run id, or a UUID without Prefect
     flow: str
     started_at: datetime
-    heard_at: datetime
+    heard_at: datetime  # the last heartbeat
 
     @property
     def lost_at(self) -> datetime:
-        """The moment from which on the run counts as lost."""
+        """The time from which the run counts as lost."""
         return self.heard_at + SILENCE
 
     @property
     def as_lost(self) -> FlowRun:
-        """How it ended, once it is lost."""
+        """The failed run to record once the run is lost."""
         seconds = (self.lost_at - self.started_at).total_seconds()
         return FlowRun(flow=self.flow, started_at=self.started_at, seconds=seconds, message=LOST)
 
@@ -51,14 +51,14 @@ _INSERT_UNDER_WAY = insertion("runs_under_way", UnderWay._fields)
 
 
 class Runs:
-    """The runs of flows."""
+    """The flow runs."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     @contextmanager
     def recorded(self, flow: str) -> Iterator[FlowRun]:
-        """Record how the flow in this block ends, whichever way."""
+        """Record how the block ends: success, or the error's type and message."""
         run = FlowRun(flow=flow, started_at=datetime.now(UTC))
         try:
             yield run
@@ -71,12 +71,12 @@ class Runs:
             self.record(run)
 
     def record(self, run: FlowRun) -> None:
-        """Keep how the run ended."""
+        """Store how the run ended."""
         with self._connection.transaction() as transaction:
             _insert(transaction, run)
 
     def keep_alive(self, run: UnderWay) -> None:
-        """Note that the run is under way, or was heard of once more."""
+        """Store a heartbeat: the run has started, or still runs."""
         with self._connection.transaction() as transaction:
             transaction.execute(
                 f"{_INSERT_UNDER_WAY} on conflict (run_id) do update set heard_at = excluded.heard_at",
@@ -84,7 +84,10 @@ class Runs:
             )
 
     def end(self, run_id: str, lost: FlowRun | None = None) -> bool:
-        """The run is under way no more; if it was lost, keep how it ended. False if another process said so before."""
+        """Remove the run from the running ones, and store `lost` if the run was lost.
+
+        Returns False if another process has already removed it.
+        """
         with self._connection.transaction() as transaction:
             known = transaction.execute("delete from runs_under_way where run_id = ?", (run_id,)) == 1
             if known and lost:
@@ -92,14 +95,14 @@ class Runs:
         return known
 
     def under_way(self) -> list[UnderWay]:
-        """The runs that have begun and not ended, oldest first; some of them may be lost."""
+        """Returns the runs that have started and not ended, oldest first; some of them may be lost."""
         rows = self._connection.rows(
             "select run_id, flow, started_at, heard_at from runs_under_way order by started_at"
         )
         return [UnderWay(run_id, flow, *map(datetime.fromisoformat, times)) for run_id, flow, *times in rows]
 
     def latest(self, succeeded: bool) -> list[FlowRun]:
-        """Per flow, its latest run that succeeded, or failed. A lost run counts as failed from when it was lost."""
+        """Returns, per flow, the latest run that succeeded, or that failed. Lost runs count as failed."""
         rows = self._connection.rows(
             f"select {', '.join(_ENDED)} from flow_runs where succeeded = ? order by started_at", (int(succeeded),)
         )

@@ -1,4 +1,4 @@
-"""Which flows have a schedule, and since when."""
+"""Flows that have a schedule, and since when."""
 
 from collections.abc import Collection
 from datetime import UTC, datetime
@@ -9,13 +9,13 @@ _INSERT = insertion("schedules", ("flow", "since")) + " on conflict do nothing"
 
 
 class Schedules:
-    """The flows that a worker or a work pool was ever told to run."""
+    """The flows that a worker or a work pool runs on a schedule."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def keep(self, flows: Collection[str]) -> None:
-        """Note which flows have a schedule, each since it was first noted; the others' are forgotten."""
+        """Store that exactly these flows have a schedule; a flow already stored keeps its time."""
         now = utc_text(datetime.now(UTC))
         with self._connection.transaction() as transaction:
             known = {flow for (flow,) in transaction.rows("select flow from schedules")}
@@ -23,6 +23,6 @@ class Schedules:
             transaction.execute_many(_INSERT, [(flow, now) for flow in flows])
 
     def since(self) -> dict[str, datetime]:
-        """Since when each flow has a schedule."""
+        """Returns, per flow, since when it has a schedule."""
         rows = self._connection.rows("select flow, since from schedules")
         return {flow: datetime.fromisoformat(since) for flow, since in rows}

@@ -1,6 +1,6 @@
-"""The store's schema version: which one this code needs, which one a store has, and how a new store is made.
+"""The store's schema version: the one this code needs, the one a store has, and how a new store is created.
 
-The service imports this; so nothing here imports Alembic or SQLAlchemy.
+The service imports this module, so it imports neither Alembic nor SQLAlchemy.
 """
 
 from groundwork.core.errors import SchemaMismatch
@@ -10,9 +10,9 @@ from groundwork.store.migrations.versions import version_1
 REVISIONS = (version_1,)
 VERSION = int(REVISIONS[-1].revision)
 VERSION_TABLE = "groundwork_schema"
-UNVERSIONED = 0  # written by code from before there were versions
+UNVERSIONED = 0  # a store from before schema versions
 
-# As Alembic would make it.
+# The same table that Alembic creates.
 _VERSION_TABLE = f"""
     create table if not exists {VERSION_TABLE} (
       version_num varchar(32) not null,
@@ -22,12 +22,12 @@ _VERSION_TABLE = f"""
 
 
 def require(connection: Connection) -> None:
-    """Make the schema in an empty database. Raises SchemaMismatch if a store is there and has another version."""
+    """Create the schema in an empty database. Raises SchemaMismatch if the database has a store of another version."""
     with connection.transaction() as transaction:
         version = version_of(transaction)
     if version is None:
         with connection.transaction(alone=True) as transaction:
-            version = version_of(transaction)  # another process may have made it in between
+            version = version_of(transaction)  # another process may have created it meanwhile
             if version is None:
                 _create(transaction)
                 version = VERSION
@@ -35,22 +35,22 @@ def require(connection: Connection) -> None:
     if version < VERSION:
         found = f"has schema version {version}" if version else "was written before stores had a schema version"
         raise SchemaMismatch(
-            f"the store {without_password(connection.url)} {found}, and this code needs version {VERSION}: "
+            f"the store {without_password(connection.url)} {found}, but this code needs version {VERSION}: "
             "stop the service and the worker, then run `groundwork migrate`"
         )
 
 
 def check(url: str, version: int) -> None:
-    """Raises SchemaMismatch if the store's version is newer than this code."""
+    """Raises SchemaMismatch if the store's schema version is newer than this code."""
     if version > VERSION:
         raise SchemaMismatch(
-            f"the store {without_password(url)} has schema version {version}, and this code knows versions up to "
+            f"the store {without_password(url)} has schema version {version}, but this code supports versions up to "
             f"{VERSION}: update the pilot's code"
         )
 
 
 def version_of(transaction: Transaction) -> int | None:
-    """The store's schema version; None if the database holds no store yet."""
+    """Returns the store's schema version, UNVERSIONED for a store without one; None if the database has no store."""
     tables = {name for (name,) in transaction.rows(_TABLES[transaction.local], (VERSION_TABLE, "predictions"))}
     if VERSION_TABLE in tables:
         rows = transaction.rows(f"select version_num from {VERSION_TABLE}")
@@ -59,7 +59,7 @@ def version_of(transaction: Transaction) -> int | None:
 
 
 def make_version_table(transaction: Transaction) -> None:
-    """Make the table in which Alembic keeps the version."""
+    """Create Alembic's version table if it does not exist."""
     transaction.execute(_VERSION_TABLE)
 
 

@@ -140,7 +140,7 @@ def test_it_is_in_production_once_it_was_decided_to_scale(owned: Pilot, set_in: 
     """And the project's check says so until the catalogue does."""
     met = ScorecardVerdict(True, "Ready to scale", "0" * 64, "3")
     decide(owned, "scale", met, by=("ada", "grace"), why="It pays.", today=date(2026, 11, 23))
-    with pytest.raises(DocumentError, match=r"catalog-info\.yaml: does not say what OWNERS says\nrun `groundwork own"):
+    with pytest.raises(DocumentError, match=r"catalog-info\.yaml: does not match OWNERS\nrun `groundwork own"):
         owner_files.check(Pilot.here())
     owner_files.write(Pilot.here())
     assert catalog()[f"component:{owned.name}"]["spec"]["lifecycle"] == "production"
@@ -234,7 +234,7 @@ def test_alertmanager_takes_it(owned: Pilot) -> None:
 def test_files_that_follow_from_owners_are_no_finding(owned: Pilot) -> None:
     assert owner_files.differences(owned) == {}
     assert owner_files.check(owned) == [
-        "no alert is sent to who has no email in OWNERS: decision (@ada), data:flights (@grace)"
+        "no email in OWNERS, so no alerts are sent to: decision (@ada), data:flights (@grace)"
     ]
 
 
@@ -242,7 +242,7 @@ def test_files_that_follow_from_owners_are_no_finding(owned: Pilot) -> None:
 def test_a_file_that_is_edited_or_missing_fails_the_check(path: Path, owned: Pilot) -> None:
     file = owned.settings.home / path
     file.write_text(read(path).replace("alan", "mallory"), encoding="utf-8")
-    with pytest.raises(DocumentError, match=rf"^{path}: .*OWNERS says\nrun `groundwork owners`"):
+    with pytest.raises(DocumentError, match=rf"^{path}: .* match OWNERS\nrun `groundwork owners`"):
         owner_files.check(owned)
     file.unlink()
     with pytest.raises(DocumentError, match=f"^{path}: is missing\n"):
@@ -291,9 +291,9 @@ def test_while_nobody_is_named_nothing_is_written_and_nothing_is_missing(new_pil
     owners = new_pilot.settings.home / "OWNERS"
     for role in ("decision", "data.flights", "model", "service"):
         set_in(owners, f"accountable.{role}", OPEN)
-    with pytest.raises(DocumentError, match="CODEOWNERS: names people, and OWNERS nobody"):
+    with pytest.raises(DocumentError, match="CODEOWNERS: names people, but OWNERS names no person"):
         owner_files.check(Pilot.here())
     for path in FILES:
         (new_pilot.settings.home / path).unlink()
     assert owner_files.write(Pilot.here()) == []
-    assert "OWNERS names nobody yet" in owner_files.check(Pilot.here())[0]
+    assert "OWNERS names no person yet" in owner_files.check(Pilot.here())[0]

@@ -1,1 +1,1 @@
-"""The data contract: columns, rules, and how it may change."""
+"""The data contract: columns, rules, and the comparison with the last released version."""

@@ -1,4 +1,4 @@
-"""A column of the contract, and what its outcome asks to be predicted: yes or no, a class, or a quantity."""
+"""A column of the contract, and the prediction task that follows from the outcome's type."""
 
 import json
 import re
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Kind = Literal["binary", "multiclass", "regression"]
-# The metrics that the gate knows, per kind of outcome.
+# The metrics that the gate supports, per kind of outcome.
 METRICS: dict[Kind, tuple[str, ...]] = {
     "binary": ("roc_auc", "average_precision"),
     "multiclass": ("accuracy", "macro_f1", "log_loss"),
@@ -31,24 +31,25 @@ LOWER_IS_BETTER = ("log_loss", "mae", "rmse")
 
 
 class Task(BaseModel):
-    """The kind of outcome, and what follows from it for outcomes and scores.
+    """The prediction task: the kind of outcome, and the types and shapes of outcomes and scores.
 
-    A score is the probability of yes, the predicted quantity, or one probability per class, in the order of `classes`.
+    A score is the probability of true (binary), the predicted quantity (regression), or one probability per class in
+    the order of `classes` (multiclass).
     """
 
     model_config = ConfigDict(frozen=True)
 
     kind: Kind = "binary"
-    classes: tuple[str, ...] = ()  # of a multiclass outcome, in the contract's order
+    classes: tuple[str, ...] = ()  # of a multiclass outcome, in the order of the contract
 
     def outcomes(self, values: Sequence[Any]) -> "NDArray":
-        """Known outcomes as `decision.value` takes them: booleans, names of classes, or float64."""
-        import numpy as np  # here, because a command that only reads the contract starts faster without it
+        """Returns known outcomes as an array for `decision.value`: bool, class names, or float64."""
+        import numpy as np  # imported here, so that commands that only read the contract start faster
 
         return np.array(values, dtype={"binary": bool, "multiclass": str, "regression": np.float64}[self.kind])
 
     def targets(self, outcomes: "NDArray") -> "NDArray":
-        """The outcomes as a model learns them: 0 and 1, the places of the classes, or float32."""
+        """Returns the outcomes as training targets: int64 0 and 1, int64 class indices, or float32 quantities."""
         import numpy as np
 
         if self.kind == "multiclass":
@@ -57,17 +58,20 @@ class Task(BaseModel):
         return outcomes.astype(np.int64 if self.kind == "binary" else np.float32)
 
     def shape(self, rows: int) -> tuple[int, ...]:
-        """The shape of the scores of so many rows."""
+        """Returns the shape of the scores of `rows` rows: (rows, classes) for multiclass, else (rows,)."""
         return (rows, len(self.classes)) if self.kind == "multiclass" else (rows,)
 
     def predicted(self, scores: "NDArray") -> "NDArray":
-        """What the scores say: the name of the likeliest class, else the scores themselves."""
+        """Returns, per row, the name of the most probable class for multiclass; otherwise the scores unchanged."""
         import numpy as np
 
         return np.array(self.classes, dtype=object)[scores.argmax(1)] if self.kind == "multiclass" else scores
 
     def logged(self, scores: "NDArray") -> tuple[list[float | None], list[str | None]]:
-        """Per row, what the prediction log keeps: the score, or all of them as a JSON object by class."""
+        """Returns what the prediction log stores, per row: scores, and class scores as JSON objects.
+
+        One of the two lists is all None: the scores for multiclass, otherwise the class scores.
+        """
         if self.kind != "multiclass":
             return scores.tolist(), [None] * len(scores)
         return [None] * len(scores), [json.dumps(dict(zip(self.classes, row, strict=True))) for row in scores.tolist()]
@@ -85,7 +89,7 @@ class CustomProperty(StandardPart):
 
 
 class Column(StandardPart):
-    """One column: its type, its limits, and the part it plays."""
+    """One column: its type, its limits and its role."""
 
     unread = (StandardPart.unread - {"tags", "customProperties"}) | {
         "physicalName",
@@ -107,7 +111,9 @@ class Column(StandardPart):
     unique: bool = False
     primary_key: bool = False
     tags: tuple[str, ...] = Field(default=(), strict=False)
-    examples: tuple[Any, ...] = Field(min_length=1, strict=False, description="One that may be sent as it is.")
+    examples: tuple[Any, ...] = Field(
+        min_length=1, strict=False, description="A valid value; used in example requests."
+    )
     quality: tuple[ColumnQuality, ...] = Field(default=(), strict=False)
     classification: str | None = None
     custom_properties: tuple[CustomProperty, ...] = Field(default=(), strict=False)
@@ -118,7 +124,9 @@ class Column(StandardPart):
             if custom.property != "allowedIn":
                 continue
             if not self.sensitive:
-                raise ValueError(f"allowedIn is for a column whose classification is {one_of(sorted(SENSITIVE))}")
+                raise ValueError(
+                    f"allowedIn applies only to a column with the classification {one_of(sorted(SENSITIVE))}"
+                )
             if not isinstance(custom.value, list) or not set(custom.value) <= set(PLACES):
                 raise ValueError(f"allowedIn must be a list of {', '.join(PLACES)}, found {custom.value!r}")
             if len(custom.description) < 3:
@@ -127,17 +135,17 @@ class Column(StandardPart):
             if self.plays(role) and not self.may_be_in(place):
                 raise ValueError(self._refused(f"have the tag {role}", place))
         if self.primary_key and not self.may_be_in("log"):
-            raise ValueError(self._refused("be the primaryKey, which stands in the prediction log", "log"))
+            raise ValueError(self._refused("be the primaryKey, which the prediction log contains", "log"))
         if self.plays("subject") and not self.may_be_in("log"):
             raise ValueError(
-                self._refused("have the tag subject: erasing would not find it in the prediction log", "log")
+                self._refused("have the tag subject, because `erase` looks for it in the prediction log", "log")
             )
         return self
 
     def _refused(self, what: str, place: str) -> str:
         return (
-            f"{self.name} is {self.classification}, so it cannot {what}, unless its customProperties have allowedIn "
-            f"with {place}, and the reason as its description"
+            f"{self.name} is {self.classification}, so it cannot {what}, unless its customProperties contain allowedIn "
+            f"with {place}, and a description with the reason"
         )
 
     @model_validator(mode="after")
@@ -161,34 +169,34 @@ class Column(StandardPart):
 
     @property
     def needed(self) -> bool:
-        """Whether every row must have a value: the key and the event time always."""
+        """Whether every row must have a value; always true for the key and the event time."""
         return self.required or self.primary_key or self.plays("event_time")
 
     @property
     def valid_values(self) -> tuple[str, ...]:
-        """The allowed texts; empty where any is allowed."""
+        """The allowed values of a string column; empty if all are allowed."""
         return next((rule.arguments.valid_values for rule in self.quality if rule.arguments), ())
 
     @property
     def numeric(self) -> bool:
-        """Whether its drift is that of numbers; the tag `categorical` is for numbers that only tell things apart."""
+        """Whether drift is measured as for numbers; the tag `categorical` marks numbers that are only identifiers."""
         return self.kind == "number" and "categorical" not in self.tags
 
     @property
     def kind(self) -> str:
-        """The type as SQL and statistics see it: an integer is a number."""
+        """The type for SQL and statistics: number (also for integers), string, boolean or timestamp."""
         return "number" if self.logical_type == "integer" else self.logical_type
 
     @property
     def sensitive(self) -> bool:
-        """Whether its classification keeps it out of what it is not explicitly allowed in."""
+        """Whether its classification restricts its values to the places in `allowedIn`."""
         return (self.classification or "").lower() in SENSITIVE
 
     def may_be_in(self, place: str) -> bool:
-        """Whether its values may go there: features, log or reports."""
+        """Whether its values may be used in this place: features, log or reports."""
         allowed = [custom.value for custom in self.custom_properties if custom.property == "allowedIn"]
         return not self.sensitive or any(place in places for places in allowed)
 
     def plays(self, role: str) -> bool:
-        """Whether the column plays this role: event_time, outcome, feature, subject or slice."""
+        """Whether the column has this role: event_time, outcome, feature, subject or slice."""
         return role in self.tags

@@ -1,4 +1,4 @@
-"""Compares the contract with the one that was released last: what would break for those who keep to that one?"""
+"""Compares the contract with the last released version, to find breaking changes."""
 
 import re
 from collections.abc import Iterator
@@ -22,16 +22,16 @@ MAIN = (
 
 
 class Released(NamedTuple):
-    """The contract as it was at a commit."""
+    """The text of the contract at a commit."""
 
     at: str
     text: str
 
 
 def check_version(home: Path, contract: Contract) -> str:
-    """Say how the contract stands to the one released last.
+    """Compare the contract with the last released one; returns the result as one line of text.
 
-    Raises DocumentError where it breaks that one without a new major version, and where nobody can tell.
+    Raises DocumentError if it has breaking changes without a new major version, or if it cannot be compared.
     """
     earlier = last_released(home)
     if earlier is None:
@@ -40,28 +40,29 @@ def check_version(home: Path, contract: Contract) -> str:
         promised = Contract.parse(earlier.text, f"{CONTRACT} at {earlier.at}")
     except DocumentError as error:
         version = _version(earlier.text)
-        changes = [f"nobody can tell, because that one cannot be read any more: {error}"]
+        changes = [f"unknown, because that version cannot be read any more: {error}"]
     else:
         version = promised.version
         changes = list(breaking_changes(promised, contract))
         if promised.id != contract.id or promised.status in ("proposed", "draft"):
-            return f"{CONTRACT} is not bound by the one at {earlier.at}, which was another one or a draft"
+            return f"{CONTRACT} is not compared with {earlier.at}, where the contract was another one or a draft"
     if _series(contract.version) != _series(version):
-        return f"{CONTRACT} begins a new series: version {contract.version} after {version} at {earlier.at}"
+        return f"{CONTRACT} starts a new series: version {contract.version} after {version} at {earlier.at}"
     if not changes:
-        return f"{CONTRACT} keeps what version {version} at {earlier.at} promised"
+        return f"{CONTRACT} is compatible with version {version} at {earlier.at}"
     listed = "\n".join(f"  {change}" for change in changes)
     raise DocumentError(
-        f"{CONTRACT}: version {contract.version} breaks what version {version} at {earlier.at} promised:\n{listed}\n"
-        f"Undo that, or raise the version to {_next(version)} and tell whoever delivers the data or asks the service."
+        f"{CONTRACT}: version {contract.version} breaks compatibility with version {version} at {earlier.at}:\n"
+        f"{listed}\nUndo these changes, or raise the version to {_next(version)} and inform the data's producers and "
+        "the service's clients."
     )
 
 
 def breaking_changes(old: Contract, new: Contract) -> Iterator[str]:
-    """What those who keep to the old contract would run into: rows, or requests, that are refused now."""
+    """Yields one line of text per change by which valid rows or requests of the old contract are refused now."""
     before, now = old.dataset, new.dataset
     if before.name != now.name:
-        yield f"the data set {before.name} is now called {now.name}"
+        yield f"the data set {before.name} was renamed to {now.name}"
     columns = {column.name: column for column in now.columns}
     known = {column.name for column in before.columns}
     added = [column for column in now.columns if column.name not in known]
@@ -71,32 +72,32 @@ def breaking_changes(old: Contract, new: Contract) -> Iterator[str]:
             yield f"{column.name}: removed" + (f", or renamed to {' or '.join(alike)}" if alike else "")
         else:
             yield from (f"{column.name}: {change}" for change in _column_changes(column, columns[column.name]))
-    yield from (f"{column.name}: new, and must be there" for column in added if column.needed)
+    yield from (f"{column.name}: new and required" for column in added if column.needed)
     rules = _row_rules(before)
     yield from (f"{name}: a new rule" for condition, name in _row_rules(now).items() if condition not in rules)
 
 
 def _column_changes(old: Column, new: Column) -> Iterator[str]:
     if old.logical_type != new.logical_type:
-        yield f"the type {old.logical_type} is now {new.logical_type}"
+        yield f"the type was {old.logical_type}, is now {new.logical_type}"
     for role in ROLES:
         if old.plays(role) != new.plays(role):
             yield f"is {'now' if new.plays(role) else 'no longer'} tagged {role}"
     if old.primary_key != new.primary_key:
         yield f"is {'now' if new.primary_key else 'no longer'} the primaryKey"
     if new.needed and not old.needed:
-        yield "must be there now"
+        yield "is now required"
     if new.unique and not (old.unique or old.primary_key):
-        yield "must be unique now"
+        yield "must now be unique"
     before, now = old.logical_type_options, new.logical_type_options
     for name, narrower in (("minimum", 1), ("min_length", 1), ("maximum", -1), ("max_length", -1)):
         was, bound = getattr(before, name), getattr(now, name)
         if bound is not None and (was is None or (bound - was) * narrower > 0):
-            yield f"{name.replace('_l', 'L')} {'none' if was is None else f'{was:g}'} is now {bound:g}"
+            yield f"{name.replace('_l', 'L')} was {'not set' if was is None else f'{was:g}'}, is now {bound:g}"
     if now.pattern is not None and now.pattern != before.pattern:
-        yield f"the pattern {before.pattern or 'none'} is now {now.pattern}, which may let in less"
+        yield f"the pattern was {before.pattern or 'not set'}, is now {now.pattern}, which may accept fewer values"
     if new.valid_values and not old.valid_values:
-        yield f"is now one of {', '.join(new.valid_values)} only"
+        yield f"must now be one of {', '.join(new.valid_values)}"
     elif new.valid_values and (gone := [value for value in old.valid_values if value not in new.valid_values]):
         yield f"may no longer be {', '.join(gone)}"
 
@@ -106,22 +107,23 @@ def _row_rules(dataset: Dataset) -> dict[str, str]:
 
 
 def last_released(home: Path) -> Released | None:
-    """The contract at the last release tag, or where this branch left the main branch, or in the commit before.
+    """Returns the contract at the last release tag, else where this branch left main, else before its last change.
 
-    None where there is none: no repository, or the first version. Raises DocumentError where nobody can tell.
+    Returns None outside a repository and for the first version. Raises DocumentError if git fails, or if the clone is
+    too shallow to find the release.
     """
     if not any((folder / ".git").exists() for folder in (home, *home.parents)):
         return None
     if git(home, "rev-parse", "--verify", "--quiet", "HEAD") is None:
         if git(home, "rev-parse", "--git-dir") is None:
-            raise DocumentError(f"{CONTRACT}: git cannot say what was released: run `git status` here to see why")
+            raise DocumentError(f"{CONTRACT}: git cannot read this repository: run `git status` here to see why")
         return None
     found = _base(home)
     if found is None:
         if is_shallow(home):
             raise DocumentError(
-                f"{CONTRACT}: the history is cut short, so nobody can tell what was released: fetch all of it, tags "
-                "included (`git fetch --unshallow --tags`; in CI `fetch-depth: 0` or `GIT_DEPTH: 0`)"
+                f"{CONTRACT}: the last release cannot be found in a shallow clone: fetch the whole history with tags "
+                "(`git fetch --unshallow --tags`; in CI `fetch-depth: 0` or `GIT_DEPTH: 0`)"
             )
         return None
     at, commit = found
@@ -130,7 +132,7 @@ def last_released(home: Path) -> Released | None:
 
 
 def _base(home: Path) -> tuple[str, str] | None:
-    """What to call the commit, and its name."""
+    """Returns a description of the commit to compare with, and its git revision; None if there is none."""
     if tag := git(home, "describe", "--tags", "--abbrev=0", "--match=v[0-9]*", "--match=[0-9]*"):
         return f"the tag {tag}", f"refs/tags/{tag}"
     head = git(home, "rev-parse", "HEAD")
@@ -149,13 +151,13 @@ def _base(home: Path) -> tuple[str, str] | None:
 
 
 def _version(text: str) -> str:
-    """The version in a contract that is not valid, as far as it can be made out."""
+    """Returns the version in the text of an invalid contract; 0.0.0 if none is found."""
     found = re.search(r"^version: *[\"']?(\d+\.\d+\.\d+)", text, re.MULTILINE)
     return found[1] if found else "0.0.0"
 
 
 def _series(version: str) -> list[str]:
-    """What must grow with a break: the major version, or before 1.0.0 the minor one."""
+    """Returns the part of the version that must increase with a breaking change: major, or 0 and minor before 1.0.0."""
     major, minor, _ = version.split(".")
     return [major] if major != "0" else [major, minor]
 

@@ -1,7 +1,7 @@
-"""What each word in the data means: `contract.yaml`, after the Open Data Contract Standard.
+"""The data contract `contract.yaml`, in the format of the Open Data Contract Standard.
 
-Only rules that are enforced are accepted: a rule that nobody checks is worse than none. Keys of the standard that
-carry no rule (names, links, classification) are allowed and left alone.
+Only rules that are enforced are accepted: a rule that is not checked is worse than no rule. Keys of the standard that
+have no rule (names, links) are allowed and ignored.
 """
 
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ class Dataset(StandardPart):
     def _has_its_roles(self) -> Self:
         names = [column.name for column in self.columns]
         if repeated := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"the property {', '.join(repeated)} stands twice")
+            raise ValueError(f"the property {', '.join(repeated)} occurs twice")
         for what, found in (
             ("the tag event_time", self.playing("event_time")),
             ("the tag outcome", self.playing("outcome")),
@@ -48,11 +48,11 @@ class Dataset(StandardPart):
         if self.event_time.logical_type != "timestamp":
             event_time = self.event_time
             raise ValueError(f"the event_time must be a timestamp, {event_time.name} is a {event_time.logical_type}")
-        self.task  # noqa: B018 - raises when nobody could learn to predict it
+        self.task  # noqa: B018 - raises for an outcome that cannot be predicted
         if mixed := [column.name for column in self.columns if sum(map(column.plays, ROLES)) > 1]:
-            raise ValueError(f"{', '.join(mixed)} can play one part only: {', '.join(ROLES)}")
+            raise ValueError(f"{', '.join(mixed)} can have only one of the roles {', '.join(ROLES)}")
         if len(self.playing("subject")) > 1:
-            raise ValueError("one property at most may have the tag subject")
+            raise ValueError("at most one property may have the tag subject")
         if self.subject.logical_type not in ("string", "integer") or self.subject == self.outcome:
             raise ValueError(f"the subject must be a string or an integer, and not the outcome: {self.subject.name}")
         if self.key.logical_type != "string":
@@ -60,45 +60,48 @@ class Dataset(StandardPart):
         if any(column.logical_type == "timestamp" for column in self.features):
             raise ValueError("a timestamp cannot be a feature; derive numbers from it in source.py")
         if self.key in self.features:
-            raise ValueError(f"the primaryKey {self.key.name} cannot be a feature: it says nothing about other rows")
+            raise ValueError(f"the primaryKey {self.key.name} cannot be a feature, because its values never repeat")
         endless = [
             each.name for each in self.slices if each.logical_type in ("number", "timestamp") or each.primary_key
         ]
         if endless:
             raise ValueError(f"{', '.join(endless)} has too many values to be a slice")
         if secret := [each.name for each in self.slices if not each.may_be_in("reports")]:
-            raise ValueError(f"{', '.join(secret)} is a slice, whose values are reported: see allowedIn")
-        self.max_quarantined_share  # noqa: B018 - raises when it is not a share
+            raise ValueError(f"{', '.join(secret)} is sensitive and cannot be a slice, unless allowedIn has reports")
+        self.max_quarantined_share  # noqa: B018 - raises if it is not a share
         list(self._rules())  # raises for a query that cannot be enforced
         return self
 
     def playing(self, role: str) -> list[Column]:
-        """The columns that play this role."""
+        """Returns the columns with this role."""
         return [column for column in self.columns if column.plays(role)]
 
     @property
     def key(self) -> Column:
-        """Names one row for ever."""
+        """The primary key: identifies a row permanently."""
         return next(column for column in self.columns if column.primary_key)
 
     @property
     def unique(self) -> list[str]:
-        """The columns in which no value may stand twice: the key, and what is declared so."""
+        """The names of the columns whose values must not repeat: the key, and those declared as unique."""
         return [column.name for column in self.columns if column.unique or column.primary_key]
 
     @property
     def event_time(self) -> Column:
-        """The one clock: windows, splits and drift go by it."""
+        """The event time, by which windows, splits and drift are computed."""
         return self.playing("event_time")[0]
 
     @property
     def outcome(self) -> Column:
-        """What turned out to be true; null as long as nobody knows."""
+        """The outcome; null while it is unknown."""
         return self.playing("outcome")[0]
 
     @property
     def task(self) -> Task:
-        """What is predicted: yes or no for a boolean, a class for a text with valid values, else a quantity."""
+        """The task: binary for a boolean outcome, multiclass for a string with valid values, regression for a number.
+
+        Raises ValueError for a timestamp, and for a string with fewer than two valid values.
+        """
         outcome = self.outcome
         if outcome.logical_type == "timestamp":
             raise ValueError(f"the outcome cannot be a timestamp, as {outcome.name} is; derive a number in source.py")
@@ -107,7 +110,7 @@ class Dataset(StandardPart):
         if outcome.logical_type != "string":
             return Task(kind="regression")
         if len(outcome.valid_values) < 2:
-            raise ValueError(f"the outcome {outcome.name} is a string: say by invalidValues which classes there are")
+            raise ValueError(f"the outcome {outcome.name} is a string: list its classes with the metric invalidValues")
         return Task(kind="multiclass", classes=outcome.valid_values)
 
     @property
@@ -117,7 +120,7 @@ class Dataset(StandardPart):
 
     @property
     def slices(self) -> list[Column]:
-        """The columns in each of whose values the gate looks at the model by itself."""
+        """The columns by whose values the gate also checks the model separately."""
         return self.playing("slice")
 
     @property
@@ -126,38 +129,42 @@ class Dataset(StandardPart):
 
     @property
     def requested(self) -> list[Column]:
-        """What a request carries: everything but the outcome."""
+        """The columns of a request: all but the outcome."""
         return [column for column in self.columns if not column.plays("outcome")]
 
     @property
     def logged(self) -> list[Column]:
-        """What of a request the prediction log keeps."""
+        """The columns of a request that the prediction log stores."""
         return [column for column in self.requested if column.may_be_in("log")]
 
     @property
     def reported(self) -> list[Column]:
-        """The features whose drift is measured: what may be logged, and shown in a report."""
+        """The features whose drift is measured: those allowed in the log and in reports."""
         return [column for column in self.features if column.may_be_in("log") and column.may_be_in("reports")]
 
-    def told(self, error: Exception) -> tuple[str, Exception | None]:
-        """What may be said of an error met among the rows, and its cause: an engine's words may repeat a value."""
+    def safe_text(self, error: Exception) -> tuple[str, Exception | None]:
+        """Returns an error's text without sensitive values, and the error to chain.
+
+        An engine's message may quote values of rows. So if the data set has sensitive columns, the text is only the
+        error's type, and no error is chained.
+        """
         if any(column.sensitive for column in self.columns):
-            return f"{type(error).__name__}, whose words are left out, as they may repeat sensitive values", None
+            return f"{type(error).__name__} (message omitted, because it may contain sensitive values)", None
         return str(error), error
 
     @property
     def subject(self) -> Column:
-        """Whose row it is: what can be erased on request. The key, unless a column has the tag subject."""
+        """The column that identifies the subject, for erasure: the one tagged subject, otherwise the key."""
         return next(iter(self.playing("subject")), self.key)
 
     @property
     def row_rules(self) -> list[Rule]:
-        """The rules over several columns of one row; a row that breaks one is quarantined."""
+        """The rules on single rows; a row that breaks one is quarantined."""
         return [rule for rule in self._rules() if rule.about_one_row]
 
     @property
     def window_rules(self) -> list[Rule]:
-        """The rules on figures over a whole window; one that is broken stops the ingest."""
+        """The rules on figures of a whole window; a window that breaks one stops the ingest."""
         return [rule for rule in self._rules() if not rule.about_one_row]
 
     def _rules(self) -> Iterator[Rule]:
@@ -176,7 +183,7 @@ class Dataset(StandardPart):
 
     @property
     def max_quarantined_share(self) -> float:
-        """A run with a larger share of broken rows stops."""
+        """The largest tolerated share of broken rows in a window, 0 to 1; with more, the ingest stops."""
         share = {custom.property: custom.value for custom in self.custom_properties}.get("maxQuarantinedShare", 0.0)
         if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
             raise ValueError(f"maxQuarantinedShare must be between 0 and 1, found {share!r}")
@@ -217,11 +224,11 @@ class Contract(StandardPart, Document):
 
     @property
     def freshness(self) -> list[ServiceLevel]:
-        """How old the newest data may be."""
+        """The service levels on freshness, which limit the age of the newest row."""
         return [level for level in self.sla_properties if level.property == "freshness"]
 
     def moment_of(self, level: ServiceLevel) -> Column:
-        """The timestamp that freshness goes by: its element, or else the event time."""
+        """Returns the timestamp column for a freshness level: its element, otherwise the event time."""
         element = (level.element or self.dataset.event_time.name).removeprefix(f"{self.dataset.name}.")
         for column in self.dataset.columns:
             if column.name == element and column.logical_type == "timestamp":
@@ -230,5 +237,5 @@ class Contract(StandardPart, Document):
 
     @property
     def dataset(self) -> Dataset:
-        """The data set that the pilot reads."""
+        """The contract's one data set."""
         return self.datasets[0]

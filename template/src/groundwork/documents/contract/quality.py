@@ -1,4 +1,4 @@
-"""Rules of a contract: what is checked of a column, of a row, of a window, and of freshness."""
+"""Rules of a contract, on columns, rows, windows and freshness."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,11 +14,11 @@ from groundwork.documents.document import Part
 LogicalType = Literal["string", "integer", "number", "boolean", "timestamp"]
 ROLES = ("event_time", "outcome", "feature")
 SENSITIVE = frozenset({"confidential", "restricted", "sensitive", "pii"})
-PLACES = ("features", "log", "reports")  # where a sensitive column may go only if the contract allows it
+PLACES = ("features", "log", "reports")  # places where a sensitive column needs permission in the contract
 
 
 class StandardPart(Part):
-    """A part of the standard's document; the keys in `unread` are the standard's, and carry no rule."""
+    """A part of a document of the standard; `unread` lists the standard's keys that are ignored."""
 
     unread: ClassVar[frozenset[str]] = frozenset(
         {"id", "businessName", "authoritativeDefinitions", "customProperties", "tags", "description"}
@@ -36,7 +36,7 @@ class StandardPart(Part):
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         schema = handler.resolve_ref_schema(handler(core_schema))
         read = schema["properties"]
-        schema["properties"] = {key: {"description": "Not read."} for key in sorted(cls.unread - set(read))} | read
+        schema["properties"] = {key: {"description": "Ignored."} for key in sorted(cls.unread - set(read))} | read
         return schema
 
 
@@ -55,7 +55,7 @@ class ValidValues(StandardPart):
 
 
 class Quality(StandardPart):
-    """A rule beyond the limits on one value: a metric of the standard's library, or a figure in SQL, and its bounds."""
+    """A quality rule: a metric of the standard's library, or a figure in SQL, with its bounds."""
 
     unread = StandardPart.unread | {"dimension", "severity", "businessImpact"}
 
@@ -76,13 +76,13 @@ class Quality(StandardPart):
         if (self.type == "sql") != (self.query is not None) or (self.type == "sql") == (self.metric is not None):
             raise ValueError("a rule has either a metric, or type: sql and a query")
         if (self.metric == "invalidValues") != (self.arguments is not None):
-            raise ValueError("the metric invalidValues, and no other rule, has arguments.validValues")
+            raise ValueError("arguments.validValues is required for the metric invalidValues, and only allowed there")
         if not self.bounds:
             raise ValueError("a rule needs a bound, such as mustBe or mustBeBetween")
         if self.metric == "invalidValues" and self.bounds != {"must_be": 0}:
             raise ValueError("the bound of invalidValues should be 0: mustBe: 0")
         if self.must_be_between and self.must_be_between[0] > self.must_be_between[1]:
-            raise ValueError("mustBeBetween has its lower bound first")
+            raise ValueError("mustBeBetween needs its lower bound first")
         return self
 
     @property
@@ -90,20 +90,20 @@ class Quality(StandardPart):
         return {name: bound for name, bound in self if name.startswith("must_be") and bound is not None}
 
     def admits(self, figure: float) -> bool:
-        """Whether the figure keeps every bound; NaN keeps none."""
+        """Whether the figure meets every bound; False for NaN."""
         most = (self.must_be, self.must_be_less_or_equal_to, (self.must_be_between or (None, None))[1])
         below = self.must_be_less_than is None or figure < self.must_be_less_than
         return self.reaches(figure) and below and all(figure <= bound for bound in most if bound is not None)
 
     def reaches(self, figure: float) -> bool:
-        """Whether the figure keeps every lower bound."""
+        """Whether the figure meets every lower bound."""
         least = (self.must_be, self.must_be_greater_or_equal_to, (self.must_be_between or (None, None))[0])
         above = self.must_be_greater_than is None or figure > self.must_be_greater_than
         return above and all(figure >= bound for bound in least if bound is not None)
 
     @property
     def expectation(self) -> str:
-        """The bounds in words."""
+        """The bounds as text, such as "at least 5"."""
         words = {
             "must_be": "exactly {}",
             "must_be_greater_than": "more than {}",
@@ -128,16 +128,16 @@ class DatasetQuality(Quality):
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule over several columns, or over a whole window."""
+    """A parsed SQL rule on a row or on a whole window."""
 
-    place: str  # the column or the data set that it stands at
+    place: str  # the column or data set under which the rule is written
     name: str
     query: sql.Query
     quality: Quality
 
     @property
     def about_one_row(self) -> bool:
-        """Whether single rows break it: it counts the rows that meet a condition, and there must be none."""
+        """Whether the rule is on single rows: it counts rows that meet a condition, and the count must be 0."""
         return self.query.counts_rows and self.query.condition is not None and self.quality.bounds == {"must_be": 0}
 
     @property
@@ -146,7 +146,7 @@ class Rule:
 
 
 class ServiceLevel(StandardPart):
-    """What was agreed on delivery. `freshness` is enforced; the rest binds people, and is left alone."""
+    """A service level. Only `freshness` is enforced; other levels are agreements between people, and are ignored."""
 
     unread = StandardPart.unread | {"valueExt", "driver", "scheduler", "schedule"}
 
@@ -158,15 +158,15 @@ class ServiceLevel(StandardPart):
     @model_validator(mode="after")
     def _is_a_time(self) -> Self:
         if self.property == "freshness":
-            self.longest()  # raises when it is not a time
+            self.longest()  # raises if it is not a duration
         return self
 
     def longest(self) -> timedelta:
-        """How old the newest row may be."""
+        """Returns the maximum age of the newest row. Raises ValueError if it is not a number of hours or days."""
         units = {"h": "hours", "hour": "hours", "hours": "hours", "d": "days", "day": "days", "days": "days"}
         if not isinstance(self.value, int | float) or not 0 < self.value < 100_000 or self.unit not in units:
             raise ValueError(
-                f"freshness must be a number of h or d, found {self.value!r} {self.unit or 'without unit'}"
+                f"freshness must be a number with the unit h or d, found {self.value!r} {self.unit or 'without unit'}"
             )
         return timedelta(**{units[self.unit]: self.value})
 

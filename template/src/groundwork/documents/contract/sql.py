@@ -1,8 +1,7 @@
-"""The part of SQL in which rules of the contract are written: one figure, or a count of broken rows, over its own rows.
+"""The subset of SQL for the contract's rules: one figure, or a count of broken rows, over the data set.
 
-A rule is parsed once, when the contract is read, and what cannot be enforced everywhere is refused there. Tables are
-checked inside their engine, through Ibis, and requests in Python: from the same tree, so that a rule means the same in
-both, and in every engine.
+A rule is parsed once, when the contract is read; anything that cannot be enforced everywhere is refused. The same
+syntax tree checks tables inside their engine, through Ibis, and requests in Python, so a rule means the same in both.
 """
 
 import operator
@@ -39,7 +38,7 @@ UNDERSTOOD = (
 
 @dataclass(frozen=True)
 class Query:
-    """`SELECT figure FROM the data set WHERE condition`."""
+    """A parsed rule: `SELECT figure FROM the data set WHERE condition`."""
 
     figure: exp.Expression
     condition: exp.Expression | None
@@ -50,21 +49,24 @@ class Query:
         return isinstance(self.figure, exp.Count) and isinstance(self.figure.this, exp.Star)
 
     def evaluated(self, rows: Any) -> Any:
-        """The figure over an Ibis table, as an Ibis scalar."""
+        """Returns the figure over an Ibis table, as an Ibis scalar."""
         return _in_engine(self.figure, rows if self.condition is None else rows.filter(self.met_by(rows)))
 
     def met_by(self, rows: Any) -> Any:
-        """Whether each row of an Ibis table meets the condition; null where a value that it needs is missing."""
+        """Returns an Ibis column: whether each row meets the condition; null if a needed value is missing."""
         return _in_engine(self.condition, rows)
 
     def met(self) -> Callable[[Any], bool | None]:
-        """The condition as a function of one record, an object with the columns as attributes."""
+        """Returns the condition as a function of one record, an object with the columns as attributes.
+
+        The function returns None if a needed value is missing.
+        """
         return _in_python(self.condition)
 
 
 @lru_cache
 def parse(text: str, table: str, kinds: tuple[tuple[str, Kind], ...]) -> Query:
-    """Read a rule over the columns of `kinds`. Raises ValueError, which says what is not understood."""
+    """Parse a rule on the table with these columns (name, kind). Raises ValueError for SQL outside the subset."""
     try:
         tree = sqlglot.parse_one(text)
     except SqlglotError as error:
@@ -74,26 +76,26 @@ def parse(text: str, table: str, kinds: tuple[tuple[str, Kind], ...]) -> Query:
     given = {name for name, part in tree.args.items() if part} - {"kind", "operation_modifiers"}
     source = tree.args.get("from_") or tree.args.get("from")
     if given - {"expressions", "from", "from_", "where"} or source is None or source.this.sql().strip('"') != table:
-        raise ValueError("the query must read from ${object} alone, with WHERE and nothing after it")
+        raise ValueError("the query must read from ${object} alone, with at most a WHERE clause")
     figure = tree.expressions[0].unalias()
     where = tree.args.get("where")
     if _kind(figure, dict(kinds), in_figure=True) != "number" or not figure.find(exp.Count, *_AGGREGATES):
-        raise ValueError("what the query selects must be one number, such as COUNT(*) or AVG(…)")
+        raise ValueError("the query must select one number, such as COUNT(*) or AVG(…)")
     if where and (_kind(where.this, dict(kinds), in_figure=False) != "boolean" or not where.find(exp.Column)):
-        raise ValueError("what stands after WHERE must be a condition on columns")
+        raise ValueError("WHERE must have a condition on columns")
     return Query(figure, where.this if where else None, frozenset(column.name for column in tree.find_all(exp.Column)))
 
 
 def _kind(node: exp.Expression, kinds: Mapping[str, Kind], in_figure: bool) -> Kind:
-    """What kind of value the node gives. Raises ValueError for what is not understood, or does not fit together.
+    """Returns the node's kind of value. Raises ValueError for unsupported SQL and for operands of different kinds.
 
-    In a figure, columns stand inside an aggregate only; everywhere else there are no aggregates.
+    In a figure, columns are allowed only inside an aggregate; elsewhere, aggregates are not allowed.
     """
 
     def of(part: Any, wanted: Kind | None = None) -> Kind:
         found = _kind(part, kinds, in_figure)
         if wanted and found != wanted:
-            raise ValueError(f"{part.sql()} is a {found}, and a {wanted} is needed")
+            raise ValueError(f"{part.sql()} is a {found}, but must be a {wanted}")
         return found
 
     kind = type(node)
@@ -105,7 +107,7 @@ def _kind(node: exp.Expression, kinds: Mapping[str, Kind], in_figure: bool) -> K
         return "boolean"
     if isinstance(node, exp.Column):
         if in_figure:
-            raise ValueError(f"{node.sql()} differs from row to row: the query must select one number")
+            raise ValueError(f"{node.sql()} has one value per row, but the query must select one number")
         if node.name not in kinds:
             raise ValueError(f"the data set has no column {node.name}")
         return kinds[node.name]
@@ -125,9 +127,9 @@ def _kind(node: exp.Expression, kinds: Mapping[str, Kind], in_figure: bool) -> K
         if node.args.get("query") or (
             isinstance(node, exp.In) and any(each.find(exp.Column) for each in node.expressions)
         ):
-            raise ValueError(f"{node.sql()} is not understood: IN takes a list of values")
+            raise ValueError(f"{node.sql()} is not supported: IN requires a list of values")
         if len(compared) > 1:
-            raise ValueError(f"{node.sql()} compares what cannot be compared: {', '.join(sorted(compared))}")
+            raise ValueError(f"{node.sql()} compares different types: {', '.join(sorted(compared))}")
         return "boolean"
     if isinstance(node, exp.And | exp.Or):
         of(node.this, "boolean")
@@ -145,7 +147,7 @@ def _kind(node: exp.Expression, kinds: Mapping[str, Kind], in_figure: bool) -> K
     if isinstance(node, exp.Length):
         of(node.this, "string")
         return "number"
-    raise ValueError(f"{node.sql()} is not understood: a rule may use {UNDERSTOOD}")
+    raise ValueError(f"{node.sql()} is not supported: a rule may use {UNDERSTOOD}")
 
 
 def _number(node: exp.Expression) -> Any:
@@ -195,13 +197,13 @@ def _in_engine(node: Any, rows: Any) -> Any:
             return of(node.this.expressions[0]).nunique()
         return of(node.this).count()
     if kind in _AGGREGATES:
-        # PostgreSQL answers sums and means of integers with decimals, which Ibis does not expect.
+        # PostgreSQL returns sums and means of integers as decimals, and Ibis expects floats.
         return getattr(of(node.this).cast("float64"), _AGGREGATES[kind])()
     return (_COMPARISONS | _ARITHMETIC)[kind](of(node.this), of(node.expression))
 
 
 def _in_python(node: Any) -> Callable[[Any], Any]:
-    """SQL's logic of three values: what is missing makes a condition neither true nor false."""
+    """Returns the node as a Python function, with SQL's three-valued logic: a missing value gives None."""
     kind = type(node)
     if kind is exp.Paren:
         return _in_python(node.this)

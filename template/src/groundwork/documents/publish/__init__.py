@@ -1,1 +1,1 @@
-"""Files for people and other tools that are made from the documents."""
+"""Files made from the documents, for people and for other tools."""

@@ -1,4 +1,4 @@
-"""The data dictionary: contract.yaml as a page for people who read no YAML."""
+"""The data dictionary: contract.yaml as a Markdown page for people who do not read YAML."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,32 +15,32 @@ _TYPES = {
     "integer": "whole number",
     "number": "number",
     "boolean": "true or false",
-    "timestamp": "day and time",
+    "timestamp": "date and time",
 }
 _PARTS = {
-    "event_time": "the time that everything goes by",
-    "outcome": "what turned out to be true",
-    "feature": "what the model goes by",
-    "subject": "whose row it is",
+    "event_time": "event time",
+    "outcome": "outcome",
+    "feature": "feature of the model",
+    "subject": "subject, for erasure",
 }
 
 
 def write(home: Path, contract: Contract) -> Path:
-    """Write the page; returns where it lies."""
+    """Write the page; returns its path."""
     page = home / PAGE
     write_atomically({page: render(contract)})
     return page
 
 
 def check(home: Path, contract: Contract) -> None:
-    """Raises DocumentError where the page is missing, or says anything else than the contract."""
+    """Raises DocumentError if the page is missing or does not match the contract."""
     page = home / PAGE
     if not page.is_file() or page.read_text(encoding="utf-8") != render(contract):
-        raise DocumentError(f"{PAGE}: does not say what contract.yaml says: run `groundwork dictionary` and commit it")
+        raise DocumentError(f"{PAGE}: does not match contract.yaml: run `groundwork dictionary` and commit it")
 
 
 def render(contract: Contract) -> str:
-    """The page, in Markdown."""
+    """Returns the page in Markdown."""
     return "\n".join(_lines(contract))
 
 
@@ -49,8 +49,8 @@ def _lines(contract: Contract) -> Iterator[str]:
     about = contract.description if isinstance(contract.description, dict) else {"purpose": contract.description}
     yield f"# Data dictionary: {_text(contract.name or dataset.name)}"
     yield ""
-    yield f"What each word in the data means, version {contract.version}. `groundwork dictionary` makes this page of"
-    yield "`contract.yaml`; change that instead. `OWNERS` says who answers for the data."
+    yield f"The meaning of each column, version {contract.version}. `groundwork dictionary` writes this page from"
+    yield "`contract.yaml`; edit that file instead. `OWNERS` names the person who answers for the data."
     yield ""
     for heading, said in (
         ("One row", dataset.description),
@@ -61,7 +61,7 @@ def _lines(contract: Contract) -> Iterator[str]:
     yield ""
     yield "## Columns"
     yield ""
-    yield "| column | means | its values | for example | part |"
+    yield "| column | meaning | values | example | role |"
     yield "| --- | --- | --- | --- | --- |"
     for column in dataset.columns:
         name = f"`{column.name}`" + (f" ({_text(column.business_name)})" if column.business_name else "")
@@ -98,15 +98,15 @@ def _values(column: Column) -> Iterator[str]:
         elif least is not None or most is not None:
             yield f"at least {least:,.10g}{unit}" if least is not None else f"at most {most:,.10g}{unit}"
     if limits.pattern:
-        yield f"written as `{_text(limits.pattern)}`"
+        yield f"matches `{_text(limits.pattern)}`"
     if column.unique or column.primary_key:
-        yield "never the same twice"
-    yield "always there" if column.needed else "may be missing"
+        yield "unique"
+    yield "required" if column.needed else "may be missing"
 
 
 def _parts(column: Column) -> Iterator[str]:
     if column.primary_key:
-        yield "names the row"
+        yield "primary key"
     yield from (said for role, said in _PARTS.items() if column.plays(role))
     if column.classification:
         yield _text(column.classification)
@@ -121,5 +121,5 @@ def _example(column: Column) -> str:
 
 
 def _text(said: object) -> str:
-    """On one line, and safe in a table."""
+    """Returns the text on one line, with `|` escaped for a Markdown table."""
     return " ".join(str(said).split()).replace("|", "\\|")

@@ -1,7 +1,7 @@
-"""What other tools are told of OWNERS: `CODEOWNERS`, Backstage's `catalog-info.yaml`, and Alertmanager's routes.
+"""Writes OWNERS for other tools: `CODEOWNERS`, Backstage's `catalog-info.yaml`, and Alertmanager's routes.
 
-The three files are the project's own. They follow from OWNERS, charter.yaml and decision-record.yaml alone, so that
-`groundwork check` can compare them wherever the project is checked out.
+The three files belong to the project. They depend only on OWNERS, charter.yaml and decision-record.yaml, so that
+`groundwork check` can compare them in every clone.
 """
 
 import json
@@ -23,16 +23,16 @@ from groundwork.documents.pilot import Pilot
 CODEOWNERS = Path("CODEOWNERS")
 CATALOG = Path("catalog-info.yaml")
 ROUTES = Path("ops/prometheus/alertmanager.yml")
-HIDES_OURS = Path(".github/CODEOWNERS")  # where GitHub looks first
+HIDES_OURS = Path(".github/CODEOWNERS")  # GitHub reads only this file if it exists
 
 MARK = "# Written by `groundwork owners` from OWNERS; change that instead.\n"
 BOUNDARY = "# ---- Above: yours. Below: written by `groundwork owners` from OWNERS; change that instead. ----\n"
-# Prometheus's Alertmanager refuses addresses without a server to send by, and reads none from the environment.
+# Alertmanager refuses e-mail receivers without an SMTP server, and does not read one from the environment.
 MAIL_SERVER = """\
 # Sends each alert to the person who answers for it:
 #   alertmanager --config.file=ops/prometheus/alertmanager.yml
-# Here stands how mail leaves: by the machine's own mail server until you name another, such as mail.example.org:587
-# with smtp_require_tls, smtp_auth_username and smtp_auth_password_file.
+# Mail is sent by this machine's own mail server. To use another, such as mail.example.org:587, set it below with
+# smtp_require_tls, smtp_auth_username and smtp_auth_password_file.
 global:
   smtp_smarthost: localhost:25
   smtp_require_tls: false
@@ -41,48 +41,48 @@ global:
 
 
 def write(pilot: Pilot) -> list[Path]:
-    """Write the three files, all or none; returns them. None are written while OWNERS names nobody.
+    """Write the three files, all or none, and return their paths. While OWNERS names no person, none are written.
 
-    Raises DocumentError where one is there that was not written by this.
+    Raises DocumentError if a file exists that was not written by `groundwork owners`.
     """
-    home, wanted = pilot.settings.home, _wanted(pilot)
-    write_atomically({home / path: _kept(home, path) + text for path, text in wanted.items()})
-    return list(wanted)
+    home, expected = pilot.settings.home, _expected(pilot)
+    write_atomically({home / path: _kept(home, path) + text for path, text in expected.items()})
+    return list(expected)
 
 
 def differences(pilot: Pilot) -> dict[Path, str]:
-    """What is wrong with each of the files that does not say what OWNERS says."""
-    wanted = _wanted(pilot)
+    """Returns, for each file that does not match OWNERS, what is wrong with it."""
+    expected = _expected(pilot)
     found = {}
     for path in (CODEOWNERS, CATALOG, ROUTES):
         file = pilot.settings.home / path
         if not file.is_file():
-            if wanted:
+            if expected:
                 found[path] = "is missing"
-        elif not wanted:
-            found[path] = "names people, and OWNERS nobody"
-        elif path == ROUTES and file.read_text(encoding="utf-8").partition(BOUNDARY)[2] != wanted[path]:
-            found[path] = "sends alerts to others than OWNERS says"
-        elif path != ROUTES and file.read_text(encoding="utf-8") != wanted[path]:
-            found[path] = "does not say what OWNERS says"
-    if wanted and (pilot.settings.home / HIDES_OURS).exists():
+        elif not expected:
+            found[path] = "names people, but OWNERS names no person"
+        elif path == ROUTES and file.read_text(encoding="utf-8").partition(BOUNDARY)[2] != expected[path]:
+            found[path] = "has alert routes that do not match OWNERS"
+        elif path != ROUTES and file.read_text(encoding="utf-8") != expected[path]:
+            found[path] = "does not match OWNERS"
+    if expected and (pilot.settings.home / HIDES_OURS).exists():
         found[HIDES_OURS] = "hides CODEOWNERS from GitHub: delete it"
     return found
 
 
 def check(pilot: Pilot) -> list[str]:
-    """What is not wrong, but should be known. Raises DocumentError where a file does not say what OWNERS says."""
+    """Returns warnings as lines of text. Raises DocumentError if a file does not match OWNERS."""
     if found := differences(pilot):
         lines = [f"{path}: {problem}" for path, problem in found.items()]
-        raise DocumentError("\n".join(lines) + "\nrun `groundwork owners` and commit what it writes")
+        raise DocumentError("\n".join(lines) + "\nrun `groundwork owners` and commit the files it writes")
     if not any(_named(pilot.owners)):
-        return ["OWNERS names nobody yet: CODEOWNERS, catalog-info.yaml and the alerts' routes wait for that"]
+        return ["OWNERS names no person yet, so CODEOWNERS, catalog-info.yaml and the alert routes are not written"]
     silent = [f"{role} (@{person.handle})" for role, person in _named(pilot.owners) if not person.email]
-    return [f"no alert is sent to who has no email in OWNERS: {', '.join(silent)}"] if silent else []
+    return [f"no email in OWNERS, so no alerts are sent to: {', '.join(silent)}"] if silent else []
 
 
-def _wanted(pilot: Pilot) -> dict[Path, str]:
-    """The files as they should be, without what is the team's own in them; none while nobody is named."""
+def _expected(pilot: Pilot) -> dict[Path, str]:
+    """Returns the expected content of the files, without the parts edited by the team; empty if no person is named."""
     if not any(_named(pilot.owners)):
         return {}
     return {
@@ -93,7 +93,7 @@ def _wanted(pilot: Pilot) -> dict[Path, str]:
 
 
 def _kept(home: Path, path: Path) -> str:
-    """What stands at the head of a file when it is written anew."""
+    """Returns the head of the existing file, which is kept when the file is rewritten."""
     file = home / path
     if not file.is_file():
         return MAIL_SERVER + BOUNDARY if path == ROUTES else ""
@@ -102,16 +102,16 @@ def _kept(home: Path, path: Path) -> str:
         return present.partition(BOUNDARY)[0] + BOUNDARY
     if path != ROUTES and present.startswith(MARK):
         return ""
-    raise DocumentError(f"{path}: was not written by `groundwork owners`: move it away, then run that again")
+    raise DocumentError(f"{path}: was not written by `groundwork owners`: move it away, then run the command again")
 
 
 def _named(owners: Owners) -> Iterator[tuple[str, Accountable]]:
-    """Every role with its person, but for those that are still TBD."""
+    """Yields each role with its person, without the sponsor and without roles that are TBD."""
     return ((role, person) for role, person in owners.roles() if person.answered and role != "sponsor")
 
 
 def _code_owners(owners: Owners) -> Iterator[str]:
-    """The last line that fits a path decides; where a role is open, the approvers do."""
+    """Yields the lines of CODEOWNERS. The last line that matches a path applies; for an open role, the approvers'."""
     people = owners.accountable
     charter = [people.decision, *([people.sponsor] if people.sponsor else [])]
     data = list(people.data.values())
@@ -140,9 +140,9 @@ def _with_deputy(person: Accountable) -> list[Person]:
 
 
 def _catalog(pilot: Pilot) -> Iterator[dict[str, Any]]:
-    """The pilot as a system of a service, its model and its data, each with who answers for it.
+    """Yields the Backstage entities: the pilot as a system, its service, model and data sets, each with its owner.
 
-    What is open goes to whoever answers for the decision, or for anything: Backstage takes nothing without an owner.
+    Backstage requires an owner, so an open role is given to the owner of the decision, or to any named person.
     """
     charter, people = pilot.charter, dict(_named(pilot.owners))
     anybody = people.get("decision") or next(iter(people.values()))
@@ -179,28 +179,31 @@ def _catalog(pilot: Pilot) -> Iterator[dict[str, Any]]:
 
 
 def lifecycle(record: DecisionRecord) -> str:
-    """`production` once it was decided to scale a champion that had passed the gate, until then `experimental`.
+    """Returns `production` after the decision to scale a champion that passed the gate, otherwise `experimental`.
 
-    That a model answers is not enough: in the shadow, or on trial, it answers too. And only the record goes along with
-    the project to where it is checked; `groundwork decide scale` writes it only above the line, with such a champion.
+    A running service is not enough, because it also runs in the shadow and on trial. The decision record is used,
+    because it is part of every clone; `groundwork decide scale` writes it only if the criteria are met.
     """
     return "production" if record.outcome == "scale" and record.decisions[-1].champion else "experimental"
 
 
 def _name(pilot: str, part: str = "") -> str:
-    """As Backstage wants it: letters, digits and - _ . between them, 63 at most."""
+    """Returns a name valid in Backstage: at most 63 letters, digits and, between them, - _ and . characters."""
     part = re.sub(r"[^A-Za-z0-9_.-]", "-", part)[-40:]
     return "-".join(each for each in (pilot[: 62 - len(part)].strip("-"), part.strip("-_.")) if each)
 
 
 def _reference(person: Person) -> str:
-    """A login like org/team is a group, which Backstage knows without its organisation."""
+    """Returns the Backstage reference of a handle. A login like org/team is a group, named without the organisation."""
     organisation, _, login = person.handle.rpartition("/")
     return f"{'group' if organisation else 'user'}:default/{login}"
 
 
 def _routes(owners: Owners) -> dict[str, Any]:
-    """By the labels of alerts.yml to one receiver per role; what fits none goes to who answers for the decision."""
+    """Returns Alertmanager's routes, by the labels in alerts.yml: one receiver per role.
+
+    Alerts that match no route go to the owner of the decision.
+    """
     receivers: dict[str, dict[str, Any]] = {}
     routes = []
     for role, person in _named(owners):
