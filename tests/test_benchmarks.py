@@ -18,7 +18,7 @@ starts = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {burn
 print(json.dumps(run.measure(pathlib.Path.cwd(), sys.executable, "-c", starts)))
 """
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 needs_wrk = pytest.mark.skipif(shutil.which("wrk") is None, reason="the load comes from wrk, which is not installed")
 
 

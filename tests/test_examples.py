@@ -10,7 +10,7 @@ import yaml
 
 from support import ROOT, execute
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 
 EXAMPLE = ROOT / "examples/predicted-delay"
 

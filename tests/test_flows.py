@@ -20,7 +20,7 @@ import yaml
 
 from support import ROOT
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 
 FLOWS = {"ingest", "monitor", "prove", "retrain", "score", "train"}
 PATIENCE = 600  # seconds; a busy machine takes a minute to start what takes five seconds else

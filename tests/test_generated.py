@@ -177,6 +177,7 @@ def test_a_project_of_defaults_runs_the_whole_loop(render: Callable[..., Path], 
     assert "TBD (@TBD) answers for the model" in execute(folder, str(pilot / ".venv/bin/groundwork"), "status")
 
 
+@pytest.mark.soak
 def test_the_demo_lets_months_pass_until_drift_appears(pilot: Path) -> None:
     """In a folder of its own, whatever the pilot's own registry and store are."""
     own = pilot / "data/groundwork.db"
@@ -194,6 +195,7 @@ def test_the_demo_lets_months_pass_until_drift_appears(pilot: Path) -> None:
     assert own.stat().st_mtime_ns == before
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("group", "tests", "passed"),
     [("boosting", "models/packaging/test_converters.py", 4), ("tracing", "service/test_tracing.py", 6)],
@@ -220,6 +222,7 @@ def with_torch(pilot: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python
 
 
+@pytest.mark.soak
 def test_networks_of_pytorch_are_served_as_onnx(pilot: Path, with_torch: Path) -> None:
     said = execute(
         ROOT, str(with_torch), "-m", "pytest", "tests/system/models/packaging/test_converters.py", "-k", "torch"
@@ -228,6 +231,7 @@ def test_networks_of_pytorch_are_served_as_onnx(pilot: Path, with_torch: Path) -
     assert "skipped" not in said
 
 
+@pytest.mark.soak
 def test_a_network_is_trained_as_the_guide_says_and_served_without_pytorch(
     pilot: Path, with_torch: Path, tmp_path: Path
 ) -> None:

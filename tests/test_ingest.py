@@ -7,7 +7,7 @@ import pytest
 
 from support import PYTHON, ROOT, execute
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 
 
 def test_a_quick_benchmark_of_ingest_loses_no_row_and_stays_small(pilot: Path, tmp_path: Path) -> None:

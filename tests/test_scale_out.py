@@ -10,7 +10,7 @@ import pytest
 
 from support import PYTHON, ROOT, execute
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 
 
 def test_ingest_from_a_spark_cluster_ends_in_the_same_table(pilot: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from support import ROOT, execute
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 
 
 def test_the_schemas_are_those_of_the_classes(pilot: Path) -> None:
