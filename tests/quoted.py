@@ -25,7 +25,7 @@ VARIES = {  # what differs from run to run, or from machine to machine
     r"\b[0-9a-f]{32}\b": "ID",
     r"process \d+": "process ID",
     r"\b\d{4}-\d\d-\d\d \d\d:\d\d UTC": "TIME",
-    r"seen [\d.]+ ms": "seen MILLISECONDS ms",
+    r"found [\d.]+ ms": "found MILLISECONDS ms",
     r"largest difference [\d.e-]+": "largest difference SMALL",
     r"[ \t]+$": "",
 }

@@ -231,7 +231,7 @@ def test_a_slice_that_loses_against_the_champion_blocks() -> None:
     assert sliced({"EWR": (2000, 0.72), "JFK": (40, 0.66)}, champion=0.7).passed
     verdict = sliced({"EWR": (2000, 0.72), "JFK": (40, 0.64)}, champion=0.7)
     assert len(verdict.reasons) == 1
-    assert "seen JFK 0.6400 (champion 0.7000); 1 passed" in verdict.reasons[0]
+    assert "found JFK 0.6400 (champion 0.7000); 1 passed" in verdict.reasons[0]
 
 
 def test_a_slice_with_too_few_rows_is_unknown_and_said_to_be() -> None:
@@ -246,4 +246,4 @@ def test_a_slice_with_too_few_rows_is_unknown_and_said_to_be() -> None:
 def test_where_no_slice_is_known_the_gate_blocks() -> None:
     verdict = sliced({"EWR": (19, 0.7), "JFK": (19, 0.7), "LGA": (19, 0.7)})
     assert len(verdict.reasons) == 1
-    assert verdict.reasons[0].endswith("seen 3 unknown (EWR, JFK, LGA)")
+    assert verdict.reasons[0].endswith("found 3 unknown (EWR, JFK, LGA)")
