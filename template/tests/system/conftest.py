@@ -127,11 +127,11 @@ def loop(own: Any, sample: Sample) -> Iterator[Any]:
     """
     import duckdb
     import pyarrow as pa
-    from groundwork.service.bundle_sources import OtherRegistry
 
     from groundwork.core.environment import prepare
     from groundwork.documents.pilot import Pilot
     from groundwork.pipeline import by_hand
+    from groundwork.service.model_source import OtherRegistry
     from use_case import source
 
     dataset = own.contract.dataset

@@ -313,7 +313,7 @@ def test_a_challenger_answers_its_share_and_shadows_the_rest(loop: Pilot, refuse
 def test_a_champion_is_rolled_back_while_it_serves(loop: Pilot, refused: Version) -> None:
     registry = Registry(loop)
     with Store(loop.settings.store) as store:
-        promote(store, registry, refused, reconcile(store, registry), "proof", "to be rolled back")
+        promote(store, registry, refused, reconcile(store, registry), by="proof", why="to be rolled back")
         with answering(loop) as client:
             assert _serves(client, refused.number)
             roll_back(loop, store, None, "the drill")

@@ -275,7 +275,7 @@ def test_the_first_page_shows_the_pilot_at_a_glance(service: TestClient, served:
 
 
 def test_with_a_champion_it_is_ready(service: TestClient, served: Pilot) -> None:
-    assert service.get("/health/live").json() == {"status": "live"}
+    assert service.get("/health/live").json() == {"status": "live", "version": groundwork.__version__}
     assert service.get("/health/ready").json() == {
         "status": "ready",
         "model": served.name,
@@ -286,7 +286,7 @@ def test_with_a_champion_it_is_ready(service: TestClient, served: Pilot) -> None
 
 def test_without_a_champion_it_lives_and_says_what_to_do(new_pilot: Pilot) -> None:
     with served_here(new_pilot) as client:
-        assert client.get("/health/live").json() == {"status": "live"}
+        assert client.get("/health/live").json() == {"status": "live", "version": groundwork.__version__}
         for answer in (client.get("/health/ready"), client.post("/predict", content=with_values())):
             assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
             assert "run `groundwork train`" in answer.json()["detail"]
