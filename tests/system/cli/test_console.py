@@ -29,7 +29,7 @@ def test_an_invalid_document_ends_a_command_with_its_message(command: str, new_p
 def test_every_command_begins_with_an_overdue_decision(new_pilot: Pilot, set_in: Callable) -> None:
     commit(new_pilot.settings.home, "charter.yaml")
     set_in(new_pilot.settings.home / "charter.yaml", "plan.day0", date.today() - timedelta(93))
-    line = "! day 90 was to be decided 3 days ago: `groundwork decide scale`, `stop` or `extend`\n"
+    line = "! decision overdue by 3 days: `groundwork decide scale`, `stop` or `extend`\n"
     for command in (("check",), ("signer",), ("score",), ("quarantine", "list"), ("charter", "lock", "--by", "ada")):
         assert groundwork(*command).stderr.startswith(line), command
     told = groundwork("check", "--json")

@@ -80,7 +80,7 @@ def test_a_line_moved_behind_its_seal_fails_the_check(new_pilot: Pilot, set_in: 
 def test_readiness_ends_with_its_verdict_and_keeps_its_report(new_pilot: Pilot) -> None:
     done = groundwork("readiness", "--report", "report", cwd=new_pilot.settings.home)
     assert done.returncode == 3
-    assert done.stdout.startswith("Not in force yet\nnext: the criteria are not locked")
+    assert done.stdout.startswith("Criteria not locked yet\nnext: the criteria are not locked")
     assert {file.name for file in (new_pilot.settings.home / "report").iterdir()} == {
         "badge.svg",
         "scorecard.html",
