@@ -153,7 +153,7 @@ def loop(own: Any, sample: Sample) -> Iterator[Any]:
             lambda backend, start, end: backend.table("rows").filter(lambda t: (t[at] >= start) & (t[at] < end)),
         )
         # Read the registry in this process: the service's child process would take seconds to import MLflow.
-        patch.setattr(OtherRegistry, "_run", lambda _: _read_registry())
+        patch.setattr(OtherRegistry, "look_up", lambda _: _read_registry())
         patch.setenv("GROUNDWORK_HOME", folder)
         pilot = Pilot.here()
         prepare(pilot.settings)
