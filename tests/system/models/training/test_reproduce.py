@@ -74,7 +74,7 @@ def test_where_something_differs_nobody_can_tell(document: str, named: str, pilo
     found = reproduce(Pilot.here(), "1")
     assert found.status == "unknown"
     assert named in found.reason
-    assert "trained from files that were not committed" in found.reason
+    assert "trained from uncommitted files" in found.reason
 
 
 def test_it_says_how_to_go_back_to_the_commit(pilot_copy: Pilot) -> None:
