@@ -19,7 +19,7 @@ from groundwork.readiness.assemble import assess
 from groundwork.readiness.scorecard import Scorecard
 from groundwork.service.app import create_app
 from groundwork.service.home_page import home_page
-from groundwork.store import Store
+from groundwork.store.database import Store
 from starlette.testclient import TestClient
 
 SCRIPT = "<script>alert('x')</script>"

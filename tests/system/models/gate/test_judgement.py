@@ -35,7 +35,7 @@ def test_a_metric_of_another_kind_of_outcome_is_refused(ran: Ran) -> None:
     before = charter.read_text(encoding="utf-8")
     try:
         change(charter, "gate", {"metric": "roc_auc", "maximum": None, "minimum": 0.6})
-        with pytest.raises(DocumentError, match=r"gate\.metric: roc_auc does not measure a \w+, as late is"):
+        with pytest.raises(DocumentError, match=r"gate\.metric: roc_auc does not measure a \w+, the type of late in"):
             Pilot.here().contract  # noqa: B018
     finally:
         charter.write_text(before, encoding="utf-8")
