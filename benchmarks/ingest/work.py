@@ -12,11 +12,11 @@ from pathlib import Path
 
 import deltalake  # noqa: F401 - so that what is measured is work, not imports
 import ibis.backends.duckdb  # noqa: F401
-from groundwork.pipeline import ingest as module
-from groundwork.data.source import BEGINNING, END, connected, expression
 from groundwork.core.settings import Settings
-from groundwork.data.snapshots import Snapshots
 from groundwork.core.windows import Window
+from groundwork.data.snapshots import Snapshots
+from groundwork.data.source import BEGINNING, END, connected, expression
+from groundwork.pipeline import ingest as module
 
 
 def copied(settings: Settings, folder: Path) -> int:

@@ -25,13 +25,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from groundwork.core.settings import Settings
+from groundwork.core.windows import Window, window_of
+from groundwork.data.snapshots import Snapshots
+from groundwork.models.registry.registry import CHAMPION, Registry
 from groundwork.models.serving.predictor import arrays
 from groundwork.pipeline import flows as score
-from groundwork.models.registry.registry import CHAMPION, Registry
-from groundwork.core.settings import Settings
-from groundwork.data.snapshots import Snapshots
 from groundwork.store import Store
-from groundwork.core.windows import Window, window_of
 from numpy.typing import NDArray
 from use_case import decision
 

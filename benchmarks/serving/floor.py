@@ -11,9 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from groundwork.models.serving.predictor import arrays
-from groundwork.models.serving.predictor import Predictor
 from groundwork.core.settings import Settings
+from groundwork.models.serving.predictor import Predictor, arrays
 
 
 def main(case: Path, last_good: Path, seconds: float, sizes: list[int]) -> None:

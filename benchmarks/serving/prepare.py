@@ -12,9 +12,9 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 import yaml
-from groundwork.models.registry.registry import CHAMPION, Registry
 from groundwork.core.settings import Settings
 from groundwork.data.snapshots import Snapshots
+from groundwork.models.registry.registry import CHAMPION, Registry
 
 
 def main(folder: Path, count: int) -> None:
