@@ -105,7 +105,10 @@ def test_the_proof_holds_where_the_example_is_gone(orders: Path, pilot: Path) ->
 LEAKS = {
     "a feature that tells the outcome": ("amount=orders.amount + orders.returned.cast('int64') * 500", "amount"),
     "one that is empty as long as the outcome is": ("country=orders.returned.isnull().ifelse(None, 'DE')", "country"),
-    "one that looks at the rows beside": ("amount=orders.amount * 0 + orders.count().over()", "asked_with_others"),
+    "one that looks at the rows beside": (
+        "amount=orders.amount * 0 + orders.count().over()",
+        "the_rows_of_a_day",
+    ),
 }
 
 

@@ -12,17 +12,17 @@ from pathlib import Path
 
 import deltalake  # noqa: F401 - so that what is measured is work, not imports
 import ibis.backends.duckdb  # noqa: F401
-from groundwork.core.settings import Settings
 from groundwork.core.windows import Window
 from groundwork.data.snapshots import Snapshots
 from groundwork.data.source import BEGINNING, END, connected, expression
-from groundwork.pipeline import ingest as module
+from groundwork.documents.pilot import Pilot
+from groundwork.pipeline import by_hand
 
 
-def copied(settings: Settings, folder: Path) -> int:
+def copied(pilot: Pilot, folder: Path) -> int:
     """The floor: DuckDB scans the same rows and writes them to one Parquet file."""
-    with connected(settings) as backend:
-        rows = expression(backend, settings.contract.dataset, Window(BEGINNING, END))
+    with connected(pilot) as backend:
+        rows = expression(backend, pilot.contract.dataset, Window(BEGINNING, END))
         target = folder / "floor.parquet"
         backend.con.execute(f"copy ({backend.compile(rows)}) to '{target}' (format parquet)")
         [(count,)] = backend.con.execute(f"select count(*) from '{target}'").fetchall()
@@ -30,18 +30,17 @@ def copied(settings: Settings, folder: Path) -> int:
     return int(count)
 
 
-def ingested(settings: Settings, folder: Path) -> int:
+def ingested(pilot: Pilot, folder: Path) -> int:
     """What `groundwork ingest` does, without Prefect around it."""
-    module._let_in = module.let_in
-    return sum(each.rows_in for each in module.ingest.fn())
+    return sum(each.rows_in for each in by_hand.ingest(pilot))
 
 
 def main() -> None:
-    settings, folder = Settings(), Path(sys.argv[2])
+    pilot, folder = Pilot.here(), Path(sys.argv[2])
     before, began = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
-    rows = {"floor": copied, "ingest": ingested}[sys.argv[1]](settings, folder)
+    rows = {"floor": copied, "ingest": ingested}[sys.argv[1]](pilot, folder)
     seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF)
-    snapshots = Snapshots(settings.snapshots, settings.contract.dataset)
+    snapshots = Snapshots(pilot.snapshots, pilot.contract.dataset)
     said = {
         "rows": rows,
         "seconds": seconds,

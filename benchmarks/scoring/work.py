@@ -25,13 +25,15 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from groundwork.core.environment import prepare
 from groundwork.core.settings import Settings
 from groundwork.core.windows import Window, window_of
 from groundwork.data.snapshots import Snapshots
+from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.registry import CHAMPION, Registry
+from groundwork.models.scoring import score
 from groundwork.models.serving.predictor import arrays
-from groundwork.pipeline import flows as score
-from groundwork.store import Store
+from groundwork.store.database import Store
 from numpy.typing import NDArray
 from use_case import decision
 
@@ -40,43 +42,43 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
-    settings = Settings()
-    settings.prepare_environment()
+    pilot = Pilot.here()
+    prepare(pilot.settings)
     what, folder = sys.argv[1], Path(sys.argv[2])
-    snapshots = Snapshots(settings.snapshots, settings.contract.dataset)
+    snapshots = Snapshots(pilot.snapshots, pilot.contract.dataset)
     if what == "grow":
-        print(grow(settings, Settings(home=folder, data=folder / "data"), int(sys.argv[3])))
+        print(grow(pilot, Pilot(Settings(home=folder, data=folder / "data")), int(sys.argv[3])))
         return
     newest = snapshots.newest()
     assert newest is not None
     last_day = Window(newest.replace(hour=0, minute=0, second=0), newest + timedelta(days=1))
     measured = Window(datetime(2013, 1, 1), last_day.start)
     if what == "floor":
-        said = costing(lambda: floor(settings, folder, measured), lambda: floor(settings, folder, last_day), [])
+        said = costing(lambda: floor(pilot, folder, measured), lambda: floor(pilot, folder, last_day), [])
     else:
-        with Store(settings.store) as store:
+        with Store(pilot.settings.store) as store:
             pids = [int(pid) for pid in sys.argv[3:]]
-            all_workers_there(settings, len(pids) - 1)
+            all_workers_there(pilot, len(pids) - 1)
             whole = score.PIECE_ROWS
 
             def warm_up() -> None:
                 score.PIECE_ROWS = 1  # a piece for each hour, so that every worker gets some
-                score.score_window(settings, store, last_day)
+                score.score_window(pilot, store, last_day)
                 score.PIECE_ROWS = whole
 
-            said = costing(lambda: score.score_window(settings, store, measured).rows, warm_up, pids)
+            said = costing(lambda: score.score_window(pilot, store, measured).rows, warm_up, pids)
             said["digest"] = compared(store, measured, folder)
     names = ("mlflow", "deltalake", "pandas", "scikit-learn", "onnxruntime", "distributed")
     said["versions"] = {name: importlib.metadata.version(name) for name in names}
     print(json.dumps(said))
 
 
-def grow(settings: Settings, pilot: Settings, rows: int) -> int:
+def grow(grown_pilot: Pilot, pilot: Pilot, rows: int) -> int:
     """The pilot's rows, some of them or each several times with other keys, month by month as an ingest writes them."""
     dataset = pilot.contract.dataset
     there = Snapshots(pilot.snapshots, dataset).read()
     copies = -(-rows // there.num_rows)
-    target = Snapshots(settings.snapshots, dataset)
+    target = Snapshots(grown_pilot.snapshots, dataset)
     key, at = dataset.key.name, dataset.event_time.name
     share = f"hash({key}, copy) % {copies * there.num_rows} < {rows}"
     with duckdb.connect() as engine:
@@ -94,24 +96,24 @@ def grow(settings: Settings, pilot: Settings, rows: int) -> int:
     return copies
 
 
-def floor(settings: Settings, folder: Path, window: Window) -> int:
+def floor(pilot: Pilot, folder: Path, window: Window) -> int:
     """What one writes without any of this: all rows in a frame, the pipeline's answers, a Parquet file."""
-    dataset = settings.contract.dataset
-    rows = Snapshots(settings.snapshots, dataset).read(*window)
-    model = mlflow.sklearn.load_model(f"models:/{Registry(settings).name}@{CHAMPION}")
+    dataset = pilot.contract.dataset
+    rows = Snapshots(pilot.snapshots, dataset).read(*window)
+    model = mlflow.sklearn.load_model(f"models:/{Registry(pilot).name}@{CHAMPION}")
     features = {column.name: rows[column.name] for column in dataset.features}
     scores = model.predict_proba(pd.DataFrame(arrays(features, dataset.features)))[:, 1]
-    decided = decision.decide(scores, settings.charter.value.parameters)
+    decided = decision.decide(scores, pilot.charter.value.parameters)
     answers = {"key": rows[dataset.key.name], "score": pa.array(scores), "decision": pa.array(decided)}
     pq.write_table(pa.table(answers), folder / "floor.parquet")
     return int(rows.num_rows)
 
 
-def all_workers_there(settings: Settings, count: int) -> None:
-    if settings.dask_scheduler:
+def all_workers_there(pilot: Pilot, count: int) -> None:
+    if pilot.settings.dask_scheduler:
         from distributed import Client
 
-        with Client(settings.dask_scheduler, set_as_default=False) as client:
+        with Client(pilot.settings.dask_scheduler, set_as_default=False) as client:
             client.wait_for_workers(count, timeout=120)
 
 

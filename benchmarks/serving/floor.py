@@ -11,14 +11,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from groundwork.core.settings import Settings
+from groundwork.documents.pilot import Pilot
 from groundwork.models.serving.predictor import Predictor, arrays
 
 
 def main(case: Path, last_good: Path, seconds: float, sizes: list[int]) -> None:
     records: list[dict[str, Any]] = json.loads(case.read_text(encoding="utf-8"))["records"]
     bundle = json.loads(last_good.read_text(encoding="utf-8"))
-    features = Settings().contract.dataset.features
+    features = Pilot.here().contract.dataset.features
     predictor = Predictor(Path(bundle["folder"]), bundle["sha256"], [feature.name for feature in features])
     per_row = {}
     for size in sizes:

@@ -12,17 +12,18 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 import yaml
-from groundwork.core.settings import Settings
+from groundwork.core.environment import prepare
 from groundwork.data.snapshots import Snapshots
+from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.registry import CHAMPION, Registry
 
 
 def main(folder: Path, count: int) -> None:
-    settings = Settings()
-    settings.prepare_environment()
-    registry = Registry(settings)
-    dataset = settings.contract.dataset
-    table = Snapshots(settings.snapshots, dataset).read()
+    pilot = Pilot.here()
+    prepare(pilot.settings)
+    registry = Registry(pilot)
+    dataset = pilot.contract.dataset
+    table = Snapshots(pilot.snapshots, dataset).read()
     # The newest rows in which nothing is missing: how to write a missing value is a matter of its own in each format.
     requested = [column.name for column in dataset.requested]
     table = table.select(requested).drop_null()

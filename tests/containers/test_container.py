@@ -25,23 +25,24 @@ import json, sys
 from datetime import datetime, timedelta
 import mlflow, pandas as pd
 from groundwork.models.serving.predictor import arrays
-from groundwork.core.settings import Settings
+from groundwork.core.environment import prepare
+from groundwork.documents.pilot import Pilot
 from groundwork.data.snapshots import Snapshots
 from use_case import decision
 
-settings = Settings()
-settings.prepare_environment()
-dataset = settings.contract.dataset
-snapshots = Snapshots(settings.snapshots, dataset)
+pilot = Pilot.here()
+prepare(pilot.settings)
+dataset = pilot.contract.dataset
+snapshots = Snapshots(pilot.snapshots, dataset)
 rows = snapshots.read(start=snapshots.newest() - timedelta(days=1)).slice(length=200)
-model = mlflow.sklearn.load_model(f"models:/{settings.charter.metadata.name}@champion")
+model = mlflow.sklearn.load_model(f"models:/{pilot.name}@champion")
 columns = {column.name: rows[column.name].to_pylist() for column in dataset.features}
 scores = model.predict_proba(pd.DataFrame(arrays(columns, dataset.features)))[:, 1]
 json.dump(
     {
         "records": rows.select([column.name for column in dataset.requested]).to_pylist(),
         "scores": scores.tolist(),
-        "decisions": decision.decide(scores, settings.charter.value.parameters).tolist(),
+        "decisions": decision.decide(scores, pilot.charter.value.parameters).tolist(),
     },
     sys.stdout,
     default=datetime.isoformat,

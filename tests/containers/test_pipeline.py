@@ -40,10 +40,10 @@ Secret(value=sys.argv[1]).save("signer")
 # What the run left in the data folder, by the pilot's own code in the pipeline's image.
 LEFT = """
 import json
-from groundwork.core.settings import Settings
+from groundwork.documents.pilot import Pilot
 from groundwork.data.snapshots import Snapshots
-settings = Settings()
-print(json.dumps([Snapshots(settings.snapshots, settings.contract.dataset).read().num_rows, settings.git_commit]))
+pilot = Pilot.here()
+print(json.dumps([Snapshots(pilot.snapshots, pilot.contract.dataset).read().num_rows, pilot.settings.git_commit]))
 """
 
 
