@@ -107,7 +107,7 @@ LEAKS = {
     "one that is empty as long as the outcome is": ("country=orders.returned.isnull().ifelse(None, 'DE')", "country"),
     "one that looks at the rows beside": (
         "amount=orders.amount * 0 + orders.count().over()",
-        "the_rows_of_a_day",
+        "its rows differ in amount",
     ),
 }
 
