@@ -1,10 +1,10 @@
 """A registered version of the model. A note of the champion on this disk can be read without the registry."""
 
 import json
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from groundwork.core.files import write_atomically
 from groundwork.core.settings import Settings
 from groundwork.documents.pilot import Pilot
 from groundwork.store.database import Store
@@ -41,12 +41,7 @@ class Version:
 
 def note(settings: Settings, version: Version) -> None:
     """Write the champion to this disk, for `champion_of`."""
-    file = _note(settings, version.number)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=file.parent) as folder:
-        new = Path(folder) / file.name
-        new.write_text(json.dumps(asdict(version)), encoding="utf-8")
-        new.replace(file)
+    write_atomically({_note(settings, version.number): json.dumps(asdict(version))})
 
 
 def champion_of(pilot: Pilot, store: Store) -> Version | None:
