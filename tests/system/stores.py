@@ -3,15 +3,33 @@
 import json
 import shutil
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from groundwork.store import schema
 from groundwork.store.connection import Connection
+from groundwork.store.predictions import Prediction
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "store-before-migrations"
 ROWS: dict[str, list[list[Any]]] = json.loads((FIXTURE / "rows.json").read_text(encoding="utf-8"))
 ERASED = ("flight-7", "flight-12")
+MARCH, APRIL = datetime(2013, 3, 1), datetime(2013, 4, 1)
+
+
+def prediction(number: int, at: datetime = MARCH) -> Prediction:
+    """One of the champion, as the tests of the store log it."""
+    return Prediction(
+        prediction_id=f"id-{number}",
+        answered_at="2026-11-23T08:00:00.000+00:00",
+        role="champion",
+        entity_key=f"flight-{number}",
+        event_time=at.isoformat(),
+        model_version="1",
+        score=number / 1000,
+        decision="keep",
+        record="{}",
+    )
 
 
 def load_old_store(url: str) -> None:

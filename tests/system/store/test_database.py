@@ -2,30 +2,13 @@
 
 import threading
 from contextlib import closing
-from datetime import datetime
 from typing import Any
 
 import pytest
 from groundwork.core.errors import Busy, StoreError
 from groundwork.store.connection import Connection
 from groundwork.store.database import Store
-from groundwork.store.predictions import Prediction
-
-MARCH, APRIL = datetime(2013, 3, 1), datetime(2013, 4, 1)
-
-
-def prediction(number: int, at: datetime = MARCH) -> Prediction:
-    return Prediction(
-        prediction_id=f"id-{number}",
-        answered_at="2026-11-23T08:00:00.000+00:00",
-        role="champion",
-        entity_key=f"flight-{number}",
-        event_time=at.isoformat(),
-        model_version="1",
-        score=number / 1000,
-        decision="keep",
-        record="{}",
-    )
+from stores import APRIL, MARCH, prediction
 
 
 def test_one_flow_of_a_name_runs_at_a_time(store_url: str) -> None:

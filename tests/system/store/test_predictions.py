@@ -2,29 +2,12 @@
 
 import threading
 import time
-from datetime import datetime
 
 import msgspec
 import pytest
 from groundwork.core.errors import StoreError
 from groundwork.store.database import Store
-from groundwork.store.predictions import Prediction
-
-MARCH, APRIL = datetime(2013, 3, 1), datetime(2013, 4, 1)
-
-
-def prediction(number: int, at: datetime = MARCH) -> Prediction:
-    return Prediction(
-        prediction_id=f"id-{number}",
-        answered_at="2026-11-23T08:00:00.000+00:00",
-        role="champion",
-        entity_key=f"flight-{number}",
-        event_time=at.isoformat(),
-        model_version="1",
-        score=number / 1000,
-        decision="keep",
-        record="{}",
-    )
+from stores import APRIL, MARCH, prediction
 
 
 def test_a_prediction_is_kept_once(store_url: str) -> None:
