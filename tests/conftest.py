@@ -25,6 +25,9 @@ if shutil.which("uv") is None:  # the one beside the Python that runs the tests 
     os.environ["PATH"] += os.pathsep + str(Path(sys.executable).parent)
 
 
+OURS = dict(os.environ)  # before the system's tests are read, which prepare their process for the code in place
+THEIRS: dict[str, str] = {}
+
 TRAINED = {"pilot", "pilot_copy", "flights", "first_weeks"}  # fixtures that take seconds to make
 SYSTEM = ROOT / "tests" / "system"
 
@@ -40,6 +43,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         elif "pilot" in names:
             item.add_marker(pytest.mark.xdist_group("pilot"))  # it is installed and run in one process alone
     items.sort(key=lambda item: [item.get_closest_marker(mark) is not None for mark in ("soak", "slow")])
+
+
+def pytest_collection_finish() -> None:
+    """Remember the environment of the system's tests, which they set when they are read."""
+    THEIRS.update(os.environ)
+
+
+@pytest.hookimpl(tryfirst=True)  # before the fixtures
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """The system's tests run the code in place; the others run pilots as a user does."""
+    environment = THEIRS if SYSTEM in item.path.parents else OURS
+    for name in {*OURS, *THEIRS}:
+        if name in environment:
+            os.environ[name] = environment[name]
+        else:
+            os.environ.pop(name, None)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """What may be in this repository, and what may not."""
 
 import ast
+import os
 import re
 import tomllib
 from collections import Counter
@@ -213,3 +214,9 @@ def test_no_private_name_is_imported_elsewhere() -> None:
         if alias.name.startswith("_") and not alias.name.startswith("__")
     ]
     assert imported == []
+
+
+def test_commands_of_a_pilot_find_the_pilots_own_code() -> None:
+    """Whatever the system's tests set for theirs, in the same process."""
+    assert "PYTHONPATH" not in os.environ
+    assert not [name for name in os.environ if name.startswith(("GROUNDWORK_", "PREFECT_", "MLFLOW_"))]
