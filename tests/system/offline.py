@@ -19,7 +19,7 @@ from pathlib import Path
 
 IPV4, IPV6, TCP, UDP = 0x0800, 0x86DD, 6, 17
 SYN, SYN_AND_ACK = 0x02, 0x12
-# Every address is taken for this machine's own, so that a packet to anywhere can be seen and is refused at once. The two
+# Every address is taken for this machine's own, so that a packet to anywhere is seen, and refused at once. The two
 # addresses are there because a resolver may ask nobody on a machine that has none.
 NETWORK = """
 link set lo up

@@ -85,8 +85,7 @@ def rollback(
                 from groundwork.models.registry.registry import Registry
 
                 reconcile(store, Registry(pilot))
-                said.append(
-                    f"the alias champion points to {f'version {entry.to_version}' if entry.to_version else 'none'}"
-                )
+                target = f"version {entry.to_version}" if entry.to_version else "no version"
+                said.append(f"the alias champion points to {target}")
         print_json(entry._asdict())
     suggest("status")

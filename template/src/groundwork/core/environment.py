@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # `groundwork` imports this module first; it must cost nothing
     from groundwork.core.settings import Settings
 
-# DO_NOT_TRACK is for Evidently, Prefect's client and Hugging Face's libraries. MLflow accepts only the value `true`. The
-# Prefect server, ONNX Runtime (which sends by default on Linux, too) and MLflow read a variable of their own.
+# Evidently, Prefect's client and Hugging Face's libraries read DO_NOT_TRACK; MLflow accepts only the value `true`. The
+# Prefect server, and ONNX Runtime, which sends by default, read only their own variables.
 QUIET = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -47,13 +47,13 @@ class Registry:
             bring_home(database, self._artifacts)
         self._client = MlflowClient()
 
-    def use_experiment(self) -> None:
-        """Make the pilot's experiment the current one; create it if it does not exist."""
+    def use_experiment(self) -> str:
+        """Make the pilot's experiment the current one, and return its id; create it if it does not exist."""
         if self._client.get_experiment_by_name(self.name) is None:
             # A server decides where artefacts go; without one, MLflow would write them to the current folder.
             location = self._artifacts.as_uri() if self._local else None
             mlflow.create_experiment(self.name, artifact_location=location)
-        mlflow.set_experiment(self.name)
+        return str(mlflow.set_experiment(self.name).experiment_id)
 
     def register(self, model: ModelInfo, run_id: str, tags: dict[str, str]) -> Version:
         """Register a logged model with its lineage and the run that holds its serving bundle; return the version."""
@@ -80,9 +80,8 @@ class Registry:
 
         Returns None if neither has its serving bundle.
         """
-        self.use_experiment()
-        experiment = self._client.get_experiment_by_name(self.name)
-        runs = self._client.search_runs([experiment.experiment_id], f"tags.bundle_sha256 = '{sha256}'", max_results=1)
+        experiment = self.use_experiment()
+        runs = self._client.search_runs([experiment], f"tags.bundle_sha256 = '{sha256}'", max_results=1)
         noted = noted_version(self._settings, number)
         tags = dict(noted.tags) if noted and noted.bundle_sha256 == sha256 else {}
         run_id, models = "", []
@@ -207,7 +206,10 @@ class Registry:
             except (MlflowException, FileNotFoundError) as error:
                 if isinstance(error.__context__, OSError) and not isinstance(error.__context__, FileNotFoundError):
                     raise  # a server that cannot be reached may come back
-                raise BundleError(f"the files of version {version.number} are gone from MLflow: {error}") from None
+                raise BundleError(
+                    f"the files of version {version.number} are gone from MLflow: `groundwork rollback` goes back to an "
+                    f"earlier champion ({error})"
+                ) from None
 
         return self._cache.fetch(version.number, version.bundle_sha256, download)
 
