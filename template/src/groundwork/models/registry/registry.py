@@ -207,8 +207,8 @@ class Registry:
                 if isinstance(error.__context__, OSError) and not isinstance(error.__context__, FileNotFoundError):
                     raise  # a server that cannot be reached may come back
                 raise BundleError(
-                    f"the files of version {version.number} are gone from MLflow: `groundwork rollback` goes back to an "
-                    f"earlier champion ({error})"
+                    f"the files of version {version.number} are gone from MLflow: `groundwork rollback` goes back to "
+                    f"an earlier champion ({error})"
                 ) from None
 
         return self._cache.fetch(version.number, version.bundle_sha256, download)
