@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from groundwork.core import progress
-from groundwork.core.errors import DocumentError, GroundworkError
+from groundwork.core.errors import DocumentError, GroundworkError, no_room
 
 if TYPE_CHECKING:
     from groundwork.documents.pilot import Pilot
@@ -108,7 +108,12 @@ def entered(invalid: int = 1, otherwise: int = 1) -> "Iterator[Pilot]":
         for library in ("mlflow", "alembic", "prefect"):
             logging.getLogger(library).setLevel(logging.ERROR)
         yield pilot
-    except (GroundworkError, ValueError) as error:
+    except Exception as error:
+        if no_room(error):
+            said = " ".join(str(error).split())[:300]
+            error = GroundworkError(f"there is no room left on the disk: free some, then run this again ({said})")
+        elif not isinstance(error, GroundworkError | ValueError):
+            raise
         if console.quiet:
             print_json({"error": str(error)})
         complaints().print(f"[red]✗[/] {escape(str(error))}")

@@ -107,7 +107,7 @@ def status(as_json: Json = False) -> None:
         for entry in promotions[:-6:-1]:
             console.print(
                 f"          {entry.promoted_at[:16].replace('T', ' ')} UTC  {entry.from_version or '-'} → "
-                f"{entry.to_version} by {escape(entry.promoted_by)}: {escape(entry.why)}",
+                f"{entry.to_version or '-'} by {escape(entry.promoted_by)}: {escape(entry.why)}",
                 soft_wrap=True,
             )
         for run in sorted(runs, key=lambda run: run.started_at):
@@ -268,5 +268,5 @@ def run_monitor(pilot: "Pilot", since: datetime | None, until: datetime | None) 
     )
     for name in sorted(drift.drifted, key=lambda name: -drift.distances[name]):
         console.print(f"  {'':<8} {name}: distance {drift.distances[name]:.2f}")
-    console.print(f"  {'':<8} report: {drift.report}", soft_wrap=True)
+    console.print(f"  {'':<8} report: {pilot.settings.reports / str(drift.report)}", soft_wrap=True)
     return True

@@ -1,5 +1,23 @@
 """Errors that a user can fix. The command line prints their message without a traceback."""
 
+import errno
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# Libraries that write from native code tell it in words only.
+_IN_WORDS = ("no space left on device", "disk is full", "disk quota exceeded", "file too large")
+
+
+def no_room(error: BaseException | None) -> bool:
+    """Whether the error, or one that led to it, says that the disk or a quota is full."""
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        said = str(error).lower()
+        if getattr(error, "errno", None) in _NO_ROOM or any(words in said for words in _IN_WORDS):
+            return True
+        seen.append(error)
+        error = error.__cause__ or error.__context__
+    return False
+
 
 class GroundworkError(Exception):
     """An error whose message says how to fix it."""

@@ -1,11 +1,13 @@
 """Answers a batch of requests with one model call and one transaction in the prediction log."""
 
+import asyncio
 import logging
 import os
 import queue
 import threading
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,6 +28,7 @@ from use_case import decision
 
 Records = Sequence[Any]  # structs with the contract's columns as attributes
 
+log = logging.getLogger(__name__)
 _encoder = msgspec.json.Encoder()
 
 
@@ -48,11 +51,10 @@ class Answerer:
         self._metrics = metrics
         self._no_model = pilot.settings.serve_mode == "no-model"
         self._canary_share = pilot.settings.canary_share
+        self.problem = ""  # why the prediction log cannot be written; empty if it can
         self._shadow = AfterAnswer("shadow", self._score_shadow, metrics)
         self._log_later = (
-            AfterAnswer("prediction-log", store.predictions.log, metrics)
-            if pilot.settings.acknowledge == "answered"
-            else None
+            AfterAnswer("prediction-log", self._log, metrics) if pilot.settings.acknowledge == "answered" else None
         )
 
     def start(self) -> None:
@@ -77,13 +79,40 @@ class Answerer:
         if self._log_later:
             self._log_later.put(predictions)
         else:
-            self._store.predictions.log(predictions)
+            self._log(predictions)
         self._metrics.count_answered(predictions, [len(request) for request in requests])
         responses, begin = [], 0
         for request in requests:
             responses.append(self._response(predictions[begin : begin + len(request)]))
             begin += len(request)
         return responses
+
+    def _log(self, predictions: list[Prediction]) -> None:
+        self._written(lambda: self._store.predictions.log(predictions))
+
+    async def keep_trying(self) -> None:
+        """While the prediction log cannot be written, try it once a second, until cancelled.
+
+        A service that is not ready gets no requests, so no request would find out that the log can be written again.
+        """
+        while True:
+            await asyncio.sleep(1)
+            if self.problem:
+                with suppress(StoreError):
+                    await asyncio.to_thread(self._written, self._store.predictions.try_writing)
+
+    def _written(self, write: Callable[[], None]) -> None:
+        """Call `write`, and note in `problem` whether it succeeded."""
+        try:
+            write()
+        except StoreError as error:
+            if not self.problem:
+                log.error("prediction log not written", extra={"problem": str(error)})
+            self.problem = str(error)
+            raise
+        if self.problem:
+            log.info("prediction log written again")
+        self.problem = ""
 
     def _decide(self, records: Records) -> list[Prediction]:
         champion, challenger = self._loader.champion, self._loader.challenger
@@ -112,7 +141,7 @@ class Answerer:
         challenger = self._loader.challenger
         if challenger is not None:
             predictions = self._score(records, challenger, "shadow")
-            self._store.predictions.log(predictions)
+            self._log(predictions)
             self._metrics.count_predictions(predictions)
 
     def _columns(self, records: Records) -> dict[str, NDArray]:
@@ -215,7 +244,7 @@ class AfterAnswer:
             except Exception as error:
                 self._metrics.dropped.labels(self._name, "failed").inc()
                 if not isinstance(error, StoreError):
-                    logging.getLogger(__name__).exception("%s failed", self._name)
+                    log.exception("%s failed", self._name)
 
 
 def _share(key: str) -> float:

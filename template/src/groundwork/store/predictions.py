@@ -5,6 +5,7 @@ import re
 from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Literal, NamedTuple
+from uuid import uuid4
 
 from groundwork.store.connection import Connection, insertion
 from groundwork.store.copies import remove_copies
@@ -41,6 +42,13 @@ class Predictions:
         """Store the predictions in one transaction; predictions already stored are not changed."""
         with self._connection.transaction() as transaction:
             transaction.execute_many(_INSERT, predictions)
+
+    def try_writing(self) -> None:
+        """Write a prediction and remove it in the same transaction. Raises StoreError if the log cannot be written."""
+        attempt = Prediction(f"attempt-{uuid4().hex}", "", "no-model", "", "", "", None, "", " " * 4096)
+        with self._connection.transaction() as transaction:
+            transaction.execute_many(_INSERT, [attempt])
+            transaction.execute("delete from predictions where prediction_id = ?", (attempt.prediction_id,))
 
     def between(self, start: datetime, end: datetime) -> list[Prediction]:
         """Returns the predictions with an event time in [start, end), ordered by event time."""
