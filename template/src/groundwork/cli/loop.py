@@ -100,8 +100,7 @@ def status(as_json: Json = False) -> None:
             drift = store.drift.latest()
         console.print(f"champion  {f'version {champion.number}' if champion else 'none: run `groundwork train`'}")
         if champion:
-            served = f"{champion.tags['bundle_format']}: {champion.tags['bundle_reason']}"
-            console.print(f"          {escape(served)}", soft_wrap=True)
+            console.print(f"          {escape(how_served(champion.tags['bundle_reason']))}", soft_wrap=True)
         for line in scale_line(pilot, float(champion.tags["gain_per_1000"])) if champion else []:
             console.print(f"          {line}", soft_wrap=True)
         for entry in promotions[:-6:-1]:
@@ -176,6 +175,11 @@ def run_ingest(pilot: "Pilot", since: datetime | None, until: datetime | None) -
     ]
 
 
+def how_served(reason: str) -> str:
+    """Return `Bundle.reason` as a whole sentence."""
+    return f"served as ONNX: {reason}" if reason.startswith("proven") else reason
+
+
 def run_train(pilot: "Pilot") -> "Trained":
     from groundwork.pipeline import by_hand
 
@@ -183,8 +187,7 @@ def run_train(pilot: "Pilot") -> "Trained":
     with step("train") as said:
         trained: Trained = by_hand.run(pilot, "train")
         made = f"trained on {trained.rows:,} rows" if trained.new else "was already trained on this data with this code"
-        served = f"served as ONNX: {trained.bundle}" if trained.bundle.startswith("proven") else trained.bundle
-        said += [f"version {trained.version} {made}", served]
+        said += [f"version {trained.version} {made}", how_served(trained.bundle)]
     rivals = [("version " + trained.version, trained.candidate), ("no-model rule", trained.rule)]
     if trained.champion:
         rivals.append(("champion " + str(trained.champion_before), trained.champion))

@@ -184,7 +184,8 @@ def pyfunc_scores(model: Any, columns: Arrays, task: Task) -> NDArray[np.float32
     """Return the scores of an MLflow model for arrays as `arrays` makes them, in the types of its signature."""
     import pandas as pd
 
-    types = {column.name: column.type.to_pandas() for column in model.metadata.get_input_schema().inputs}
+    inputs = model.metadata.get_input_schema().inputs
+    types = {each.name: each.type.to_pandas() if hasattr(each.type, "to_pandas") else object for each in inputs}
     frame = pd.DataFrame(
         {name: values if types[name] is object else values.astype(types[name]) for name, values in columns.items()}
     )

@@ -72,10 +72,11 @@ def _again(pilot: Pilot, number: str) -> Reproduced:
         return Reproduced(number, "unknown", f"version {snapshot} of the snapshots cannot be read: {summary}")
     proving = evaluation if len(evaluation) else training
     model, _ = fit(training, pilot.contract.dataset, json.loads(version.tags["parameters"]))
-    parameters, task = pilot.charter.value.parameters, pilot.contract.dataset.task
+    parameters, dataset = pilot.charter.value.parameters, pilot.contract.dataset
+    windows = {"the newest window": evaluation.frame, "the training window": training.frame}
     with tempfile.TemporaryDirectory() as folder:
-        bundle = pack(model, proving.frame, lambda scores: decision.decide(scores, parameters), Path(folder), task)
-        scores = Predictor(Path(folder), bundle.sha256, bundle.features, task).scores(proving.columns)
+        bundle = pack(model, windows, lambda scores: decision.decide(scores, parameters), Path(folder), dataset)
+        scores = Predictor(Path(folder), bundle.sha256, bundle.features, dataset.task).scores(proving.columns)
     if sha256_of(scores.tobytes()) == version.tags["predictions_sha256"]:
         return Reproduced(number, "equal", f"{len(proving):,} predictions are identical, bit by bit")
     before = registry.predictor(version).scores(proving.columns)
