@@ -23,7 +23,7 @@ verbs.add_typer(charter_app, name="charter", rich_help_panel=PANEL)
 
 @verbs.command(rich_help_panel=PANEL)
 def check(as_json: Json = False) -> None:
-    """Validate charter.yaml, contract.yaml and OWNERS, and list the fields that are still TBD.
+    """Validate the documents and the use case's code, without data, and list the fields that are still TBD.
 
     Exit 1 if a document is invalid, if sealed criteria were changed without an amendment or this cannot be determined,
     if the contract breaks the last released version, or if a file generated from the contract or OWNERS is out of date.
@@ -33,6 +33,7 @@ def check(as_json: Json = False) -> None:
     from groundwork.documents.document import unanswered
     from groundwork.documents.publish import data_dictionary as dictionary
     from groundwork.documents.publish import owner_files
+    from groundwork.readiness.statements import Statements
 
     with entered() as pilot:
         documents = {"charter.yaml": pilot.charter, "contract.yaml": pilot.contract, "OWNERS": pilot.owners}
@@ -41,9 +42,10 @@ def check(as_json: Json = False) -> None:
             console.print(f"[green]✓[/] {name} is valid")
             for path in paths:
                 console.print(f"  [yellow]{path} is still TBD[/]")
-        if broken := sealing.findings(pilot.settings.home):
+        Statements.of(pilot.settings.home, pilot.owners)  # raises if readiness.yaml is invalid
+        if broken := sealing.findings(pilot.settings.home, pilot.charter):
             raise sealing.SealError("charter.yaml: " + "\n".join(broken))
-        if unknown := sealing.cannot_tell(pilot.settings.home):
+        if unknown := sealing.cannot_tell(pilot.settings.home, pilot.charter):
             raise sealing.SealError(f"charter.yaml: {unknown}")
         console.print(f"[green]✓[/] {escape(check_version(pilot.settings.home, pilot.contract))}", soft_wrap=True)
         dictionary.check(pilot.settings.home, pilot.contract)
