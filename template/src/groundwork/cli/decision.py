@@ -26,9 +26,10 @@ def check(as_json: Json = False) -> None:
     """Validate the documents and the use case's code, without data, and list the fields that are still TBD.
 
     Exit 1 if a document is invalid, if sealed criteria were changed without an amendment or this cannot be determined,
-    if the contract breaks the last released version, or if a file generated from the contract or OWNERS is out of date.
+    if the contract breaks the last released version, if a file generated from the contract or OWNERS is out of date, or
+    if the code in src/use_case has a syntax error, lacks a function, or needs a package that is not installed.
     """
-    from groundwork.documents import sealing
+    from groundwork.documents import sealing, use_case_files
     from groundwork.documents.contract.compatibility import check_version
     from groundwork.documents.document import unanswered
     from groundwork.documents.publish import data_dictionary as dictionary
@@ -54,6 +55,8 @@ def check(as_json: Json = False) -> None:
         console.print("[green]✓[/] CODEOWNERS, catalog-info.yaml and the alert routes match OWNERS", soft_wrap=True)
         for warning in warnings:
             console.print(f"  [yellow]{escape(warning)}[/]", soft_wrap=True)
+        use_case_files.check()
+        console.print("[green]✓[/] src/use_case can be imported, and has the functions that are called")
         print_json({"valid": True, "tbd": still_open, "warnings": warnings})
 
 

@@ -1,13 +1,13 @@
 """Reads the team's YAML documents into typed objects, and reports mistakes with file, field and expected value.
 
-YAML is read by the core schema of its version 1.2, as editors read it. PyYAML's own loaders follow version 1.1, in which
-a bare `on` or `no` is a boolean, 12:30 is a number of minutes, and 010 is eight.
+YAML is read by the core schema of its version 1.2, as editors read it. PyYAML's own loaders follow version 1.1, in
+which a bare `on` or `no` is a boolean, 12:30 is a number of minutes, and 010 is eight.
 """
 
 import re
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
@@ -90,7 +90,7 @@ def unanswered(part: Any, path: str = "") -> list[str]:
 class _Loader(SafeLoader):  # type: ignore[misc]
     """A loader for the core schema of YAML 1.2 that refuses repeated keys, which YAML would silently overwrite."""
 
-    yaml_implicit_resolvers: dict[str, Any] = {}
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         lines: dict[str, int] = {}
