@@ -151,6 +151,7 @@ def test_a_sound_document_loads(name: str, tmp_path: Path) -> None:
         ("contract.yaml", "schema.0.propertys", [], "is not a known key"),
         ("contract.yaml", f"{COLUMNS}.2.logicalType", "date", "'string', 'integer', 'number'"),
         ("contract.yaml", f"{COLUMNS}.2.examples", REMOVE, "is missing"),
+        ("contract.yaml", f"{COLUMNS}.2.examples", [float("nan")], "examples: must be finite numbers"),
         ("contract.yaml", f"{COLUMNS}.2.required", "yes", "valid boolean"),
         ("contract.yaml", f"{COLUMNS}.2.tags", ["feature", "outcome"], "must have the tag outcome, found 2"),
         ("contract.yaml", f"{COLUMNS}.3.tags", [], "exactly one property must have the tag outcome, found 0"),

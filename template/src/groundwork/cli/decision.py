@@ -8,6 +8,7 @@ import typer
 from rich.markup import escape
 
 from groundwork.cli.console import Json, console, entered, print_json, step, suggest
+from groundwork.core.errors import DocumentError
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -43,6 +44,8 @@ def check(as_json: Json = False) -> None:
             console.print(f"[green]✓[/] {name} is valid")
             for path in paths:
                 console.print(f"  [yellow]{path} is still TBD[/]")
+        if wrong := [line for column in pilot.contract.dataset.columns for line in column.wrong_examples()]:
+            raise DocumentError("\n".join(f"contract.yaml: {line}" for line in wrong))
         Statements.of(pilot.settings.home, pilot.owners)  # raises if readiness.yaml is invalid
         if broken := sealing.findings(pilot.settings.home, pilot.charter):
             raise sealing.SealError("charter.yaml: " + "\n".join(broken))

@@ -26,11 +26,14 @@ def check() -> None:
     package = find_spec(USE_CASE)
     if package is None or not package.submodule_search_locations:
         raise UseCaseError(f"src/{USE_CASE}: not found: restore the folder, and run `uv sync`")
-    folder = Path(package.submodule_search_locations[0])
+    if found := mistakes(Path(package.submodule_search_locations[0])):
+        raise UseCaseError("\n".join(found))
+
+
+def mistakes(folder: Path) -> list[str]:
+    """Returns one line per mistake in the folder's files."""
     missing = [f"src/{USE_CASE}/{name}: not found" for name in FUNCTIONS if not (folder / name).is_file()]
-    found = [mistake for file in sorted(folder.rglob("*.py")) for mistake in _mistakes(file, folder)]
-    if missing or found:
-        raise UseCaseError("\n".join([*missing, *found]))
+    return missing + [mistake for file in sorted(folder.rglob("*.py")) for mistake in _mistakes(file, folder)]
 
 
 def _mistakes(file: Path, folder: Path) -> Iterator[str]:

@@ -70,7 +70,10 @@ def fails() -> None:
         (LinearSVC(), "LinearSVC has no method predict_proba, which is needed because the outcome late is a boolean: "),
         (LinearSVC(), "wrap it, as CalibratedClassifierCV(LinearSVC()) of sklearn.calibration"),
         (SVC(), "SVC has no method predict_proba"),
-        (DummyRegressor(), "build() returns the regressor DummyRegressor, but the outcome late is a boolean: return a c"),
+        (
+            DummyRegressor(),
+            "build() returns the regressor DummyRegressor, but the outcome late is a boolean: ",
+        ),
     ],
 )
 def test_a_model_that_cannot_give_scores_is_refused(
