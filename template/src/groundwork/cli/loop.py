@@ -188,6 +188,8 @@ def run_train(pilot: "Pilot") -> "Trained":
         trained: Trained = by_hand.run(pilot, "train")
         made = f"trained on {trained.rows:,} rows" if trained.new else "was already trained on this data with this code"
         said += [f"version {trained.version} {made}", how_served(trained.bundle)]
+        if trained.constant:
+            said.append(f"nothing to learn from {', '.join(trained.constant)}: one value in all rows to train on")
     rivals = [("version " + trained.version, trained.candidate), ("no-model rule", trained.rule)]
     if trained.champion:
         rivals.append(("champion " + str(trained.champion_before), trained.champion))

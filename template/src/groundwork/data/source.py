@@ -9,7 +9,7 @@ import ibis
 import ibis.expr.datatypes as dt
 import pyarrow as pa
 
-from groundwork.core.errors import SourceError, SourceUnavailable
+from groundwork.core.errors import SourceError, SourceUnavailable, place
 from groundwork.core.windows import Step, Window, window_of
 from groundwork.documents.contract.contract import Dataset
 from groundwork.documents.pilot import Pilot
@@ -53,7 +53,13 @@ def expression(backend: ibis.BaseBackend, dataset: Dataset, window: Window) -> i
         rows = use_case_source.rows(backend, window.start, window.end)
     except Exception as error:
         text, cause = dataset.safe_text(error)
-        raise SourceError(f"use_case/source.py cannot build its query on the source: {text}") from cause
+        where = place(error) or "src/use_case/source.py"
+        raise SourceError(f"{where}: rows() cannot build its query on the source: {text}") from cause
+    if not isinstance(rows, ibis.Table):
+        raise SourceError(
+            f"src/use_case/source.py: rows() returns {type(rows).__name__}: return an Ibis table, such as "
+            'source.table("NAME").filter(…).select(…), without to_pandas() or execute()'
+        )
     types = rows.schema()
     mistakes = []
     for column in dataset.columns:

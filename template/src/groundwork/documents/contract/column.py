@@ -1,8 +1,10 @@
 """A column of the contract, and the prediction task that follows from the outcome's type."""
 
 import json
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -78,6 +80,14 @@ class Task(BaseModel):
 
 
 BINARY = Task()
+_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)?")
+
+
+def _is_timestamp(text: str) -> bool:
+    try:
+        return bool(_TIMESTAMP.fullmatch(text) and datetime.fromisoformat(text))
+    except ValueError:
+        return False
 
 
 class CustomProperty(StandardPart):
@@ -155,6 +165,8 @@ class Column(StandardPart):
         for limit, value in self.logical_type_options:
             if value is not None and (limit in ("minimum", "maximum")) != numeric:
                 raise ValueError(f"{limit} does not apply to the type {self.logical_type}")
+        if any(isinstance(each, float) and not math.isfinite(each) for each in self.examples):
+            raise ValueError("examples: must be finite numbers")  # JSON, and so the API's description, has no others
         if self.valid_values and self.logical_type != "string":
             raise ValueError("invalidValues applies to the type string only")
         for low, high in ((options.minimum, options.maximum), (options.min_length, options.max_length)):
@@ -196,6 +208,37 @@ class Column(StandardPart):
         """Whether its values may be used in this place: features, log or reports."""
         allowed = [custom.value for custom in self.custom_properties if custom.property == "allowedIn"]
         return not self.sensitive or any(place in places for places in allowed)
+
+    def wrong_examples(self) -> Iterator[str]:
+        """Yields what is wrong with each example that is no value of the column, one line each."""
+        for example in self.examples:
+            if mistake := self._mistake_in(example):
+                yield f"{self.name}: examples: {mistake}, found {example!r}"
+
+    def _mistake_in(self, value: Any) -> str:
+        """Returns why the value is none of this column's; empty if it is one."""
+        limits, numeric = self.logical_type_options, self.logical_type in ("integer", "number")
+        text, number = isinstance(value, str), isinstance(value, int | float) and not isinstance(value, bool)
+        if value is None:
+            return "a value is required" if self.needed else ""
+        if numeric and not (number and math.isfinite(value) and (self.logical_type == "number" or value == int(value))):
+            return f"must be a {'number' if self.logical_type == 'number' else 'whole number'}"
+        if self.logical_type == "boolean" and not isinstance(value, bool):
+            return "must be true or false"
+        if self.logical_type == "string" and not text:
+            return "must be text; write it in quotes"
+        if self.logical_type == "timestamp" and not (text and _is_timestamp(value)):
+            return "must be a timestamp as YYYY-MM-DDTHH:MM:SS"
+        if self.valid_values and value not in self.valid_values:
+            return f"must be one of {', '.join(self.valid_values)}"
+        size, low, high = (value, limits.minimum, limits.maximum) if numeric else (0, None, None)
+        if self.logical_type == "string":
+            size, low, high = len(value), limits.min_length, limits.max_length
+            if limits.pattern is not None and not re.search(limits.pattern, value):
+                return f"must match {limits.pattern}"
+        if (low is not None and size < low) or (high is not None and size > high):
+            return "must be within the column's limits"
+        return ""
 
     def plays(self, role: str) -> bool:
         """Whether the column has this role: event_time, outcome, feature, subject or slice."""

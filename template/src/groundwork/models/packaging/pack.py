@@ -115,7 +115,9 @@ def _pack(model: Any, windows: Mapping[str, pd.DataFrame], decide: Decide, folde
     with tempfile.TemporaryDirectory() as temporary:
         saved = Path(temporary) / "model"
         exact_types = mlflow.models.infer_signature(frame.head(), scores[: len(frame.head())])
-        mlflow.sklearn.save_model(model, str(saved), **mlflow_options(model, frame, dataset) | {"signature": exact_types})
+        mlflow.sklearn.save_model(
+            model, str(saved), **mlflow_options(model, frame, dataset) | {"signature": exact_types}
+        )
         return through_mlflow(saved, why)
 
 

@@ -23,7 +23,8 @@ from groundwork.models.registry.version import Version
 from groundwork.models.serving.bundles import BUNDLE, SIGNATURE
 from groundwork.models.serving.predictor import Predictor
 from groundwork.models.serving.signing import sign
-from groundwork.models.training.fit import fit, search
+from groundwork.models.training.dry_run import dry_run
+from groundwork.models.training.fit import constant_features, fit, search
 from groundwork.models.training.history import Examples, History, read_history
 from groundwork.models.training.lineage import PACKAGES, environment, lineage, sha256_of
 from groundwork.store.database import Store
@@ -34,6 +35,7 @@ from use_case import decision
 
 def fit_and_register(pilot: Pilot, registry: Registry, history: History, made_from: dict[str, str]) -> Version:
     """Fit the use case's model on the past, or fetch the one it names; return it packed, signed and registered."""
+    dry_run(pilot, history.training)
     registry.use_experiment()
     evaluation = history.evaluation if len(history.evaluation) else history.training
     with mlflow.start_run(run_name="train") as run, tempfile.TemporaryDirectory() as folder:
@@ -41,7 +43,9 @@ def fit_and_register(pilot: Pilot, registry: Registry, history: History, made_fr
         dataset, parameters = pilot.contract.dataset, pilot.charter.value.parameters
         model, name = fit(history.training, dataset, chosen)
         windows = {"the newest window": history.evaluation.frame, "the training window": history.training.frame}
-        bundle = pack(model, windows, lambda scores: decision.decide(scores, parameters), Path(folder) / BUNDLE, dataset)
+        bundle = pack(
+            model, windows, lambda scores: decision.decide(scores, parameters), Path(folder) / BUNDLE, dataset
+        )
         (Path(folder) / BUNDLE / SIGNATURE).write_text(sign(pilot, bundle.sha256), encoding="ascii")
         tags = made_from | {
             "bundle_sha256": bundle.sha256,
@@ -100,6 +104,7 @@ class Trained:
     gain_per_1000: float  # gain over the no-model rule, in money per 1,000 decisions
     bundle: str
     rows: int
+    constant: list[str]  # features with one value in all rows
 
     @property
     def in_service(self) -> bool:
@@ -152,6 +157,7 @@ def train(pilot: Pilot) -> Trained:
         gain_per_1000=judged.gain_per_1000,
         bundle=version.tags["bundle_reason"],
         rows=len(history.training),
+        constant=constant_features(history.training),
     )
 
 
