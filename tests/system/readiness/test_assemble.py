@@ -404,7 +404,7 @@ def test_a_person_may_state_what_is_not_shown_and_not_what_is_shown_otherwise(lo
 
 def test_the_junit_report_has_what_its_schema_requires_whatever_a_check_found(locked: Pilot) -> None:
     """Jenkins' junit-10.xsd requires the counts; XML 1.0 cannot hold control characters, not even escaped."""
-    hostile = "".join(map(chr, [*range(0x20), 0x7F, 0xD800, 0xFFFE, 0xFFFF, 0x1F600])) + "<&]]>\""
+    hostile = "".join(map(chr, [*range(0x20), 0x7F, 0xD800, 0xFFFE, 0xFFFF, 0x1F600])) + '<&]]>"'
     states: list[State] = ["failed", "error", "unknown", "warning", "not applicable", "passed"]
     rows = [replace(row("gain"), state=state, seen=hostile, fix=hostile) for state in states]
     waived = replace(rows[0], waived=hostile)
