@@ -47,7 +47,7 @@ def check(as_json: Json = False) -> None:
             raise sealing.SealError(f"charter.yaml: {unknown}")
         console.print(f"[green]✓[/] {escape(check_version(pilot.settings.home, pilot.contract))}", soft_wrap=True)
         dictionary.check(pilot.settings.home, pilot.contract)
-        console.print(f"[green]✓[/] {dictionary.PAGE} matches contract.yaml")
+        console.print(f"[green]✓[/] {' and '.join(map(str, dictionary.PAGES))} match contract.yaml", soft_wrap=True)
         warnings = owner_files.check(pilot)
         console.print("[green]✓[/] CODEOWNERS, catalog-info.yaml and the alert routes match OWNERS", soft_wrap=True)
         for warning in warnings:
