@@ -29,6 +29,17 @@ def _with(packages: tuple[str, ...]) -> list[str]:
 
 
 @lru_cache
+def installed(package: str) -> Path:
+    """Returns a folder in which this package for Python is unpacked, without what it depends on."""
+    folder = tempfile.TemporaryDirectory(prefix="package-", ignore_cleanup_errors=True)
+    _kept.append(folder)
+    _needed(
+        _run(["uv", "pip", "install", "--no-deps", "--target", folder.name, package], Path(folder.name)), (package,)
+    )
+    return Path(folder.name)
+
+
+@lru_cache
 def node_modules(*packages: str) -> Path:
     """Returns a folder in which these packages of npm are installed; kept until the tests' process ends."""
     folder = tempfile.TemporaryDirectory(prefix="node-", ignore_cleanup_errors=True)

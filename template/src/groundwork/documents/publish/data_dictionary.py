@@ -46,7 +46,7 @@ def render(contract: Contract) -> str:
 
 def _lines(contract: Contract) -> Iterator[str]:
     dataset = contract.dataset
-    about = contract.description if isinstance(contract.description, dict) else {"purpose": contract.description}
+    about = contract.description
     yield f"# Data dictionary: {_text(contract.name or dataset.name)}"
     yield ""
     yield f"The meaning of each column, version {contract.version}. `groundwork dictionary` writes this page from"
@@ -54,7 +54,9 @@ def _lines(contract: Contract) -> Iterator[str]:
     yield ""
     for heading, said in (
         ("One row", dataset.description),
-        *((key.capitalize(), about.get(key)) for key in ("purpose", "usage", "limitations")),
+        ("Purpose", about.purpose),
+        ("Usage", about.usage),
+        ("Limitations", about.limitations),
     ):
         if said:
             yield f"- **{heading}**: {_text(said)}"
@@ -77,9 +79,11 @@ def _lines(contract: Contract) -> Iterator[str]:
         figure = "the number of rows" if rule.query.counts_rows else f"`{rule.query.figure}`"
         yield f"- {_text(rule.name)}: in every window, {figure}{condition} must be {rule.quality.expectation}."
     for level in contract.freshness:
-        yield f"- The newest `{contract.moment_of(level).name}` must not be older than {level.value:g} {level.unit}."
+        yield f"- The newest `{contract.moment_of(level).name}` must not be older than {level.value} {level.unit}."
     tolerated = f"{dataset.max_quarantined_share * 100:g} %"
     yield f"- A window in which more than {tolerated} of the rows break a rule is not let in."
+    for sentence in contract.left_alone:
+        yield f"- {_text(sentence)}."
     yield ""
 
 
