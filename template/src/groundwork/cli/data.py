@@ -20,11 +20,13 @@ verbs.add_typer(quarantine_app, name="quarantine", rich_help_panel=PANEL)
 
 @verbs.command("dictionary", rich_help_panel=PANEL)
 def write_dictionary() -> None:
-    """Rewrite docs/data-dictionary.md from contract.yaml."""
+    """Rewrite docs/data-dictionary.md and docs/clients.md from contract.yaml."""
     from groundwork.documents.publish import data_dictionary as dictionary
 
     with entered() as pilot:
-        console.print(f"[green]✓[/] {dictionary.write(pilot.settings.home, pilot.contract)}", soft_wrap=True)
+        dictionary.write(pilot.settings.home, pilot.contract)
+        for page in dictionary.PAGES:
+            console.print(f"[green]✓[/] {page}", soft_wrap=True)
 
 
 @quarantine_app.command("list")

@@ -84,11 +84,10 @@ def stale(rows: ibis.Table, contract: Contract, now: datetime) -> list[str]:
         column = contract.moment_of(level)
         moments = rows[column.name]
         [[newest]] = rows.filter(moments <= now).aggregate(newest=moments.max()).to_pyarrow().to_pydict().values()
-        if newest is None or now - newest > level.longest():
+        age = level.longest()
+        if newest is None or (age and now - newest > age):
             is_now = "there are no rows" if newest is None else f"the newest row is of {newest:%Y-%m-%d %H:%M}"
-            broken.append(
-                f"{column.name}: freshness: must not be older than {level.value:g} {level.unit}, but {is_now}"
-            )
+            broken.append(f"{column.name}: freshness: must not be older than {level.value} {level.unit}, but {is_now}")
     return broken
 
 

@@ -14,11 +14,6 @@ from groundwork.documents.contract.column import Column
 from groundwork.documents.contract.contract import Contract
 from groundwork.service.batcher import DeadlineExceeded, Overloaded
 
-_LOCAL_TIME = (
-    r"^[12]\d{3}-((0[13578]|1[02])-(0[1-9]|[12]\d|3[01])|(0[469]|11)-(0[1-9]|[12]\d|30)|02-(0[1-9]|1\d|2[0-8]))"
-    r"T([01]\d|2[0-3]):[0-5]\d:[0-5]\d$"
-)
-
 
 class BadRequest(Exception):
     """The request is refused; the message names the record and the field."""
@@ -71,12 +66,9 @@ class RequestReader:
         for column in self.columns:
             described = components["Record"]["properties"][column.name]
             described["description"] = column.description
-            if column.logical_type_options.pattern:
-                described["pattern"] = column.logical_type_options.pattern
-            if column.logical_type == "integer" and "type" in described:
-                described["type"] = "integer"
-            if column.logical_type == "timestamp":  # OpenAPI's own date-time would demand a time zone
-                described["pattern"] = _LOCAL_TIME
+            if not column.needed:  # generated clients take a field that has a default as always present
+                described.pop("default", None)
+            _sharpen(described, column)
         return schema, components
 
     def _explained(self, mistake: str) -> str:
@@ -114,6 +106,7 @@ class OutcomesReader:
     MAX_OUTCOMES = 1000
 
     def __init__(self, outcome: Column) -> None:
+        self._outcome = outcome
         told = msgspec.defstruct(
             "Outcome",
             [
@@ -142,6 +135,7 @@ class OutcomesReader:
     def json_schema(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """The request's JSON Schema for OpenAPI: a reference, and the components it refers to."""
         (schema,), components = msgspec.json.schema_components([self._type], ref_template="#/components/schemas/{name}")
+        _sharpen(components["Outcome"]["properties"]["outcome"], self._outcome)
         return schema, components
 
 
@@ -170,6 +164,17 @@ def _kind(column: Column) -> Any:
         whole = 1 if column.logical_type == "integer" else None
         return _limited(float, ge=limits.minimum, le=limits.maximum, multiple_of=whole)
     return bool if column.logical_type == "boolean" else Annotated[datetime, Meta(tz=False)]
+
+
+def _sharpen(described: dict[str, Any], column: Column) -> None:
+    """Add to a field's JSON Schema what msgspec leaves out: whole numbers, patterns, dates and times."""
+    value = described["anyOf"][0] if "anyOf" in described else described  # the other one is null
+    if column.logical_type_options.pattern:
+        value["pattern"] = column.logical_type_options.pattern
+    if column.logical_type == "integer":
+        value["type"] = "integer"
+    if column.logical_type == "timestamp":
+        value["format"] = "date-time"
 
 
 def _to_the_end(pattern: str | None) -> str | None:

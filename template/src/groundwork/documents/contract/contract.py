@@ -1,35 +1,35 @@
 """The data contract `contract.yaml`, in the format of the Open Data Contract Standard.
 
-Only rules that are enforced are accepted: a rule that is not checked is worse than no rule. Keys of the standard that
-have no rule (names, links) are allowed and ignored.
+What the standard refuses is refused. What it allows is read, and left alone where Groundwork has no use for it; where
+that is a rule, `left_alone` says so, because a rule that nobody checks is worse than no rule.
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from groundwork.documents.contract import sql
-from groundwork.documents.contract.column import BINARY, Column, CustomProperty, Task
-from groundwork.documents.contract.quality import ROLES, DatasetQuality, Rule, ServiceLevel, StandardPart
+from groundwork.documents.contract.column import BINARY, Column, Task
+from groundwork.documents.contract.fundamentals import Fundamentals
+from groundwork.documents.contract.quality import ROLES, DatasetQuality, Rule, ServiceLevel
+from groundwork.documents.contract.standard import Context, DatasetRelationship, Element, newer_parts
 from groundwork.documents.document import Document
 
 
-class Dataset(StandardPart):
+class Dataset(Element):
     """One data set (`schema` entry) of the contract."""
 
-    unread = (StandardPart.unread - {"customProperties"}) | {
-        "physicalName",
-        "physicalType",
-        "dataGranularityDescription",
-    }
+    newer = Element.newer | {"context"}
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     description: str | None = None
     logical_type: Literal["object"] = "object"
     columns: tuple[Column, ...] = Field(alias="properties", min_length=1, strict=False)
-    custom_properties: tuple[CustomProperty, ...] = Field(default=(), strict=False)
     quality: tuple[DatasetQuality, ...] = Field(default=(), strict=False)
+    data_granularity_description: str | None = None
+    relationships: tuple[DatasetRelationship, ...] = Field(default=(), strict=False)
+    context: str | Context | None = None
 
     @model_validator(mode="after")
     def _has_its_roles(self) -> Self:
@@ -167,19 +167,37 @@ class Dataset(StandardPart):
         """The rules on figures of a whole window; a window that breaks one stops the ingest."""
         return [rule for rule in self._rules() if not rule.about_one_row]
 
+    @property
+    def left_alone(self) -> list[str]:
+        """The rules and limits of the standard that Groundwork does not check, one sentence each."""
+        limits = [
+            f"{column.name}: {key} is not checked by Groundwork" for column in self.columns for key in column.left_alone
+        ]
+        return limits + [rule for rule in self._read_rules() if isinstance(rule, str)]
+
     def _rules(self) -> Iterator[Rule]:
+        return (rule for rule in self._read_rules() if isinstance(rule, Rule))
+
+    def _read_rules(self) -> Iterator[Rule | str]:
+        """Yields each rule, or why it is not run. Raises ValueError for a query with a mistake."""
         kinds = tuple((column.name, column.kind) for column in self.columns)
         places = [(column.name, rule) for column in self.columns for rule in column.quality]
         for place, rule in [*places, *((self.name, rule) for rule in self.quality)]:
-            if rule.metric == "invalidValues":
-                continue
             query = rule.query or "SELECT COUNT(*) FROM ${object}"
-            name = rule.name or rule.metric or " ".join(query.split())
-            text = query.replace("${object}", self.name).replace("${property}", place)
-            try:
-                yield Rule(place, name, sql.parse(text, self.name, kinds), rule)
-            except ValueError as error:
-                raise ValueError(f"{place}: quality: {error}") from None
+            name = " ".join((rule.name or rule.metric or rule.query or rule.description or rule.type).split())
+            reason = rule.not_run
+            if not reason and rule.type == "library" and rule.metric == "invalidValues":
+                continue  # the values are a limit of the column
+            if not reason:
+                text = query.replace("${object}", self.name).replace("${property}", place)
+                try:
+                    yield Rule(place, name, sql.parse(text, self.name, kinds), rule)
+                    continue
+                except sql.NotUnderstood as error:
+                    reason = str(error)
+                except ValueError as error:
+                    raise ValueError(f"{place}: quality: {error}") from None
+            yield f"{place}: the quality rule {name} is not run by Groundwork: {reason}"
 
     @property
     def max_quarantined_share(self) -> float:
@@ -190,29 +208,13 @@ class Dataset(StandardPart):
         return float(share)
 
 
-class Contract(StandardPart, Document):
+class Contract(Fundamentals, Document):
     """The data contract, with its one data set."""
 
-    unread = StandardPart.unread | {
-        "tenant",
-        "domain",
-        "dataProduct",
-        "contractCreatedTs",
-        "servers",
-        "team",
-        "support",
-        "price",
-        "roles",
-        "slaDefaultElement",
-    }
-
-    api_version: Literal["v3.1.0"]
+    api_version: Literal["v3.1.0", "v3.2.0"]
     kind: Literal["DataContract"]
     id: str
-    name: str | None = None
-    description: dict[str, Any] | str = ""
     version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
-    status: Literal["proposed", "draft", "active", "deprecated", "retired"]
     datasets: tuple[Dataset, ...] = Field(alias="schema", min_length=1, max_length=1, strict=False)
     sla_properties: tuple[ServiceLevel, ...] = Field(default=(), strict=False)
 
@@ -222,10 +224,29 @@ class Contract(StandardPart, Document):
             self.moment_of(level)
         return self
 
+    @model_validator(mode="after")
+    def _is_of_its_version(self) -> Self:
+        if self.api_version == "v3.1.0":
+            if "status" not in self.model_fields_set:
+                raise ValueError("version 3.1.0 of the standard requires a status, such as active or draft")
+            if newer := sorted(set(newer_parts(self))):
+                raise ValueError(f"{', '.join(newer)} needs version 3.2.0 of the standard: apiVersion: v3.2.0")
+        return self
+
     @property
     def freshness(self) -> list[ServiceLevel]:
-        """The service levels on freshness, which limit the age of the newest row."""
-        return [level for level in self.sla_properties if level.property == "freshness"]
+        """The service levels on freshness that are checked: they limit the age of the newest row."""
+        return [level for level in self.sla_properties if level.longest()]
+
+    @property
+    def left_alone(self) -> list[str]:
+        """The rules and limits of the standard that Groundwork does not check, one sentence each."""
+        levels = [level for level in self.sla_properties if level.property == "freshness" and not level.longest()]
+        return self.dataset.left_alone + [
+            f"slaProperties: the freshness {level.value} {level.unit or 'without a unit'} is not checked by "
+            "Groundwork, which knows a number with the unit h or d"
+            for level in levels
+        ]
 
     def moment_of(self, level: ServiceLevel) -> Column:
         """Returns the timestamp column for a freshness level: its element, otherwise the event time."""
