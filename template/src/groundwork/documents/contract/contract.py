@@ -138,6 +138,14 @@ class Dataset(StandardPart):
         return [column for column in self.requested if column.may_be_in("log")]
 
     @property
+    def decision_columns(self) -> list[Column]:
+        """The columns that `use_case/decision.py` may ask for: those of a request that the log stores, but the key.
+
+        A decision by a sensitive column is a use as a feature, so its values must be allowed there, too.
+        """
+        return [column for column in self.logged if not column.primary_key and column.may_be_in("features")]
+
+    @property
     def reported(self) -> list[Column]:
         """The features whose drift is measured: those allowed in the log and in reports."""
         return [column for column in self.features if column.may_be_in("log") and column.may_be_in("reports")]

@@ -3,6 +3,7 @@
 import io
 import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,12 @@ from sklearn.base import is_regressor
 from groundwork.core.errors import ModelMismatch
 from groundwork.documents.contract.column import BINARY, Task
 from groundwork.models.packaging import converters
-from groundwork.models.packaging.parity import Decide, prove_equal
+from groundwork.models.packaging.parity import prove_equal
 from groundwork.models.packaging.pretrained import Pretrained
 from groundwork.models.serving.predictor import TOLERANCE, Bundle, Predictor, Sample, bundle_digest, pipeline_scores
 
 SAMPLE_ROWS = 20
+Decide = Callable[[NDArray[np.float32], pd.DataFrame], NDArray[np.str_]]  # takes scores, and the inputs they are for
 
 
 def pack(model: Any, frame: pd.DataFrame, decide: Decide, folder: Path, task: Task = BINARY) -> Bundle:
@@ -68,7 +70,7 @@ def pack(model: Any, frame: pd.DataFrame, decide: Decide, folder: Path, task: Ta
     try:
         content = _to_onnx(model, frame)
         converted = write("onnx", content, "to be proven").scores(_arrays(frame))
-        reason = prove_equal(converted, scores, decide, tolerance)
+        reason = prove_equal(converted, scores, lambda each: decide(each, frame), tolerance)
         return write("onnx", content, reason).bundle
     except Exception as error:
         (folder / "model.onnx").unlink(missing_ok=True)

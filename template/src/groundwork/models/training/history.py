@@ -13,6 +13,7 @@ from groundwork.data.snapshots import Snapshots
 from groundwork.documents.contract.column import Task
 from groundwork.documents.contract.contract import Dataset
 from groundwork.documents.pilot import Pilot
+from groundwork.models.serving.deciding import NO_ROWS, Rows, use_rows
 from groundwork.models.serving.predictor import arrays
 
 
@@ -24,6 +25,7 @@ class Examples:
     outcomes: NDArray  # one per row, as `Task.outcomes` returns them
     slices: dict[str, NDArray] = field(default_factory=dict)  # one array of texts per column with the tag `slice`
     days: NDArray[np.datetime64] | None = None  # the day of each row's event time
+    rows: Rows = field(default_factory=lambda: NO_ROWS)  # for `use_case/decision.py`, if it asks for the rows
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -40,6 +42,7 @@ class Examples:
             self.outcomes[rows],
             {name: values[rows] for name, values in self.slices.items()},
             None if self.days is None else self.days[rows],
+            self.rows.part(rows),
         )
 
 
@@ -64,7 +67,8 @@ def read_history(pilot: Pilot) -> History:
     newest = snapshots.newest_window(pilot.charter.monitoring.window)
     version = snapshots.version
     assert version is not None  # a newest window implies a table
-    needed = (dataset.event_time, dataset.outcome, *dataset.features, *dataset.slices)
+    needed = [dataset.event_time, dataset.outcome, *dataset.features, *dataset.slices]
+    needed += dataset.decision_columns if use_rows() else []
     columns = list(dict.fromkeys(column.name for column in needed))
     rows = snapshots.read(end=newest.start, version=version, columns=columns)
     training = examples(rows, dataset)
@@ -85,7 +89,7 @@ def read_history(pilot: Pilot) -> History:
 
 
 def examples(rows: pa.Table, dataset: Dataset) -> Examples:
-    """Return the rows whose outcome is known: features as model inputs, outcomes, slices and days."""
+    """Return the rows whose outcome is known: features as model inputs, outcomes, slices, days, and raw values."""
     known = rows.filter(rows[dataset.outcome.name].is_valid())
     columns = {column.name: known[column.name] for column in dataset.features}
     slices = {
@@ -94,7 +98,8 @@ def examples(rows: pa.Table, dataset: Dataset) -> Examples:
     }
     outcomes = dataset.task.outcomes(known[dataset.outcome.name].to_pylist())
     days = known[dataset.event_time.name].cast(pa.date32()).to_numpy()
-    return Examples(arrays(columns, dataset.features), outcomes, slices, days)
+    raw = Rows(dataset.decision_columns, lambda name: known[name]) if use_rows() else NO_ROWS
+    return Examples(arrays(columns, dataset.features), outcomes, slices, days, raw)
 
 
 def not_among(outcomes: NDArray, task: Task) -> str:

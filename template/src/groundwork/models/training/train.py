@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from groundwork.documents.pilot import Pilot
 from groundwork.models.evaluation.diagnostics import calibration_of, leanings
 from groundwork.models.evaluation.estimates import SEED, Performance
+from groundwork.models.evaluation.performance import decide_like
 from groundwork.models.gate.judge import Verdict
 from groundwork.models.gate.judgement import Judgement, gate_findings, judge_version
 from groundwork.models.packaging.pack import mlflow_options, pack
@@ -29,7 +30,6 @@ from groundwork.models.training.lineage import PACKAGES, environment, lineage, s
 from groundwork.store.database import Store
 from groundwork.store.findings import keep
 from groundwork.store.promotion_log import Promotion
-from use_case import decision
 
 
 def fit_and_register(pilot: Pilot, registry: Registry, history: History, made_from: dict[str, str]) -> Version:
@@ -40,8 +40,7 @@ def fit_and_register(pilot: Pilot, registry: Registry, history: History, made_fr
         chosen, trials = search(pilot, history.training)
         model, name = fit(history.training, pilot.contract.dataset, chosen)
         frame, task = evaluation.frame, pilot.contract.dataset.task
-        parameters = pilot.charter.value.parameters
-        bundle = pack(model, frame, lambda scores: decision.decide(scores, parameters), Path(folder) / BUNDLE, task)
+        bundle = pack(model, frame, decide_like(pilot, evaluation), Path(folder) / BUNDLE, task)
         (Path(folder) / BUNDLE / SIGNATURE).write_text(sign(pilot, bundle.sha256), encoding="ascii")
         tags = made_from | {
             "bundle_sha256": bundle.sha256,
