@@ -98,7 +98,7 @@ def one_hot() -> Any:
 @pytest.mark.parametrize("build", [lightgbm, xgboost, torch, torch_of_one_output])
 def test_is_served_as_onnx_with_nulls_and_unseen_categories_proven_equal(build: Any, tmp_path: Path) -> None:
     trained = build().fit(FRAME, LATE.astype(np.int64))
-    bundle = pack(trained, ASKED, lambda scores: np.where(scores >= 0.3, "act", "keep"), tmp_path)
+    bundle = pack(trained, ASKED, lambda scores, _: np.where(scores >= 0.3, "act", "keep"), tmp_path)
     assert bundle.format == "onnx", bundle.reason
     predictor = Predictor(tmp_path, bundle.sha256, list(ASKED))
     expected = trained.predict_proba(ASKED)[:, 1]
@@ -112,7 +112,7 @@ def test_is_served_as_onnx_with_nulls_and_unseen_categories_proven_equal(build: 
 def test_a_quantity_is_served_as_onnx_too(build: Any, tmp_path: Path) -> None:
     task = Task(kind="regression")
     trained = build().fit(FRAME, (FRAME["age"].fillna(20) / 100 + LATE).to_numpy(np.float32))
-    bundle = pack(trained, ASKED, lambda scores: np.where(scores >= 1, "act", "keep"), tmp_path, task)
+    bundle = pack(trained, ASKED, lambda scores, _: np.where(scores >= 1, "act", "keep"), tmp_path, task)
     assert bundle.format == "onnx", bundle.reason
     expected = trained.predict(ASKED).ravel()
     assert expected.std() > 0.05

@@ -61,11 +61,14 @@ class Dataset(StandardPart):
             raise ValueError("a timestamp cannot be a feature; derive numbers from it in source.py")
         if self.key in self.features:
             raise ValueError(f"the primaryKey {self.key.name} cannot be a feature, because its values never repeat")
-        endless = [
-            each.name for each in self.slices if each.logical_type in ("number", "timestamp") or each.primary_key
-        ]
-        if endless:
-            raise ValueError(f"{', '.join(endless)} has too many values to be a slice")
+        for each in self.slices:
+            if each.primary_key:
+                raise ValueError(f"the primaryKey {each.name} cannot be a slice, because its values never repeat")
+            if each.logical_type in ("number", "timestamp"):
+                raise ValueError(
+                    f"{each.name} cannot be a slice: the gate judges each value of a slice, so it must be a string, an "
+                    f"integer or a boolean, and {each.name} is a {each.logical_type}; derive such a column in source.py"
+                )
         if secret := [each.name for each in self.slices if not each.may_be_in("reports")]:
             raise ValueError(f"{', '.join(secret)} is sensitive and cannot be a slice, unless allowedIn has reports")
         self.max_quarantined_share  # noqa: B018 - raises if it is not a share

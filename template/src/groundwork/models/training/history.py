@@ -12,6 +12,7 @@ from groundwork.core.windows import Window
 from groundwork.data.snapshots import Snapshots
 from groundwork.documents.contract.column import Task
 from groundwork.documents.contract.contract import Dataset
+from groundwork.documents.contract.quality import listed
 from groundwork.documents.pilot import Pilot
 from groundwork.models.serving.deciding import NO_ROWS, Rows, use_rows
 from groundwork.models.serving.predictor import arrays
@@ -23,7 +24,7 @@ class Examples:
 
     columns: dict[str, NDArray]  # one array per feature
     outcomes: NDArray  # one per row, as `Task.outcomes` returns them
-    slices: dict[str, NDArray] = field(default_factory=dict)  # one array of texts per column with the tag `slice`
+    slices: dict[str, NDArray] = field(default_factory=dict)  # values per column with the tag `slice`; None: missing
     days: NDArray[np.datetime64] | None = None  # the day of each row's event time
     rows: Rows = field(default_factory=lambda: NO_ROWS)  # for `use_case/decision.py`, if it asks for the rows
 
@@ -93,8 +94,7 @@ def examples(rows: pa.Table, dataset: Dataset) -> Examples:
     known = rows.filter(rows[dataset.outcome.name].is_valid())
     columns = {column.name: known[column.name] for column in dataset.features}
     slices = {
-        column.name: np.array(["missing" if value is None else str(value) for value in known[column.name].to_pylist()])
-        for column in dataset.slices
+        column.name: np.array(known[column.name].to_pylist(), dtype=object).reshape(-1) for column in dataset.slices
     }
     outcomes = dataset.task.outcomes(known[dataset.outcome.name].to_pylist())
     days = known[dataset.event_time.name].cast(pa.date32()).to_numpy()
@@ -105,7 +105,7 @@ def examples(rows: pa.Table, dataset: Dataset) -> Examples:
 def not_among(outcomes: NDArray, task: Task) -> str:
     """Return the outcomes that are missing for training, in words; empty if none is missing."""
     if task.kind == "multiclass":
-        return ", ".join(sorted(set(task.classes) - set(outcomes.tolist())))
+        return ", ".join(listed(sorted(set(task.classes) - set(outcomes.tolist()))))
     if len(np.unique(outcomes)) < 2:
         return "both outcomes" if task.kind == "binary" else "two different outcomes"
     return ""
