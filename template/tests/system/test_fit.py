@@ -104,13 +104,14 @@ def test_the_rows_of_a_day_do_not_depend_on_what_else_is_asked_for(own: Pilot, s
 def test_features_are_known_when_the_decision_is_taken(own: Pilot, sample: Any) -> None:
     """No feature is empty while the outcome is unknown, and no feature alone predicts the outcome almost perfectly.
 
+    Nor is a column empty that the decision or its value is computed from.
     The rows can show no more than that: whether a value was known in time, only its source can show.
     """
     dataset = own.contract.dataset
     known = sample.rows.filter(sample.rows[dataset.outcome.name].is_valid())
     later = [
         name
-        for name in dataset.feature_names
+        for name in dict.fromkeys([*dataset.feature_names, *_decided_by(own, known)])
         if sample.undecided.num_rows >= 20
         and sample.undecided[name].null_count == sample.undecided.num_rows
         and known[name].null_count < known.num_rows / 2
@@ -121,6 +122,18 @@ def test_features_are_known_when_the_decision_is_taken(own: Pilot, sample: Any) 
         f"{telling}: each feature alone predicts the outcome. If it is known before the decision, add to its column in "
         "contract.yaml: customProperties: [{property: knownAtDecision, value: true, description: why}]"
     )
+
+
+def _decided_by(pilot: Pilot, known: Any) -> list[str]:
+    """Return the columns that the functions of use_case/decision.py ask for."""
+    dataset, worth = pilot.contract.dataset, pilot.charter.value.parameters
+    rows = deciding.Rows(dataset.decision_columns, lambda name: known[name])
+    columns = arrays({name: known[name] for name in dataset.feature_names}, dataset.features)
+    scores = np.full(dataset.task.shape(known.num_rows), 0.5, dtype=np.float32)
+    outcomes = dataset.task.outcomes(known[dataset.outcome.name].to_pylist())
+    for decisions in (deciding.decide(scores, worth, rows), deciding.without_model(columns, rows)):
+        deciding.value(decisions, outcomes, worth, rows)
+    return rows.asked
 
 
 def _alone(dataset: Any, known: Any) -> Iterator[tuple[str, float]]:
@@ -176,8 +189,7 @@ def test_the_whole_loop_runs(loop: Pilot) -> None:
     assert sum(scored.decisions.values()) == scored.rows
     assert by_hand.monitor(loop).status in ("ok", "drift")
     history = read_history(loop)
-    made = decided(loop, _champion(loop)[1].scores(history.evaluation.columns), history.evaluation)
-    money = made.values
+    money = decided(loop, _champion(loop)[1].scores(history.evaluation.columns), history.evaluation).values
     assert np.isfinite(money).all()
     assert len(money) == len(history.evaluation)
 
