@@ -185,7 +185,7 @@ class Dataset(StandardPart):
             if rule.metric == "invalidValues":
                 continue
             query = rule.query or "SELECT COUNT(*) FROM ${object}"
-            name = rule.name or rule.metric or " ".join(query.split())
+            name = " ".join((rule.name or rule.metric or query).split())
             text = query.replace("${object}", self.name).replace("${property}", place)
             try:
                 yield Rule(place, name, sql.parse(text, self.name, kinds), rule)

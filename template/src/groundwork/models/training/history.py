@@ -93,9 +93,7 @@ def examples(rows: pa.Table, dataset: Dataset) -> Examples:
     """Return the rows whose outcome is known: features as model inputs, outcomes, slices, days, and raw values."""
     known = rows.filter(rows[dataset.outcome.name].is_valid())
     columns = {column.name: known[column.name] for column in dataset.features}
-    slices = {
-        column.name: np.array(known[column.name].to_pylist(), dtype=object).reshape(-1) for column in dataset.slices
-    }
+    slices = {column.name: np.array(known[column.name].to_pylist(), dtype=object) for column in dataset.slices}
     outcomes = dataset.task.outcomes(known[dataset.outcome.name].to_pylist())
     days = known[dataset.event_time.name].cast(pa.date32()).to_numpy()
     raw = Rows(dataset.decision_columns, lambda name: known[name]) if use_rows() else NO_ROWS
