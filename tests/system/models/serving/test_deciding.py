@@ -102,11 +102,35 @@ def test_an_unknown_column_is_named_beside_those_there_are() -> None:
 
 def test_inputs_of_the_model_become_raw_values_again() -> None:
     """A proof asks for decisions on rows of its own; a column that is no feature comes from known rows."""
-    inputs = arrays({"income": [1.5, None, 2.5], "years": [7, None, 1e30]}, LOANS.features)
-    rows = rows_of_inputs(inputs, LOANS, of_list())
-    np.testing.assert_array_equal(rows["income"], [1.5, np.nan, 2.5])
-    np.testing.assert_array_equal(rows["years"], np.array([7, np.nan, np.float32(1e30)]))
-    assert rows["amount"].tolist() == [2**53 + 1, 9000, 2**53 + 1]
+    described = [
+        {"name": "id", "logicalType": "string", "primaryKey": True, "examples": [""]},
+        {"name": "at", "logicalType": "timestamp", "tags": ["event_time"], "examples": [""]},
+        {"name": "city", "logicalType": "string", "tags": ["feature"], "required": True, "examples": [""]},
+        {"name": "street", "logicalType": "string", "tags": ["feature"], "examples": [""]},
+        {"name": "rooms", "logicalType": "integer", "tags": ["feature"], "required": True, "examples": [1]},
+        {"name": "size", "logicalType": "number", "tags": ["feature"], "examples": [1]},
+        {"name": "new", "logicalType": "boolean", "tags": ["feature"], "examples": [True]},
+        {"name": "asked", "logicalType": "integer", "required": True, "examples": [1]},
+        {"name": "sold", "logicalType": "boolean", "tags": ["outcome"], "examples": [True]},
+    ]
+    homes = Dataset.model_validate({"name": "homes", "properties": [{"description": ""} | each for each in described]})
+    raw: dict[str, list[Any]] = {
+        "city": ["Rome", "", "Oslo"],
+        "street": ["Via", None, ""],
+        "rooms": [3, 1, 2],
+        "size": [71.5, None, 30.0],
+        "new": [True, None, False],
+    }
+    others = Rows(homes.decision_columns, {"asked": [2**53 + 1, 9000]}.__getitem__)
+    rows = rows_of_inputs(arrays(raw, homes.features), homes, others)
+    assert rows["city"].tolist() == ["Rome", "", "Oslo"]
+    assert rows["street"].tolist() == ["Via", None, None]
+    assert (rows["rooms"].dtype, rows["rooms"].tolist()) == (np.int64, [3, 1, 2])
+    np.testing.assert_array_equal(rows["size"], [71.5, np.nan, 30])
+    assert rows["new"].tolist() == [True, None, False]
+    assert rows["asked"].tolist() == [2**53 + 1, 9000, 2**53 + 1]
+    far = rows_of_inputs(arrays(raw | {"rooms": [1e30, 1, 2]}, homes.features), homes, others)
+    assert far["rooms"][0] == np.float32(1e30)
 
 
 def by_amount(scores: Any, worth: Any, *, rows: Any) -> Any:

@@ -4,6 +4,7 @@ A function that has a parameter `rows` is also given the rows' columns as raw va
 """
 
 import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
@@ -87,14 +88,16 @@ def rows_of_log(records: Sequence[str], dataset: Dataset) -> Rows:
 
 def rows_of_inputs(columns: Mapping[str, NDArray], dataset: Dataset, others: Rows) -> Rows:
     """Return the rows of these inputs of a model; a column that is no feature is repeated from `others`."""
-    kinds: dict[str, Callable[[Any], Any]] = {"integer": int, "boolean": bool}
-    types = {column.name: column.logical_type for column in dataset.features}
+    features = {column.name: column for column in dataset.features}
 
     def read(name: str) -> Any:
         if name not in columns:
             return np.resize(others[name], len(next(iter(columns.values()))))
-        kind = kinds.get(types[name], lambda each: each)
-        return [None if each == MISSING_TEXT or each != each else kind(each) for each in columns[name].tolist()]
+        column, inputs = features[name], columns[name].tolist()
+        if column.logical_type == "string":
+            return inputs if column.needed else [None if each == MISSING_TEXT else each for each in inputs]
+        kind: Any = {"integer": int, "boolean": bool}.get(column.logical_type, float)
+        return [kind(each) if math.isfinite(each) else None for each in inputs]
 
     return Rows(dataset.decision_columns, read)
 
@@ -182,5 +185,7 @@ def _raw(values: Any, column: Column) -> NDArray:
         return np.array(read, dtype="datetime64[us]")
     if column.logical_type == "number" or (column.logical_type == "integer" and not complete):
         return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-    types = {"integer": np.int64, "boolean": bool if complete else object, "string": object}
-    return np.array(values, dtype=types[column.logical_type])
+    if column.logical_type == "integer":
+        fits = all(abs(value) < 2**63 for value in values)
+        return np.array(values, dtype=np.int64 if fits else np.float64)
+    return np.array(values, dtype=bool if complete and column.logical_type == "boolean" else object)
