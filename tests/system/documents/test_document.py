@@ -173,6 +173,14 @@ def test_a_sound_document_loads(name: str, tmp_path: Path) -> None:
         ("contract.yaml", f"{COLUMNS}.4.logicalTypeOptions", {"pattern": "(["}, "is not a regular expression"),
         ("contract.yaml", f"{COLUMNS}.3.tags", ["outcome", "feature"], "back can have only one of the roles"),
         ("contract.yaml", f"{COLUMNS}.0.tags", ["feature"], "cannot be a feature"),
+        ("contract.yaml", f"{COLUMNS}.0.tags", ["slice"], "cannot be a slice, because its values never repeat"),
+        (
+            "contract.yaml",
+            f"{COLUMNS}.1.tags",
+            ["event_time", "slice"],
+            "at cannot be a slice: the gate judges each value of a slice, so it must be a string, an integer or a "
+            "boolean, and at is a timestamp; derive such a column in source.py",
+        ),
         ("contract.yaml", f"{COLUMNS}.4.logicalTypeOptions", {"minimum": 1}, "minimum does not apply to"),
         ("contract.yaml", f"{COLUMNS}.4.logicalTypeOptions", {"formats": "uuid"}, "is not a known key"),
         ("contract.yaml", f"{COLUMNS}.4.quality.0.metric", "rowCounts", "'invalidValues'"),

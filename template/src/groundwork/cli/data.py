@@ -34,10 +34,11 @@ def quarantine_list(as_json: Json = False) -> None:
     """List the quarantined rows: window, broken rule, number of rows, example values."""
     with entered() as pilot:
         from groundwork.data.quarantine import held
+        from groundwork.documents.contract.quality import listed
 
         found = held(pilot)
         for entry in found:
-            values = f": {', '.join(entry.examples)}" if entry.examples else ""
+            values = f": {', '.join(listed(entry.examples))}" if entry.examples else ""
             console.print(f"{entry.window}  {entry.rows:>7,} rows  {escape(entry.rule + values)}", soft_wrap=True)
         owner = pilot.owners.accountable.data[pilot.contract.dataset.name]
         console.print(

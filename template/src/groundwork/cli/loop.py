@@ -121,10 +121,8 @@ def status(as_json: Json = False) -> None:
                 f"last heartbeat {(now - going.heard_at).total_seconds():.0f} s ago",
                 soft_wrap=True,
             )
-        console.print(
-            f"drift     {drift.status}: {drift.reason}" if drift else "drift     unknown: run `groundwork monitor`",
-            soft_wrap=True,
-        )
+        known = f"{drift.status}: {escape(drift.reason)}" if drift else "unknown: run `groundwork monitor`"
+        console.print(f"drift     {known}", soft_wrap=True)
         console.print(f"owner     {escape(owner.name)} (@{escape(owner.handle)}) answers for the model")
         log = [entry._asdict() for entry in promotions]
         print_json(
@@ -243,12 +241,14 @@ def scale_line(pilot: "Pilot", gain_per_1000: float) -> list[str]:
 
 
 def run_score(pilot: "Pilot", since: datetime | None, until: datetime | None) -> str:
+    from groundwork.documents.contract.quality import listed
     from groundwork.pipeline import by_hand
 
     require_both_or_neither(since, until)
     scored: Scored = by_hand.run(pilot, "score", since, until)
     print_json(scored)
-    counts = ", ".join(f"{count:,} {decided}" for decided, count in scored.decisions.items())
+    names = listed(scored.decisions)
+    counts = ", ".join(f"{count:,} {name}" for name, count in zip(names, scored.decisions.values(), strict=True))
     return f"{scored.rows:,} rows of {scored.window} by version {scored.model_version}: {counts}"
 
 
@@ -268,7 +268,7 @@ def run_monitor(pilot: "Pilot", since: datetime | None, until: datetime | None) 
     print_json(drift)
     mark = "[green]✓[/]" if drift.status == "ok" else "[yellow]![/]"
     console.print(
-        f"{mark} {'monitor':<8} {drift.status}: {drift.reason} [dim]{time.monotonic() - started:.1f} s[/]",
+        f"{mark} {'monitor':<8} {drift.status}: {escape(drift.reason)} [dim]{time.monotonic() - started:.1f} s[/]",
         soft_wrap=True,
     )
     for name in sorted(drift.drifted, key=lambda name: -drift.distances[name]):

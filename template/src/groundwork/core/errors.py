@@ -97,6 +97,16 @@ class ModelMismatch(GroundworkError):
     """The model of use_case/model.py cannot be fetched, or does not match the contract."""
 
 
+class DecisionError(GroundworkError):
+    """A function of use_case/decision.py cannot be called, or does not return one decision or one value per row."""
+
+
+class UnknownColumn(DecisionError, KeyError):
+    """A function of use_case/decision.py asks for a column that the rows do not have."""
+
+    __str__ = Exception.__str__  # KeyError's adds quotation marks
+
+
 class StoreError(GroundworkError):
     """The store cannot be read or written."""
 

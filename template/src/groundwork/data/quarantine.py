@@ -1,5 +1,6 @@
 """Quarantine: keeps broken rows with their reasons, lists them, and lets in those that are valid now."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from groundwork.documents.pilot import Pilot
 
 EXAMPLES = 3
 ASKED_AT_ONCE = 1000  # keys in one query to the source
+_BETWEEN_REASONS = re.compile(r"; (?=[a-z][a-z0-9_]*: )")  # each begins with a column; a valid value may hold "; "
 
 
 @dataclass
@@ -58,7 +60,7 @@ def held(pilot: Pilot) -> list[Held]:
     found: dict[tuple[Window, str], Held] = {}
     for row in quarantine.read().to_pylist():
         window = window_of(row[dataset.event_time.name], pilot.charter.monitoring.window)
-        for rule in row[REASONS].split("; "):
+        for rule in _BETWEEN_REASONS.split(row[REASONS]):
             entry = found.setdefault((window, rule), Held(window, rule))
             entry.rows += 1
             example = ", ".join(str(row[name]) for name in _shown(dataset, rule) if row.get(name) is not None)

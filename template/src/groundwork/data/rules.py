@@ -10,6 +10,7 @@ import ibis
 
 from groundwork.documents.contract.column import Column
 from groundwork.documents.contract.contract import Contract, Dataset
+from groundwork.documents.contract.quality import listed
 
 REASONS = "broken_rules"
 
@@ -119,7 +120,7 @@ def _column_rules(rows: ibis.Table, column: Column) -> Iterator[Broken]:
     if limits.pattern is not None:
         yield ~value.re_search(limits.pattern), f"does not match {limits.pattern}"
     if column.valid_values:
-        yield value.notin(column.valid_values), f"is none of {', '.join(column.valid_values)}"
+        yield value.notin(column.valid_values), f"is none of {', '.join(listed(column.valid_values))}"
     if value.type().is_floating():
         # Not `isinf`: on Spark, Ibis reports every number as finite.
         yield value.isnan() | (value.abs() > sys.float_info.max), "is not a finite number"

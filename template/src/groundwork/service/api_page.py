@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from groundwork.core import pages
+from groundwork.documents.contract.quality import listed
 
 
 def api_page(api: dict[str, Any]) -> str:
@@ -65,7 +66,7 @@ def _kind(schema: dict[str, Any]) -> str:
     if "anyOf" in schema:
         return " or ".join(_kind(each) for each in schema["anyOf"])
     if "enum" in schema:
-        return ", ".join(map(str, schema["enum"]))
+        return ", ".join(listed(schema["enum"]))
     kind = schema.get("format") or schema.get("type", "")
     if kind == "array":
         return f"list of {_kind(schema['items'])}"

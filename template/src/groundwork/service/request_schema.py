@@ -12,6 +12,7 @@ from msgspec import Meta
 from groundwork.core.errors import BundleError, DocumentError, NoChampion, StoreError
 from groundwork.documents.contract.column import Column
 from groundwork.documents.contract.contract import Contract
+from groundwork.documents.contract.quality import listed
 from groundwork.service.batcher import DeadlineExceeded, Overloaded
 
 
@@ -77,7 +78,7 @@ class RequestReader:
         field = where.rpartition(".")[2].rstrip("`")
         column = next((column for column in self.columns if column.name == field), None)
         if column and column.valid_values and what.startswith("Invalid enum value"):
-            what = f"Expected one of {', '.join(column.valid_values)}"
+            what = f"Expected one of {', '.join(listed(column.valid_values))}"
         elif column and column.logical_type == "integer":
             what = what.replace("`float` that's a multiple of 1.0", "`int`").replace("`float`", "`int`")
         return f"{what}{at}{where}"[:300]

@@ -8,10 +8,34 @@ import pytest
 import yaml
 from commands import groundwork
 from groundwork.core.errors import DocumentError
-from groundwork.documents.contract.quality import DatasetQuality
+from groundwork.documents.contract.quality import DatasetQuality, listed
 from groundwork.documents.pilot import Pilot
 
 DATASET = "schema.0.quality"
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (["EWR", "on time", "Citroën", "A-1.5/b+", "10:30"], ["EWR", "on time", "Citroën", "A-1.5/b+", "10:30"]),
+        ([7, "seven"], ["7", "seven"]),
+        (["VW", "Opel, used"], ["'VW'", "'Opel, used'"]),
+        (["a\nb"], [r"'a\nb'"]),
+        ([""], ["''"]),
+        (["it's"], ['"it\'s"']),
+        (["a\u2028b\x1b[31m"], [r"'a\u2028b\x1b[31m'"]),
+        (["x" * 61], ["'" + "x" * 59 + "…'"]),
+    ],
+)
+def test_values_in_a_list_can_be_told_apart(values: list[Any], told: list[str]) -> None:
+    assert listed(values) == told
+
+
+def test_a_name_of_a_rule_is_one_line(new_pilot: Pilot, set_in: Callable) -> None:
+    """It is the reason in quarantine, in messages and on pages."""
+    named = counted("distance_miles > 1") | {"name": "too\nfar"}
+    set_in(new_pilot.settings.home / "contract.yaml", DATASET, [named])
+    assert [each.name for each in Pilot.here().contract.dataset.row_rules] == ["too far"]
 
 
 def rule(query: str, **bounds: Any) -> dict[str, Any]:

@@ -101,7 +101,9 @@ def one_hot() -> Any:
 @pytest.mark.parametrize("build", [lightgbm, xgboost, torch, torch_of_one_output])
 def test_is_served_as_onnx_with_nulls_and_unseen_categories_proven_equal(build: Any, tmp_path: Path) -> None:
     trained = build().fit(FRAME, LATE.astype(np.int64))
-    bundle = pack(trained, WINDOWS, lambda scores: np.where(scores >= 0.3, "act", "keep"), tmp_path, described(ASKED))
+    bundle = pack(
+        trained, WINDOWS, lambda scores, _: np.where(scores >= 0.3, "act", "keep"), tmp_path, described(ASKED)
+    )
     assert bundle.format == "onnx", bundle.reason
     predictor = Predictor(tmp_path, bundle.sha256, list(ASKED))
     expected = trained.predict_proba(ASKED)[:, 1]
@@ -116,7 +118,7 @@ def test_a_quantity_is_served_as_onnx_too(build: Any, tmp_path: Path) -> None:
     task = Task(kind="regression")
     trained = build().fit(FRAME, (FRAME["age"].fillna(20) / 100 + LATE).to_numpy(np.float32))
     bundle = pack(
-        trained, WINDOWS, lambda scores: np.where(scores >= 1, "act", "keep"), tmp_path, described(ASKED, task)
+        trained, WINDOWS, lambda scores, _: np.where(scores >= 1, "act", "keep"), tmp_path, described(ASKED, task)
     )
     assert bundle.format == "onnx", bundle.reason
     expected = trained.predict(ASKED).ravel()

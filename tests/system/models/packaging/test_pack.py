@@ -68,7 +68,7 @@ def cannot_be_converted() -> Pipeline:
     return make_pipeline(ages, HistGradientBoostingClassifier(max_iter=20))
 
 
-def decide(scores: NDArray) -> NDArray[np.str_]:
+def decide(scores: NDArray, frame: pd.DataFrame) -> NDArray[np.str_]:
     return np.where(scores >= 0.3, "act", "keep")
 
 
@@ -116,7 +116,7 @@ def test_other_outcomes_are_served_equal_in_every_format(kind: Any, form: str, t
         steps.append(FunctionTransformer(lambda rows: rows))
     model = make_pipeline(*steps, estimator(max_iter=20)).fit(FRAME, learnt)
 
-    def act(scores: NDArray) -> NDArray:
+    def act(scores: NDArray, frame: pd.DataFrame) -> NDArray:
         return (scores[:, 0] if kind == "multiclass" else scores / 100_000) >= 0.3
 
     bundle = pack(model, {"the newest window": FRAME}, act, tmp_path, described(FRAME, task))

@@ -61,11 +61,14 @@ class Dataset(Element):
             raise ValueError("a timestamp cannot be a feature; derive numbers from it in source.py")
         if self.key in self.features:
             raise ValueError(f"the primaryKey {self.key.name} cannot be a feature, because its values never repeat")
-        endless = [
-            each.name for each in self.slices if each.logical_type in ("number", "timestamp") or each.primary_key
-        ]
-        if endless:
-            raise ValueError(f"{', '.join(endless)} has too many values to be a slice")
+        for each in self.slices:
+            if each.primary_key:
+                raise ValueError(f"the primaryKey {each.name} cannot be a slice, because its values never repeat")
+            if each.logical_type in ("number", "timestamp"):
+                raise ValueError(
+                    f"{each.name} cannot be a slice: the gate judges each value of a slice, so it must be a string, an "
+                    f"integer or a boolean, and {each.name} is a {each.logical_type}; derive such a column in source.py"
+                )
         if secret := [each.name for each in self.slices if not each.may_be_in("reports")]:
             raise ValueError(f"{', '.join(secret)} is sensitive and cannot be a slice, unless allowedIn has reports")
         self.max_quarantined_share  # noqa: B018 - raises if it is not a share
@@ -136,6 +139,14 @@ class Dataset(Element):
     def logged(self) -> list[Column]:
         """The columns of a request that the prediction log stores."""
         return [column for column in self.requested if column.may_be_in("log")]
+
+    @property
+    def decision_columns(self) -> list[Column]:
+        """The columns that `use_case/decision.py` may ask for: those of a request that the log stores, but the key.
+
+        A decision by a sensitive column is a use as a feature, so its values must be allowed there, too.
+        """
+        return [column for column in self.logged if not column.primary_key and column.may_be_in("features")]
 
     @property
     def reported(self) -> list[Column]:

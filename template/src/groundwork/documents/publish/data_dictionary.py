@@ -10,6 +10,7 @@ from groundwork.core.errors import DocumentError
 from groundwork.core.files import write_atomically
 from groundwork.documents.contract.column import Column
 from groundwork.documents.contract.contract import Contract
+from groundwork.documents.contract.quality import listed
 from groundwork.documents.publish import client_examples
 
 _TYPES = {
@@ -90,7 +91,7 @@ def _lines(contract: Contract) -> Iterator[str]:
 def _values(column: Column) -> Iterator[str]:
     limits = column.logical_type_options
     if column.valid_values:
-        yield f"one of {', '.join(map(_text, column.valid_values))}"
+        yield f"one of {', '.join(map(_text, listed(column.valid_values)))}"
     else:
         yield _TYPES[column.logical_type]
     for least, most, unit in (

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from groundwork.models.packaging.probes import Probe
 from groundwork.models.serving.predictor import TOLERANCE
 
-Decide = Callable[[NDArray[np.float32]], NDArray[np.str_]]
+Decide = Callable[[NDArray[np.float32], pd.DataFrame], NDArray[np.str_]]  # scores, and the inputs they are for
 Score = Callable[[pd.DataFrame], NDArray]
 
 _NAMED = 3  # kinds of rows that a message describes
@@ -106,7 +106,7 @@ def _compare(
         kind=kind,
         rows=len(frame),
         difference=float(difference.max()),
-        decisions=int((decide(found) != decide(scores)).sum()),
+        decisions=int((decide(found, frame) != decide(scores, frame)).sum()),
         beyond=int(beyond.reshape(len(frame), -1).any(1).sum()),
     )
 

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ValidationError
 
 from groundwork.core.errors import BundleError, FeatureMismatch
 from groundwork.documents.contract.column import BINARY, Column, Task
+from groundwork.documents.contract.quality import listed
 
 TOLERANCE = 1e-5  # largest difference between two computations of a probability; for quantities, times the largest one
 # Types that a model in the skops format may hold in addition to those that skops trusts.
@@ -203,7 +204,7 @@ def _as_scores(answered: NDArray, task: Task) -> NDArray:
     if found.shape != task.shape(rows) or found.dtype.kind not in ("fiu" if task.kind == "regression" else "f"):
         wanted = {
             "binary": "a probability per row, or one per row and class",
-            "multiclass": f"a probability per row for each of {', '.join(task.classes)}",
+            "multiclass": f"a probability per row for each of {', '.join(listed(task.classes))}",
             "regression": "a number per row",
         }[task.kind]
         raise BundleError(
@@ -215,7 +216,7 @@ def _as_scores(answered: NDArray, task: Task) -> NDArray:
 def _described(task: Task) -> str:
     return {
         "binary": "a boolean",
-        "multiclass": f"one of {', '.join(task.classes)}",
+        "multiclass": f"one of {', '.join(listed(task.classes))}",
         "regression": "a number",
     }[task.kind]
 
