@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from groundwork.core.errors import ContractBreach
-from groundwork.core.windows import Window, window_of
+from groundwork.core.windows import Window, local_time, window_of
 from groundwork.data.erasure import Erased
 from groundwork.data.rules import REASONS, broken_by_window, is_there_already, with_broken_rules
 from groundwork.data.snapshots import Snapshots
-from groundwork.data.source import expression
+from groundwork.data.source import as_instants, expression
 from groundwork.data.spool import Spool
 from groundwork.documents.contract.contract import Dataset
 from groundwork.documents.pilot import Pilot
@@ -57,7 +57,7 @@ def held(pilot: Pilot) -> list[Held]:
         return []
     found: dict[tuple[Window, str], Held] = {}
     for row in quarantine.read().to_pylist():
-        window = window_of(row[dataset.event_time.name], pilot.charter.monitoring.window)
+        window = window_of(local_time(row[dataset.event_time.name], dataset.zone), pilot.charter.monitoring.window)
         for rule in row[REASONS].split("; "):
             entry = found.setdefault((window, rule), Held(window, rule))
             entry.rows += 1
@@ -148,7 +148,8 @@ def _checked(
 def _in_source(backend: ibis.BaseBackend, dataset: Dataset, window: Window, keys: list[str]) -> pa.Table:
     rows = expression(backend, dataset, window)
     parts = [keys[start : start + ASKED_AT_ONCE] for start in range(0, len(keys), ASKED_AT_ONCE)]
-    return pa.concat_tables([rows.filter(rows[dataset.key.name].isin(part)).to_pyarrow() for part in parts])
+    found = pa.concat_tables([rows.filter(rows[dataset.key.name].isin(part)).to_pyarrow() for part in parts])
+    return as_instants(found, dataset)
 
 
 def _fitted(rows: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -158,10 +159,10 @@ def _fitted(rows: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def _by_window(rows: pa.Table, pilot: Pilot) -> Iterator[tuple[Window, pa.Table]]:
-    moments = rows[pilot.contract.dataset.event_time.name].to_pylist()
+    dataset = pilot.contract.dataset
     places: dict[Window, list[int]] = defaultdict(list)
-    for place, moment in enumerate(moments):
-        places[window_of(moment, pilot.charter.monitoring.window)].append(place)
+    for place, moment in enumerate(rows[dataset.event_time.name].to_pylist()):
+        places[window_of(local_time(moment, dataset.zone), pilot.charter.monitoring.window)].append(place)
     for window in sorted(places):
         yield window, rows.take(places[window])
 

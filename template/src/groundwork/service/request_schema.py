@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -12,12 +11,8 @@ from msgspec import Meta
 from groundwork.core.errors import BundleError, DocumentError, NoChampion, StoreError
 from groundwork.documents.contract.column import Column
 from groundwork.documents.contract.contract import Contract
+from groundwork.service import times
 from groundwork.service.batcher import DeadlineExceeded, Overloaded
-
-_LOCAL_TIME = (
-    r"^[12]\d{3}-((0[13578]|1[02])-(0[1-9]|[12]\d|3[01])|(0[469]|11)-(0[1-9]|[12]\d|30)|02-(0[1-9]|1\d|2[0-8]))"
-    r"T([01]\d|2[0-3]):[0-5]\d:[0-5]\d$"
-)
 
 
 class BadRequest(Exception):
@@ -44,6 +39,7 @@ class RequestReader:
             forbid_unknown_fields=True,
         )
         self._quoted_names = [f'"{name}"'.encode() for name in ("records", *(column.name for column in self.columns))]
+        self._timestamps = [column for column in self.columns if column.logical_type == "timestamp"]
         asked = {column.name for column in self.columns}
         self._rules = [
             (f"Breaks the rule: {rule.name}", rule.query.met())
@@ -57,6 +53,7 @@ class RequestReader:
         """Return the records, with the contract's columns as attributes. Raises BadRequest."""
         try:
             records = self._decoder.decode(body).records
+            times.localize(records, self._timestamps)
             self._refuse_repeated_names(body, len(records))
             self._refuse_broken(records)
             return records
@@ -75,8 +72,8 @@ class RequestReader:
                 described["pattern"] = column.logical_type_options.pattern
             if column.logical_type == "integer" and "type" in described:
                 described["type"] = "integer"
-            if column.logical_type == "timestamp":  # OpenAPI's own date-time would demand a time zone
-                described["pattern"] = _LOCAL_TIME
+            if column.logical_type == "timestamp":
+                times.describe(described, column)
         return schema, components
 
     def _explained(self, mistake: str) -> str:
@@ -88,6 +85,8 @@ class RequestReader:
             what = f"Expected one of {', '.join(column.valid_values)}"
         elif column and column.logical_type == "integer":
             what = what.replace("`float` that's a multiple of 1.0", "`int`").replace("`float`", "`int`")
+        elif column and column.logical_type == "timestamp":
+            what = times.explain(what, column)
         return f"{what}{at}{where}"[:300]
 
     def _refuse_broken(self, records: list[Any]) -> None:
@@ -169,7 +168,7 @@ def _kind(column: Column) -> Any:
         # 3.0 is an integer in JSON. A client sends it if its integers are in a column of floats.
         whole = 1 if column.logical_type == "integer" else None
         return _limited(float, ge=limits.minimum, le=limits.maximum, multiple_of=whole)
-    return bool if column.logical_type == "boolean" else Annotated[datetime, Meta(tz=False)]
+    return bool if column.logical_type == "boolean" else times.kind(column)
 
 
 def _to_the_end(pattern: str | None) -> str | None:

@@ -3,10 +3,13 @@
 import json
 import re
 from collections.abc import Sequence
+from datetime import tzinfo
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
 
+from groundwork.core.windows import zone_named
 from groundwork.documents.contract.quality import (
     PLACES,
     SENSITIVE,
@@ -153,8 +156,10 @@ class Column(StandardPart):
         options = self.logical_type_options
         numeric = self.logical_type in ("integer", "number")
         for limit, value in self.logical_type_options:
-            if value is not None and (limit in ("minimum", "maximum")) != numeric:
-                raise ValueError(f"{limit} does not apply to the type {self.logical_type}")
+            of_time = limit in ("timezone", "default_timezone")
+            fits = self.logical_type == "timestamp" if of_time else (limit in ("minimum", "maximum")) == numeric
+            if value is not None and not fits:
+                raise ValueError(f"{to_camel(limit)} does not apply to the type {self.logical_type}")
         if self.valid_values and self.logical_type != "string":
             raise ValueError("invalidValues applies to the type string only")
         for low, high in ((options.minimum, options.maximum), (options.min_length, options.max_length)):
@@ -176,6 +181,11 @@ class Column(StandardPart):
     def valid_values(self) -> tuple[str, ...]:
         """The allowed values of a string column; empty if all are allowed."""
         return next((rule.arguments.valid_values for rule in self.quality if rule.arguments), ())
+
+    @property
+    def zone(self) -> tzinfo:
+        """The time zone of a timestamp's values without an offset; `datetime.UTC` by default."""
+        return zone_named(self.logical_type_options.default_timezone or "UTC")
 
     @property
     def numeric(self) -> bool:

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, FiniteFloat, GetJsonSchemaHandler, model_validator
+from pydantic import Field, FiniteFloat, GetJsonSchemaHandler, field_validator, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from groundwork.core.windows import zone_named
 from groundwork.documents.contract import sql
 from groundwork.documents.document import Part
 
@@ -48,6 +49,18 @@ class Options(StandardPart):
     min_length: int | None = Field(default=None, ge=0)
     max_length: int | None = Field(default=None, ge=0)
     pattern: str | None = None
+    timezone: bool | None = Field(default=None, description="Whether each value of a timestamp must have an offset.")
+    default_timezone: str | None = Field(
+        default=None,
+        description="The time zone of a timestamp's values without an offset, such as Europe/Berlin; by default UTC.",
+    )
+
+    @field_validator("default_timezone")
+    @classmethod
+    def _is_a_zone(cls, name: str | None) -> str | None:
+        if name is not None:
+            zone_named(name)
+        return name
 
 
 class ValidValues(StandardPart):
