@@ -8,7 +8,7 @@ import json
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -173,12 +173,13 @@ class Snapshots:
 
     def sharing(self, column: str, rows: pa.Table | ds.Dataset, outside: Window) -> pa.Table:
         """Returns column and event time of the table's rows outside the window that share a value with `rows`."""
+        names = _listed(dict.fromkeys((column, self.event_time)))  # the event time itself may be unique
         with duckdb.connect() as engine:
             engine.register("rows", rows)
             if not self.exists or column not in pa.schema(DeltaTable(self.path).schema().to_arrow()).names:
-                return engine.sql(f'select "{column}", "{self.event_time}" from rows limit 0').to_arrow_table()
+                return engine.sql(f"select {names} from rows limit 0").to_arrow_table()
             is_outside = " or ".join((self._within(None, outside.start), self._within(outside.end, None)))
-            there = self._stream(f'select "{column}", "{self.event_time}" from t where {is_outside}')
+            there = self._stream(f"select {names} from t where {is_outside}")
             engine.register("there", there)
             shared = engine.sql(f'from there semi join rows using ("{column}")').to_arrow_table()
             return shared.cast(_plain_schema(there.schema))
@@ -273,5 +274,5 @@ def _plain(kind: pa.DataType) -> pa.DataType:
     return pa.string() if kind == pa.string_view() else kind
 
 
-def _listed(columns: Sequence[str]) -> str:
+def _listed(columns: Iterable[str]) -> str:
     return ", ".join(f'"{name}"' for name in columns) or "*"
