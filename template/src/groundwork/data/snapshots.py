@@ -128,8 +128,8 @@ class Snapshots:
         bounds = [metadata.row_group(number).column(column).statistics for number in range(metadata.num_row_groups)]
         return {
             "numRecords": metadata.num_rows,
-            "minValues": {self.event_time: min(each.min for each in bounds).isoformat()},
-            "maxValues": {self.event_time: max(each.max for each in bounds).isoformat()},
+            "minValues": {self.event_time: _logged(min(each.min for each in bounds))},
+            "maxValues": {self.event_time: _logged(max(each.max for each in bounds))},
         }
 
     def read(
@@ -272,6 +272,10 @@ def _plain_schema(schema: pa.Schema) -> pa.Schema:
 
 def _plain(kind: pa.DataType) -> pa.DataType:
     return pa.string() if kind == pa.string_view() else kind
+
+
+def _logged(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")  # as the Delta protocol writes an instant
 
 
 def _listed(columns: Iterable[str]) -> str:
