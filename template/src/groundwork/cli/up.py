@@ -150,7 +150,12 @@ def ask_service(pilot: "Pilot", address: str) -> list[str]:
     newest = snapshots.newest()
     row = snapshots.read(start=newest).to_pylist()[0]
     record = {column.name: row[column.name] for column in dataset.requested}
-    body = json.dumps({"records": [record]}, default=lambda value: value.isoformat())
+    times = {
+        name: f"{value.isoformat()}{'' if value.tzinfo else 'Z'}"
+        for name, value in record.items()
+        if isinstance(value, datetime)
+    }
+    body = json.dumps({"records": [record | times]})
     answer = _http(f"{address}/predict", body.encode())
     [prediction] = answer["predictions"]
     return [

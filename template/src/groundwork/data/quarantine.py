@@ -3,13 +3,14 @@
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import ibis
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from groundwork.core.errors import ContractBreach
-from groundwork.core.windows import Window, local_time, window_of
+from groundwork.core.windows import Window, local_time, window_of, with_offset
 from groundwork.data.erasure import Erased
 from groundwork.data.rules import REASONS, broken_by_window, is_there_already, with_broken_rules
 from groundwork.data.snapshots import Snapshots
@@ -61,7 +62,9 @@ def held(pilot: Pilot) -> list[Held]:
         for rule in row[REASONS].split("; "):
             entry = found.setdefault((window, rule), Held(window, rule))
             entry.rows += 1
-            example = ", ".join(str(row[name]) for name in _shown(dataset, rule) if row.get(name) is not None)
+            example = ", ".join(
+                _readable(row[name], dataset) for name in _shown(dataset, rule) if row.get(name) is not None
+            )
             if example and example not in entry.examples and len(entry.examples) < EXAMPLES:
                 entry.examples.append(example)
     return sorted(found.values(), key=lambda entry: (entry.window, -entry.rows, entry.rule))
@@ -165,6 +168,10 @@ def _by_window(rows: pa.Table, pilot: Pilot) -> Iterator[tuple[Window, pa.Table]
         places[window_of(local_time(moment, dataset.zone), pilot.charter.monitoring.window)].append(place)
     for window in sorted(places):
         yield window, rows.take(places[window])
+
+
+def _readable(value: object, dataset: Dataset) -> str:
+    return str(with_offset(value, dataset.zone) if isinstance(value, datetime) else value)
 
 
 def _shown(dataset: Dataset, rule: str) -> list[str]:
