@@ -65,9 +65,8 @@ def changes(zone: tzinfo) -> Iterator[datetime]:
 def test_every_instant_lies_in_exactly_one_window(name: str) -> None:
     """At random, and around every change of clocks; windows follow each other without gap or overlap."""
     zone, chance = zone_named(name), random.Random(name)
-    somewhere = [
-        datetime(2000, 1, 1, tzinfo=UTC) + timedelta(seconds=chance.randrange(30 * 365 * 86400)) for _ in range(200)
-    ]
+    first, seconds = datetime(2000, 1, 1, tzinfo=UTC), 30 * 365 * 86400
+    somewhere = [first + timedelta(seconds=chance.randrange(seconds)) for _ in range(200)]
     near = [each + timedelta(seconds=chance.randrange(-2 * 86400, 86400)) for each in changes(zone) for _ in range(5)]
     for step in ("day", "week", "month"):
         for moment in (*somewhere, *near):

@@ -150,12 +150,8 @@ def ask_service(pilot: "Pilot", address: str) -> list[str]:
     newest = snapshots.newest()
     row = snapshots.read(start=newest).to_pylist()[0]
     record = {column.name: row[column.name] for column in dataset.requested}
-    times = {
-        name: f"{value.isoformat()}{'' if value.tzinfo else 'Z'}"
-        for name, value in record.items()
-        if isinstance(value, datetime)
-    }
-    body = json.dumps({"records": [record | times]})
+    # Without an offset, a time of the snapshots is in UTC.
+    body = json.dumps({"records": [record]}, default=lambda time: time.isoformat() + ("" if time.tzinfo else "Z"))
     answer = _http(f"{address}/predict", body.encode())
     [prediction] = answer["predictions"]
     return [
