@@ -150,8 +150,7 @@ def ask_service(pilot: "Pilot", address: str) -> list[str]:
     newest = snapshots.newest()
     row = snapshots.read(start=newest).to_pylist()[0]
     record = {column.name: row[column.name] for column in dataset.requested}
-    # Without an offset, a time of the snapshots is in UTC.
-    body = json.dumps({"records": [record]}, default=lambda time: time.isoformat() + ("" if time.tzinfo else "Z"))
+    body = json.dumps({"records": [record]}, default=lambda value: value.isoformat())
     answer = _http(f"{address}/predict", body.encode())
     [prediction] = answer["predictions"]
     return [

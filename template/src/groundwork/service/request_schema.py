@@ -86,7 +86,7 @@ class RequestReader:
         elif column and column.logical_type == "integer":
             what = what.replace("`float` that's a multiple of 1.0", "`int`").replace("`float`", "`int`")
         elif column and column.logical_type == "timestamp":
-            what = times.explain(what, column)
+            what = times.explain(what)
         return f"{what}{at}{where}"[:300]
 
     def _refuse_broken(self, records: list[Any]) -> None:
@@ -168,7 +168,7 @@ def _kind(column: Column) -> Any:
         # 3.0 is an integer in JSON. A client sends it if its integers are in a column of floats.
         whole = 1 if column.logical_type == "integer" else None
         return _limited(float, ge=limits.minimum, le=limits.maximum, multiple_of=whole)
-    return bool if column.logical_type == "boolean" else times.kind(column)
+    return bool if column.logical_type == "boolean" else times.KIND
 
 
 def _to_the_end(pattern: str | None) -> str | None:

@@ -83,7 +83,7 @@ def _column_changes(old: Column, new: Column) -> Iterator[str]:
     if old.zone != new.zone:
         yield f"the time zone was {old.zone}, is now {new.zone}"
     if new.logical_type_options.timezone and not old.logical_type_options.timezone:
-        yield "its values must now have an offset"
+        yield "must now have a time zone in the source"
     for role in ROLES:
         if old.plays(role) != new.plays(role):
             yield f"is {'now' if new.plays(role) else 'no longer'} tagged {role}"

@@ -49,7 +49,7 @@ class Options(StandardPart):
     min_length: int | None = Field(default=None, ge=0)
     max_length: int | None = Field(default=None, ge=0)
     pattern: str | None = None
-    timezone: bool | None = Field(default=None, description="Whether each value of a timestamp must have an offset.")
+    timezone: bool | None = Field(default=None, description="If true, the source's column must have a time zone.")
     default_timezone: str | None = Field(
         default=None,
         description="The time zone of a timestamp's values without an offset, such as Europe/Berlin; by default UTC.",

@@ -89,8 +89,6 @@ def _values(column: Column) -> Iterator[str]:
         yield f"one of {', '.join(map(_text, column.valid_values))}"
     else:
         yield _TYPES[column.logical_type] + (f" in {column.zone}" if limits.default_timezone else "")
-    if limits.timezone:
-        yield "each with an offset"
     for least, most, unit in (
         (limits.minimum, limits.maximum, ""),
         (limits.min_length, limits.max_length, " characters"),
