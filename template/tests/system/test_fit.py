@@ -8,10 +8,12 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
+from datetime import time as midnight
 from typing import Any
 
 import mlflow
+import msgspec
 import numpy as np
 import pytest
 import yaml
@@ -20,7 +22,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from groundwork.core.errors import SourceError
-from groundwork.core.windows import Window, window_of
+from groundwork.core.windows import Window, local_time, window_of, with_offset
 from groundwork.data.erasure import erase
 from groundwork.data.quarantine import held
 from groundwork.data.rules import REASONS, broken_by_window, with_broken_rules
@@ -59,7 +61,7 @@ def test_the_documents_are_valid_and_what_is_made_of_them_is_up_to_date(own: Pil
 def test_the_source_keeps_the_contract(own: Pilot, sample: Any) -> None:
     """The row rules hold on the newest days, the window rules on the newest window, checked in the source's engine."""
     dataset = own.contract.dataset
-    newest = max(sample.rows[dataset.event_time.name].to_pylist())
+    newest = local_time(max(sample.rows[dataset.event_time.name].to_pylist()), dataset.zone)
     window = window_of(newest, own.charter.monitoring.window)
     with connected(own) as backend:
         days = expression(backend, dataset, Window(max(window.start, newest - 3 * ONE_DAY), window.end))
@@ -78,8 +80,8 @@ def test_the_rows_of_a_day_do_not_depend_on_what_else_is_asked_for(own: Pilot, s
     """A feature that aggregates only rows within the window would change if its day were read alone."""
     dataset = own.contract.dataset
     at, key = dataset.event_time.name, dataset.key.name
-    days = sorted({moment.date() for moment in sample.rows[at].to_pylist()})
-    start = window_of(max(sample.rows[at].to_pylist()), "day").start
+    days = sorted({local_time(moment, dataset.zone).date() for moment in sample.rows[at].to_pylist()})
+    start = datetime.combine(days[-1], midnight())
     alone = Window(start, start + ONE_DAY)
     with connected(own) as backend:
 
@@ -433,9 +435,12 @@ def _newest(pilot: Pilot) -> Any:
 
 def _records(pilot: Pilot, rows: Any) -> list[dict[str, Any]]:
     """Return the rows as a client sends them in JSON."""
-    names = [column.name for column in pilot.contract.dataset.requested]
-    text = json.dumps(rows.select(names).to_pylist(), default=lambda value: str(value).replace(" ", "T"))
-    records: list[dict[str, Any]] = json.loads(text)
+    names, zone = [column.name for column in pilot.contract.dataset.requested], pilot.contract.dataset.zone
+    asked = [
+        {name: with_offset(value, zone) if isinstance(value, datetime) else value for name, value in row.items()}
+        for row in rows.select(names).to_pylist()
+    ]
+    records: list[dict[str, Any]] = json.loads(msgspec.json.encode(asked))
     return records
 
 

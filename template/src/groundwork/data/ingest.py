@@ -75,7 +75,7 @@ def let_in(pilot: Pilot, window: Window, read: Read, broken: Sequence[str]) -> I
 
 
 def check_freshness(backend: ibis.BaseBackend, pilot: Pilot, now: datetime) -> None:
-    """Raises ContractBreach if the newest data in the source is older than the contract allows; `now` is in UTC."""
+    """Raises ContractBreach if the newest data in the source is older than the contract allows; `now` has an offset."""
     rows = expression(backend, pilot.contract.dataset, Window(BEGINNING, END))
     if broken := stale(rows, pilot.contract, now):
         raise _breach(pilot, f"the source breaks contract.yaml: {'; '.join(broken)}.\nThe rows it has were let in.")
@@ -180,7 +180,7 @@ def ingest(pilot: Pilot, start: datetime | None = None, end: datetime | None = N
             version = ingested[-1].version
             ingested += [Ingested(window=each, rows_in=0, rows_quarantined=0, version=version) for each in gone]
         if not (start and end):  # given days may be old on purpose
-            check_freshness(backend, pilot, datetime.now(UTC).replace(tzinfo=None))
+            check_freshness(backend, pilot, datetime.now(UTC))
     return ingested
 
 

@@ -14,11 +14,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from groundwork.core.errors import ErasureError, SourceError, SourceUnavailable
-from groundwork.core.windows import Window
+from groundwork.core.windows import Window, instant
 from groundwork.data.erasure import Erased
 from groundwork.data.rules import REASONS, broken_by_window, with_broken_rules
-from groundwork.data.source import END, can_hash, expression, fingerprint, row_hash, text_hash
-from groundwork.data.spool import Spool
+from groundwork.data.source import END, as_instants, can_hash, expression, fingerprint, row_hash, text_hash
+from groundwork.data.spool import Spool, arrow_time
 from groundwork.documents.contract.contract import Dataset
 
 TIMES, ROW_HASH, HASH_OF = "delivered_times", "row_hash", "hash_of_"
@@ -29,7 +29,6 @@ _ARROW_TYPES = {
     "integer": pa.int64(),
     "number": pa.float64(),
     "boolean": pa.bool_(),
-    "timestamp": pa.timestamp("us"),
 }
 
 
@@ -132,7 +131,8 @@ def _spooled(
     erased: Erased,
 ) -> dict[Window, Read]:
     """Read the checked rows into files per window; the column TIMES, if present, counts equal rows delivered."""
-    types = pa.schema([(column.name, _ARROW_TYPES[column.logical_type]) for column in dataset.columns])
+    kinds = _ARROW_TYPES | {"timestamp": arrow_time(dataset)}
+    types = pa.schema([(column.name, kinds[column.logical_type]) for column in dataset.columns])
     hashed = can_hash(backend)
     if hashed:
         hashes = {f"{HASH_OF}{name}": text_hash(backend, checked[name].cast("string")) for name in dataset.unique}
@@ -141,7 +141,7 @@ def _spooled(
     with duckdb.connect() as engine:
         for batch in _batches(backend, checked):
             rows = pa.table(batch) if hashed else _with_hashes(engine, pa.table(batch), dataset.unique)
-            for window, part in _by_window(rows, dataset, due):
+            for window, part in _by_window(as_instants(rows, dataset), dataset, due):
                 spools[window].take(part, erased)
     with ThreadPoolExecutor() as threads:  # writing files releases the GIL
         return dict(zip(spools, threads.map(_Spooling.read, spools.values()), strict=True))
@@ -156,16 +156,17 @@ def _with_hashes(engine: duckdb.DuckDBPyConnection, rows: pa.Table, names: Seque
 
 def _by_window(rows: pa.Table, dataset: Dataset, due: Sequence[Window]) -> Iterator[tuple[Window, pa.Table]]:
     """Yields the rows of each window. Raises SourceError if a row is in no window: it would be lost silently."""
-    moments = rows[dataset.event_time.name].cast(_ARROW_TYPES["timestamp"])
+    moments = rows[dataset.event_time.name].cast(arrow_time(dataset))
     first, last = pc.min_max(moments).as_py().values()
     found = 0
     for window in due:
-        if first is None or first >= window.end or last < window.start:
+        start, end = (instant(border, dataset.zone) for border in window)
+        if first is None or first >= end or last < start:
             continue
-        if first >= window.start and last < window.end and not moments.null_count:
+        if first >= start and last < end and not moments.null_count:
             yield window, rows
             return
-        within = pc.and_(pc.greater_equal(moments, window.start), pc.less(moments, window.end)).fill_null(False)
+        within = pc.and_(pc.greater_equal(moments, start), pc.less(moments, end)).fill_null(False)
         found += pc.sum(within).as_py()
         yield window, rows.filter(within)
     if found == rows.num_rows:

@@ -4,10 +4,11 @@ import functools
 import operator
 import sys
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 
 import ibis
 
+from groundwork.core.windows import local_time
 from groundwork.documents.contract.column import Column
 from groundwork.documents.contract.contract import Contract, Dataset
 from groundwork.documents.contract.quality import listed
@@ -76,18 +77,19 @@ def broken_by_window(sound: ibis.Table, dataset: Dataset, growing: bool) -> list
 
 
 def stale(rows: ibis.Table, contract: Contract, now: datetime) -> list[str]:
-    """Returns one line of text per freshness rule that the newest row breaks; `now` is in UTC.
+    """Returns one line of text per freshness rule that the newest row breaks; `now` has an offset.
 
     Rows with a time after `now` do not count: a single wrong one would hide an outage.
     """
     broken = []
     for level in contract.freshness:
         column = contract.moment_of(level)
-        moments = rows[column.name]
-        [[newest]] = rows.filter(moments <= now).aggregate(newest=moments.max()).to_pyarrow().to_pydict().values()
-        age = level.longest()
-        if newest is None or (age and now - newest > age):
-            is_now = "there are no rows" if newest is None else f"the newest row is of {newest:%Y-%m-%d %H:%M}"
+        moments, zone, longest = rows[column.name], contract.dataset.zone, level.longest()
+        until = now if moments.type().timezone else local_time(now, zone)
+        [[newest]] = rows.filter(moments <= until).aggregate(newest=moments.max()).to_pyarrow().to_pydict().values()
+        seen = newest and (newest if newest.tzinfo else newest.replace(tzinfo=zone)).astimezone(zone)
+        if seen is None or (longest and now - seen.astimezone(UTC) > longest):
+            is_now = f"the newest row is of {seen:%Y-%m-%d %H:%M} {zone}" if seen else "there are no rows"
             broken.append(f"{column.name}: freshness: must not be older than {level.value} {level.unit}, but {is_now}")
     return broken
 

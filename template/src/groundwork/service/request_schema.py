@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -13,6 +12,7 @@ from groundwork.core.errors import BundleError, DocumentError, NoChampion, Store
 from groundwork.documents.contract.column import Column
 from groundwork.documents.contract.contract import Contract
 from groundwork.documents.contract.quality import listed
+from groundwork.service import times
 from groundwork.service.batcher import DeadlineExceeded, Overloaded
 
 
@@ -40,6 +40,7 @@ class RequestReader:
             forbid_unknown_fields=True,
         )
         self._quoted_names = [f'"{name}"'.encode() for name in ("records", *(column.name for column in self.columns))]
+        self._timestamps = [column for column in self.columns if column.logical_type == "timestamp"]
         asked = {column.name for column in self.columns}
         self._rules = [
             (f"Breaks the rule: {rule.name}", rule.query.met())
@@ -53,6 +54,7 @@ class RequestReader:
         """Return the records, with the contract's columns as attributes. Raises BadRequest."""
         try:
             records = self._decoder.decode(body).records
+            times.localize(records, self._timestamps)
             self._refuse_repeated_names(body, len(records))
             self._refuse_broken(records)
             return records
@@ -81,6 +83,8 @@ class RequestReader:
             what = f"Expected one of {', '.join(listed(column.valid_values))}"
         elif column and column.logical_type == "integer":
             what = what.replace("`float` that's a multiple of 1.0", "`int`").replace("`float`", "`int`")
+        elif column and column.logical_type == "timestamp":
+            what = times.explain(what)
         return f"{what}{at}{where}"[:300]
 
     def _refuse_broken(self, records: list[Any]) -> None:
@@ -164,7 +168,7 @@ def _kind(column: Column) -> Any:
         # 3.0 is an integer in JSON. A client sends it if its integers are in a column of floats.
         whole = 1 if column.logical_type == "integer" else None
         return _limited(float, ge=limits.minimum, le=limits.maximum, multiple_of=whole)
-    return bool if column.logical_type == "boolean" else Annotated[datetime, Meta(tz=False)]
+    return bool if column.logical_type == "boolean" else times.KIND
 
 
 def _sharpen(described: dict[str, Any], column: Column) -> None:
@@ -175,7 +179,8 @@ def _sharpen(described: dict[str, Any], column: Column) -> None:
     if column.logical_type == "integer":
         value["type"] = "integer"
     if column.logical_type == "timestamp":
-        value["format"] = "date-time"
+        value["pattern"] = times.PATTERN
+        described["description"] += f" Without an offset, the time is in {column.zone}."
 
 
 def _to_the_end(pattern: str | None) -> str | None:

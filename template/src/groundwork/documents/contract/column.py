@@ -4,12 +4,13 @@ import json
 import math
 import re
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
+from groundwork.core.windows import zone_named
 from groundwork.documents.contract.quality import (
     PLACES,
     SENSITIVE,
@@ -199,6 +200,11 @@ class Column(Element):
             for limit in sorted(self.logical_type_options.model_fields_set & _NOT_CHECKED)
         ]
         return [*found, "enum"] if self.enum and not self.valid_values else found
+
+    @property
+    def zone(self) -> tzinfo:
+        """The time zone of a timestamp's values without an offset; `datetime.UTC` by default."""
+        return zone_named(self.logical_type_options.default_timezone or "UTC")
 
     @property
     def numeric(self) -> bool:

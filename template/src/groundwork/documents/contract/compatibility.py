@@ -80,6 +80,10 @@ def breaking_changes(old: Contract, new: Contract) -> Iterator[str]:
 def _column_changes(old: Column, new: Column) -> Iterator[str]:
     if old.logical_type != new.logical_type:
         yield f"the type was {old.logical_type}, is now {new.logical_type}"
+    if old.zone != new.zone:
+        yield f"the time zone was {old.zone}, is now {new.zone}"
+    if new.logical_type_options.timezone and not old.logical_type_options.timezone:
+        yield "must now have a time zone in the source"
     for role in ROLES:
         if old.plays(role) != new.plays(role):
             yield f"is {'now' if new.plays(role) else 'no longer'} tagged {role}"

@@ -5,6 +5,7 @@ that is a rule, `left_alone` says so, because a rule that nobody checks is worse
 """
 
 from collections.abc import Iterator
+from datetime import tzinfo
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -59,6 +60,11 @@ class Dataset(Element):
             raise ValueError(f"the primaryKey must be a string, {self.key.name} is a {self.key.logical_type}")
         if any(column.logical_type == "timestamp" for column in self.features):
             raise ValueError("a timestamp cannot be a feature; derive numbers from it in source.py")
+        if other := [each for each in self.timestamps if each.zone != self.zone]:
+            raise ValueError(
+                f"{other[0].name} is in {other[0].zone}, but the event time {self.event_time.name} in {self.zone}: "
+                "give all timestamps the same defaultTimezone; without one, a timestamp is in UTC"
+            )
         if self.key in self.features:
             raise ValueError(f"the primaryKey {self.key.name} cannot be a feature, because its values never repeat")
         for each in self.slices:
@@ -93,6 +99,16 @@ class Dataset(Element):
     def event_time(self) -> Column:
         """The event time, by which windows, splits and drift are computed."""
         return self.playing("event_time")[0]
+
+    @property
+    def timestamps(self) -> list[Column]:
+        """The columns of the type timestamp; all are in the time zone of the event time."""
+        return [column for column in self.columns if column.logical_type == "timestamp"]
+
+    @property
+    def zone(self) -> tzinfo:
+        """The time zone of the event time (`defaultTimezone`), by which windows are cut; `datetime.UTC` by default."""
+        return self.event_time.zone
 
     @property
     def outcome(self) -> Column:

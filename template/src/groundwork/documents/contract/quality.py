@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, FiniteFloat, WithJsonSchema, model_validator
+from pydantic import Field, FiniteFloat, WithJsonSchema, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
+from groundwork.core.windows import zone_named
 from groundwork.documents.contract import sql
 from groundwork.documents.contract.standard import (
     CustomProperties,
@@ -38,13 +39,16 @@ class Options(StandardPart):
     min_length: int | None = Field(default=None, ge=0)
     max_length: int | None = Field(default=None, ge=0)
     pattern: str | None = None
+    timezone: bool | None = Field(default=None, description="If true, the source's column must have a time zone.")
+    default_timezone: str | None = Field(
+        default=None,
+        description="The time zone of a timestamp's values without an offset, such as Europe/Berlin; by default UTC.",
+    )
     # What the standard knows, and nothing here checks:
     exclusive_minimum: FiniteFloat | str | None = None
     exclusive_maximum: FiniteFloat | str | None = None
     multiple_of: FiniteFloat | None = Field(default=None, gt=0)
     format: str | None = None
-    timezone: bool | None = None
-    default_timezone: str | None = None
     earliest: SkipJsonSchema[str | None] = None  # the minimum of a timestamp, which is a text
     latest: SkipJsonSchema[str | None] = None
 
@@ -59,6 +63,13 @@ class Options(StandardPart):
             )
         names = {"minimum": "earliest", "maximum": "latest"}
         return {names.get(key, key) if isinstance(value, str) else key: value for key, value in content.items()}
+
+    @field_validator("default_timezone")
+    @classmethod
+    def _is_a_zone(cls, name: str | None) -> str | None:
+        if name is not None:
+            zone_named(name)
+        return name
 
 
 class EnumValue(StandardPart):

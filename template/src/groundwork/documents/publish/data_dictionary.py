@@ -93,7 +93,7 @@ def _values(column: Column) -> Iterator[str]:
     if column.valid_values:
         yield f"one of {', '.join(map(_text, listed(column.valid_values)))}"
     else:
-        yield _TYPES[column.logical_type]
+        yield _TYPES[column.logical_type] + (f" in {column.zone}" if limits.default_timezone else "")
     for least, most, unit in (
         (limits.minimum, limits.maximum, ""),
         (limits.min_length, limits.max_length, " characters"),

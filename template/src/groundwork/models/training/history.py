@@ -1,14 +1,16 @@
 """Rows whose outcome is known, split by time: the past for training, the newest window for evaluation."""
 
 from dataclasses import dataclass, field
+from datetime import UTC
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from groundwork.core.errors import NotEnoughData
-from groundwork.core.windows import Window
+from groundwork.core.windows import Window, local_time
 from groundwork.data.snapshots import Snapshots
 from groundwork.documents.contract.column import Task
 from groundwork.documents.contract.contract import Dataset
@@ -79,7 +81,7 @@ def read_history(pilot: Pilot) -> History:
             f"before the newest window ({newest}), {len(training):,} rows have a known outcome, but they lack "
             f"{missing}: ingest at least one more window"
         )
-    past = Window(rows[dataset.event_time.name][0].as_py(), newest.start)
+    past = Window(local_time(rows[dataset.event_time.name][0].as_py(), dataset.zone), newest.start)
     return History(
         snapshot_version=version,
         past=past,
@@ -95,7 +97,9 @@ def examples(rows: pa.Table, dataset: Dataset) -> Examples:
     columns = {column.name: known[column.name] for column in dataset.features}
     slices = {column.name: np.array(known[column.name].to_pylist(), dtype=object) for column in dataset.slices}
     outcomes = dataset.task.outcomes(known[dataset.outcome.name].to_pylist())
-    days = known[dataset.event_time.name].cast(pa.date32()).to_numpy()
+    at = known[dataset.event_time.name]
+    local = at if dataset.zone is UTC else pc.local_timestamp(at.cast(pa.timestamp("us", str(dataset.zone))))
+    days = local.cast(pa.date32()).to_numpy()
     raw = Rows(dataset.decision_columns, lambda name: known[name]) if use_rows() else NO_ROWS
     return Examples(arrays(columns, dataset.features), outcomes, slices, days, raw)
 
