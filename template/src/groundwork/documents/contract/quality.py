@@ -1,10 +1,11 @@
 """Rules of a contract, on columns, rows, windows and freshness."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, FiniteFloat, GetJsonSchemaHandler, model_validator
+from pydantic import Field, FiniteFloat, GetJsonSchemaHandler, WrapValidator, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -40,11 +41,20 @@ class StandardPart(Part):
         return schema
 
 
+def _exactly(limit: Any, as_float: Callable[[Any], float]) -> float:
+    """Return the limit as a float, or as it is if it is an integer that no float is equal to."""
+    found = as_float(limit)
+    return limit if type(limit) is int and found != limit else found
+
+
+Limit = Annotated[FiniteFloat, WrapValidator(_exactly)]
+
+
 class Options(StandardPart):
     """Limits on one value (`logicalTypeOptions`)."""
 
-    minimum: FiniteFloat | None = None
-    maximum: FiniteFloat | None = None
+    minimum: Limit | None = None
+    maximum: Limit | None = None
     min_length: int | None = Field(default=None, ge=0)
     max_length: int | None = Field(default=None, ge=0)
     pattern: str | None = None
