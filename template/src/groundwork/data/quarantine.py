@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from groundwork.core.errors import ContractBreach
 from groundwork.core.windows import Window, window_of
+from groundwork.data.column_types import exactly
 from groundwork.data.erasure import Erased
 from groundwork.data.rules import REASONS, broken_by_window, is_there_already, with_broken_rules
 from groundwork.data.snapshots import Snapshots
@@ -148,7 +149,8 @@ def _checked(
 def _in_source(backend: ibis.BaseBackend, dataset: Dataset, window: Window, keys: list[str]) -> pa.Table:
     rows = expression(backend, dataset, window)
     parts = [keys[start : start + ASKED_AT_ONCE] for start in range(0, len(keys), ASKED_AT_ONCE)]
-    return pa.concat_tables([rows.filter(rows[dataset.key.name].isin(part)).to_pyarrow() for part in parts])
+    found = [rows.filter(rows[dataset.key.name].isin(part)).to_pyarrow() for part in parts]
+    return pa.concat_tables([exactly(each, dataset) for each in found])
 
 
 def _fitted(rows: pa.Table, schema: pa.Schema) -> pa.Table:
