@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from groundwork.core import progress
-from groundwork.core.errors import DocumentError, GroundworkError
+from groundwork.core.errors import DocumentError, GroundworkError, UnfitSubject
 
 if TYPE_CHECKING:
     from groundwork.documents.pilot import Pilot
@@ -31,7 +31,7 @@ def _silence(as_json: bool) -> bool:
 
 
 Json = Annotated[bool, typer.Option("--json", callback=_silence, help="Print one JSON object instead of text.")]
-EXIT_UNKNOWN = 2
+EXIT_USAGE = EXIT_UNKNOWN = 2
 
 
 def complaints() -> Console:
@@ -91,7 +91,8 @@ def step(name: str) -> Iterator[list[str]]:
 def entered(invalid: int = 1, otherwise: int = 1) -> "Iterator[Pilot]":
     """Provide the pilot and silence the libraries. An error that the user can fix prints its message, no traceback.
 
-    Exits with `invalid` for a document that is missing or invalid, with `otherwise` for any other such error.
+    Exits with `invalid` for a document that is missing or invalid, with 2 for a subject of the wrong type, with
+    `otherwise` for any other such error.
     """
     from groundwork.core.environment import prepare
     from groundwork.documents.decision_record import DecisionRecord
@@ -112,6 +113,8 @@ def entered(invalid: int = 1, otherwise: int = 1) -> "Iterator[Pilot]":
         if console.quiet:
             print_json({"error": str(error)})
         complaints().print(f"[red]✗[/] {escape(str(error))}")
+        if isinstance(error, UnfitSubject):
+            raise typer.Exit(EXIT_USAGE) from None
         raise typer.Exit(invalid if isinstance(error, DocumentError) else otherwise) from None
 
 
