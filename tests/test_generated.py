@@ -81,7 +81,7 @@ def within(pilot: Path, folder: Path, *module: str) -> str:
 ORDERS = """
 import duckdb
 duckdb.connect("tests/use_case/sample.duckdb").execute(
-    "create table orders as select 'o-' || i as order_id, i % 900 as customer, "
+    "create table orders as select 'o-' || i as order_id, 9007199254740993 + i % 900 as customer, "
     "timestamp '2026-01-05' + to_minutes((i * 10)::int) as ordered_at, "
     "case when i % 7 > 0 then ['DE', 'AT', 'CH'][1 + i % 3] end as country, "
     "(10 + i * 37 % 90)::decimal(9, 2) as amount, i % 5 = 0 as express, "

@@ -79,7 +79,7 @@ def erase(
         str, typer.Option(help="Value of the column tagged subject; without such a column, of the primaryKey.")
     ],
 ) -> None:
-    """Erase one subject from snapshots, quarantine, prediction log and outcomes; later ingests leave it out."""
+    """Erase one subject from snapshots, quarantine, log, outcomes and reports; later ingests leave it out."""
     with entered() as pilot:
         from groundwork.data.erasure import erase as remove
         from groundwork.store.database import Store
@@ -90,6 +90,8 @@ def erase(
                 f"erased by {done.column}: {done.rows:,} snapshot rows, {done.quarantined:,} quarantined rows, "
                 f"{done.predictions:,} predictions, {done.outcomes:,} outcomes; later ingests leave this subject out"
             )
+            if done.reports:
+                said.append(f"{done.reports:,} drift reports that showed the subject were deleted")
             if done.rows:
                 said.append(f"snapshots can be read from version {done.version} onwards")
         console.print("not erased: the source, backups, and models trained on this subject", soft_wrap=True)

@@ -65,6 +65,10 @@ class ErasureError(GroundworkError):
     """A subject cannot be erased, or erased subjects cannot be kept out."""
 
 
+class UnfitSubject(ErasureError):
+    """A subject does not have the type of its column."""
+
+
 class Busy(GroundworkError):
     """Another process is doing the same work; nothing was changed."""
 

@@ -112,9 +112,9 @@ def _column_rules(rows: ibis.Table, column: Column) -> Iterator[Broken]:
     if column.needed:
         yield value.isnull(), "is missing"
     if limits.minimum is not None:
-        yield value < _literal(limits.minimum), f"is below {limits.minimum:g}"
+        yield value < _literal(limits.minimum), f"is below {_shown(limits.minimum)}"
     if limits.maximum is not None:
-        yield value > _literal(limits.maximum), f"is above {limits.maximum:g}"
+        yield value > _literal(limits.maximum), f"is above {_shown(limits.maximum)}"
     if limits.min_length is not None:
         yield value.length() < limits.min_length, f"is shorter than {limits.min_length}"
     if limits.max_length is not None:
@@ -130,7 +130,11 @@ def _column_rules(rows: ibis.Table, column: Column) -> Iterator[Broken]:
 
 def _literal(limit: float) -> int | float:
     """Returns a whole number as int, so that engines compare integers without a cast."""
-    return int(limit) if limit.is_integer() else limit
+    return int(limit) if limit == int(limit) else limit
+
+
+def _shown(limit: float) -> str:
+    return f"{limit:g}" if abs(limit) < 1e6 else str(_literal(limit))
 
 
 def _repeated_rules(rows: ibis.Table, dataset: Dataset, is_broken: ibis.expr.types.BooleanValue) -> Iterator[Broken]:

@@ -67,10 +67,13 @@ def _kind(schema: dict[str, Any]) -> str:
         return " or ".join(_kind(each) for each in schema["anyOf"])
     if "enum" in schema:
         return ", ".join(listed(schema["enum"]))
-    kind = schema.get("format") or schema.get("type", "")
+    kind = schema.get("type", "")
+    if kind == "string":
+        kind = schema.get("format", kind)
     if kind == "array":
         return f"list of {_kind(schema['items'])}"
     names = {"minimum": "from", "maximum": "to", "minLength": "at least", "maxLength": "at most"}
-    limits = [f"{word} {schema[name]:g}" for name, word in names.items() if name in schema]
+    found = {word: schema[name] for name, word in names.items() if name in schema}
+    limits = [f"{word} {bound if isinstance(bound, int) else f'{bound:g}'}" for word, bound in found.items()]
     unit = " characters" if kind == "string" and limits else ""
     return " ".join([str(kind), *limits]) + unit

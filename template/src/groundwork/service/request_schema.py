@@ -12,7 +12,7 @@ from groundwork.core.errors import BundleError, DocumentError, NoChampion, Store
 from groundwork.documents.contract.column import Column
 from groundwork.documents.contract.contract import Contract
 from groundwork.documents.contract.quality import listed
-from groundwork.service import times
+from groundwork.service import integers, times
 from groundwork.service.batcher import DeadlineExceeded, Overloaded
 
 
@@ -24,6 +24,7 @@ class RequestReader:
     """Reads the body of POST /predict.
 
     Types are strict: "1" and true are not numbers, NaN and Infinity are not JSON, and an unknown field is refused.
+    An integer of up to 64 bits stays exactly the integer that was sent.
     """
 
     def __init__(self, contract: Contract, max_records: int) -> None:
@@ -41,6 +42,7 @@ class RequestReader:
         )
         self._quoted_names = [f'"{name}"'.encode() for name in ("records", *(column.name for column in self.columns))]
         self._timestamps = [column for column in self.columns if column.logical_type == "timestamp"]
+        self._integers = [column.name for column in self.columns if column.logical_type == "integer"]
         asked = {column.name for column in self.columns}
         self._rules = [
             (f"Breaks the rule: {rule.name}", rule.query.met())
@@ -55,6 +57,7 @@ class RequestReader:
         try:
             records = self._decoder.decode(body).records
             times.localize(records, self._timestamps)
+            integers.make_whole(records, self._integers)
             self._refuse_repeated_names(body, len(records))
             self._refuse_broken(records)
             return records
@@ -82,7 +85,7 @@ class RequestReader:
         if column and column.valid_values and what.startswith("Invalid enum value"):
             what = f"Expected one of {', '.join(listed(column.valid_values))}"
         elif column and column.logical_type == "integer":
-            what = what.replace("`float` that's a multiple of 1.0", "`int`").replace("`float`", "`int`")
+            what = integers.explain(what)
         elif column and column.logical_type == "timestamp":
             what = times.explain(what)
         return f"{what}{at}{where}"[:300]
@@ -133,7 +136,8 @@ class OutcomesReader:
         try:
             return [(each.prediction_id, each.outcome) for each in self._decoder.decode(body).outcomes]
         except msgspec.ValidationError as error:
-            raise BadRequest(str(error)) from None
+            is_integer = self._outcome.logical_type == "integer" and str(error).endswith(".outcome`")
+            raise BadRequest(integers.explain(str(error)) if is_integer else str(error)) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadRequest(f"the body is not valid JSON: {error}") from None
 
@@ -164,20 +168,22 @@ def _kind(column: Column) -> Any:
     if column.logical_type == "string":
         pattern = _to_the_end(limits.pattern)
         return _limited(str, min_length=limits.min_length, max_length=limits.max_length, pattern=pattern)
-    if column.logical_type in ("integer", "number"):
-        # 3.0 is an integer in JSON. A client sends it if its integers are in a column of floats.
-        whole = 1 if column.logical_type == "integer" else None
-        return _limited(float, ge=limits.minimum, le=limits.maximum, multiple_of=whole)
+    if column.logical_type == "integer":
+        return integers.kind(
+            limits.minimum, limits.maximum, integers.SAFE if column.plays("outcome") else integers.INT64
+        )
+    if column.logical_type == "number":
+        return _limited(float, ge=limits.minimum, le=limits.maximum)
     return bool if column.logical_type == "boolean" else times.KIND
 
 
 def _sharpen(described: dict[str, Any], column: Column) -> None:
     """Add to a field's JSON Schema what msgspec leaves out: whole numbers, patterns, dates and times."""
+    if column.logical_type == "integer":
+        integers.describe(described)
     value = described["anyOf"][0] if "anyOf" in described else described  # the other one is null
     if column.logical_type_options.pattern:
         value["pattern"] = column.logical_type_options.pattern
-    if column.logical_type == "integer":
-        value["type"] = "integer"
     if column.logical_type == "timestamp":
         value["pattern"] = times.PATTERN
         described["description"] += f" Without an offset, the time is in {column.zone}."

@@ -2,12 +2,12 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, FiniteFloat, WithJsonSchema, field_validator, model_validator
+from pydantic import Field, FiniteFloat, WithJsonSchema, WrapValidator, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from groundwork.core.windows import zone_named
@@ -31,11 +31,20 @@ PLACES = ("features", "log", "reports")  # places where a sensitive column needs
 NumberOrTime = WithJsonSchema({"type": ["number", "string"]})
 
 
+def _exactly(limit: Any, as_float: Callable[[Any], float]) -> float:
+    """Return the limit as a float, or as it is if it is an integer that no float is equal to."""
+    found = as_float(limit)
+    return limit if type(limit) is int and found != limit else found
+
+
+Limit = Annotated[FiniteFloat, WrapValidator(_exactly)]
+
+
 class Options(StandardPart):
     """Limits on one value (`logicalTypeOptions`)."""
 
-    minimum: Annotated[FiniteFloat | None, NumberOrTime] = None
-    maximum: Annotated[FiniteFloat | None, NumberOrTime] = None
+    minimum: Annotated[Limit | None, NumberOrTime] = None
+    maximum: Annotated[Limit | None, NumberOrTime] = None
     min_length: int | None = Field(default=None, ge=0)
     max_length: int | None = Field(default=None, ge=0)
     pattern: str | None = None

@@ -98,10 +98,13 @@ def _values(column: Column) -> Iterator[str]:
         (limits.minimum, limits.maximum, ""),
         (limits.min_length, limits.max_length, " characters"),
     ):
-        if least is not None and most is not None:
-            yield f"{least:,.10g} to {most:,.10g}{unit}"
-        elif least is not None or most is not None:
-            yield f"at least {least:,.10g}{unit}" if least is not None else f"at most {most:,.10g}{unit}"
+        low, high = (
+            None if each is None else f"{each:,}" if type(each) is int else f"{each:,.10g}" for each in (least, most)
+        )
+        if low and high:
+            yield f"{low} to {high}{unit}"
+        elif low or high:
+            yield f"at least {low}{unit}" if low else f"at most {high}{unit}"
     if limits.pattern:
         yield f"matches `{_text(limits.pattern)}`"
     if column.unique or column.primary_key:
