@@ -199,7 +199,7 @@ def test_a_champion_that_is_lost_everywhere_leaves_none_until_one_is_trained(pil
     registry = Registry(pilot_copy)  # from here on, nothing leads to the pilot that it is a copy of
     empty_cache(pilot_copy)
     shutil.rmtree(pilot_copy.settings.data_folder / "mlartifacts")
-    with pytest.raises(BundleError, match="gone from MLflow: `groundwork rollback`"):
+    with pytest.raises(BundleError, match=r"cannot be fetched from MLflow: .* If they are gone, `groundwork rollback`"):
         registry.predictor(registry.required_champion())
     with Store(pilot_copy.settings.store) as store, pytest.raises(PromotionError, match="cannot be registered again"):
         roll_back(pilot_copy, store, "1", "again")
