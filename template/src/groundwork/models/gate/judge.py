@@ -124,7 +124,7 @@ def _gain_reaches(gate: Gate, rival: str, seen: Estimate, line: float) -> Check:
 def _metric_reaches(gate: Gate, name: str, seen: Estimate, line: float) -> Check:
     side, bound = ("at most", seen.upper) if gate.lower_is_better else ("at least", seen.lower)
     reached = bound <= line if gate.lower_is_better else bound >= line
-    return Check(name, f"{side} {line:.4f}", _told(gate, seen, f"{side} {bound:.4f}", ".4f"), reached)
+    return Check(name, f"{side} {line:,.4f}", _told(gate, seen, f"{side} {bound:,.4f}", ",.4f"), reached)
 
 
 def _told(gate: Gate, seen: Estimate, bound: str, form: str) -> str:
@@ -135,7 +135,8 @@ def _told(gate: Gate, seen: Estimate, bound: str, form: str) -> str:
 
 
 def _within(name: str, seen: float, limit: float, unit: str) -> Check:
-    return Check(name, f"at most {limit:g} {unit}", f"{seen:.3g} {unit}", seen <= limit)
+    found = f"{seen:,.0f}" if seen >= 1000 else f"{seen:.3g}"
+    return Check(name, f"at most {limit:,.15g} {unit}", f"{found} {unit}", seen <= limit)
 
 
 def _slices(gate: Gate, compared: Comparison, column: str) -> list[Slice]:
@@ -163,8 +164,8 @@ def _sliced(gate: Gate, column: str, slices: list[Slice]) -> Check:
     """Check that no slice failed and at least one passed; unknown slices alone do not pass."""
     named = {
         status: [
-            f"{each.value} {each.metric:.4f}"
-            + ("" if each.champion_metric is None else f" (champion {each.champion_metric:.4f})")
+            f"{each.value} {each.metric:,.4f}"
+            + ("" if each.champion_metric is None else f" (champion {each.champion_metric:,.4f})")
             for each in slices
             if each.status == status
         ]
@@ -178,8 +179,8 @@ def _sliced(gate: Gate, column: str, slices: list[Slice]) -> Check:
     )
     return Check(
         f"{gate.metric} in each slice of {column}",
-        f"{'at most' if gate.lower_is_better else 'at least'} {gate.line_in_a_slice:g}, and at most "
-        f"{gate.loss_in_a_slice:g} worse than the champion's, "
+        f"{'at most' if gate.lower_is_better else 'at least'} {gate.line_in_a_slice:,.15g}, and at most "
+        f"{gate.loss_in_a_slice:,.15g} worse than the champion's, "
         f"in slices of at least {gate.slice_min_rows:,} rows",
         "; ".join(parts) or "no rows",
         bool(named["passed"]) and not named["failed"],

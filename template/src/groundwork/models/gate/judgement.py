@@ -151,7 +151,7 @@ def _of_slices(check: str, gate: Gate, measured: list[tuple[Slice, float | None]
     if not known:
         return Finding(check, None, without if not measured else f"no slice has at least {gate.slice_min_rows:,} rows")
     below = [
-        f"{each.column} {each.value} {metric:.4f}"
+        f"{each.column} {each.value} {metric:,.4f}"
         for each, metric in known
         if not gate.reaches(metric, gate.line_in_a_slice)
     ]
