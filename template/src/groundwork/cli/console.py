@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from groundwork.core import progress
-from groundwork.core.errors import DocumentError, GroundworkError, explained, place
+from groundwork.core.errors import DocumentError, GroundworkError, UnfitSubject, explained, place
 
 if TYPE_CHECKING:
     from groundwork.documents.pilot import Pilot
@@ -44,7 +44,7 @@ called = Called()
 
 
 Json = Annotated[bool, typer.Option("--json", callback=_silence, help="Print one JSON object instead of text.")]
-EXIT_UNKNOWN = 2
+EXIT_USAGE = EXIT_UNKNOWN = 2
 
 
 def complaints() -> Console:
@@ -104,7 +104,8 @@ def step(name: str) -> Iterator[list[str]]:
 def entered(invalid: int = 1, otherwise: int = 1) -> "Iterator[Pilot]":
     """Provide the pilot and silence the libraries. An error prints one message; `--traceback` adds the traceback.
 
-    Exits with `invalid` for a document that is missing or invalid, with `otherwise` for any other error.
+    Exits with `invalid` for a document that is missing or invalid, with 2 for a subject of the wrong type, with
+    `otherwise` for any other error.
     """
     from groundwork.core.environment import prepare
     from groundwork.documents.decision_record import DecisionRecord
@@ -129,6 +130,8 @@ def entered(invalid: int = 1, otherwise: int = 1) -> "Iterator[Pilot]":
         if called.traceback:
             traceback.print_exception(error)
         complaints().print(f"[red]✗[/] {escape(explained(error) + _how_to_see_more(error))}")
+        if isinstance(error, UnfitSubject):
+            raise typer.Exit(EXIT_USAGE) from None
         raise typer.Exit(invalid if isinstance(error, DocumentError) else otherwise) from None
 
 

@@ -1,5 +1,6 @@
 """Errors that a user can fix, and the one line that says of any error what is wrong and where."""
 
+import errno
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,22 @@ from pathlib import Path
 
 USE_CASE, SYSTEM = "use_case", "groundwork"
 LONGEST = 200  # characters of a library's message; the whole is in the traceback
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# Libraries that write from native code tell it in words only.
+_IN_WORDS = ("no space left on device", "disk is full", "disk quota exceeded", "file too large")
+
+
+def no_room(error: BaseException | None) -> bool:
+    """Whether the error, or one that led to it, says that the disk or a quota is full."""
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        said = str(error).lower()
+        if getattr(error, "errno", None) in _NO_ROOM or any(words in said for words in _IN_WORDS):
+            return True
+        seen.append(error)
+        error = error.__cause__ or error.__context__
+    return False
 
 
 class GroundworkError(Exception):
@@ -46,6 +63,10 @@ class ErasureError(GroundworkError):
     """A subject cannot be erased, or erased subjects cannot be kept out."""
 
 
+class UnfitSubject(ErasureError):
+    """A subject does not have the type of its column."""
+
+
 class Busy(GroundworkError):
     """Another process is doing the same work; nothing was changed."""
 
@@ -76,6 +97,16 @@ class FeatureMismatch(BundleError):
 
 class ModelMismatch(GroundworkError):
     """The model of use_case/model.py cannot be fetched, or does not match the contract."""
+
+
+class DecisionError(GroundworkError):
+    """A function of use_case/decision.py cannot be called, or does not return one decision or one value per row."""
+
+
+class UnknownColumn(DecisionError, KeyError):
+    """A function of use_case/decision.py asks for a column that the rows do not have."""
+
+    __str__ = Exception.__str__  # KeyError's adds quotation marks
 
 
 class StoreError(GroundworkError):
@@ -115,6 +146,8 @@ def place(error: BaseException, package: str = USE_CASE) -> str:
 
 def explained(error: BaseException) -> str:
     """Returns what is wrong, and where: the message of a GroundworkError, one line for any other error."""
+    if no_room(error):
+        return f"there is no room left on the disk: free some, then run this again ({shortened(str(error))})"
     if isinstance(error, GroundworkError):
         return str(error)
     from pydantic import ValidationError  # here, because `--help` needs no pydantic

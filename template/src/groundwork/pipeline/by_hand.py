@@ -104,7 +104,7 @@ def run(pilot: Pilot, flow: str, *arguments: Any) -> Any:
     if connect(pilot.settings):
         from groundwork.pipeline import flows
 
-        return getattr(flows, flow)(*arguments)
+        return flows.outcome_of(getattr(flows, flow), *arguments)
     record_lost_runs(pilot.settings)
     with alive(pilot.settings, flow, str(uuid4())):
         return WORK[flow](pilot, *arguments)
