@@ -116,3 +116,24 @@ def test_a_pilot_below_its_line_is_not_scaled(new_pilot: Pilot) -> None:
     assert groundwork("decide", "continue", *both).returncode == 2
     assert groundwork("decide", "stop", *both).returncode == 0
     assert (new_pilot.settings.home / "decision-record.yaml").exists()
+
+
+def test_check_holds_the_examples_against_their_columns(new_pilot: Pilot, set_in: Callable) -> None:
+    set_in(new_pilot.settings.home / "contract.yaml", "schema.0.properties.1.examples", ["soon"])
+    set_in(new_pilot.settings.home / "contract.yaml", "schema.0.properties.5.examples", ["762"])
+    done = groundwork("check")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "✗ contract.yaml: scheduled_departure: examples: must be a timestamp as YYYY-MM-DDTHH:MM:SS, found 'soon'\n"
+        "contract.yaml: distance_miles: examples: must be a number, found '762'\n"
+    )
+
+
+def test_check_reads_the_statements_too(new_pilot: Pilot) -> None:
+    file = new_pilot.settings.home / "readiness.yaml"
+    file.write_text("attestations:\n  - {id: trained, value: 1, by: ada, on: 2026-08-01, why: looked at}\n")
+    assert groundwork("check").returncode == 0
+    file.write_text("attestations:\n  - {id: trained, value: 1, by: ada, on: soon, why: looked at}\n")
+    done = groundwork("check")
+    assert done.returncode == 1
+    assert "readiness.yaml: attestations.0.on: must be a valid date as YYYY-MM-DD, found 'soon'" in done.stderr

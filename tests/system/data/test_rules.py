@@ -168,7 +168,7 @@ def test_a_row_of_the_future_does_not_make_old_data_fresh(new_pilot: Pilot, set_
 CHANGES = {
     "a renamed column": (
         ["alter table flights rename carrier to airline"],
-        "use_case/source.py cannot build its query on the source: 'Table' object has no attribute 'carrier'",
+        "rows() cannot build its query on the source: 'Table' object has no attribute 'carrier'",
     ),
     "another type": (
         ["alter table flights alter distance type varchar using 'far'"],

@@ -3,6 +3,7 @@
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import typer
@@ -22,6 +23,7 @@ PANEL = "The loop"
 verbs = typer.Typer()
 
 
+EXAMPLE = "flights"  # the example's data set in contract.yaml
 FIRST, LAST = 3, 12  # months of the example's one year of data; three months are enough to train on
 
 
@@ -137,6 +139,12 @@ def status(as_json: Json = False) -> None:
         )
 
 
+def plays_example(pilot: "Pilot") -> bool:
+    """Returns whether the pilot runs on the example's flights, and not on the team's own data."""
+    loader = find_spec("use_case.seed")
+    return bool(loader and not pilot.settings.source_url and pilot.contract.dataset.name == EXAMPLE)
+
+
 def release_data(pilot: "Pilot", until: int | None = None) -> str:
     try:
         from use_case import seed as operational_system
@@ -195,7 +203,7 @@ def run_train(pilot: "Pilot") -> "Trained":
         metric = (
             ""
             if performance.metric != performance.metric
-            else f", {pilot.charter.gate.metric} {performance.metric:.3f}"
+            else f", {pilot.charter.gate.metric} {performance.metric:,.3f}"
         )
         console.print(
             f"  {'':<8} {name:<14} {performance.value_per_1000:>8,.0f} {currency} per 1,000 decisions{metric}"

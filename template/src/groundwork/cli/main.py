@@ -3,7 +3,11 @@
 Exit codes: 0 done, 1 refused or failed, 2 usage error or drift unknown.
 """
 
+import os
 from typing import Annotated
+
+# Before the first import of pydantic: to find its plugins, it reads the entry points of all installed packages.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 import typer
 

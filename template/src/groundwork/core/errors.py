@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from pydantic import ValidationError
-
 USE_CASE, SYSTEM = "use_case", "groundwork"
 LONGEST = 200  # characters of a library's message; the whole is in the traceback
 
@@ -157,6 +155,8 @@ def explained(error: BaseException) -> str:
         return f"there is no room left on the disk: free some, then run this again ({shortened(str(error))})"
     if isinstance(error, GroundworkError):
         return str(error)
+    from pydantic import ValidationError  # here, because `--help` needs no pydantic
+
     where = place(error)
     if isinstance(error, ValidationError):
         said = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())

@@ -34,7 +34,10 @@ Day = Annotated[date, BeforeValidator(as_day)]
 class Part(BaseModel):
     """A part of a document: immutable, with camelCase keys in the file; unknown keys are an error."""
 
-    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, extra="forbid", frozen=True, strict=True)
+    # A part's own validator is built when it is first used: most are only used as parts of a document.
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=True, extra="forbid", frozen=True, strict=True, defer_build=True
+    )
 
 
 class Document(Part):

@@ -78,17 +78,17 @@ def _quality(
     made = Decisions(money, scores_of_log(known, dataset.task), rows.days)
     over_rule = gain(made, decided_by_rule(pilot, rows), gate.confidence).value
     live = metric_estimate(metric_of(pilot), targets_of(pilot, rows), made, None, gate.confidence)
-    said = f"{gate.metric} {live.value:.4f} on {len(known):,} answers"
+    said = f"{gate.metric} {live.value:,.4f} on {len(known):,} answers"
     known_gain = f"gain over today's rule {pilot.charter.value.currency} {over_rule:,.0f} per 1,000 decisions"
     sound = bool(gate.reaches(live.value, gate.line) and over_rule >= gate.min_gain_over_rule)
-    yield Finding("monitor-quality", sound, f"{said}, required {gate.line:g}; {known_gain}")
+    yield Finding("monitor-quality", sound, f"{said}, required {gate.line:,.15g}; {known_gain}")
     offline = _metric_at_the_gate(champion)
     if offline is None:
         yield Finding("model-online", None, f"the gate's verdict on version {champion.number} was not kept")
         return
     chance = live.value - live.lower + gate.max_metric_loss
     agree = abs(live.value - offline) <= chance
-    yield Finding("model-online", agree, f"{said}, {offline:.4f} at the gate, tolerated difference {chance:.4f}")
+    yield Finding("model-online", agree, f"{said}, {offline:,.4f} at the gate, tolerated difference {chance:,.4f}")
 
 
 def _metric_at_the_gate(version: Version) -> float | None:

@@ -66,7 +66,8 @@ def _row(criterion: Criterion, context: MeasurementContext, fix: str) -> Row:
     seen = measured.problem
     state: State = "unknown"
     if measured.value is not None:
-        figure = f"{measured.value:,.0f}" if abs(measured.value) >= 1000 else f"{measured.value:.4g}"
+        small = ",.2f" if criterion.measure == "gain_per_1000" else ".4g"
+        figure = f"{measured.value:{',.0f' if abs(measured.value) >= 1000 else small}}"
         seen = f"{_with_unit(criterion, figure, currency)} (n = {measured.samples:,})"
         if measured.samples < criterion.min_samples:
             seen += ": too few samples"
@@ -91,7 +92,7 @@ def required(criterion: Criterion, currency: str, negated: bool = False) -> str:
     words = {">=": "at least", "<": "less than", ">": "more than", "<=": "at most"}
     opposite = {">=": "<", "<": ">=", ">": "<=", "<=": ">"}
     op = words[opposite[criterion.op] if negated else criterion.op]
-    figure = _with_unit(criterion, f"{criterion.threshold:,.10g}", currency)
+    figure = _with_unit(criterion, f"{criterion.threshold:,.15g}", currency)
     days, samples = criterion.window[:-1], criterion.min_samples
     return (
         f"{op} {figure} in {days} day{'' if days == '1' else 's'}, "

@@ -133,8 +133,8 @@ def _gain_reaches(gate: Gate, rival: str, seen: Estimate, line: float) -> Check:
 
 def _metric_reaches(gate: Gate, name: str, seen: Estimate, line: float) -> Check:
     side = "at most" if gate.lower_is_better else "at least"
-    told = _told(gate, seen, f"{side} {gate.bound(seen.lower, seen.upper):.4f}", ".4f")
-    return Check(name, f"{side} {line:.4f}", told, reaches(gate, seen, line))
+    told = _told(gate, seen, f"{side} {gate.bound(seen.lower, seen.upper):,.4f}", ",.4f")
+    return Check(name, f"{side} {line:,.4f}", told, reaches(gate, seen, line))
 
 
 def reaches(gate: Gate, seen: Estimate, line: float) -> bool:
@@ -155,7 +155,8 @@ def _told(gate: Gate, seen: Estimate, bound: str, form: str) -> str:
 
 
 def _within(name: str, seen: float, limit: float, unit: str) -> Check:
-    return Check(name, f"at most {limit:g} {unit}", f"{seen:.3g} {unit}", seen <= limit)
+    found = f"{seen:,.0f}" if seen >= 1000 else f"{seen:.3g}"
+    return Check(name, f"at most {limit:,.15g} {unit}", f"{found} {unit}", seen <= limit)
 
 
 def _slices(gate: Gate, compared: Comparison, column: str) -> list[Slice]:
@@ -201,7 +202,7 @@ def _sliced(gate: Gate, column: str, slices: list[Slice]) -> Check:
     side = "at most" if gate.lower_is_better else "at least"
 
     def told(seen: Estimate | None, what: str = "") -> str:
-        return f"{what}{seen.value:.4f} ({side} {gate.bound(seen.lower, seen.upper):.4f})" if seen else ""
+        return f"{what}{seen.value:,.4f} ({side} {gate.bound(seen.lower, seen.upper):,.4f})" if seen else ""
 
     failed = [
         f"{each.name} {told(each.metric)}" + told(each.over_champion, ", minus the champion's ")
@@ -217,8 +218,8 @@ def _sliced(gate: Gate, column: str, slices: list[Slice]) -> Check:
     )
     return Check(
         f"{gate.metric} in each slice of {column}",
-        f"{side} {gate.line_in_a_slice:g}, and at most {gate.loss_in_a_slice:g} worse than the champion's, "
-        f"at {gate.confidence:.0%} confidence, in slices of at least {gate.slice_min_rows:,} rows",
+        f"{side} {gate.line_in_a_slice:,.15g}, and at most {gate.loss_in_a_slice:,.15g} worse than the "
+        f"champion's, at {gate.confidence:.0%} confidence, in slices of at least {gate.slice_min_rows:,} rows",
         "; ".join(parts) or "no rows",
         bool(passed) and not failed,
     )

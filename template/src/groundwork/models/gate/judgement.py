@@ -151,8 +151,8 @@ def _of_slices(check: str, gate: Gate, measured: list[tuple[Slice, Estimate | No
     if not known:
         return Finding(check, None, without if not measured else f"no slice has at least {gate.slice_min_rows:,} rows")
     below = [
-        f"{each.column} {each.name} {metric.value:.4f}, at {gate.confidence:.0%} confidence "
-        f"{'at most' if gate.lower_is_better else 'at least'} {gate.bound(metric.lower, metric.upper):.4f}"
+        f"{each.column} {each.name} {metric.value:,.4f}, at {gate.confidence:.0%} confidence "
+        f"{'at most' if gate.lower_is_better else 'at least'} {gate.bound(metric.lower, metric.upper):,.4f}"
         for each, metric in known
         if not reaches(gate, metric, gate.line_in_a_slice)
     ]
