@@ -107,7 +107,8 @@ class Shell:
             self.port = free.getsockname()[1]
         tools = state / "bin"
         tools.mkdir(parents=True)
-        (tools / "uvx").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m "$@"\n')  # the copier under test
+        under_test = f'case "$1" in copier*) shift; exec "{sys.executable}" -m copier "$@";; esac; exit 127'
+        (tools / "uvx").write_text(f"#!/bin/sh\n{under_test}\n")
         (tools / "uvx").chmod(0o755)
         self.environment = {
             name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV", "COLUMNS")

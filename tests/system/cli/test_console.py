@@ -3,11 +3,14 @@
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import commit, groundwork
@@ -87,3 +90,39 @@ def test_a_terminal_shows_a_bar_and_a_pipe_nothing(terminal: bool, monkeypatch: 
         progress.tell("windows", 3, 12)
     assert ("3 of 12 windows" in shown.getvalue()) is terminal
     assert bool(shown.getvalue()) is terminal
+
+
+@contextmanager
+def full_disk(pilot: Pilot) -> Iterator[Path]:
+    """The pilot's data folder on a file system of its own, without a byte of room; yields the file to delete."""
+    data, there = pilot.settings.data_folder, pilot.settings.home / "before"
+    data.rename(there)
+    data.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=60m", "tmpfs", data]).returncode != 0:
+        pytest.skip("only root makes a file system")
+    try:
+        shutil.copytree(there, data, dirs_exist_ok=True)
+        rest = data / "rest"
+        with rest.open("wb", buffering=0) as filler, suppress(OSError):
+            while filler.write(b" " * 4096):
+                pass
+        yield rest
+    finally:
+        subprocess.run(["umount", "--lazy", data], check=True)
+
+
+def test_on_a_full_disk_every_verb_ends_in_one_sentence_and_works_again_when_there_is_room(
+    pilot_copy: Pilot, sql: Callable[..., Any], set_in: Callable[[Path, str, Any], None]
+) -> None:
+    sql(pilot_copy, "update flights set arr_delay = arr_delay + 1 where month = 2")  # there is something to ingest
+    set_in(pilot_copy.settings.home / "charter.yaml", "gate.minGainOverChampion", -1e9)  # and to train
+    with full_disk(pilot_copy) as rest:
+        for verb in ("ingest", "train", "score", "monitor", "evaluate", "retrain"):
+            done = groundwork(verb)
+            assert done.returncode == 1, (verb, done.stdout)
+            assert "there is no room left on the disk" in done.stderr, (verb, done.stderr)
+            assert len(done.stderr.splitlines()) == 1
+        rest.unlink()
+        for verb in ("ingest", "train", "score", "monitor"):
+            done = groundwork(verb)
+            assert done.returncode == 0, (verb, done.stderr)

@@ -210,3 +210,17 @@ def test_a_column_can_be_unique_without_being_the_key() -> None:
     )
     found = with_broken_rules(rows, dataset).order_by("id").to_pyarrow()
     assert found[REASONS].to_pylist() == [None, "badge: is there already", None, None, None]
+
+
+def test_limits_of_large_integers_are_exact(engine: Any) -> None:
+    """As floating-point numbers, they would admit the neighbours."""
+    only = 2**53 + 1
+    dataset = visits(name="n", logicalTypeOptions={"minimum": only, "maximum": only})
+    values = " union all ".join(
+        f"select '{number}' as id, timestamp '2026-01-05' as at, {only + number}::bigint as n, true as back"
+        for number in (-1, 0, 1)
+    )
+    engine.raw_sql("drop table if exists visits")
+    engine.raw_sql(f"create table visits as {values}")
+    rows = with_broken_rules(engine.table("visits"), dataset).order_by("n").to_pyarrow()
+    assert rows[REASONS].to_pylist() == [f"n: is below {only}", None, f"n: is above {only}"]

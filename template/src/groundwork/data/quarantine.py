@@ -1,5 +1,6 @@
 """Quarantine: keeps broken rows with their reasons, lists them, and lets in those that are valid now."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import pyarrow.compute as pc
 
 from groundwork.core.errors import ContractBreach
 from groundwork.core.windows import Window, local_time, window_of, with_offset
+from groundwork.data.column_types import exactly
 from groundwork.data.erasure import Erased
 from groundwork.data.rules import REASONS, broken_by_window, is_there_already, with_broken_rules
 from groundwork.data.snapshots import Snapshots
@@ -21,6 +23,7 @@ from groundwork.documents.pilot import Pilot
 
 EXAMPLES = 3
 ASKED_AT_ONCE = 1000  # keys in one query to the source
+_BETWEEN_REASONS = re.compile(r"; (?=[a-z][a-z0-9_]*: )")  # each begins with a column; a valid value may hold "; "
 
 
 @dataclass
@@ -59,7 +62,7 @@ def held(pilot: Pilot) -> list[Held]:
     found: dict[tuple[Window, str], Held] = {}
     for row in quarantine.read().to_pylist():
         window = window_of(local_time(row[dataset.event_time.name], dataset.zone), pilot.charter.monitoring.window)
-        for rule in row[REASONS].split("; "):
+        for rule in _BETWEEN_REASONS.split(row[REASONS]):
             entry = found.setdefault((window, rule), Held(window, rule))
             entry.rows += 1
             example = ", ".join(
@@ -151,8 +154,8 @@ def _checked(
 def _in_source(backend: ibis.BaseBackend, dataset: Dataset, window: Window, keys: list[str]) -> pa.Table:
     rows = expression(backend, dataset, window)
     parts = [keys[start : start + ASKED_AT_ONCE] for start in range(0, len(keys), ASKED_AT_ONCE)]
-    found = pa.concat_tables([rows.filter(rows[dataset.key.name].isin(part)).to_pyarrow() for part in parts])
-    return as_instants(found, dataset)
+    found = [rows.filter(rows[dataset.key.name].isin(part)).to_pyarrow() for part in parts]
+    return pa.concat_tables([as_instants(exactly(each, dataset), dataset) for each in found])
 
 
 def _fitted(rows: pa.Table, schema: pa.Schema) -> pa.Table:

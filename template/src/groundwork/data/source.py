@@ -10,8 +10,9 @@ import ibis.expr.datatypes as dt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from groundwork.core.errors import SourceError, SourceUnavailable
+from groundwork.core.errors import SourceError, SourceUnavailable, place
 from groundwork.core.windows import Step, Window, instant, window_of
+from groundwork.data.column_types import mismatch
 from groundwork.documents.contract.contract import Dataset
 from groundwork.documents.pilot import Pilot
 from groundwork.store.connection import without_password
@@ -71,16 +72,20 @@ def expression(backend: ibis.BaseBackend, dataset: Dataset, window: Window) -> i
         rows = use_case_source.rows(backend, *_distinct(window, dataset.zone))
     except Exception as error:
         text, cause = dataset.safe_text(error)
-        raise SourceError(f"use_case/source.py cannot build its query on the source: {text}") from cause
+        where = place(error) or "src/use_case/source.py"
+        raise SourceError(f"{where}: rows() cannot build its query on the source: {text}") from cause
+    if not isinstance(rows, ibis.Table):
+        raise SourceError(
+            f"src/use_case/source.py: rows() returns {type(rows).__name__}: return an Ibis table, such as "
+            'source.table("NAME").filter(…).select(…), without to_pandas() or execute()'
+        )
     types = rows.schema()
     mistakes = []
     for column in dataset.columns:
         if column.name not in types:
             mistakes.append(f"{column.name}: the contract has this column, but the source does not")
-        elif not _is_of_type(types[column.name], column.logical_type):
-            mistakes.append(
-                f"{column.name}: is {column.logical_type} in the contract, but {types[column.name]} in the source"
-            )
+        elif mistake := mismatch(column, types[column.name]):
+            mistakes.append(mistake)
         elif column.logical_type_options.timezone and types[column.name].timezone is None:
             mistakes.append(f"{column.name}: has timezone: true in the contract, but no time zone in the source")
         elif _is_zoned(types[column.name]) and dataset.zone is not UTC and backend.name not in _SESSION_ZONE:
@@ -90,7 +95,12 @@ def expression(backend: ibis.BaseBackend, dataset: Dataset, window: Window) -> i
             )
     if mistakes:
         raise SourceError("the source does not match contract.yaml:\n" + "\n".join(mistakes))
-    rows = rows.select(*[column.name for column in dataset.columns])
+    columns = {column.name: rows[column.name] for column in dataset.columns}
+    for name, value in columns.items():
+        if value.type().is_decimal() and value.type().precision is None:
+            # PostgreSQL's numeric: pyarrow refuses values of different lengths in one column.
+            columns[name] = value.cast("float64")
+    rows = rows.select(**columns)
     at = rows[dataset.event_time.name]
     if _distinct(window, dataset.zone) != window and _is_zoned(at.type()):
         start, end = (instant(border, dataset.zone) for border in window)
@@ -137,14 +147,20 @@ def _is_zoned(found: dt.DataType) -> bool:
     return isinstance(found, dt.Timestamp) and found.timezone is not None
 
 
-def _is_of_type(found: ibis.expr.datatypes.DataType, wanted: str) -> bool:
-    return {
-        "string": found.is_string,
-        "integer": found.is_integer,
-        "number": found.is_numeric,
-        "boolean": found.is_boolean,
-        "timestamp": found.is_timestamp,
-    }[wanted]()
+# Classes of PEP 249, from which the errors of all drivers inherit. Others, such as OperationalError, may be outages.
+_MISTAKES = frozenset({"DataError", "ProgrammingError", "NotSupportedError"})
+
+
+def source_error(dataset: Dataset, said: str, error: Exception) -> SourceError:
+    """Returns the error to raise from an engine's error, without sensitive values in its text.
+
+    It is SourceUnavailable, which a schedule retries, unless it comes from the query or from the values that it reads.
+    """
+    text, _ = dataset.safe_text(error)
+    is_mistake = isinstance(error, pa.ArrowInvalid | pa.ArrowNotImplementedError | pa.ArrowTypeError | OverflowError)
+    if is_mistake or _MISTAKES & {kind.__name__ for kind in type(error).__mro__}:
+        return SourceError(f"{said}: {text}\nCorrect the query in use_case/source.py, or the values in the source.")
+    return SourceUnavailable(f"{said}: {text}")
 
 
 BITS = 2**64
@@ -210,7 +226,8 @@ def in_source(
 
 def fingerprint(dataset: Dataset, rows: int, hashes: int) -> str:
     """Returns a window's fingerprint: number of rows, sum of row hashes, and digest of the contract's data set."""
-    contract = hashlib.sha256(dataset.model_dump_json().encode()).hexdigest()
+    # without defaults, so that a release which knows more keys does not read every window again
+    contract = hashlib.sha256(dataset.model_dump_json(exclude_defaults=True).encode()).hexdigest()
     return f"{rows}-{hashes % BITS:016x}-{contract[:16]}"
 
 

@@ -6,7 +6,6 @@ A file has the layout of a Delta table's data file, so that it can become part o
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,11 +18,6 @@ from groundwork.documents.contract.contract import Dataset
 PREFIX = "spool-"
 ROW_GROUP_BYTES = 16 * 2**20  # in memory, per window; up to a dozen windows are filled at once
 READ_ROWS = 100_000
-
-
-def arrow_time(dataset: Dataset) -> pa.DataType:
-    """Returns the type of times: instants in UTC, which have no zone if the contract's zone is UTC."""
-    return pa.timestamp("us") if dataset.zone is UTC else pa.timestamp("us", "UTC")
 
 
 class Spool:

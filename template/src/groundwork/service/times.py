@@ -15,8 +15,8 @@ _DAY = (
     f"|{_LEAP_YEAR}-02-29)"
 )
 _CLOCK, _OFFSET = r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]+)?", "([Zz]|[+-]([01][0-9]|2[0-3]):?[0-5][0-9])"
-
-
+# Of what is accepted. The format date-time of JSON Schema would demand an offset.
+PATTERN = f"^{_DAY}[Tt ]{_CLOCK}{_OFFSET}?$"
 KIND: Any = Annotated[datetime, Meta(tz=None)]  # with or without an offset
 
 
@@ -39,12 +39,6 @@ def localize(records: Iterable[Any], columns: Iterable[Column]) -> None:
                 moment = datetime.min
             if moment.year < 1000:
                 raise ValidationError(f"Expected a year from 1000 to 9999 - at `$.records[{row}].{name}`")
-
-
-def describe(described: dict[str, Any], column: Column) -> None:
-    """Add the accepted form to the JSON Schema. The format date-time would demand an offset."""
-    described["pattern"] = f"^{_DAY}[Tt ]{_CLOCK}{_OFFSET}?$"
-    described["description"] += f" Without an offset, the time is in {column.zone}."
 
 
 def explain(what: str) -> str:

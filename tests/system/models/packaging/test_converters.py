@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from described import described
 from groundwork.documents.contract.column import Task
 from groundwork.models.packaging.pack import pack
 from groundwork.models.serving.predictor import TOLERANCE, Predictor
@@ -24,6 +25,8 @@ FRAME = pd.DataFrame(
 )
 LATE = (FRAME["age"].fillna(20) + 30 * (FRAME["city"] == "Rome")).to_numpy() + random.normal(0, 10, ROWS) > 60
 ASKED = FRAME.assign(city=np.where(np.arange(ROWS) % 10, FRAME["city"], "Nowhere").astype(object))
+
+WINDOWS = {"the newest window": ASKED}
 
 
 def lightgbm() -> Pipeline:
@@ -98,7 +101,9 @@ def one_hot() -> Any:
 @pytest.mark.parametrize("build", [lightgbm, xgboost, torch, torch_of_one_output])
 def test_is_served_as_onnx_with_nulls_and_unseen_categories_proven_equal(build: Any, tmp_path: Path) -> None:
     trained = build().fit(FRAME, LATE.astype(np.int64))
-    bundle = pack(trained, ASKED, lambda scores: np.where(scores >= 0.3, "act", "keep"), tmp_path)
+    bundle = pack(
+        trained, WINDOWS, lambda scores, _: np.where(scores >= 0.3, "act", "keep"), tmp_path, described(ASKED)
+    )
     assert bundle.format == "onnx", bundle.reason
     predictor = Predictor(tmp_path, bundle.sha256, list(ASKED))
     expected = trained.predict_proba(ASKED)[:, 1]
@@ -112,7 +117,9 @@ def test_is_served_as_onnx_with_nulls_and_unseen_categories_proven_equal(build: 
 def test_a_quantity_is_served_as_onnx_too(build: Any, tmp_path: Path) -> None:
     task = Task(kind="regression")
     trained = build().fit(FRAME, (FRAME["age"].fillna(20) / 100 + LATE).to_numpy(np.float32))
-    bundle = pack(trained, ASKED, lambda scores: np.where(scores >= 1, "act", "keep"), tmp_path, task)
+    bundle = pack(
+        trained, WINDOWS, lambda scores, _: np.where(scores >= 1, "act", "keep"), tmp_path, described(ASKED, task)
+    )
     assert bundle.format == "onnx", bundle.reason
     expected = trained.predict(ASKED).ravel()
     assert expected.std() > 0.05

@@ -27,6 +27,7 @@ from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.promotion import reconcile
 from groundwork.models.registry.registry import Registry
 from groundwork.models.scoring.dask_cluster import spread
+from groundwork.models.serving import deciding
 from groundwork.models.serving.predictor import Predictor, arrays
 from groundwork.store.connection import utc_text
 from groundwork.store.database import Store
@@ -62,7 +63,8 @@ def score_rows(
         for column in dataset.timestamps:  # as the service logs them
             columns[column.name] = [value and with_offset(value, dataset.zone) for value in columns[column.name]]
         scores = predictor.scores(arrays(columns, dataset.features))
-        decided = decision.decide(scores, worth).tolist()
+        raw = deciding.Rows(dataset.decision_columns, columns.__getitem__)
+        decided = deciding.decide(scores, worth, raw).tolist()
         store.predictions.log(_predictions(dataset, job, columns, scores, decided))
         yield Counter(decided)
 

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ValidationError
 
 from groundwork.core.errors import BundleError, FeatureMismatch
 from groundwork.documents.contract.column import BINARY, Column, Task
+from groundwork.documents.contract.quality import listed
 
 TOLERANCE = 1e-5  # largest difference between two computations of a probability; for quantities, times the largest one
 # Types that a model in the skops format may hold in addition to those that skops trusts.
@@ -184,7 +185,8 @@ def pyfunc_scores(model: Any, columns: Arrays, task: Task) -> NDArray[np.float32
     """Return the scores of an MLflow model for arrays as `arrays` makes them, in the types of its signature."""
     import pandas as pd
 
-    types = {column.name: column.type.to_pandas() for column in model.metadata.get_input_schema().inputs}
+    inputs = model.metadata.get_input_schema().inputs
+    types = {each.name: each.type.to_pandas() if hasattr(each.type, "to_pandas") else object for each in inputs}
     frame = pd.DataFrame(
         {name: values if types[name] is object else values.astype(types[name]) for name, values in columns.items()}
     )
@@ -202,7 +204,7 @@ def _as_scores(answered: NDArray, task: Task) -> NDArray:
     if found.shape != task.shape(rows) or found.dtype.kind not in ("fiu" if task.kind == "regression" else "f"):
         wanted = {
             "binary": "a probability per row, or one per row and class",
-            "multiclass": f"a probability per row for each of {', '.join(task.classes)}",
+            "multiclass": f"a probability per row for each of {', '.join(listed(task.classes))}",
             "regression": "a number per row",
         }[task.kind]
         raise BundleError(
@@ -214,7 +216,7 @@ def _as_scores(answered: NDArray, task: Task) -> NDArray:
 def _described(task: Task) -> str:
     return {
         "binary": "a boolean",
-        "multiclass": f"one of {', '.join(task.classes)}",
+        "multiclass": f"one of {', '.join(listed(task.classes))}",
         "regression": "a number",
     }[task.kind]
 
