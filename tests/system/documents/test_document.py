@@ -167,6 +167,8 @@ def test_a_sound_document_loads(name: str, tmp_path: Path) -> None:
         ("charter.yaml", "gate.sliceMaximum", 1, "roc_auc requires a minimum and allows no maximum"),
         ("charter.yaml", "gate.minimum", REMOVE, "roc_auc requires a minimum and allows no maximum"),
         ("contract.yaml", f"{COLUMNS}.2.logicalType", "timestamp", "a timestamp cannot be a feature"),
+        ("contract.yaml", f"{COLUMNS}.1.logicalTypeOptions", {"defaultTimezone": "Berlin"}, "'Berlin' is not a time zone"),
+        ("contract.yaml", f"{COLUMNS}.2.logicalTypeOptions", {"defaultTimezone": "UTC"}, "defaultTimezone does not apply"),
         ("contract.yaml", f"{COLUMNS}.2.logicalTypeOptions", {"pattern": "^a"}, "pattern does not apply to"),
         ("contract.yaml", f"{COLUMNS}.2.logicalTypeOptions", {"minimum": 9, "maximum": 1}, "at least 9 and at most 1"),
         ("contract.yaml", f"{COLUMNS}.2.logicalTypeOptions", {"maximum": float("inf")}, "finite number"),
