@@ -155,7 +155,7 @@ def test_a_pipeline_that_cannot_be_converted_is_served_as_it_is(tmp_path: Path) 
     assert bundle.format == "skops"
     assert re.match(
         r"served as the scikit-learn pipeline itself \(skops\): a row alone costs [\d,]+ µs of CPU, and the service needs "
-        r"the dependency group `pipeline`\. Not as ONNX: .*FunctionTransformer",
+        r"the dependency group `pipeline`, .*\. Not as ONNX: .*FunctionTransformer",
         bundle.reason,
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle.json", "model.skops"]
@@ -175,7 +175,7 @@ def test_a_conversion_that_answers_otherwise_is_not_served(
     monkeypatch.setattr(packing, "to_onnx", convert_another)
     bundle = packed(model, tmp_path)
     assert bundle.format == "skops"
-    assert ". Not as ONNX: NotEqual: of " in bundle.reason
+    assert ". Not as ONNX: the conversion gives other answers for " in bundle.reason
     scores = Predictor(tmp_path, bundle.sha256, FEATURES).scores(columns(FRAME))
     np.testing.assert_allclose(scores, model.predict_proba(FRAME)[:, 1], rtol=0, atol=TOLERANCE)
 

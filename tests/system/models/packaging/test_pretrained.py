@@ -110,7 +110,7 @@ def test_a_null_and_an_unknown_category_reach_it_as_they_are(
             departure_minute=np.float32(720),
         )
     )
-    bundle = pack(model, rows, lambda scores: scores > 0.3, tmp_path)
+    bundle = pack(model, {"newest": rows}, lambda scores: scores > 0.3, tmp_path, pilot_copy.contract.dataset)
     predictor = Predictor(tmp_path, bundle.sha256, list(rows))
     scores = predictor.scores({name: rows[name].to_numpy() for name in rows})
     np.testing.assert_allclose(scores, [0.25, 0.25, 0.25, 0.45], rtol=0, atol=TOLERANCE)
@@ -190,4 +190,5 @@ def test_an_address_that_names_no_version_is_refused(
 def test_labels_are_no_scores(pilot_copy: Pilot, registry: Registry, tmp_path: Any) -> None:
     model = Pretrained(log(Labels(), TYPES), pilot_copy.contract.dataset)
     with pytest.raises(BundleError, match="required: a probability per row"):
-        pack(model, frame(pilot_copy), lambda scores: scores > 0.3, tmp_path)
+        windows = {"newest": frame(pilot_copy)}
+        pack(model, windows, lambda scores: scores > 0.3, tmp_path, pilot_copy.contract.dataset)

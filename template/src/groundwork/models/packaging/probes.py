@@ -91,7 +91,7 @@ def unseen(column: Column, known: Sequence[str], seen: set[str]) -> list[str]:
     limits = column.logical_type_options
     made = ["unseen", "Ünseen 未", "0", " ", "x" * min(limits.max_length or _LONGEST_TEXT, _LONGEST_TEXT)]
     for value in [*known[:3], *known[-3:]]:
-        made += [value.lower(), value.upper(), value + " ", value[::-1], value[1:] + value[:1], value + value]
+        made += [value.lower(), value.upper(), value + " ", value[::-1], value[::-1].capitalize(), value + value]
     if column.required:
         made.append("")
     return [

@@ -1,6 +1,7 @@
 """Finds the thresholds of the trees in an ONNX model, and makes rows on and beside them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,7 +64,8 @@ def rows_at_thresholds(graph: bytes, base: pd.DataFrame, features: Sequence[Colu
             if not np.array_equal(read[:, feature], base[column.name].to_numpy(), equal_nan=True):
                 most = max(1, _BISECTED * int(here.sum()) // len(nodes))
                 reached, wanted = reached.iloc[:most], wanted[:most]
-                wanted = _searched(tensors, trees.source, feature, reached, column.name, wanted)
+                asked = partial(_asked, tensors, (trees.source, feature), reached, column.name)
+                wanted = _searched(asked, base[column.name].to_numpy(), wanted)
             found += _beside(reached, wanted, column)
     return pd.concat(found, ignore_index=True)
 
@@ -117,6 +119,7 @@ def _tensors(model: onnx.ModelProto, names: set[str]) -> Any:
         model.graph.output.append(onnx.ValueInfoProto(name=f"{name}_seen"))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
+    options.log_severity_level = 4
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
     def run(frame: pd.DataFrame) -> dict[str, NDArray]:
@@ -164,20 +167,28 @@ def _thinned(nodes: NDArray, rows: NDArray, most: int) -> tuple[NDArray, NDArray
     return nodes[kept], rows[kept]
 
 
+def _asked(tensors: Any, place: tuple[str, int], rows: pd.DataFrame, name: str, values: NDArray) -> NDArray:
+    """Return the column of a tensor at `place`, for the rows with these values in the column `name`."""
+    source, feature = place
+    column: NDArray = tensors(rows.assign(**{name: values}))[source][:, feature]
+    return column
+
+
 def _searched(
-    tensors: Any, source: str, feature: int, rows: pd.DataFrame, name: str, wanted: NDArray[np.float32]
+    tensor: Callable[[NDArray[np.float32]], NDArray], known: NDArray, wanted: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Return, per row, the number of column `name` at which the tensor's value passes `wanted`; NaN if it never does."""
-    known = rows[name].to_numpy()
+    """Return, per row, the number between the least and the largest known one at which `tensor` passes `wanted`.
+
+    `tensor` gives the tensor's values for a number per row. NaN if they never pass it.
+    """
     known = known[np.isfinite(known)]
     if not len(known):
-        return np.full(len(rows), np.nan, dtype=np.float32)
+        return np.full(len(wanted), np.nan, dtype=np.float32)
 
     def above(places: NDArray[np.int64]) -> NDArray[np.bool_]:
-        answered = tensors(rows.assign(**{name: _number(places)}))[source][:, feature]
-        return np.asarray(answered > wanted)
+        return np.asarray(tensor(_number(places)) > wanted)
 
-    low, high = (np.full(len(rows), _place(np.float32(each))) for each in (known.min(), known.max()))
+    low, high = (np.full(len(wanted), _place(np.float32(each))) for each in (known.min(), known.max()))
     at_low, at_high = above(low), above(high)
     while (high - low > 1).any():
         middle = (low + high) // 2
