@@ -208,7 +208,8 @@ def regressors() -> dict[str, tuple[tuple[str, ...], Callable[[], Any]]]:
 def transformers() -> dict[str, Callable[[], Any]]:
     """Preprocessing, each before a logistic regression."""
     one_column_per_category = lambda **options: make_column_transformer(  # noqa: E731
-        (OneHotEncoder(sparse_output=False, **options), TEXTS), (make_pipeline(SimpleImputer(), StandardScaler()), NUMBERS)
+        (OneHotEncoder(sparse_output=False, **options), TEXTS),
+        (make_pipeline(SimpleImputer(), StandardScaler()), NUMBERS),
     )
     imputed = lambda *steps: numbers_alone(SimpleImputer(), *steps)  # noqa: E731
     return {
@@ -243,7 +244,9 @@ def transformers() -> dict[str, Callable[[], Any]]:
         "QuantileTransformer(normal)": lambda: imputed(
             QuantileTransformer(n_quantiles=100, output_distribution="normal")
         ),
-        "KBinsDiscretizer": lambda: imputed(KBinsDiscretizer(encode="onehot-dense", quantile_method="averaged_inverted_cdf")),
+        "KBinsDiscretizer": lambda: imputed(
+            KBinsDiscretizer(encode="onehot-dense", quantile_method="averaged_inverted_cdf")
+        ),
         "PolynomialFeatures": lambda: imputed(StandardScaler(), PolynomialFeatures(2)),
         "SplineTransformer": lambda: imputed(StandardScaler(), SplineTransformer()),
         "FunctionTransformer(log1p)": lambda: imputed(FunctionTransformer(np.log1p)),
@@ -262,7 +265,12 @@ def models() -> list[Model]:
         for behind in places
     ]
     found += [
-        Model("scikit-learn", name, "before LogisticRegression", _pipeline(build, lambda: LogisticRegression(max_iter=500)))
+        Model(
+            "scikit-learn",
+            name,
+            "before LogisticRegression",
+            _pipeline(build, lambda: LogisticRegression(max_iter=500)),
+        )
         for name, build in transformers().items()
     ]
     for library, kinds in OTHERS.items():

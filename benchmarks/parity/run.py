@@ -2,7 +2,8 @@
 
 Each model is fitted on 1,500 rows with missing values and categories, and packed as `groundwork train` does. The Python
 needs the packages of a pilot with the group `boosting`; CatBoost and PyTorch (catboost, torch, skorch, onnxscript) are
-measured if they are installed. Takes about five minutes on one core. No file is written but the page.
+measured if they are installed. Takes about five minutes on one core, with OMP_NUM_THREADS=1. No file is written but
+the page.
 """
 
 import argparse
@@ -19,9 +20,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE.parent), str(HERE.parents[1] / "template/src")]
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.append(str(Path(__file__).parents[1]))
+sys.path.append(str(Path(__file__).parents[2] / "template/src"))
 
 import numpy as np
 import pandas as pd
@@ -69,7 +69,9 @@ def table() -> tuple[pd.DataFrame, np.ndarray]:
         }
     )
     city = pd.Series(frame["city"]).map({name: np.sin(number) for number, name in enumerate(cities)}).to_numpy()
-    learnt = 0.03 * frame["age"] + np.log(frame["income"]) * frame["rate"] + city + frame["member"] * frame["visits"] / 3
+    learnt = (
+        0.03 * frame["age"] + np.log(frame["income"]) * frame["rate"] + city + frame["member"] * frame["visits"] / 3
+    )
     quantity = np.exp((learnt + chance.normal(0, 0.5, ROWS)) / 3).to_numpy()
     for name in ("age", "income"):
         gone = chance.random(ROWS) < 0.15
@@ -82,7 +84,7 @@ def table() -> tuple[pd.DataFrame, np.ndarray]:
 def dataset(task: Task) -> Dataset:
     """The contract of the table."""
     feature = {"tags": ["feature"], "description": "-", "examples": [1]}
-    count = {"logicalTypeOptions": {"minimum": 0}}
+    count, share = {"logicalTypeOptions": {"minimum": 0}}, {"minimum": 0, "maximum": 1}
     outcome = {"name": "outcome", "tags": ["outcome"], "description": "-"} | (
         {"logicalType": "number", "examples": [1.5]}
         if task.kind == "regression"
@@ -105,7 +107,12 @@ def dataset(task: Task) -> Dataset:
         feature | count | {"name": "visits", "logicalType": "integer", "required": True},
         feature | {"name": "member", "logicalType": "boolean", "required": True, "examples": [True]},
         feature
-        | {"name": "rate", "logicalType": "number", "required": True, "logicalTypeOptions": {"minimum": 0, "maximum": 1}},
+        | {
+            "name": "rate",
+            "logicalType": "number",
+            "required": True,
+            "logicalTypeOptions": {"minimum": 0, "maximum": 1},
+        },
         feature | {"name": "account", "logicalType": "number", "required": True},
     ]
     return Dataset.model_validate({"name": "rows", "properties": columns})

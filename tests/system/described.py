@@ -25,7 +25,12 @@ def described(frame: pd.DataFrame, task: Task = BINARY, **changes: dict[str, Any
     }
     columns: list[dict[str, Any]] = [
         {"name": "row_id", "logicalType": "string", "primaryKey": True, "examples": ["a"]},
-        {"name": "happened_at", "logicalType": "timestamp", "tags": ["event_time"], "examples": ["2013-01-01T00:00:00"]},
+        {
+            "name": "happened_at",
+            "logicalType": "timestamp",
+            "tags": ["event_time"],
+            "examples": ["2013-01-01T00:00:00"],
+        },
         {"name": "outcome", "tags": ["outcome"]} | outcome,
     ]
     for name in frame:

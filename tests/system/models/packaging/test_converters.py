@@ -115,7 +115,9 @@ def test_is_served_as_onnx_with_nulls_and_unseen_categories_proven_equal(build: 
 def test_a_quantity_is_served_as_onnx_too(build: Any, tmp_path: Path) -> None:
     task = Task(kind="regression")
     trained = build().fit(FRAME, (FRAME["age"].fillna(20) / 100 + LATE).to_numpy(np.float32))
-    bundle = pack(trained, WINDOWS, lambda scores: np.where(scores >= 1, "act", "keep"), tmp_path, described(ASKED, task))
+    bundle = pack(
+        trained, WINDOWS, lambda scores: np.where(scores >= 1, "act", "keep"), tmp_path, described(ASKED, task)
+    )
     assert bundle.format == "onnx", bundle.reason
     expected = trained.predict(ASKED).ravel()
     assert expected.std() > 0.05

@@ -154,8 +154,8 @@ def test_a_pipeline_that_cannot_be_converted_is_served_as_it_is(tmp_path: Path) 
     bundle = packed(model, tmp_path)
     assert bundle.format == "skops"
     assert re.match(
-        r"served as the scikit-learn pipeline itself \(skops\): a row alone costs [\d,]+ µs of CPU, and the service needs "
-        r"the dependency group `pipeline`, .*\. Not as ONNX: .*FunctionTransformer",
+        r"served as the scikit-learn pipeline itself \(skops\): a row alone costs [\d,]+ µs of CPU, and the service "
+        r"needs the dependency group `pipeline`, .*\. Not as ONNX: .*FunctionTransformer",
         bundle.reason,
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle.json", "model.skops"]

@@ -79,7 +79,9 @@ def _register_lightgbm() -> None:
     from lightgbm import LGBMClassifier, LGBMRegressor
     from onnxmltools.convert.lightgbm.operator_converters.LightGbm import convert_lightgbm
 
-    _register_classifier(LGBMClassifier, "LightGbmLGBMClassifier", tree_converters.with_exact_thresholds(convert_lightgbm))
+    _register_classifier(
+        LGBMClassifier, "LightGbmLGBMClassifier", tree_converters.with_exact_thresholds(convert_lightgbm)
+    )
     _register_regressor(LGBMRegressor, "LightGbmLGBMRegressor", tree_converters.with_exact_thresholds(convert_lightgbm))
 
 

@@ -123,7 +123,9 @@ def _pack(model: Any, windows: Mapping[str, pd.DataFrame], decide: Decide, folde
     with tempfile.TemporaryDirectory() as temporary:
         saved = Path(temporary) / "model"
         exact_types = mlflow.models.infer_signature(frame.head(), scores[: len(frame.head())])
-        mlflow.sklearn.save_model(model, str(saved), **mlflow_options(model, frame, dataset) | {"signature": exact_types})
+        mlflow.sklearn.save_model(
+            model, str(saved), **mlflow_options(model, frame, dataset) | {"signature": exact_types}
+        )
         return through_mlflow(saved, why)
 
 
@@ -160,13 +162,16 @@ def mlflow_options(model: Any, frame: pd.DataFrame, dataset: Dataset) -> dict[st
     return options | {"skops_trusted_types": types}
 
 
+_ANY: Any = AnyType()  # type: ignore[no-untyped-call]
+
+
 def _mlflow_type(column: Column) -> Any:
     """Return the MLflow type that accepts the column as pandas reads it from the snapshots.
 
     There, integers and booleans have another type in a batch that lacks one, and MLflow converts neither.
     """
     if column.logical_type in ("integer", "boolean"):
-        return {"integer": "long", "boolean": "boolean"}[column.logical_type] if column.needed else AnyType()
+        return {"integer": "long", "boolean": "boolean"}[column.logical_type] if column.needed else _ANY
     return {"string": "string", "number": "double"}[column.logical_type]
 
 

@@ -1,6 +1,6 @@
 """Parity of served and trained: a conversion must give the pipeline's scores and decisions on all rows it may meet."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,7 +57,7 @@ class Comparison:
 
     @property
     def difference(self) -> float:
-        """The largest difference of a score, of a quantity as a part of it; NaN if the converted model gave no number."""
+        """The largest difference of a score; NaN if the converted model gave no number."""
         return float(np.max([each.difference for each in self.kinds]))
 
 
@@ -89,7 +89,9 @@ def prove_equal(made: Comparison) -> str:
 
     Raises NotEqual, which names the kinds of rows, if a score differs by more than it may or if any decision differs.
     """
-    different = sorted((each for each in made.kinds if not each.equal), key=lambda each: (-each.decisions, -each.beyond))
+    different = sorted(
+        (each for each in made.kinds if not each.equal), key=lambda each: (-each.decisions, -each.beyond)
+    )
     if different:
         raise NotEqual(
             f"the conversion gives other answers for {len(different)} of {len(made.kinds)} kinds of rows that the "
@@ -108,7 +110,7 @@ def summary(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
-def _answers(score: Score, group: list[Probe]) -> list[NDArray | Exception]:
+def _answers(score: Score, group: list[Probe]) -> Sequence[NDArray | Exception]:
     """Return the scores of each probe, or the error. One call for all is tried first, because it is faster."""
     try:
         scores = score(pd.concat([probe.frame for probe in group], ignore_index=True)).astype(np.float32)

@@ -34,10 +34,10 @@ def probes(
 ) -> Iterator[list[Probe]]:
     """Yield rows that the contract lets in, in groups that can be scored in one call.
 
-    These are the rows of the windows, by their names; rows in which features that may be missing are, one by one and all
-    together; categories that are rare or unseen; the contract's limits, or values far beyond those seen; the values of
-    booleans; values mixed from different rows; and values on and beside the thresholds of the trees in the ONNX model
-    `graph`.
+    These are the rows of the windows, by their names; rows in which features that may be missing are, one by one and
+    all together; categories that are rare or unseen; the contract's limits, or values far beyond those seen; the values
+    of booleans; values mixed from different rows; and values on and beside the thresholds of the trees in the ONNX
+    model `graph`.
     """
     for number, (name, frame) in enumerate(windows.items()):
         if len(frame):

@@ -56,7 +56,7 @@ def rows_at_thresholds(graph: bytes, base: pd.DataFrame, features: Sequence[Colu
             continue
         column_of = _drivers(tensors, trees.source, base, numbers)
         nodes, rows = _reached(trees, read)
-        usable = np.array([column_of.get(feature) is not None for feature in trees.features[nodes]], dtype=bool)
+        usable = np.isin(trees.features[nodes], list(column_of))
         nodes, rows = _thinned(nodes[usable], rows[usable], _NODES)
         for feature in np.unique(trees.features[nodes]):
             column, here = column_of[feature], trees.features[nodes] == feature
@@ -130,18 +130,17 @@ def _tensors(model: onnx.ModelProto, names: set[str]) -> Any:
     return run
 
 
-def _drivers(tensors: Any, source: str, base: pd.DataFrame, numbers: Sequence[Column]) -> dict[int, Column | None]:
-    """Return, per column of the tensor, the one number that it depends on; None for a mixture."""
-    names = {column.name for column in numbers}
-    before, found = tensors(base)[source], dict[int, Column | None]()
+def _drivers(tensors: Any, source: str, base: pd.DataFrame, numbers: Sequence[Column]) -> dict[int, Column]:
+    """Return the number that a column of the tensor depends on, for those that depend on nothing else."""
+    before = tensors(base)[source]
+    moved_by: dict[int, list[str]] = {}
     for name in base:
-        turned = base.assign(**{str(name): base[name].to_numpy()[::-1]})
-        after = tensors(turned)[source]
+        after = tensors(base.assign(**{str(name): base[name].to_numpy()[::-1]}))[source]
         changed = ((after != before) & ~(np.isnan(after) & np.isnan(before))).any(0)
-        column = next((each for each in numbers if each.name == name), None) if name in names else None
         for place in np.flatnonzero(changed):
-            found[int(place)] = None if place in found else column
-    return found
+            moved_by.setdefault(int(place), []).append(str(name))
+    known = {column.name: column for column in numbers}
+    return {place: known[names[0]] for place, names in moved_by.items() if len(names) == 1 and names[0] in known}
 
 
 def _reached(trees: _Trees, read: NDArray) -> tuple[NDArray, NDArray]:

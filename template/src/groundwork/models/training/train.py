@@ -41,7 +41,9 @@ def fit_and_register(pilot: Pilot, registry: Registry, history: History, made_fr
         dataset, parameters = pilot.contract.dataset, pilot.charter.value.parameters
         model, name = fit(history.training, dataset, chosen)
         windows = {"the newest window": history.evaluation.frame, "the training window": history.training.frame}
-        bundle = pack(model, windows, lambda scores: decision.decide(scores, parameters), Path(folder) / BUNDLE, dataset)
+        bundle = pack(
+            model, windows, lambda scores: decision.decide(scores, parameters), Path(folder) / BUNDLE, dataset
+        )
         (Path(folder) / BUNDLE / SIGNATURE).write_text(sign(pilot, bundle.sha256), encoding="ascii")
         tags = made_from | {
             "bundle_sha256": bundle.sha256,
