@@ -111,7 +111,7 @@ def dataset(task: Task) -> Dataset:
             "name": "rate",
             "logicalType": "number",
             "required": True,
-            "logicalTypeOptions": {"minimum": 0, "maximum": 1},
+            "logicalTypeOptions": share,
         },
         feature | {"name": "account", "logicalType": "number", "required": True},
     ]
@@ -190,8 +190,8 @@ def text(results: list[dict[str, Any]], seconds: float) -> str:
     overlooked = [each for each in caught if each["newest_equal"]]
     costs = {form: [each["microseconds"] for each in results if each["served"] == form] for form in FORMS}
     lines = [
-        f"{len(results)} models on {ROWS:,} rows, in {seconds:,.0f} s on {os.cpu_count()} shared cores, {platform.system()} "
-        f"{platform.machine()}, Python {platform.python_version()}; {', '.join(installed)}."
+        f"{len(results)} models on {ROWS:,} rows, in {seconds:,.0f} s on {os.cpu_count()} shared cores, "
+        f"{platform.system()} {platform.machine()}, Python {platform.python_version()}; {', '.join(installed)}."
         + (f" Not installed, and so not measured: {', '.join(absent)}." if absent else ""),
         "",
         f"- Served as ONNX: {len(as_onnx)}. Converted without an error, but wrong, and so not served as ONNX: "

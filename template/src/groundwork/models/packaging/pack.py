@@ -130,8 +130,8 @@ def _pack(model: Any, windows: Mapping[str, pd.DataFrame], decide: Decide, folde
 
 
 AS_SKOPS = (
-    "served as the scikit-learn pipeline itself (skops): a row alone costs {cost}, and the service needs the dependency "
-    "group `pipeline`, and `use-case` if the model's library is in it"
+    "served as the scikit-learn pipeline itself (skops): a row alone costs {cost}, and the service needs the "
+    "dependency group `pipeline`, and `use-case` if the model's library is in it"
 )
 THROUGH_MLFLOW = (
     "served through MLflow, which runs code when it is loaded: a row alone costs {cost}, and the service needs the "

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from groundwork.documents.contract.column import Column
 
-_NODES = 4_000  # nodes per tree ensemble whose thresholds are tried
+_NODES = 4_000  # nodes whose thresholds are tried, of all trees together
 _BISECTED = 500  # of those behind a scaler or the like, where the value has to be searched for
 _COMPARE = {
     "BRANCH_LEQ": np.less_equal,
@@ -49,20 +49,18 @@ def rows_at_thresholds(graph: bytes, base: pd.DataFrame, features: Sequence[Colu
         return base.head(0)
     tensors = _tensors(model, {trees.source for trees in ensembles})
     numbers = [column for column in features if column.logical_type in ("number", "integer")]
+    before, drivers = tensors(base), _drivers(tensors, base, numbers)
     found = [base.head(0)]
     for trees in ensembles:
-        read = tensors(base)[trees.source]
-        if read.ndim != 2:
-            continue
-        column_of = _drivers(tensors, trees.source, base, numbers)
+        read, column_of = before[trees.source], drivers[trees.source]
         nodes, rows = _reached(trees, read)
         usable = np.isin(trees.features[nodes], list(column_of))
-        nodes, rows = _thinned(nodes[usable], rows[usable], _NODES)
+        nodes, rows = _thinned(nodes[usable], rows[usable], max(1, _NODES // len(ensembles)))
         for feature in np.unique(trees.features[nodes]):
             column, here = column_of[feature], trees.features[nodes] == feature
             reached, wanted = base.iloc[rows[here]], trees.values[nodes[here]].astype(np.float32)
             if not np.array_equal(read[:, feature], base[column.name].to_numpy(), equal_nan=True):
-                most = max(1, _BISECTED * int(here.sum()) // len(nodes))
+                most = max(1, _BISECTED * int(here.sum()) // len(nodes) // len(ensembles))
                 reached, wanted = reached.iloc[:most], wanted[:most]
                 asked = partial(_asked, tensors, (trees.source, feature), reached, column.name)
                 wanted = _searched(asked, base[column.name].to_numpy(), wanted)
@@ -130,17 +128,21 @@ def _tensors(model: onnx.ModelProto, names: set[str]) -> Any:
     return run
 
 
-def _drivers(tensors: Any, source: str, base: pd.DataFrame, numbers: Sequence[Column]) -> dict[int, Column]:
-    """Return the number that a column of the tensor depends on, for those that depend on nothing else."""
-    before = tensors(base)[source]
-    moved_by: dict[int, list[str]] = {}
+def _drivers(tensors: Any, base: pd.DataFrame, numbers: Sequence[Column]) -> dict[str, dict[int, Column]]:
+    """Return, per tensor, the number that each of its columns depends on, for columns that depend on nothing else."""
+    before = tensors(base)
+    moved_by: dict[tuple[str, int], list[str]] = {}
     for name in base:
-        after = tensors(base.assign(**{str(name): base[name].to_numpy()[::-1]}))[source]
-        changed = ((after != before) & ~(np.isnan(after) & np.isnan(before))).any(0)
-        for place in np.flatnonzero(changed):
-            moved_by.setdefault(int(place), []).append(str(name))
+        for source, after in tensors(base.assign(**{str(name): base[name].to_numpy()[::-1]})).items():
+            changed = (after != before[source]) & ~(np.isnan(after) & np.isnan(before[source]))
+            for place in np.flatnonzero(changed.any(0)):
+                moved_by.setdefault((source, int(place)), []).append(str(name))
     known = {column.name: column for column in numbers}
-    return {place: known[names[0]] for place, names in moved_by.items() if len(names) == 1 and names[0] in known}
+    found: dict[str, dict[int, Column]] = {source: {} for source in before}
+    for (source, place), names in moved_by.items():
+        if len(names) == 1 and names[0] in known:
+            found[source][place] = known[names[0]]
+    return found
 
 
 def _reached(trees: _Trees, read: NDArray) -> tuple[NDArray, NDArray]:
