@@ -41,11 +41,7 @@ def test_outcomes_are_of_the_contracts_type(ran: Ran, asked: TestClient) -> None
 
 def reader(**options: Any) -> RequestReader:
     """Of a data set with the event time `at`, which has these options."""
-<<<<<<< HEAD
-    dataset = visits(name="n").model_dump(by_alias=True, exclude_defaults=True)
-=======
     dataset = visits(name="n").model_dump(by_alias=True, exclude_unset=True)
->>>>>>> time
     dataset["properties"][1]["logicalTypeOptions"] = options
     described = {"apiVersion": "v3.1.0", "kind": "DataContract", "id": "v", "version": "1.0.0", "status": "draft"}
     return RequestReader(Contract.model_validate(described | {"schema": [dataset]}), 10)

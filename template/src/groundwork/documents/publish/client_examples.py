@@ -22,15 +22,12 @@ def render(contract: Contract) -> str:
 
 
 def _node(record: dict[str, Any]) -> str:
-    """Returns the lines that make the request's body: as text if JavaScript's numbers cannot hold an integer exactly."""
+    """Returns the lines that make the request's body: as text if it has an integer that JavaScript cannot hold."""
     if any(isinstance(value, int) and abs(value) > MAX_SAFE_INTEGER for value in record.values()):
         text = json.dumps(_json({"records": [record]}), ensure_ascii=False)
         return f"// As text: numbers of JavaScript are exact only up to 2^53.\nconst body = {text};"
-    return (
-        "const record = {\n"
-        + _listed(record, "  {}: {},", _json, "")
-        + ("\n};\nconst body = JSON.stringify({ records: [record] });")
-    )
+    lines = _listed(record, "  {}: {},", _json, "")
+    return f"const record = {{\n{lines}\n}};\nconst body = JSON.stringify({{ records: [record] }});"
 
 
 def _listed(record: dict[str, Any], line: str, write: Callable[[Any], str], between: str = ",") -> str:
