@@ -25,7 +25,6 @@ from sklearn.ensemble import (
     VotingRegressor,
 )
 from sklearn.feature_selection import SelectKBest
-from sklearn.frozen import FrozenEstimator
 from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.impute import KNNImputer, MissingIndicator, SimpleImputer
 from sklearn.kernel_approximation import Nystroem
@@ -150,18 +149,9 @@ def classifiers() -> dict[str, tuple[tuple[str, ...], Callable[[], Any]]]:
             DENSE[1:],
             lambda: CalibratedClassifierCV(logistic(), method="temperature", cv=3),
         ),
-        "CalibratedClassifierCV(FrozenEstimator)": (DENSE[1:], Frozen),
         "TunedThresholdClassifierCV": (DENSE[1:], lambda: TunedThresholdClassifierCV(logistic(), cv=3)),
         "FixedThresholdClassifier": (DENSE[1:], lambda: FixedThresholdClassifier(logistic(), threshold=0.4)),
     }
-
-
-class Frozen(CalibratedClassifierCV):
-    """Calibrates an estimator that is fitted first."""
-
-    def fit(self, X: Any, y: Any) -> Any:  # type: ignore[override]
-        self.estimator = FrozenEstimator(LogisticRegression(max_iter=500).fit(X, y))
-        return super().fit(X, y)
 
 
 def regressors() -> dict[str, tuple[tuple[str, ...], Callable[[], Any]]]:

@@ -28,7 +28,7 @@ import pandas as pd
 from groundwork.documents.contract.column import BINARY, Task
 from groundwork.documents.contract.contract import Dataset
 from groundwork.models.packaging import pack
-from groundwork.models.packaging.parity import Comparison, compare
+from groundwork.models.packaging.parity import ParityCheck, compare
 from groundwork.models.packaging.probes import probes
 from groundwork.models.serving.predictor import Bundle, onnx_scores, pipeline_scores
 from models import OTHERS, Model, models
@@ -156,7 +156,7 @@ def measured(model: Model) -> dict[str, Any]:
     return result
 
 
-def _without_proof(fitted: Any, content: bytes, windows: Any, decide: Any, described: Dataset) -> Comparison:
+def _without_proof(fitted: Any, content: bytes, windows: Any, decide: Any, described: Dataset) -> ParityCheck:
     """What the converted model answers on all rows of the proof, against the pipeline."""
     task = described.task
     converted = onnx_scores(content, task)

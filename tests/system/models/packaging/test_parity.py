@@ -11,7 +11,7 @@ import pytest
 from described import described
 from groundwork.documents.contract.column import BINARY, Task
 from groundwork.models.packaging.pack import pack
-from groundwork.models.packaging.parity import Comparison, NotEqual, compare, prove_equal
+from groundwork.models.packaging.parity import NotEqual, ParityCheck, compare, prove_equal
 from groundwork.models.packaging.probes import Probe
 from groundwork.models.serving.predictor import TOLERANCE, Bundle, Predictor
 from numpy.typing import NDArray
@@ -242,7 +242,7 @@ def test_rows_without_a_score_of_the_pipeline_are_named_and_not_compared(tmp_pat
     )
 
 
-def compared(converted: list[float], original: list[float], scale: float | None = None) -> Comparison:
+def compared(converted: list[float], original: list[float], scale: float | None = None) -> ParityCheck:
     probes = [[Probe("all", pd.DataFrame({"x": np.arange(len(original))}))]]
     return compare(
         probes,

@@ -67,7 +67,8 @@ def _networks(part: Any) -> Iterator[Any]:
     from skorch import NeuralNet
 
     if isinstance(part, NeuralNet):
-        yield part
+        if hasattr(part, "module_"):
+            yield part
     elif isinstance(part, (list, tuple)):
         for each in part:
             yield from _networks(each)

@@ -21,7 +21,7 @@ class NotEqual(Exception):
 
 
 @dataclass
-class Compared:
+class KindOfRows:
     """How the converted model's scores differ from the pipeline's, on the rows of one kind."""
 
     kind: str
@@ -45,10 +45,10 @@ class Compared:
 
 
 @dataclass
-class Comparison:
+class ParityCheck:
     """The rows compared, by kind, and the kinds for which the pipeline itself gives no score."""
 
-    kinds: list[Compared]
+    kinds: list[KindOfRows]
     unanswered: list[str]
 
     @property
@@ -63,14 +63,14 @@ class Comparison:
 
 def compare(
     probes: Iterable[list[Probe]], original: Score, converted: Score, decide: Decide, scale: float | None = None
-) -> Comparison:
+) -> ParityCheck:
     """Return how the converted model's scores and decisions differ from the pipeline's on these rows.
 
     A score may differ by TOLERANCE. The difference of a quantity is taken as a part of `scale`, or of the score if that
     is larger. Rows for which the pipeline raises or gives no finite score are not compared: for them
     there is no right answer.
     """
-    made = Comparison([], [])
+    made = ParityCheck(kinds=[], unanswered=[])
     for group in probes:
         for (kind, frame), scores in zip(group, _answers(original, group), strict=True):
             if isinstance(scores, Exception):
@@ -84,7 +84,7 @@ def compare(
     return made
 
 
-def prove_equal(made: Comparison) -> str:
+def prove_equal(made: ParityCheck) -> str:
     """Return the comparison in words.
 
     Raises NotEqual, which names the kinds of rows, if a score differs by more than it may or if any decision differs.
@@ -123,16 +123,16 @@ def _answers(score: Score, group: list[Probe]) -> Sequence[NDArray | Exception]:
 
 def _compare(
     kind: str, frame: pd.DataFrame, scores: NDArray, converted: Score, decide: Decide, scale: float | None
-) -> Compared:
+) -> KindOfRows:
     try:
         found = converted(frame)
     except Exception as error:
-        return Compared(kind, len(frame), float("nan"), error=summary(error)[:200])
+        return KindOfRows(kind=kind, rows=len(frame), difference=float("nan"), error=summary(error)[:200])
     difference = np.abs(found.astype(np.float64) - scores)
     if scale is not None:
         difference /= np.maximum(max(1.0, scale), np.abs(scores, dtype=np.float64))
     beyond = ~(difference <= TOLERANCE)
-    return Compared(
+    return KindOfRows(
         kind=kind,
         rows=len(frame),
         difference=float(difference.max()),
