@@ -110,7 +110,7 @@ def test_trees_are_onnx_and_equal_where_a_feature_is_missing(before: Any, build:
     scores = Predictor(tmp_path, bundle.sha256, list(FRAME)).scores(columns(asked))
     expected = model.predict_proba(asked)[:, 1].astype(np.float32)
     np.testing.assert_allclose(scores, expected, rtol=0, atol=TOLERANCE)
-    assert (decide(scores) == decide(expected)).all()
+    assert (decide(scores, asked) == decide(expected, asked)).all()
 
 
 @pytest.mark.parametrize(
