@@ -11,13 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from groundwork.core.windows import zone_named
+from groundwork.documents.contract.options import EnumValue, Options
 from groundwork.documents.contract.quality import (
     PLACES,
     SENSITIVE,
     ColumnQuality,
-    EnumValue,
     LogicalType,
-    Options,
     one_of,
 )
 from groundwork.documents.contract.standard import Element, Relationship, Texts
