@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from groundwork.core.environment import prepare
 from groundwork.core.settings import Settings
-from groundwork.core.windows import Window, window_of
+from groundwork.core.windows import Window, instant, local_time, window_of
 from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.registry import CHAMPION, Registry
@@ -84,9 +84,10 @@ def grow(grown_pilot: Pilot, pilot: Pilot, rows: int) -> int:
     with duckdb.connect() as engine:
         engine.register("there", there)
         [(first, last)] = engine.execute(f"select min({at}), max({at}) from there").fetchall()
-        month = window_of(first, "month")
+        month, last = window_of(local_time(first, dataset.zone), "month"), local_time(last, dataset.zone)
         while month.start <= last:
-            within = f"{at} >= '{month.start}' and {at} < '{month.end}'"
+            start, end = (instant(border, dataset.zone) for border in month)
+            within = f"{at} >= '{start}' and {at} < '{end}'"
             grown = engine.execute(
                 f"select there.* replace ({key} || '-' || copy as {key}) from range({copies}) copies (copy), there"
                 f" where {within} and {share} order by copy, {at}"

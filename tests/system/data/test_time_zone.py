@@ -7,9 +7,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import ibis
+import ibis.expr.datatypes as dt
 import pytest
 import yaml
-from groundwork.core.errors import SourceError, TypeChanged
+from groundwork.core.errors import DocumentError, SourceError, TypeChanged
 from groundwork.core.windows import Window, with_offset
 from groundwork.data.quarantine import held, replay
 from groundwork.data.rules import REASONS, stale
@@ -156,6 +157,25 @@ def test_a_time_without_a_zone_means_the_same_as_in_a_request(measured: Measured
     assert Snapshots(pilot.snapshots, pilot.contract.dataset).read(*window).num_rows == 0
 
 
+def test_times_in_utc_without_a_zone_are_converted_by_the_source(
+    measured: Measured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the documentation shows."""
+
+    @ibis.udf.scalar.builtin
+    def timezone(zone: str, at: dt.timestamp) -> dt.Timestamp("UTC"): ...  # type: ignore[valid-type]
+
+    def rows(backend: ibis.BaseBackend, start: datetime, end: datetime) -> ibis.Table:
+        readings = backend.table("readings")
+        zoned = readings.mutate(at=timezone("UTC", readings.t), read_at=timezone("UTC", readings.read_at))
+        return zoned.filter((zoned["at"] >= start) & (zoned["at"] < end))
+
+    pilot = measured([datetime(2026, 1, 1, 22, 30), datetime(2026, 1, 1, 23, 30)], zoned=False)
+    monkeypatch.setattr(source, "rows", rows)
+    assert [done.window.start.day for done in by_hand.ingest(pilot)] == [1, 2]
+    assert [moment.hour for moment in instants(pilot)] == [22, 23]
+
+
 def test_quarantined_rows_keep_their_time(measured: Measured, monkeypatch: pytest.MonkeyPatch) -> None:
     pilot = measured([*hours_of(AUTUMN), *hours_of(AUTUMN + A_DAY)], zoned=True, read=-timedelta(minutes=1))
     contract = yaml.safe_load((pilot.settings.home / "contract.yaml").read_text())
@@ -233,6 +253,13 @@ def test_another_zone_does_not_mix_with_rows_without_one(measured: Measured, set
         set_in(contract, f"schema.0.properties.{column}.logicalTypeOptions", {"defaultTimezone": "Europe/Berlin"})
     with pytest.raises(TypeChanged, match=r"at is timestamp.*UTC.* in contract.yaml, but timestamp"):
         by_hand.ingest(Pilot.here())
+
+
+def test_all_timestamps_have_one_zone(measured: Measured, set_in: Callable) -> None:
+    pilot = measured([AUTUMN], zoned=False)
+    set_in(pilot.settings.home / "contract.yaml", "schema.0.properties.2.logicalTypeOptions", {})
+    with pytest.raises(DocumentError, match="read_at is in UTC, but the event time at in Europe/Berlin: give all"):
+        Pilot.here().contract  # noqa: B018 - is read
 
 
 def test_a_contract_may_demand_a_zone_of_the_source(measured: Measured, set_in: Callable) -> None:

@@ -5,6 +5,7 @@ What needs Dask runs where the dependency group `dask` is installed: scheduler a
 
 import importlib.util
 import itertools
+import json
 import socket
 import sqlite3
 import subprocess
@@ -24,6 +25,7 @@ from groundwork.models.scoring import dask_cluster
 from groundwork.models.scoring import score as module
 from groundwork.models.scoring.score import Scored, ScoringJob, made_of, score_on_worker
 from groundwork.pipeline import by_hand
+from groundwork.service.request_schema import RequestReader
 from groundwork.store.database import Store
 from groundwork.store.predictions import Prediction
 
@@ -54,6 +56,18 @@ def in_process(pilot_copy: Pilot) -> tuple[Scored, list[Prediction]]:
 def test_scoring_again_logs_nothing_twice(pilot_copy: Pilot, in_process: tuple[Scored, list[Prediction]]) -> None:
     assert by_hand.score(Pilot.here()) == by_hand.score(Pilot.here()) == in_process[0]
     assert logged(pilot_copy) == in_process[1]
+
+
+def test_a_time_is_logged_as_the_service_logs_it(pilot: Pilot, in_process: tuple[Scored, list[Prediction]]) -> None:
+    """As local time with its offset, so that its first ten characters are the local day."""
+    reader = RequestReader(pilot.contract, 1)
+    for each in in_process[1][::500]:
+        record = json.loads(each.record)
+        sent = record | {"scheduled_departure": record["scheduled_departure"].removesuffix("-05:00")}
+        assert sent != record
+        [asked] = reader.read(json.dumps({"records": [sent]}).encode())
+        assert asked.scheduled_departure.isoformat() == record["scheduled_departure"] == each.event_time
+        assert each.event_time[:10].replace("-", "") == each.entity_key[:8]
 
 
 def test_a_window_without_rows_is_said_to_have_none(pilot_copy: Pilot) -> None:

@@ -24,6 +24,8 @@ def test_training_sees_the_past_and_the_gate_the_newest_window(pilot: Pilot) -> 
     known = [int(row["flight_id"][4:6]) for row in rows if row["late"] is not None]
     assert (len(history.training), len(history.evaluation)) == (known.count(1), known.count(2))
     assert "late" not in history.training.columns
+    local = {f"2013-01-0{day}" for day in range(1, 8)}  # the evenings too, which in UTC are the next day's
+    assert set(map(str, history.training.days)) == local
 
 
 def test_without_snapshots_there_is_nothing_to_train_on(new_pilot: Pilot) -> None:
