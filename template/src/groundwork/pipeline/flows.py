@@ -150,7 +150,7 @@ def _let_go_of_a_dead_server(settings: Settings, context: FlowRunContext) -> boo
 
 def _drop_events() -> None:
     """Drop the events for a dead server: at exit, Prefect waits for all of them, and tries each for over a minute."""
-    for service in list(EventsWorker._instances.values()):
+    for service in list(cast(Any, EventsWorker)._instances.values()):  # those of its log, too
         if service._loop and service._task:
             service._loop.call_soon_threadsafe(service._task.cancel)
 
