@@ -18,13 +18,13 @@ from groundwork.core.errors import NoChampion, StoreError
 from groundwork.documents.charter import Charter
 from groundwork.documents.contract.contract import Dataset
 from groundwork.documents.pilot import Pilot
+from groundwork.models.serving import deciding
 from groundwork.models.serving.predictor import arrays
 from groundwork.service.champion import Champion, ModelLoader
 from groundwork.service.metrics import Metrics
 from groundwork.store.connection import utc_text
 from groundwork.store.database import Store
 from groundwork.store.predictions import Prediction, Role
-from use_case import decision
 
 Records = Sequence[Any]  # structs with the contract's columns as attributes
 
@@ -39,6 +39,7 @@ class Answerer:
         charter: Charter = pilot.charter
         self._dataset: Dataset = pilot.contract.dataset
         self._features = self._dataset.features
+        self._decision_columns = self._dataset.decision_columns if deciding.use_rows() else []
         withheld = self._dataset.logged != self._dataset.requested
         self._logged = [column.name for column in self._dataset.logged] if withheld else None
         self._task = self._dataset.task
@@ -131,10 +132,11 @@ class Answerer:
 
     def _score(self, records: Records, model: Champion, role: Role) -> list[Prediction]:
         scores = model.predictor.scores(self._columns(records))
-        return self._predictions(records, role, model.version, scores, decision.decide(scores, self._worth))
+        decisions = deciding.decide(scores, self._worth, self._rows(records))
+        return self._predictions(records, role, model.version, scores, decisions)
 
     def _no_model_rule(self, records: Records) -> list[Prediction]:
-        decisions = decision.without_model(self._columns(records))
+        decisions = deciding.without_model(self._columns(records), self._rows(records))
         return self._predictions(records, "no-model", "", None, decisions)
 
     def _score_shadow(self, records: Records) -> None:
@@ -149,6 +151,12 @@ class Answerer:
             {feature.name: [getattr(record, feature.name) for record in records] for feature in self._features},
             self._features,
         )
+
+    def _rows(self, records: Records) -> deciding.Rows:
+        """Return the records as raw values, if the use case takes them."""
+        if not self._decision_columns:
+            return deciding.NO_ROWS
+        return deciding.Rows(self._decision_columns, lambda name: [getattr(record, name) for record in records])
 
     def _predictions(
         self, records: Records, role: Role, version: str, scores: NDArray | None, decisions: NDArray

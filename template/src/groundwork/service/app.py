@@ -132,7 +132,7 @@ def _routes(parts: _Parts, lifespan: Any) -> FastAPI:
             raise Problem(503, f"one batch has been running for {batcher.busy_seconds:.0f} s: restart the service")
         return {"status": "live", "version": __version__}
 
-    @app.get("/health/ready", summary="Can the service answer?", responses=described(503), response_model=None)
+    @app.get("/health/ready", summary="Can the service answer?", responses=described(503))
     async def ready() -> dict[str, str]:
         if parts.answerer.problem:
             raise Problem(503, f"the prediction log cannot be written: {parts.answerer.problem}", {"Retry-After": "5"})
@@ -220,6 +220,7 @@ def _describe_requests(
     }
     tell = description["paths"]["/outcomes"]["post"]
     tell["requestBody"] = _json_body(outcomes_schema, outcomes_reader.example)
+    tell["responses"]["200"]["content"]["application/json"]["schema"] = _RECEIVED
     tell["responses"] |= described(413, 422, 503)
 
 
@@ -275,6 +276,12 @@ def _predicted(task: Task) -> dict[str, Any]:
     }
 
 
+_IDS = {"type": "array", "items": {"type": "string"}}
+_RECEIVED = {
+    "type": "object",
+    "required": ["received", "unknown", "contradicting"],
+    "properties": {"received": {"type": "integer"}, "unknown": _IDS, "contradicting": _IDS},
+}
 _SCORES = {
     "binary": "The probability that the outcome is true. Null without a model.",
     "multiclass": "The probability of each class. Null without a model.",

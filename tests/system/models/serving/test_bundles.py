@@ -114,7 +114,8 @@ class Trap(ClassifierMixin, BaseEstimator):
 def test_a_model_that_runs_code_is_not_opened_unless_it_was_signed(pilot_copy: Pilot, tmp_path: Path) -> None:
     sprung, files, cache = tmp_path / "sprung", tmp_path / "files", BundleCache(pilot_copy)
     rows = read_history(pilot_copy).evaluation
-    bundle = pack(Trap(sprung).fit(rows.frame, rows.outcomes), rows.frame, lambda scores: scores > 0.3, files)
+    trap, windows = Trap(sprung).fit(rows.frame, rows.outcomes), {"the newest window": rows.frame}
+    bundle = pack(trap, windows, lambda scores, _: scores > 0.3, files, pilot_copy.contract.dataset)
     assert bundle.format == "pyfunc"
     assert sprung.exists()  # whoever has just made it may open it
     sprung.unlink()
