@@ -151,8 +151,8 @@ def test_a_syntax_error_in_the_use_case_ends_a_command_at_once(verb: str, new_pi
 
 
 @contextmanager
-def full_disk(pilot: Pilot) -> Iterator[Path]:
-    """The pilot's data folder on a file system of its own, without a byte of room; yields the file to delete."""
+def full_disk(pilot: Pilot, room: int) -> Iterator[Path]:
+    """The pilot's data folder on a file system of its own, with so many bytes of room; yields the file to delete."""
     data, there = pilot.settings.data_folder, pilot.settings.home / "before"
     data.rename(there)
     data.mkdir()
@@ -164,23 +164,24 @@ def full_disk(pilot: Pilot) -> Iterator[Path]:
         with rest.open("wb", buffering=0) as filler, suppress(OSError):
             while filler.write(b" " * 4096):
                 pass
+        os.truncate(rest, rest.stat().st_size - room)
         yield rest
     finally:
         subprocess.run(["umount", "--lazy", data], check=True)
 
 
+@pytest.mark.parametrize("room", [0, 150_000])  # the latter lets a run begin and write a part
 def test_on_a_full_disk_every_verb_ends_in_one_sentence_and_works_again_when_there_is_room(
-    pilot_copy: Pilot, sql: Callable[..., Any], set_in: Callable[[Path, str, Any], None]
+    room: int, pilot_copy: Pilot, sql: Callable[..., Any], set_in: Callable[[Path, str, Any], None]
 ) -> None:
     sql(pilot_copy, "update flights set arr_delay = arr_delay + 1 where month = 2")  # there is something to ingest
     set_in(pilot_copy.settings.home / "charter.yaml", "gate.minGainOverChampion", -1e9)  # and to train
-    with full_disk(pilot_copy) as rest:
+    with full_disk(pilot_copy, room) as rest:
         for verb in ("ingest", "train", "score", "monitor", "evaluate", "retrain"):
             done = groundwork(verb)
             assert done.returncode == 1, (verb, done.stdout)
             assert "there is no room left on the disk" in done.stderr, (verb, done.stderr)
             assert len(done.stderr.splitlines()) == 1
-            print(done.stderr)
         rest.unlink()
         for verb in ("ingest", "train", "score", "monitor"):
             done = groundwork(verb)

@@ -120,7 +120,7 @@ def entered(invalid: int = 1, otherwise: int = 1) -> "Iterator[Pilot]":
         prepare(pilot.settings)
         warnings.simplefilter("ignore")
         for library in ("mlflow", "alembic", "prefect"):
-            logging.getLogger(library).setLevel(logging.ERROR)
+            logging.getLogger(library).setLevel(logging.CRITICAL)  # their errors are raised, too
         yield pilot
     except (typer.Exit, typer.Abort):
         raise

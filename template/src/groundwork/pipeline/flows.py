@@ -16,6 +16,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.context import FlowRunContext
+from prefect.events.worker import EventsWorker
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, get_current_settings, temporary_settings
 from prefect.states import Crashed
@@ -40,7 +41,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 RETRIES = 4
 FIRST_DELAY_SECONDS = 30  # doubles with each retry; up to 50 % is added at random, so that retries do not coincide
-ANSWER_SECONDS = 20  # for a server to answer, after the work is done
+ANSWER_SECONDS = 20  # for a server to answer, after the work is done; in this time it can be started again
 _log = logging.getLogger(__name__)
 
 
@@ -75,11 +76,9 @@ def pipeline_flow(
                 with alive(settings, name, str(context.flow_run.id), timeout_seconds):
                     result = attempt(*args, **kwargs)
             except Exception as error:
-                _outcomes[name] = _Outcome(error=error)
-                _let_go_of_a_dead_server(settings, context)
+                _outcomes[name] = _Outcome(error=error, told=not _let_go_of_a_dead_server(settings, context))
                 raise
-            _outcomes[name] = _Outcome(result=result)
-            _let_go_of_a_dead_server(settings, context)
+            _outcomes[name] = _Outcome(result=result, told=not _let_go_of_a_dead_server(settings, context))
             try:
                 show(result)
             except Exception:  # the work itself succeeded
@@ -96,6 +95,7 @@ class _Outcome(NamedTuple):
 
     result: Any = None
     error: Exception | None = None
+    told: bool = True  # false if Prefect's server is dead
 
 
 _outcomes: dict[str, _Outcome] = {}  # of this process, by flow
@@ -116,6 +116,8 @@ def outcome_of(work: Flow[..., R], *arguments: Any) -> R:
                 raise
             url = get_current_settings().api.url
             raise GroundworkError(f"the Prefect server at {url} does not answer: {error}") from error
+        if not outcome.told:
+            _drop_events()
         if outcome.error:
             raise outcome.error from None
         return cast(R, outcome.result)
@@ -129,23 +131,32 @@ def _part(work: Flow[[], R]) -> R:
     return cast(R, by_hand.WORK[work.name](Pilot(settings)))
 
 
-def _let_go_of_a_dead_server(settings: Settings, context: FlowRunContext) -> None:
+def _let_go_of_a_dead_server(settings: Settings, context: FlowRunContext) -> bool:
     """If the server does not answer, say so and close the run's connection: otherwise Prefect would try for minutes.
 
-    A run on a schedule waits for the server as long as Prefect does, because nobody waits for the run.
+    Returns whether the server is dead. A run on a schedule waits for the server as long as Prefect does, because nobody
+    waits for the run.
     """
-    if settings.on_schedule or _server_answers():
-        return
+    if settings.on_schedule or _server_answers(ANSWER_SECONDS):
+        return False
     print(
         f"! the Prefect server at {get_current_settings().api.url} does not answer any more: this run of "
         f"{context.flow.name if context.flow else 'the flow'} is recorded in the store, but not in Prefect",
         file=sys.stderr,
     )
     cast(SyncPrefectClient, context.client)._client.close()
+    return True
 
 
-def _server_answers(within: float = ANSWER_SECONDS) -> bool:
-    """Whether Prefect's server answers; by default, there is time to start it again."""
+def _drop_events() -> None:
+    """Drop the events for a dead server: at exit, Prefect waits for all of them, and tries each for over a minute."""
+    for service in list(cast(Any, EventsWorker)._instances.values()):  # those of its log, too
+        if service._loop and service._task:
+            service._loop.call_soon_threadsafe(service._task.cancel)
+
+
+def _server_answers(within: float) -> bool:
+    """Whether Prefect's server answers within so many seconds."""
     deadline = time.monotonic() + within
     with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}), get_client(sync_client=True) as client:
         while client.api_healthcheck() is not None:
