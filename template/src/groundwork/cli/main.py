@@ -13,8 +13,8 @@ from groundwork import __version__
 from groundwork.cli import data, decision, loop, model, operations, up
 from groundwork.cli.console import called
 
-# A command imports pydantic and the documents after this line. Imports make no garbage, and to find its plugins, pydantic
-# would read the entry points of all installed packages.
+# A command imports pydantic and the documents after this line. Imports make no garbage, and to find its plugins,
+# pydantic would read the entry points of all installed packages.
 gc.disable()  # `entered` enables it again
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
