@@ -27,6 +27,7 @@ VARIES = {  # what differs from run to run, or from machine to machine
     r"\b\d{4}-\d\d-\d\d \d\d:\d\d UTC": "TIME",
     r"found [\d.]+ ms": "found MILLISECONDS ms",
     r"largest difference [\d.e-]+": "largest difference SMALL",
+    r"costs [\d,]+ µs of CPU": "costs FEW µs of CPU",
     r"[ \t]+$": "",
 }
 ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|[=>])|\r")

@@ -180,6 +180,7 @@ def test_on_a_full_disk_every_verb_ends_in_one_sentence_and_works_again_when_the
             assert done.returncode == 1, (verb, done.stdout)
             assert "there is no room left on the disk" in done.stderr, (verb, done.stderr)
             assert len(done.stderr.splitlines()) == 1
+            print(done.stderr)
         rest.unlink()
         for verb in ("ingest", "train", "score", "monitor"):
             done = groundwork(verb)

@@ -63,6 +63,7 @@ STOP = {"id": "harm", "question": "Harm?", "measure": {"attestation": "harm"}, "
 SEAL = {"on": date(2026, 11, 23), "by": "ada", "reason": "locked", "sha256": "0" * 64}
 REMOVE = object()
 COLUMNS = "schema.0.properties"
+OPTIONS = COLUMNS + ".{}.logicalTypeOptions"
 
 
 def changed(content: Any, path: str, value: Any) -> Any:
@@ -167,9 +168,11 @@ def test_a_sound_document_loads(name: str, tmp_path: Path) -> None:
         ("charter.yaml", "gate.sliceMaximum", 1, "roc_auc requires a minimum and allows no maximum"),
         ("charter.yaml", "gate.minimum", REMOVE, "roc_auc requires a minimum and allows no maximum"),
         ("contract.yaml", f"{COLUMNS}.2.logicalType", "timestamp", "a timestamp cannot be a feature"),
-        ("contract.yaml", f"{COLUMNS}.2.logicalTypeOptions", {"pattern": "^a"}, "pattern does not apply to"),
-        ("contract.yaml", f"{COLUMNS}.2.logicalTypeOptions", {"minimum": 9, "maximum": 1}, "at least 9 and at most 1"),
-        ("contract.yaml", f"{COLUMNS}.2.logicalTypeOptions", {"maximum": float("inf")}, "finite number"),
+        ("contract.yaml", OPTIONS.format(1), {"defaultTimezone": "Berlin"}, "'Berlin' is not a time zone"),
+        ("contract.yaml", OPTIONS.format(2), {"defaultTimezone": "UTC"}, "defaultTimezone does not apply"),
+        ("contract.yaml", OPTIONS.format(2), {"pattern": "^a"}, "pattern does not apply to"),
+        ("contract.yaml", OPTIONS.format(2), {"minimum": 9, "maximum": 1}, "at least 9 and at most 1"),
+        ("contract.yaml", OPTIONS.format(2), {"maximum": float("inf")}, "finite number"),
         ("contract.yaml", f"{COLUMNS}.4.logicalTypeOptions", {"pattern": "(["}, "is not a regular expression"),
         ("contract.yaml", f"{COLUMNS}.3.tags", ["outcome", "feature"], "back can have only one of the roles"),
         ("contract.yaml", f"{COLUMNS}.0.tags", ["feature"], "cannot be a feature"),

@@ -15,16 +15,21 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _IN_WORDS = ("no space left on device", "disk is full", "disk quota exceeded", "file too large")
 
 
-def no_room(error: BaseException | None) -> bool:
+def no_room(error: BaseException) -> bool:
     """Whether the error, or one that led to it, says that the disk or a quota is full."""
-    seen: list[BaseException] = []
-    while error is not None and error not in seen:
-        said = str(error).lower()
-        if getattr(error, "errno", None) in _NO_ROOM or any(words in said for words in _IN_WORDS):
-            return True
-        seen.append(error)
+    return any(
+        getattr(each, "errno", None) in _NO_ROOM or any(words in str(each).lower() for words in _IN_WORDS)
+        for each in causes(error)
+    )
+
+
+def causes(error: BaseException | None) -> list[BaseException]:
+    """Returns the error, and those that led to it."""
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
         error = error.__cause__ or error.__context__
-    return False
+    return found
 
 
 class GroundworkError(Exception):

@@ -72,7 +72,8 @@ def _cast(column: Column, to: str = "") -> str:
 def exactly(rows: pa.Table, dataset: Dataset) -> pa.Table:
     """Returns the rows with the contract's types. Raises SourceError if a value would not stay the same.
 
-    Times without a zone stay so. The engine may deliver another type than Ibis expects: DuckDB's sum of integers is a decimal of 38 digits.
+    Times without a zone stay so. The engine may deliver another type than Ibis expects: DuckDB's sum of integers is a
+    decimal of 38 digits.
     """
     for column in dataset.columns:
         place, wanted = rows.schema.get_field_index(column.name), ARROW_TYPES[column.logical_type]

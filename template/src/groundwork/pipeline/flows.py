@@ -23,7 +23,7 @@ from prefect.tasks import exponential_backoff
 from typing_extensions import ParamSpec
 
 from groundwork.core.environment import prepare
-from groundwork.core.errors import Busy, GroundworkError, SchemaMismatch, SourceUnavailable, StoreError
+from groundwork.core.errors import Busy, GroundworkError, SchemaMismatch, SourceUnavailable, StoreError, causes
 from groundwork.core.settings import Settings
 from groundwork.data.ingest import Ingested
 from groundwork.documents.pilot import Pilot
@@ -161,12 +161,7 @@ def may_pass(error: BaseException) -> bool:
         return not isinstance(error, SchemaMismatch)
     if isinstance(error, GroundworkError):
         return False
-    causes: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and cause not in causes:
-        causes.append(cause)
-        cause = cause.__cause__ or cause.__context__
-    return any(isinstance(each, ConnectionError | TimeoutError) or _is_of_requests(each) for each in causes)
+    return any(isinstance(each, ConnectionError | TimeoutError) or _is_of_requests(each) for each in causes(error))
 
 
 def _is_of_requests(error: BaseException) -> bool:

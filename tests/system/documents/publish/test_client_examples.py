@@ -68,10 +68,11 @@ def test_a_client_sends_the_examples_of_its_contract(language: str, text: str, s
     assert done.returncode == 0, done.stderr
     record = {
         "order_id": "o-1",
-        "customer": 12,
+        "customer": 2**53 + 1,
         "ordered_at": "2026-01-01T00:00:00",
         "country": text,
         "amount": 12.5,
         "express": True,
+        "kilograms": 2.5,
     }
     assert sent[1:] == [{"records": [record]}]

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from described import described
 from groundwork.documents.contract.column import Task
+from groundwork.models.packaging import converters
 from groundwork.models.packaging.pack import pack
 from groundwork.models.serving.predictor import TOLERANCE, Predictor
 from sklearn.compose import make_column_transformer
@@ -127,3 +128,21 @@ def test_a_quantity_is_served_as_onnx_too(build: Any, tmp_path: Path) -> None:
         {name: ASKED[name].to_numpy() for name in ASKED}
     )
     np.testing.assert_allclose(scores, expected, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+def test_the_reference_of_a_torch_network_is_computed_in_float32_on_the_cpu() -> None:
+    """Whatever precision the process asks for; the network itself stays as it is."""
+    trained = torch().fit(FRAME, LATE.astype(np.int64))
+    from torch import autocast, bfloat16, float32
+
+    plain = trained.predict_proba(ASKED)
+    with autocast("cpu", dtype=bfloat16):
+        assert np.abs(trained.predict_proba(ASKED) - plain).max() > 1e-4
+        with converters.exact_arithmetic(trained) as model:
+            assert model is trained
+            np.testing.assert_array_equal(model.predict_proba(ASKED), plain)
+    network = trained[-1].module_.to(bfloat16)
+    with converters.exact_arithmetic(trained) as model:
+        assert all(each.dtype == float32 for each in model[-1].module_.parameters())
+        np.testing.assert_allclose(model.predict_proba(ASKED), plain, rtol=0, atol=0.02)
+    assert all(each.dtype == bfloat16 for each in network.parameters())

@@ -10,15 +10,18 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import skops.io
 from described import described
 from groundwork.core.errors import BundleError, FeatureMismatch, ModelMismatch
+from groundwork.data.snapshots import Snapshots
 from groundwork.documents.contract.column import Task
+from groundwork.documents.pilot import Pilot
 from groundwork.models.packaging import pack as packing
 from groundwork.models.packaging.pack import pack
 from groundwork.models.registry.registry import Registry
-from groundwork.models.serving.predictor import TOLERANCE, Bundle, Predictor, bundle_digest
+from groundwork.models.serving.predictor import TOLERANCE, Bundle, Predictor, arrays, bundle_digest
 from groundwork.models.training.history import read_history
 from numpy.typing import NDArray
 from other_tasks import Ran
@@ -154,8 +157,8 @@ def test_a_pipeline_that_cannot_be_converted_is_served_as_it_is(tmp_path: Path) 
     bundle = packed(model, tmp_path)
     assert bundle.format == "skops"
     assert re.match(
-        r"served as the scikit-learn pipeline itself \(skops\): a row alone costs [\d,]+ µs of CPU, and the service needs "
-        r"the dependency group `pipeline`\. Not as ONNX: .*FunctionTransformer",
+        r"served as the scikit-learn pipeline itself \(skops\): a row alone costs [\d,]+ µs of CPU, and the service "
+        r"needs the dependency group `pipeline`, .*\. Not as ONNX: .*FunctionTransformer",
         bundle.reason,
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle.json", "model.skops"]
@@ -175,7 +178,7 @@ def test_a_conversion_that_answers_otherwise_is_not_served(
     monkeypatch.setattr(packing, "to_onnx", convert_another)
     bundle = packed(model, tmp_path)
     assert bundle.format == "skops"
-    assert ". Not as ONNX: NotEqual: of " in bundle.reason
+    assert ". Not as ONNX: the conversion gives other answers for " in bundle.reason
     scores = Predictor(tmp_path, bundle.sha256, FEATURES).scores(columns(FRAME))
     np.testing.assert_allclose(scores, model.predict_proba(FRAME)[:, 1], rtol=0, atol=TOLERANCE)
 
@@ -310,3 +313,48 @@ def test_what_was_trained_is_served_as_onnx_and_equal_to_the_pipeline(ran: Ran) 
     else:
         assert scores.shape == (len(evaluation),)
         np.testing.assert_allclose(scores, pipeline.predict(evaluation.frame), rtol=1e-5, atol=1e-4)
+
+
+def test_a_version_answers_the_rows_of_the_snapshots_through_mlflow(pilot_copy: Pilot) -> None:
+    """As somebody else would ask it, who reads the table into pandas."""
+    registry, dataset = Registry(pilot_copy), pilot_copy.contract.dataset
+    version = registry.required_champion()
+    model = mlflow.pyfunc.load_model(f"models:/{registry.name}/{version.number}")
+    rows = Snapshots(pilot_copy.snapshots, dataset).read().slice(0, 50)
+    asked = rows.select(dataset.feature_names)
+    answered = model.predict(asked.to_pandas())[:, 1]
+    columns = arrays({name: asked[name] for name in dataset.feature_names}, dataset.features)
+    np.testing.assert_allclose(answered, registry.predictor(version).scores(columns), rtol=0, atol=TOLERANCE)
+
+
+def test_a_logged_model_takes_integers_and_booleans_with_and_without_missing_ones(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "city": pa.array(["Rome", None] * 20),
+            "count": pa.array([1, None] * 20),  # pandas reads it as float64
+            "size": pa.array([1, 2] * 20),
+            "known": pa.array([True, None] * 20),  # as objects
+            "member": pa.array([True, False] * 20),
+            "share": pa.array([0.1, None] * 20),
+        }
+    )
+    whole = {"logicalType": "integer"}
+    yes_or_no = {"logicalType": "boolean", "examples": [True]}
+    dataset = described(
+        table.to_pandas(),
+        city={"logicalType": "string", "examples": ["a"]},
+        count=whole,
+        size=whole | {"required": True},
+        known=yes_or_no,
+        member=yes_or_no | {"required": True},
+    )
+    frame = pd.DataFrame(arrays({name: table[name] for name in table.column_names}, dataset.features))
+    encode = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+    model = make_pipeline(
+        make_column_transformer((encode, ["city"]), remainder="passthrough"), HistGradientBoostingClassifier(max_iter=2)
+    ).fit(frame, np.arange(40) % 2)
+    mlflow.sklearn.save_model(model, str(tmp_path / "model"), **packing.mlflow_options(model, frame, dataset))
+    loaded = mlflow.pyfunc.load_model(str(tmp_path / "model"))
+    for rows in (table, table.filter(table["count"].is_valid())):
+        answered = loaded.predict(rows.to_pandas())
+        assert answered.shape == (len(rows), 2)

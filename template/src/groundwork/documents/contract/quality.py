@@ -202,7 +202,7 @@ class Quality(StandardPart):
         least = (self.must_be, self.must_be_greater_or_equal_to, (self.must_be_between or (None, None))[0])
         above = self.must_be_greater_than is None or figure > self.must_be_greater_than
         low, high = self.must_not_be_between or (math.inf, -math.inf)
-        free = figure != self.must_not_be and not low <= figure <= high
+        free = not math.isnan(figure) and figure != self.must_not_be and not low <= figure <= high
         return above and free and all(figure >= bound for bound in least if bound is not None)
 
     @property

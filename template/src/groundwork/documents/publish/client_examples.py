@@ -7,6 +7,8 @@ from typing import Any
 
 from groundwork.documents.contract.contract import Contract
 
+MAX_SAFE_INTEGER = 2**53 - 1  # of JavaScript
+
 
 def render(contract: Contract) -> str:
     """Returns the page in Markdown: one record sent by curl, by Python's standard library, and by Node."""
@@ -15,8 +17,17 @@ def render(contract: Contract) -> str:
         # In a shell's single quotes, where every character but that quote stands for itself.
         curl=_listed(record, '      "{}": {}', _json).replace("'", "\\u0027"),
         python=_listed(record, '    "{}": {},', _python, ""),
-        node=_listed(record, "  {}: {},", _json, ""),
+        node=_node(record),
     )
+
+
+def _node(record: dict[str, Any]) -> str:
+    """Returns the lines that make the request's body: as text if it has an integer that JavaScript cannot hold."""
+    if any(isinstance(value, int) and abs(value) > MAX_SAFE_INTEGER for value in record.values()):
+        text = json.dumps(_json({"records": [record]}), ensure_ascii=False)
+        return f"// As text: numbers of JavaScript are exact only up to 2^53.\nconst body = {text};"
+    lines = _listed(record, "  {}: {},", _json, "")
+    return f"const record = {{\n{lines}\n}};\nconst body = JSON.stringify({{ records: [record] }});"
 
 
 def _listed(record: dict[str, Any], line: str, write: Callable[[Any], str], between: str = ",") -> str:
@@ -81,13 +92,11 @@ except urllib.error.HTTPError as error:
 ## Node
 
 ```js
-const record = {
 $node
-};
 const response = await fetch("http://127.0.0.1:8000/predict", {
   method: "POST",
   headers: { Authorization: `Bearer $${process.env.GROUNDWORK_KEY ?? ""}`, "Content-Type": "application/json" },
-  body: JSON.stringify({ records: [record] }),
+  body,
   signal: AbortSignal.timeout(10_000),
 });
 const answer = await response.json();

@@ -25,10 +25,18 @@ from groundwork.core.errors import ModelMismatch
 from groundwork.documents.contract.column import Column, Task
 from groundwork.documents.contract.contract import Dataset
 from groundwork.models.packaging import converters
-from groundwork.models.packaging.parity import Decide, prove_equal, summary
+from groundwork.models.packaging.parity import Decide, compare, prove_equal, summary
 from groundwork.models.packaging.pretrained import Pretrained
 from groundwork.models.packaging.probes import probes
-from groundwork.models.serving.predictor import TOLERANCE, Bundle, Predictor, Sample, bundle_digest, pipeline_scores
+from groundwork.models.serving.predictor import (
+    TOLERANCE,
+    Bundle,
+    Predictor,
+    Sample,
+    bundle_digest,
+    onnx_scores,
+    pipeline_scores,
+)
 
 SAMPLE_ROWS = 20
 TIMED_ROWS = 30  # rows that are timed, one by one
@@ -93,16 +101,16 @@ def _pack(model: Any, windows: Mapping[str, pd.DataFrame], decide: Decide, folde
     # If the conversion or the proof fails for any reason, the next format is tried.
     try:
         content = _to_onnx(model, frame)
-        converted = load("onnx", content)
-        rows = probes(windows, dataset.features, content)
-        proof = prove_equal(
-            rows,
-            lambda asked: pipeline_scores(model, asked, task),
-            lambda asked: converted.scores(_arrays(asked)),
+        converted = onnx_scores(content, task)
+        made = compare(
+            probes(windows, dataset.features, content),
+            lambda rows: pipeline_scores(model, rows, task),
+            lambda rows: converted(_arrays(rows)),
             decide,
             scale,
         )
-        return served("onnx", content, converted, f"{proof}; a row alone costs {{cost}}")
+        proof = prove_equal(made)
+        return served("onnx", content, load("onnx", content), f"{proof}; a row alone costs {{cost}}")
     except Exception as error:
         (folder / "model.onnx").unlink(missing_ok=True)
         why = f"Not as ONNX: {summary(error)}"
@@ -122,12 +130,12 @@ def _pack(model: Any, windows: Mapping[str, pd.DataFrame], decide: Decide, folde
 
 
 AS_SKOPS = (
-    "served as the scikit-learn pipeline itself (skops): a row alone costs {cost}, and the service needs the dependency "
-    "group `pipeline`"
+    "served as the scikit-learn pipeline itself (skops): a row alone costs {cost}, and the service needs the "
+    "dependency group `pipeline`, and `use-case` if the model's library is in it"
 )
 THROUGH_MLFLOW = (
     "served through MLflow, which runs code when it is loaded: a row alone costs {cost}, and the service needs the "
-    "dependency group `pipeline` and the model's own packages"
+    "dependency groups `pipeline` and `use-case`"
 )
 
 
@@ -154,13 +162,16 @@ def mlflow_options(model: Any, frame: pd.DataFrame, dataset: Dataset) -> dict[st
     return options | {"skops_trusted_types": types}
 
 
+_ANY: Any = AnyType()  # type: ignore[no-untyped-call]
+
+
 def _mlflow_type(column: Column) -> Any:
     """Return the MLflow type that accepts the column as pandas reads it from the snapshots.
 
     There, integers and booleans have another type in a batch that lacks one, and MLflow converts neither.
     """
     if column.logical_type in ("integer", "boolean"):
-        return {"integer": "long", "boolean": "boolean"}[column.logical_type] if column.needed else AnyType()
+        return {"integer": "long", "boolean": "boolean"}[column.logical_type] if column.needed else _ANY
     return {"string": "string", "number": "double"}[column.logical_type]
 
 

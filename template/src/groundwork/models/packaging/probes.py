@@ -34,10 +34,10 @@ def probes(
 ) -> Iterator[list[Probe]]:
     """Yield rows that the contract lets in, in groups that can be scored in one call.
 
-    These are the rows of the windows, by their names; rows in which features that may be missing are, one by one and all
-    together; categories that are rare or unseen; the contract's limits, or values far beyond those seen; the values of
-    booleans; values mixed from different rows; and values on and beside the thresholds of the trees in the ONNX model
-    `graph`.
+    These are the rows of the windows, by their names; rows in which features that may be missing are, one by one and
+    all together; categories that are rare or unseen; the contract's limits, or values far beyond those seen; the values
+    of booleans; values mixed from different rows; and values on and beside the thresholds of the trees in the ONNX
+    model `graph`.
     """
     for number, (name, frame) in enumerate(windows.items()):
         if len(frame):
@@ -91,7 +91,7 @@ def unseen(column: Column, known: Sequence[str], seen: set[str]) -> list[str]:
     limits = column.logical_type_options
     made = ["unseen", "Ünseen 未", "0", " ", "x" * min(limits.max_length or _LONGEST_TEXT, _LONGEST_TEXT)]
     for value in [*known[:3], *known[-3:]]:
-        made += [value.lower(), value.upper(), value + " ", value[::-1], value[1:] + value[:1], value + value]
+        made += [value.lower(), value.upper(), value + " ", value[::-1], value[::-1].capitalize(), value + value]
     if column.required:
         made.append("")
     return [

@@ -1,6 +1,7 @@
 """Finds the thresholds of the trees in an ONNX model, and makes rows on and beside them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from groundwork.documents.contract.column import Column
 
-_NODES = 4_000  # nodes per tree ensemble whose thresholds are tried
+_NODES = 4_000  # nodes whose thresholds are tried, of all trees together
 _BISECTED = 500  # of those behind a scaler or the like, where the value has to be searched for
 _COMPARE = {
     "BRANCH_LEQ": np.less_equal,
@@ -48,22 +49,21 @@ def rows_at_thresholds(graph: bytes, base: pd.DataFrame, features: Sequence[Colu
         return base.head(0)
     tensors = _tensors(model, {trees.source for trees in ensembles})
     numbers = [column for column in features if column.logical_type in ("number", "integer")]
+    before, drivers = tensors(base), _drivers(tensors, base, numbers)
     found = [base.head(0)]
     for trees in ensembles:
-        read = tensors(base)[trees.source]
-        if read.ndim != 2:
-            continue
-        column_of = _drivers(tensors, trees.source, base, numbers)
+        read, column_of = before[trees.source], drivers[trees.source]
         nodes, rows = _reached(trees, read)
-        usable = np.array([column_of.get(feature) is not None for feature in trees.features[nodes]], dtype=bool)
-        nodes, rows = _thinned(nodes[usable], rows[usable], _NODES)
+        usable = np.isin(trees.features[nodes], list(column_of))
+        nodes, rows = _thinned(nodes[usable], rows[usable], max(1, _NODES // len(ensembles)))
         for feature in np.unique(trees.features[nodes]):
             column, here = column_of[feature], trees.features[nodes] == feature
             reached, wanted = base.iloc[rows[here]], trees.values[nodes[here]].astype(np.float32)
             if not np.array_equal(read[:, feature], base[column.name].to_numpy(), equal_nan=True):
-                most = max(1, _BISECTED * int(here.sum()) // len(nodes))
+                most = max(1, _BISECTED * int(here.sum()) // len(nodes) // len(ensembles))
                 reached, wanted = reached.iloc[:most], wanted[:most]
-                wanted = _searched(tensors, trees.source, feature, reached, column.name, wanted)
+                asked = partial(_asked, tensors, (trees.source, feature), reached, column.name)
+                wanted = _searched(asked, base[column.name].to_numpy(), wanted)
             found += _beside(reached, wanted, column)
     return pd.concat(found, ignore_index=True)
 
@@ -117,6 +117,7 @@ def _tensors(model: onnx.ModelProto, names: set[str]) -> Any:
         model.graph.output.append(onnx.ValueInfoProto(name=f"{name}_seen"))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
+    options.log_severity_level = 4
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
     def run(frame: pd.DataFrame) -> dict[str, NDArray]:
@@ -127,17 +128,20 @@ def _tensors(model: onnx.ModelProto, names: set[str]) -> Any:
     return run
 
 
-def _drivers(tensors: Any, source: str, base: pd.DataFrame, numbers: Sequence[Column]) -> dict[int, Column | None]:
-    """Return, per column of the tensor, the one number that it depends on; None for a mixture."""
-    names = {column.name for column in numbers}
-    before, found = tensors(base)[source], dict[int, Column | None]()
+def _drivers(tensors: Any, base: pd.DataFrame, numbers: Sequence[Column]) -> dict[str, dict[int, Column]]:
+    """Return, per tensor, the number that each of its columns depends on, for columns that depend on nothing else."""
+    before = tensors(base)
+    moved_by: dict[tuple[str, int], list[str]] = {}
     for name in base:
-        turned = base.assign(**{str(name): base[name].to_numpy()[::-1]})
-        after = tensors(turned)[source]
-        changed = ((after != before) & ~(np.isnan(after) & np.isnan(before))).any(0)
-        column = next((each for each in numbers if each.name == name), None) if name in names else None
-        for place in np.flatnonzero(changed):
-            found[int(place)] = None if place in found else column
+        for source, after in tensors(base.assign(**{str(name): base[name].to_numpy()[::-1]})).items():
+            changed = (after != before[source]) & ~(np.isnan(after) & np.isnan(before[source]))
+            for place in np.flatnonzero(changed.any(0)).tolist():
+                moved_by.setdefault((source, place), []).append(str(name))
+    known = {column.name: column for column in numbers}
+    found: dict[str, dict[int, Column]] = {source: {} for source in before}
+    for (source, place), names in moved_by.items():
+        if len(names) == 1 and names[0] in known:
+            found[source][place] = known[names[0]]
     return found
 
 
@@ -164,20 +168,28 @@ def _thinned(nodes: NDArray, rows: NDArray, most: int) -> tuple[NDArray, NDArray
     return nodes[kept], rows[kept]
 
 
+def _asked(tensors: Any, place: tuple[str, int], rows: pd.DataFrame, name: str, values: NDArray) -> NDArray:
+    """Return the column of a tensor at `place`, for the rows with these values in the column `name`."""
+    source, feature = place
+    column: NDArray = tensors(rows.assign(**{name: values}))[source][:, feature]
+    return column
+
+
 def _searched(
-    tensors: Any, source: str, feature: int, rows: pd.DataFrame, name: str, wanted: NDArray[np.float32]
+    tensor: Callable[[NDArray[np.float32]], NDArray], known: NDArray, wanted: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Return, per row, the number of column `name` at which the tensor's value passes `wanted`; NaN if it never does."""
-    known = rows[name].to_numpy()
+    """Return, per row, the number between the least and the largest known one at which `tensor` passes `wanted`.
+
+    `tensor` gives the tensor's values for a number per row. NaN if they never pass it.
+    """
     known = known[np.isfinite(known)]
     if not len(known):
-        return np.full(len(rows), np.nan, dtype=np.float32)
+        return np.full(len(wanted), np.nan, dtype=np.float32)
 
     def above(places: NDArray[np.int64]) -> NDArray[np.bool_]:
-        answered = tensors(rows.assign(**{name: _number(places)}))[source][:, feature]
-        return np.asarray(answered > wanted)
+        return np.asarray(tensor(_number(places)) > wanted)
 
-    low, high = (np.full(len(rows), _place(np.float32(each))) for each in (known.min(), known.max()))
+    low, high = (np.full(len(wanted), _place(np.float32(each))) for each in (known.min(), known.max()))
     at_low, at_high = above(low), above(high)
     while (high - low > 1).any():
         middle = (low + high) // 2

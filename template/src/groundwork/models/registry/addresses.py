@@ -35,7 +35,10 @@ def bring_home(database: Path, artifacts: Path) -> None:
     try:
         with closing(sqlite3.connect(database, timeout=10, isolation_level=None)) as connection:
             recorded = _recorded(connection)
-            roots = {address for address in recorded["experiments"] if address.endswith(f"/{ARTIFACTS}")} - {here}
+            roots = {
+                each for each in recorded["experiments"] if each.startswith("file:") and each.endswith(f"/{ARTIFACTS}")
+            }
+            roots.discard(here)
             for root in roots:
                 _copy_missing(root, artifacts, (address for found in recorded.values() for address in found))
             if roots:

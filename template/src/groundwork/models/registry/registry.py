@@ -21,7 +21,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models.model import ModelInfo
 
 from groundwork.core.environment import prepare
-from groundwork.core.errors import BundleError, NoChampion
+from groundwork.core.errors import BundleError, NoChampion, causes
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.addresses import ARTIFACTS, bring_home
 from groundwork.models.registry.version import Version, note, noted_version
@@ -204,11 +204,11 @@ class Registry:
                     )
                 )
             except (MlflowException, FileNotFoundError) as error:
-                if isinstance(error.__context__, OSError) and not isinstance(error.__context__, FileNotFoundError):
+                if any(isinstance(each, OSError) and not isinstance(each, FileNotFoundError) for each in causes(error)):
                     raise  # a server that cannot be reached may come back
                 raise BundleError(
-                    f"the files of version {version.number} are gone from MLflow: `groundwork rollback` goes back to "
-                    f"an earlier champion ({error})"
+                    f"the files of version {version.number} cannot be fetched from MLflow: {error}. If they are gone, "
+                    "`groundwork rollback` goes back to an earlier champion"
                 ) from None
 
         return self._cache.fetch(version.number, version.bundle_sha256, download)

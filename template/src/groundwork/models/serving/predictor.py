@@ -23,13 +23,9 @@ from pydantic import BaseModel, ValidationError
 from groundwork.core.errors import BundleError, FeatureMismatch
 from groundwork.documents.contract.column import BINARY, Column, Task
 from groundwork.documents.contract.quality import listed
+from groundwork.models.serving.trusted_types import TRUSTED_TYPES
 
 TOLERANCE = 1e-5  # largest difference between two computations of a probability; for quantities, times the largest one
-# Types that a model in the skops format may hold in addition to those that skops trusts.
-TRUSTED_TYPES = [
-    "sklearn.compose._column_transformer.make_column_selector",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-]
 Arrays = Mapping[str, NDArray]
 
 
@@ -75,7 +71,7 @@ class Predictor:
                 f"{_described(task)}: train a model on the current contract"
             )
         try:
-            self._score = {"onnx": _onnx, "skops": _skops, "pyfunc": _pyfunc}[self.bundle.format](content, task)
+            self._score = {"onnx": onnx_scores, "skops": _skops, "pyfunc": _pyfunc}[self.bundle.format](content, task)
         except Exception as error:
             raise BundleError(f"{self.bundle.file} in {folder} cannot be loaded: {error}") from error
         self._check_sample()
@@ -114,10 +110,12 @@ def bundle_digest(bundle: Bundle, content: bytes) -> str:
     return hashlib.sha256(json.dumps(description, sort_keys=True).encode() + content).hexdigest()
 
 
-def _onnx(content: bytes, task: Task) -> Callable[[Arrays], NDArray[np.float32]]:
+def onnx_scores(content: bytes, task: Task) -> Callable[[Arrays], NDArray[np.float32]]:
+    """Return a function that computes the scores of an ONNX model for one array per feature, as `arrays` makes them."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # on small batches, more threads are slower
     options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # an error is raised; ONNX Runtime would print it as well
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     answer = session.get_outputs()[-1].name  # of a classifier, the probabilities come after the labels
 
