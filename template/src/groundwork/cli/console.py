@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import gc
 import logging
 import os
 import sys
@@ -118,6 +119,7 @@ def entered(invalid: int = 1, otherwise: int = 1) -> "Iterator[Pilot]":
         if overdue := DecisionRecord.of(pilot.settings.home).overdue(pilot.charter, date.today()):
             complaints().print(f"[yellow]![/] {overdue}: `groundwork decide scale`, `stop` or `extend`")
         prepare(pilot.settings)
+        gc.enable()  # disabled in main.py
         warnings.simplefilter("ignore")
         for library in ("mlflow", "alembic", "prefect"):
             logging.getLogger(library).setLevel(logging.CRITICAL)  # their errors are raised, too

@@ -41,9 +41,8 @@ def check(as_json: Json = False) -> None:
         documents = {"charter.yaml": pilot.charter, "contract.yaml": pilot.contract, "OWNERS": pilot.owners}
         still_open = {name: list(unanswered(document)) for name, document in documents.items()}
         for name, paths in still_open.items():
-            console.print(f"[green]✓[/] {name} is valid")
-            for path in paths:
-                console.print(f"  [yellow]{path} is still TBD[/]")
+            lines = [f"[green]✓[/] {name} is valid", *(f"  [yellow]{path} is still TBD[/]" for path in paths)]
+            console.print("\n".join(lines))
             for sentence in pilot.contract.left_alone if name == "contract.yaml" else ():
                 console.print(f"  [yellow]{escape(sentence)}[/]", soft_wrap=True)
         if wrong := [line for column in pilot.contract.dataset.columns for line in column.wrong_examples()]:

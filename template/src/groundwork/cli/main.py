@@ -3,17 +3,20 @@
 Exit codes: 0 done, 1 refused or failed, 2 usage error or drift unknown.
 """
 
+import gc
 import os
 from typing import Annotated
-
-# Before the first import of pydantic: to find its plugins, it reads the entry points of all installed packages.
-os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 import typer
 
 from groundwork import __version__
 from groundwork.cli import data, decision, loop, model, operations, up
 from groundwork.cli.console import called
+
+# A command imports pydantic and the documents after this line. Imports make no garbage, and to find its plugins,
+# pydantic would read the entry points of all installed packages.
+gc.disable()  # `entered` enables it again
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 for group in (loop, up, decision, data, model, operations):

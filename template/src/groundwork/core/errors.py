@@ -158,11 +158,10 @@ def explained(error: BaseException) -> str:
     from pydantic import ValidationError  # here, because `--help` needs no pydantic
 
     where = place(error)
-    if isinstance(error, ValidationError):
-        said = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-    else:
-        said = shortened(error.msg if isinstance(error, SyntaxError) else str(error))
-        said = f"{type(error).__name__}: {said}".removesuffix(": ")
+    if isinstance(error, ValidationError) and not where:
+        return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+    said = shortened(error.msg if isinstance(error, SyntaxError) else str(error))
+    said = f"{type(error).__name__}: {said}".removesuffix(": ")
     if where and isinstance(error, ModuleNotFoundError) and error.name:
         said += f"; install the package that has it: `uv add --group use-case {error.name.partition('.')[0]}`"
     elif not where:

@@ -33,13 +33,23 @@ def test_without_snapshots_there_is_nothing_to_train_on(new_pilot: Pilot) -> Non
         read_history(new_pilot)
 
 
-@pytest.mark.parametrize("change", ["delete from flights where month = 1", "update flights set arr_delay = -5"])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("delete from flights where month = 1", "0 rows have a known outcome, but they lack both outcomes"),
+        ("update flights set arr_delay = -5", "rows have a known outcome, but late is False in all of them: ingest"),
+        (
+            "update flights set arr_delay = null",
+            "the outcome late is empty in all .* rows: correct it in src/use_case/so",
+        ),
+    ],
+)
 def test_without_both_outcomes_in_the_past_there_is_nothing_to_learn(
-    change: str, new_pilot: Pilot, sql: Callable
+    change: str, said: str, new_pilot: Pilot, sql: Callable
 ) -> None:
     sql(new_pilot, change)
     by_hand.ingest(Pilot.here())
-    with pytest.raises(NotEnoughData, match="they lack both outcomes"):
+    with pytest.raises(NotEnoughData, match=said):
         by_hand.train(Pilot.here())
     [failed] = Store(new_pilot.settings.store).runs.latest(succeeded=False)
     assert failed.message.startswith("NotEnoughData: before the newest window (2013-02-01 to 2013-02-28)")

@@ -118,11 +118,12 @@ def last_released(home: Path) -> Released | None:
     """
     if not any((folder / ".git").exists() for folder in (home, *home.parents)):
         return None
-    if git(home, "rev-parse", "--verify", "--quiet", "HEAD") is None:
+    head = git(home, "rev-parse", "--verify", "--quiet", "HEAD")
+    if head is None:
         if git(home, "rev-parse", "--git-dir") is None:
             raise DocumentError(f"{CONTRACT}: git cannot read this repository: run `git status` here to see why")
         return None
-    found = _base(home)
+    found = _base(home, head)
     if found is None:
         if is_shallow(home):
             raise DocumentError(
@@ -135,23 +136,28 @@ def last_released(home: Path) -> Released | None:
     return Released(at, text) if text is not None else None
 
 
-def _base(home: Path) -> tuple[str, str] | None:
-    """Returns a description of the commit to compare with, and its git revision; None if there is none."""
+def _base(home: Path, head: str) -> tuple[str, str] | None:
+    """Returns a description of the commit to compare with, and its git revision; None if there is none.
+
+    Each call of git takes as long as reading a document, so none is made twice.
+    """
     if tag := git(home, "describe", "--tags", "--abbrev=0", "--match=v[0-9]*", "--match=[0-9]*"):
         return f"the tag {tag}", f"refs/tags/{tag}"
-    head = git(home, "rev-parse", "HEAD")
-    refs = (git(home, "for-each-ref", "--format=%(refname)", *MAIN) or "").split()
-    main = next((name.split("/", 2)[2] for name in MAIN if name in refs), None)
-    left_at = git(home, "merge-base", "HEAD", main) if main else head
+    refs = dict(
+        line.split(" ", 1)
+        for line in (git(home, "for-each-ref", "--format=%(refname) %(objectname)", *MAIN) or "").splitlines()
+    )
+    ref = next((name for name in MAIN if name in refs), None)
+    main = ref.split("/", 2)[2] if ref else ""
+    left_at = git(home, "merge-base", "HEAD", main) if ref and refs[ref] != head else head
     if left_at is None:
         return None
     if left_at != head:
         return f"the commit {left_at[:10]} of {main}", left_at
     if git(home, "diff", "--name-only", "HEAD", "--", CONTRACT):
         return "the last commit", "HEAD"
-    changed = git(home, "log", "--first-parent", "-1", "--format=%H", "--", CONTRACT)
-    before = git(home, "rev-parse", "--verify", "--quiet", f"{changed}^") if changed else None
-    return (f"the commit {before[:10]}", before) if before else None
+    before = (git(home, "log", "--first-parent", "-1", "--format=%P", "--", CONTRACT) or "").split()
+    return (f"the commit {before[0][:10]}", before[0]) if before else None
 
 
 def _version(text: str) -> str:

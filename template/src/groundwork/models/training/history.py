@@ -77,9 +77,14 @@ def read_history(pilot: Pilot) -> History:
     training = examples(rows, dataset)
     missing = not_among(training.outcomes, dataset.task)
     if missing:
+        name, known = dataset.outcome.name, np.unique(training.outcomes).tolist()
+        if rows.num_rows and not known:
+            found = f"{name} is empty in all {rows.num_rows:,} rows: correct it in src/use_case/source.py, or wait for"
+            raise NotEnoughData(f"before the newest window ({newest}), the outcome {found} outcomes")
         raise NotEnoughData(
-            f"before the newest window ({newest}), {len(training):,} rows have a known outcome, but they lack "
-            f"{missing}: ingest at least one more window"
+            f"before the newest window ({newest}), {len(training):,} rows have a known outcome, but "
+            + (f"{name} is {known[0]} in all of them" if len(known) == 1 else f"they lack {missing}")
+            + f": ingest at least one more window, or correct {name} in src/use_case/source.py"
         )
     past = Window(local_time(rows[dataset.event_time.name][0].as_py(), dataset.zone), newest.start)
     return History(
