@@ -33,8 +33,8 @@ def write_dictionary() -> None:
 def quarantine_list(as_json: Json = False) -> None:
     """List the quarantined rows: window, broken rule, number of rows, example values."""
     with entered() as pilot:
+        from groundwork.core.quoting import listed
         from groundwork.data.quarantine import held
-        from groundwork.documents.contract.quality import listed
 
         found = held(pilot)
         for entry in found:

@@ -249,7 +249,7 @@ def scale_line(pilot: "Pilot", gain_per_1000: float) -> list[str]:
 
 
 def run_score(pilot: "Pilot", since: datetime | None, until: datetime | None) -> str:
-    from groundwork.documents.contract.quality import listed
+    from groundwork.core.quoting import listed
     from groundwork.pipeline import by_hand
 
     require_both_or_neither(since, until)

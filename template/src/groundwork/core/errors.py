@@ -48,6 +48,12 @@ class UseCaseError(GroundworkError):
     """The team's code in src/use_case cannot be used; the message names the file, and the line where it is known."""
 
 
+class UnknownColumn(UseCaseError, KeyError):
+    """A function of use_case/decision.py asks for a column that the rows do not have."""
+
+    __str__ = Exception.__str__  # KeyError's adds quotation marks
+
+
 class SourceError(GroundworkError):
     """The operational system cannot be read, or its columns do not match the contract."""
 
@@ -102,16 +108,6 @@ class FeatureMismatch(BundleError):
 
 class ModelMismatch(GroundworkError):
     """The model of use_case/model.py cannot be fetched, or does not match the contract."""
-
-
-class DecisionError(GroundworkError):
-    """A function of use_case/decision.py cannot be called, or does not return one decision or one value per row."""
-
-
-class UnknownColumn(DecisionError, KeyError):
-    """A function of use_case/decision.py asks for a column that the rows do not have."""
-
-    __str__ = Exception.__str__  # KeyError's adds quotation marks
 
 
 class StoreError(GroundworkError):

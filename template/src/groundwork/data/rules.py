@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 
 import ibis
 
+from groundwork.core.quoting import listed
 from groundwork.core.windows import local_time
 from groundwork.documents.contract.column import Column
 from groundwork.documents.contract.contract import Contract, Dataset
-from groundwork.documents.contract.quality import listed
 
 REASONS = "broken_rules"
 

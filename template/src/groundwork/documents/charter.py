@@ -109,10 +109,6 @@ class Gate(Part):
         """Whether the metric is at least as good as the line, or worse by at most `tolerated`; False for NaN."""
         return metric <= line + tolerated if self.lower_is_better else metric >= line - tolerated
 
-    def bound(self, lower: float, upper: float) -> float:
-        """The bound of a metric's interval that must reach a line: the upper one if lower is better."""
-        return upper if self.lower_is_better else lower
-
     @property
     def line(self) -> float:
         """The value that the metric must reach: `minimum`, or `maximum` if lower is better."""

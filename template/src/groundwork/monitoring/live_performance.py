@@ -102,5 +102,5 @@ def _metric_at_the_gate(version: Version) -> float | None:
 def _examples(pilot: Pilot, logged: list[Prediction], outcomes: NDArray) -> Examples:
     records, dataset = [each.record for each in logged], pilot.contract.dataset
     days = np.array([each.event_time[:10] for each in logged], "datetime64[D]")
-    columns = arrays_of_log(records, dataset.features)
-    return Examples(columns, outcomes, days=days, rows=deciding.rows_of_log(records, dataset))
+    columns, rows = arrays_of_log(records, dataset.features), deciding.rows_of_log(records, dataset)
+    return Examples(columns=columns, outcomes=outcomes, days=days, rows=rows)

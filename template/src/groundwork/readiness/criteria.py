@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from groundwork.core.errors import DecisionError, StoreError
+from groundwork.core.errors import StoreError, UseCaseError
 from groundwork.documents.charter import Criterion
 from groundwork.documents.pilot import Pilot
 from groundwork.models.serving import deciding
@@ -143,7 +143,7 @@ def gain_in_service(pilot: Pilot, store: Store, since: datetime, until: datetime
     try:
         made = deciding.value(np.array([decided for _, decided, _ in answered]), outcomes, worth, rows)
         without = deciding.value(deciding.without_model(columns, rows), outcomes, worth, rows)
-    except DecisionError as error:
+    except UseCaseError as error:
         return Measurement(None, 0, proof, str(error))
     return Measurement(float((made - without).mean() * 1000), len(answered), proof)
 

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from groundwork.core import pages
-from groundwork.documents.contract.quality import listed
+from groundwork.core.quoting import listed
 
 
 def api_page(api: dict[str, Any]) -> str:

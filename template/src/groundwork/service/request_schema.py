@@ -9,9 +9,9 @@ import msgspec
 from msgspec import Meta
 
 from groundwork.core.errors import BundleError, DocumentError, NoChampion, StoreError
+from groundwork.core.quoting import listed
 from groundwork.documents.contract.column import Column
 from groundwork.documents.contract.contract import Contract
-from groundwork.documents.contract.quality import listed
 from groundwork.service import integers, times
 from groundwork.service.batcher import DeadlineExceeded, Overloaded
 

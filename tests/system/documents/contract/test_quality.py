@@ -8,7 +8,8 @@ import pytest
 import yaml
 from commands import groundwork
 from groundwork.core.errors import DocumentError
-from groundwork.documents.contract.quality import DatasetQuality, listed
+from groundwork.core.quoting import listed
+from groundwork.documents.contract.quality import DatasetQuality
 from groundwork.documents.pilot import Pilot
 
 DATASET = "schema.0.quality"

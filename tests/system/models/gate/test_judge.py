@@ -8,7 +8,7 @@ import pytest
 from groundwork.documents.charter import Gate
 from groundwork.models.evaluation.estimates import Decisions, metric_estimate
 from groundwork.models.evaluation.performance import Footprint
-from groundwork.models.gate.judge import Comparison, Verdict, judge
+from groundwork.models.gate.judge import Comparison, Verdict, bound_of, judge
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
@@ -284,7 +284,7 @@ def test_a_slice_that_may_be_as_bad_by_chance_blocks_as_all_rows_do(lower_is_bet
         assert sliced.slices[0].metric == whole.estimates["metric"]
         if not passes:
             [reason] = sliced.reasons
-            bound = gate.bound(whole.estimates["metric"].lower, whole.estimates["metric"].upper)
+            bound = bound_of(gate, whole.estimates["metric"])
             assert f"found 'doubtful' {gate.line + better * 0.01:.4f} (at " in reason
             assert f"{bound:.4f}); 1 passed" in reason
 

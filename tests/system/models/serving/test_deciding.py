@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from groundwork.core.errors import DecisionError
+from groundwork.core.errors import UseCaseError
 from groundwork.documents.contract.contract import Dataset
 from groundwork.models.serving import deciding
 from groundwork.models.serving.deciding import NO_ROWS, Rows, rows_of_inputs, rows_of_log
@@ -66,6 +66,21 @@ def test_raw_values_are_the_same_from_a_request_the_snapshots_and_the_log(made: 
     assert rows["secured"].tolist() == [True, False]
 
 
+def test_times_are_local_wherever_they_come_from() -> None:
+    """A request and the log hold the offset, the snapshots hold UTC."""
+    described = [dict(each) for each in COLUMNS]
+    described[1]["logicalTypeOptions"] = {"defaultTimezone": "Europe/Berlin"}
+    berlin = Dataset.model_validate({"name": "loans", "properties": [{"description": ""} | each for each in described]})
+    asked = datetime(2026, 7, 5, 9, 30, tzinfo=timezone(timedelta(hours=2)))
+    snapshot = pa.array([asked.astimezone(UTC)], pa.timestamp("us", "UTC"))
+    for rows in (
+        Rows(berlin.decision_columns, lambda name: [asked]),
+        Rows(berlin.decision_columns, lambda name: snapshot),
+        rows_of_log([json.dumps({"asked_at": asked.isoformat()})], berlin),
+    ):
+        assert rows["asked_at"].tolist() == [datetime(2026, 7, 5, 9, 30)]
+
+
 def test_what_was_logged_before_a_column_existed_is_missing() -> None:
     rows = rows_of_log(['{"income": 1}'], LOANS)
     assert np.isnan(rows["amount"]).all()
@@ -91,11 +106,10 @@ def test_a_column_cannot_be_changed_for_the_function_that_comes_next() -> None:
 
 
 def test_an_unknown_column_is_named_beside_those_there_are() -> None:
-    with pytest.raises(DecisionError) as refused:
+    with pytest.raises(UseCaseError) as refused:
         of_list()["amuont"]
-    assert str(refused.value) == (
-        "use_case/decision.py: rows has no column 'amuont'; it has asked_at, income, years, amount, purpose, secured"
-    )
+    has = "asked_at, income, years, amount, purpose, secured"
+    assert str(refused.value) == f"src/use_case/decision.py: rows has no column 'amuont'; it has {has}"
     assert of_list().get("amuont") is None
     assert "amuont" not in of_list()
 
@@ -165,14 +179,14 @@ def test_a_function_is_given_the_rows_if_it_takes_them(
     [
         ("decide", lambda scores: scores, "decide(scores) takes other arguments; required: decide(scores, worth), "),
         ("value", lambda decisions, outcomes, worth, amount: 0, "or value(decisions, outcomes, worth, *, rows)"),
-        ("without_model", None, "use_case/decision.py has no function without_model(columns)"),
+        ("without_model", None, "src/use_case/decision.py has no function without_model(columns)"),
     ],
 )
 def test_a_wrong_signature_is_one_line(name: str, function: Any, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decision, name, function)
-    with pytest.raises(DecisionError) as refused:
+    with pytest.raises(UseCaseError) as refused:
         deciding.use_rows()
-    assert str(refused.value).startswith("use_case/decision.py")
+    assert str(refused.value).startswith("src/use_case/decision.py")
     assert told in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -180,12 +194,12 @@ def test_a_wrong_signature_is_one_line(name: str, function: Any, told: str, monk
 @pytest.mark.parametrize("returned", [np.array(["grant"]), "grant", np.array([["grant"], ["refuse"]])])
 def test_another_number_of_decisions_is_refused(returned: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decision, "decide", lambda scores, worth: returned)
-    with pytest.raises(DecisionError, match=r"decide\(\) returns an array of the shape .* for 2 rows; required"):
+    with pytest.raises(UseCaseError, match=r"decide\(\) returns an array of the shape .* for 2 rows; required"):
         deciding.decide(SCORES, WORTH, NO_ROWS)
 
 
 @pytest.mark.parametrize("returned", [[1.0, np.nan], [0, np.inf], [5, None]])
 def test_money_that_is_no_number_is_refused(returned: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decision, "value", lambda decisions, outcomes, worth: np.array(returned))
-    with pytest.raises(DecisionError, match=r"value\(\) returns no finite number for 1 of 2 rows, first for row 1;"):
+    with pytest.raises(UseCaseError, match=r"value\(\) returns no finite number for 1 of 2 rows, first for row 1;"):
         deciding.value(np.array(["grant", "refuse"]), np.array([True, False]), WORTH, NO_ROWS)

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from groundwork.core.errors import DocumentError
 from groundwork.core.git import git, is_shallow
+from groundwork.core.quoting import listed
 from groundwork.documents.contract.column import Column
 from groundwork.documents.contract.contract import Contract, Dataset
-from groundwork.documents.contract.quality import ROLES, listed
+from groundwork.documents.contract.quality import ROLES
 
 CONTRACT = "contract.yaml"
 MAIN = (

@@ -1,8 +1,6 @@
 """Rules of a contract, on columns, rows, windows and freshness."""
 
 import math
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar, Literal, Self
@@ -225,19 +223,3 @@ class ServiceLevel(StandardPart):
 
 def one_of(names: list[str]) -> str:
     return f"{', '.join(names[:-1])} or {names[-1]}"
-
-
-_PLAIN = re.compile(r"[\w.:+/-]+( [\w.:+/-]+)*")
-MOST_CHARACTERS = 60
-
-
-def quoted(value: str) -> str:
-    """Returns a value of a column in quotation marks, on one line: escaped, and cut if it is long."""
-    return repr(value if len(value) <= MOST_CHARACTERS else value[: MOST_CHARACTERS - 1] + "…")
-
-
-def listed(values: Iterable[object]) -> list[str]:
-    """Returns values of a column for a list: as they are, or all quoted if one of them would be hard to tell apart."""
-    found = [str(value) for value in values]
-    plain = all(_PLAIN.fullmatch(value) and len(value) <= MOST_CHARACTERS for value in found)
-    return found if plain else [quoted(value) for value in found]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from groundwork.core.errors import DocumentError
 from groundwork.core.files import write_atomically
+from groundwork.core.quoting import listed
 from groundwork.documents.contract.column import Column
 from groundwork.documents.contract.contract import Contract
-from groundwork.documents.contract.quality import listed
 from groundwork.documents.publish import client_examples
 
 _TYPES = {

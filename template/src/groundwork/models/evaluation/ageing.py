@@ -168,7 +168,7 @@ def _joined(parts: list[Examples]) -> Examples:
     columns: dict[str, NDArray] = {
         name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns
     }
-    return Examples(columns, np.concatenate([part.outcomes for part in parts]))
+    return Examples(columns=columns, outcomes=np.concatenate([part.outcomes for part in parts]))
 
 
 def describe_age(ageing: Ageing | None) -> str:

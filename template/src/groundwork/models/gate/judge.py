@@ -8,8 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from groundwork.core.quoting import quoted
 from groundwork.documents.charter import Gate
-from groundwork.documents.contract.quality import quoted
 from groundwork.models.evaluation.estimates import Decisions, Estimate, Measured, Metric, gain, measured
 from groundwork.models.evaluation.performance import Footprint
 
@@ -133,13 +133,18 @@ def _gain_reaches(gate: Gate, rival: str, seen: Estimate, line: float) -> Check:
 
 def _metric_reaches(gate: Gate, name: str, seen: Estimate, line: float) -> Check:
     side = "at most" if gate.lower_is_better else "at least"
-    told = _told(gate, seen, f"{side} {gate.bound(seen.lower, seen.upper):,.4f}", ",.4f")
+    told = _told(gate, seen, f"{side} {bound_of(gate, seen):,.4f}", ",.4f")
     return Check(name, f"{side} {line:,.4f}", told, reaches(gate, seen, line))
+
+
+def bound_of(gate: Gate, seen: Estimate) -> float:
+    """Return the bound that must reach a line: the upper one if a lower metric is better."""
+    return seen.upper if gate.lower_is_better else seen.lower
 
 
 def reaches(gate: Gate, seen: Estimate, line: float) -> bool:
     """Whether the bound of a metric, or of a difference of metrics, reaches the line; False if there is no bound."""
-    return gate.reaches(gate.bound(seen.lower, seen.upper), line)
+    return gate.reaches(bound_of(gate, seen), line)
 
 
 def _at_least_zero(gate: Gate, seen: Estimate) -> Estimate:
@@ -202,7 +207,7 @@ def _sliced(gate: Gate, column: str, slices: list[Slice]) -> Check:
     side = "at most" if gate.lower_is_better else "at least"
 
     def told(seen: Estimate | None, what: str = "") -> str:
-        return f"{what}{seen.value:,.4f} ({side} {gate.bound(seen.lower, seen.upper):,.4f})" if seen else ""
+        return f"{what}{seen.value:,.4f} ({side} {bound_of(gate, seen):,.4f})" if seen else ""
 
     failed = [
         f"{each.name} {told(each.metric)}" + told(each.over_champion, ", minus the champion's ")

@@ -18,7 +18,7 @@ from groundwork.models.evaluation.performance import (
     performance,
     targets_of,
 )
-from groundwork.models.gate.judge import Check, Comparison, Slice, Verdict, judge, reaches
+from groundwork.models.gate.judge import Check, Comparison, Slice, Verdict, bound_of, judge, reaches
 from groundwork.models.registry.registry import Registry
 from groundwork.models.registry.version import Version
 from groundwork.models.training.history import Examples, History
@@ -152,7 +152,7 @@ def _of_slices(check: str, gate: Gate, measured: list[tuple[Slice, Estimate | No
         return Finding(check, None, without if not measured else f"no slice has at least {gate.slice_min_rows:,} rows")
     below = [
         f"{each.column} {each.name} {metric.value:,.4f}, at {gate.confidence:.0%} confidence "
-        f"{'at most' if gate.lower_is_better else 'at least'} {gate.bound(metric.lower, metric.upper):,.4f}"
+        f"{'at most' if gate.lower_is_better else 'at least'} {bound_of(gate, metric):,.4f}"
         for each, metric in known
         if not reaches(gate, metric, gate.line_in_a_slice)
     ]

@@ -14,7 +14,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from groundwork.core.errors import DecisionError, UnknownColumn
+from groundwork.core.errors import UnknownColumn, UseCaseError
+from groundwork.core.windows import local_time
 from groundwork.documents.contract.column import Column
 from groundwork.documents.contract.contract import Dataset
 from groundwork.models.serving.predictor import MISSING_TEXT
@@ -33,7 +34,8 @@ class Rows(Mapping[str, NDArray]):
 
     The columns are `Dataset.decision_columns`. Numbers are float64 with NaN for a missing value. Integers are int64,
     texts and booleans objects and bool; where a value may be missing, integers are float64 with NaN, and a missing text
-    or boolean is None. Timestamps are datetime64[us] with NaT. The arrays cannot be written to.
+    or boolean is None. Timestamps are datetime64[us] with NaT, local times of the contract's zone. The arrays cannot be
+    written to.
     """
 
     def __init__(self, columns: Sequence[Column], read: Callable[[str], Any]) -> None:
@@ -46,7 +48,7 @@ class Rows(Mapping[str, NDArray]):
         if name not in self._made:
             if name not in self._columns:
                 raise UnknownColumn(
-                    f"use_case/decision.py: rows has no column {name!r}; it has {', '.join(self._columns)}"
+                    f"src/use_case/decision.py: rows has no column {name!r}; it has {', '.join(self._columns)}"
                 )
             self._made[name] = _raw(self._read(name), self._columns[name])
             self._made[name].flags.writeable = False
@@ -105,14 +107,14 @@ def rows_of_inputs(columns: Mapping[str, NDArray], dataset: Dataset, others: Row
 def use_rows() -> bool:
     """Whether a function of `use_case/decision.py` is given the rows.
 
-    Raises DecisionError if a function is missing or takes other arguments.
+    Raises UseCaseError if a function is missing or takes other arguments.
     """
     given = [_takes_rows(_function(name), name) for name in _TAKES]
     return any(given)
 
 
 def decide(scores: NDArray[np.float32], worth: Worth, rows: Rows) -> NDArray[np.str_]:
-    """Return one decision per row, by the use case's `decide`. Raises DecisionError for another number of decisions."""
+    """Return one decision per row, by the use case's `decide`. Raises UseCaseError for another number of decisions."""
     return _one_per_row("decide", len(scores), (scores, worth), rows)
 
 
@@ -124,7 +126,7 @@ def without_model(columns: Mapping[str, NDArray], rows: Rows) -> NDArray[np.str_
 def value(decisions: NDArray[np.str_], outcomes: NDArray, worth: Worth, rows: Rows) -> NDArray[np.float64]:
     """Return the money that each decision made, by the use case's `value`.
 
-    Raises DecisionError for another number of values, or for a value that is not a finite number.
+    Raises UseCaseError for another number of values, or for a value that is not a finite number.
     """
     found = _one_per_row("value", len(decisions), (decisions, outcomes, worth), rows)
     try:
@@ -133,8 +135,8 @@ def value(decisions: NDArray[np.str_], outcomes: NDArray, worth: Worth, rows: Ro
         money = np.full(len(found), np.nan)
     broken = ~np.isfinite(money)
     if broken.any():
-        raise DecisionError(
-            f"use_case/decision.py: value() returns no finite number for {broken.sum():,} of {len(money):,} rows, "
+        raise UseCaseError(
+            f"src/use_case/decision.py: value() returns no finite number for {broken.sum():,} of {len(money):,} rows, "
             f"first for row {int(broken.argmax()):,}; a missing value in `rows` is NaN or None"
         )
     return money
@@ -144,8 +146,8 @@ def _one_per_row(name: str, count: int, arguments: tuple[Any, ...], rows: Rows) 
     function = _function(name)
     found = np.asarray(function(*arguments, rows=rows) if _takes_rows(function, name) else function(*arguments))
     if found.shape != (count,):
-        raise DecisionError(
-            f"use_case/decision.py: {name}() returns an array of the shape {found.shape} for {count:,} rows; "
+        raise UseCaseError(
+            f"src/use_case/decision.py: {name}() returns an array of the shape {found.shape} for {count:,} rows; "
             f"required: ({count},)"
         )
     return found
@@ -154,13 +156,13 @@ def _one_per_row(name: str, count: int, arguments: tuple[Any, ...], rows: Rows) 
 def _function(name: str) -> Callable[..., Any]:
     function = getattr(decision, name, None)
     if not callable(function):
-        raise DecisionError(f"use_case/decision.py has no function {name}({', '.join(_TAKES[name])})")
+        raise UseCaseError(f"src/use_case/decision.py has no function {name}({', '.join(_TAKES[name])})")
     return function
 
 
 @cache
 def _takes_rows(function: Callable[..., Any], name: str) -> bool:
-    """Whether the function has a parameter `rows`. Raises DecisionError if it cannot be called."""
+    """Whether the function has a parameter `rows`. Raises UseCaseError if it cannot be called."""
     taken, given = inspect.signature(function), _TAKES[name]
     for rows in ({"rows": None}, {}):
         try:
@@ -168,8 +170,8 @@ def _takes_rows(function: Callable[..., Any], name: str) -> bool:
         except TypeError:
             continue
         return bool(rows)
-    raise DecisionError(
-        f"use_case/decision.py: {name}{taken} takes other arguments; required: {name}({', '.join(given)}), "
+    raise UseCaseError(
+        f"src/use_case/decision.py: {name}{taken} takes other arguments; required: {name}({', '.join(given)}), "
         f"or {name}({', '.join(given)}, *, rows)"
     )
 
@@ -181,8 +183,9 @@ def _raw(values: Any, column: Column) -> NDArray:
         values = values.to_pylist()
     complete = column.needed and not any(value is None for value in values)
     if column.logical_type == "timestamp":
-        read = [datetime.fromisoformat(value) if isinstance(value, str) else value for value in values]
-        return np.array(read, dtype="datetime64[us]")
+        moments = (datetime.fromisoformat(value) if isinstance(value, str) else value for value in values)
+        local = [None if moment is None else local_time(moment, column.zone) for moment in moments]
+        return np.array(local, dtype="datetime64[us]")
     if column.logical_type == "number" or (column.logical_type == "integer" and not complete):
         return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
     if column.logical_type == "integer":

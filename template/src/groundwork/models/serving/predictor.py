@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from groundwork.core.errors import BundleError, FeatureMismatch
+from groundwork.core.quoting import listed
 from groundwork.documents.contract.column import BINARY, Column, Task
-from groundwork.documents.contract.quality import listed
 from groundwork.models.serving.trusted_types import TRUSTED_TYPES
 
 TOLERANCE = 1e-5  # largest difference between two computations of a probability; for quantities, times the largest one

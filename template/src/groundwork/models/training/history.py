@@ -10,11 +10,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from groundwork.core.errors import NotEnoughData
+from groundwork.core.quoting import listed
 from groundwork.core.windows import Window, local_time
 from groundwork.data.snapshots import Snapshots
 from groundwork.documents.contract.column import Task
 from groundwork.documents.contract.contract import Dataset
-from groundwork.documents.contract.quality import listed
 from groundwork.documents.pilot import Pilot
 from groundwork.models.serving.deciding import NO_ROWS, Rows, use_rows
 from groundwork.models.serving.predictor import arrays
@@ -41,11 +41,11 @@ class Examples:
     def part(self, rows: NDArray) -> "Examples":
         """Return the examples at these row numbers."""
         return Examples(
-            {name: values[rows] for name, values in self.columns.items()},
-            self.outcomes[rows],
-            {name: values[rows] for name, values in self.slices.items()},
-            None if self.days is None else self.days[rows],
-            self.rows.part(rows),
+            columns={name: values[rows] for name, values in self.columns.items()},
+            outcomes=self.outcomes[rows],
+            slices={name: values[rows] for name, values in self.slices.items()},
+            days=None if self.days is None else self.days[rows],
+            rows=self.rows.part(rows),
         )
 
 
@@ -101,12 +101,15 @@ def examples(rows: pa.Table, dataset: Dataset) -> Examples:
     known = rows.filter(rows[dataset.outcome.name].is_valid())
     columns = {column.name: known[column.name] for column in dataset.features}
     slices = {column.name: np.array(known[column.name].to_pylist(), dtype=object) for column in dataset.slices}
-    outcomes = dataset.task.outcomes(known[dataset.outcome.name].to_pylist())
     at = known[dataset.event_time.name]
     local = at if dataset.zone is UTC else pc.local_timestamp(at.cast(pa.timestamp("us", str(dataset.zone))))
-    days = local.cast(pa.date32()).to_numpy()
-    raw = Rows(dataset.decision_columns, lambda name: known[name]) if use_rows() else NO_ROWS
-    return Examples(arrays(columns, dataset.features), outcomes, slices, days, raw)
+    return Examples(
+        columns=arrays(columns, dataset.features),
+        outcomes=dataset.task.outcomes(known[dataset.outcome.name].to_pylist()),
+        slices=slices,
+        days=local.cast(pa.date32()).to_numpy(),
+        rows=Rows(dataset.decision_columns, lambda name: known[name]) if use_rows() else NO_ROWS,
+    )
 
 
 def not_among(outcomes: NDArray, task: Task) -> str:
