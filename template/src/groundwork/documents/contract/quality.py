@@ -31,6 +31,8 @@ NumberOrTime = WithJsonSchema({"type": ["number", "string"]})
 class Options(StandardPart):
     """Limits on one value (`logicalTypeOptions`)."""
 
+    reads = "minimum maximum minLength maxLength pattern"
+
     minimum: Annotated[FiniteFloat | None, NumberOrTime] = None
     maximum: Annotated[FiniteFloat | None, NumberOrTime] = None
     min_length: int | None = Field(default=None, ge=0)
@@ -62,6 +64,7 @@ class Options(StandardPart):
 class EnumValue(StandardPart):
     """A value that a column may have (`enum`)."""
 
+    reads = "value"
     nullable = frozenset({"value"})
 
     value: Scalar
@@ -76,6 +79,10 @@ class EnumValue(StandardPart):
 class Quality(StandardPart):
     """A quality rule: a metric of the standard's library or a figure in SQL with its bound, or a rule for others."""
 
+    reads = (
+        "name type metric arguments query mustBe mustNotBe mustBeGreaterThan mustBeGreaterOrEqualTo mustBeLessThan "
+        "mustBeLessOrEqualTo mustBeBetween mustNotBeBetween"
+    )
     nullable = frozenset({"mustBe", "mustNotBe"})
     runs: ClassVar[str] = ""  # the metric that is run here
 
@@ -243,6 +250,7 @@ class Rule:
 class ServiceLevel(StandardPart):
     """A service level. Only `freshness` is enforced; other levels are agreements between people, and are ignored."""
 
+    reads = "property value unit element"
     nullable = frozenset({"value", "valueExt"})
     newer = frozenset({"custom_properties", "authoritative_definitions"})
 
