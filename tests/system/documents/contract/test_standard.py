@@ -226,6 +226,17 @@ def test_a_mistake_is_refused_with_its_place(changes: Changes, message: str) -> 
     assert message in str(refused.value)
 
 
+def test_editors_find_what_the_standard_allows_valid() -> None:
+    """The schema that the contract names in its first line; it knows less of what is wrong than `groundwork check`."""
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads((ROOT / "template/src/groundwork/schemas/contract.json").read_text(encoding="utf-8"))
+    validator = jsonschema.Draft202012Validator(schema)
+    assert [
+        (changes, error.message[:200]) for changes in ALLOWED for error in validator.iter_errors(changed(changes))
+    ] == []
+    assert not validator.is_valid(changed({"tenant": None}))
+
+
 @pytest.mark.slow
 def test_the_standards_own_schema_judges_alike() -> None:
     """By the JSON Schemas of versions 3.1.0 and 3.2.0 that datacontract-cli brings."""

@@ -95,6 +95,10 @@ def _is_timestamp(text: str) -> bool:
 class Column(Element):
     """One column: its type, its limits and its role."""
 
+    reads = (
+        "name businessName description logicalType logicalTypeOptions required unique primaryKey tags examples enum "
+        "quality classification customProperties"
+    )
     newer = Element.newer | {"enum", "semantic_type"}
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]

@@ -21,6 +21,7 @@ from groundwork.documents.document import Document
 class Dataset(Element):
     """One data set (`schema` entry) of the contract."""
 
+    reads = "name description logicalType properties quality customProperties"
     newer = Element.newer | {"context"}
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -237,6 +238,8 @@ class Dataset(Element):
 
 class Contract(Fundamentals, Document):
     """The data contract, with its one data set."""
+
+    reads = "apiVersion kind id name description version status schema slaProperties"
 
     api_version: Literal["v3.1.0", "v3.2.0"]
     kind: Literal["DataContract"]

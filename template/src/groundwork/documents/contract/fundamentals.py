@@ -18,6 +18,7 @@ class About(StandardPart):
     """What the contract is for."""
 
     model_config = ConfigDict(extra="allow")
+    reads = "purpose usage limitations"
 
     purpose: str | None = None
     usage: str | None = None
@@ -80,7 +81,7 @@ class Price(StandardPart):
     price_unit: str | None = None
 
 
-class Server(StandardPart):
+class DataServer(StandardPart):
     """Where the data is, for other tools: Groundwork reads it where `use_case/source.py` and the settings say."""
 
     id: Identifier | None = None
@@ -184,7 +185,7 @@ class Fundamentals(StandardPart):
     data_product: str | None = None
     contract_created_ts: str | None = None
     tags: Texts = ()
-    servers: tuple[Server, ...] = Field(default=(), strict=False)
+    servers: tuple[DataServer, ...] = Field(default=(), strict=False)
     team: Team | Annotated[tuple[TeamMember, ...], Field(strict=False)] | None = None
     roles: tuple[Role, ...] = Field(default=(), strict=False)
     support: tuple[Channel, ...] = Field(default=(), strict=False)

@@ -31,6 +31,8 @@ Limit = Annotated[FiniteFloat, WrapValidator(_exactly)]
 class Options(StandardPart):
     """Limits on one value (`logicalTypeOptions`)."""
 
+    reads = "minimum maximum minLength maxLength pattern timezone defaultTimezone"
+
     minimum: Annotated[Limit | None, NumberOrTime] = None
     maximum: Annotated[Limit | None, NumberOrTime] = None
     min_length: int | None = Field(default=None, ge=0)
@@ -72,6 +74,7 @@ class Options(StandardPart):
 class EnumValue(StandardPart):
     """A value that a column may have (`enum`)."""
 
+    reads = "value"
     nullable = frozenset({"value"})
 
     value: Scalar

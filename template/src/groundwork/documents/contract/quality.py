@@ -27,6 +27,10 @@ PLACES = ("features", "log", "reports")  # places where a sensitive column needs
 class Quality(StandardPart):
     """A quality rule: a metric of the standard's library or a figure in SQL with its bound, or a rule for others."""
 
+    reads = (
+        "name type metric arguments query mustBe mustNotBe mustBeGreaterThan mustBeGreaterOrEqualTo mustBeLessThan "
+        "mustBeLessOrEqualTo mustBeBetween mustNotBeBetween"
+    )
     nullable = frozenset({"mustBe", "mustNotBe"})
     runs: ClassVar[str] = ""  # the metric that is run here
 
@@ -194,6 +198,7 @@ class Rule:
 class ServiceLevel(StandardPart):
     """A service level. Only `freshness` is enforced; other levels are agreements between people, and are ignored."""
 
+    reads = "property value unit element"
     nullable = frozenset({"value", "valueExt"})
     newer = frozenset({"custom_properties", "authoritative_definitions"})
 

@@ -15,14 +15,17 @@ from groundwork.documents.document import Part
 class StandardPart(Part):
     """A part of a document of the standard; a key without a value is an error, as the standard has it."""
 
+    reads: ClassVar[str] = ""  # the keys that mean something here
     nullable: ClassVar[frozenset[str]] = frozenset()  # the keys whose value may be null
     newer: ClassVar[frozenset[str]] = frozenset()  # the fields that version 3.2 has added
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Returns the JSON Schema for editors, without the null that stands for a key that is absent."""
+        """Returns the JSON Schema for editors: what is kept for others, and no null for a key that is absent."""
         schema = handler.resolve_ref_schema(handler(core_schema))
         for key, described in schema.get("properties", {}).items():
+            if key not in cls.reads.split():
+                described["description"] = "Kept for other tools."
             if key not in cls.nullable and described.get("default", 0) is None:
                 del described["default"]
                 kinds = [kind for kind in described.pop("anyOf", ()) if kind != {"type": "null"}]
@@ -56,6 +59,7 @@ class Definition(StandardPart):
 class CustomProperty(StandardPart):
     """A property that the standard does not know; a few names mean something here."""
 
+    reads = "property value description"
     nullable = frozenset({"value"})
     newer = frozenset({"vendor"})
 
