@@ -145,6 +145,24 @@ def test_a_value_that_a_cast_of_the_query_cannot_take_is_not_tried_again(read: R
     assert not may_pass(stopped.value)
 
 
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_an_integer_stays_exact_where_ibis_reads_through_pandas(
+    engine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From SQLite as from Spark and MySQL; pandas has no missing integers."""
+    engine.raw_sql("create table visits (id text, at timestamp, n bigint, one bigint, back boolean)")
+    values = ", ".join(
+        f"('r{place}', '2026-01-05 12:00:00', {value}, 1, true)"
+        for place, value in enumerate((LARGE, "null", LARGE + 1))
+    )
+    engine.raw_sql(f"insert into visits values {values}")
+    engine.con.commit()
+    monkeypatch.setattr(source, "rows", lambda backend, *_: backend.table("visits"))
+    dataset = visits({"name": "n", "logicalType": "integer", "examples": [1]}, name="one")
+    read = read_windows(engine, dataset, [JANUARY], tmp_path, NobodyErased())[JANUARY]  # type: ignore[arg-type]
+    assert read.sound.to_dataset().to_table().sort_by("id")["n"].to_pylist() == [LARGE, None, LARGE + 1]
+
+
 @on_postgresql
 def test_numerics_of_any_length_come_in_as_numbers(read: Reader) -> None:
     assert read("number", "1.5::numeric", "null", str(10**31)) == [1.5, None, 1e31]

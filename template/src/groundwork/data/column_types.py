@@ -2,6 +2,7 @@
 
 from datetime import UTC
 
+import ibis
 import ibis.expr.datatypes as dt
 import pyarrow as pa
 
@@ -67,6 +68,16 @@ def _remedy(column: Column, found: dt.DataType) -> str:
 def _cast(column: Column, to: str = "") -> str:
     name, to = column.name, to or _CASTS[column.logical_type]
     return f"cast it in use_case/source.py: {name}=rows.{name}.cast('{to}')"
+
+
+def kept_exact(backend: ibis.BaseBackend, rows: ibis.Table) -> ibis.Table:
+    """Returns the rows with integers as text if Ibis reads through pandas; `exactly` turns them back.
+
+    In pandas, integers beside a missing value become floating-point numbers, so those above 2^53 would be rounded.
+    """
+    if backend.name in ("duckdb", "postgres"):
+        return rows
+    return rows.mutate(**{name: rows[name].cast("string") for name, kind in rows.schema().items() if kind.is_integer()})
 
 
 def exactly(rows: pa.Table, dataset: Dataset) -> pa.Table:

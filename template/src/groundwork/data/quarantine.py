@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from groundwork.core.errors import ContractBreach
 from groundwork.core.windows import Window, local_time, window_of, with_offset
-from groundwork.data.column_types import exactly
+from groundwork.data.column_types import exactly, kept_exact
 from groundwork.data.erasure import Erased
 from groundwork.data.rules import REASONS, broken_by_window, is_there_already, with_broken_rules
 from groundwork.data.snapshots import Snapshots
@@ -154,7 +154,7 @@ def _checked(
 def _in_source(backend: ibis.BaseBackend, dataset: Dataset, window: Window, keys: list[str]) -> pa.Table:
     rows = expression(backend, dataset, window)
     parts = [keys[start : start + ASKED_AT_ONCE] for start in range(0, len(keys), ASKED_AT_ONCE)]
-    found = [rows.filter(rows[dataset.key.name].isin(part)).to_pyarrow() for part in parts]
+    found = [kept_exact(backend, rows.filter(rows[dataset.key.name].isin(part))).to_pyarrow() for part in parts]
     return pa.concat_tables([as_instants(exactly(each, dataset), dataset) for each in found])
 
 

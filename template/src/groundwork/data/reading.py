@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from groundwork.core.errors import ErasureError, SourceError
 from groundwork.core.windows import Window, instant
-from groundwork.data.column_types import ARROW_TYPES, arrow_time, exactly
+from groundwork.data.column_types import ARROW_TYPES, arrow_time, exactly, kept_exact
 from groundwork.data.erasure import Erased
 from groundwork.data.rules import REASONS, broken_by_window, with_broken_rules
 from groundwork.data.source import (
@@ -220,7 +220,7 @@ def _batches(backend: ibis.BaseBackend, rows: ibis.Table) -> Iterator[pa.RecordB
     if backend.name == "duckdb":  # Ibis 12 calls a method that DuckDB 2 no longer has
         yield from backend.con.sql(str(backend.compile(rows))).to_arrow_reader(BATCH_ROWS)
     else:
-        yield from rows.to_pyarrow_batches(chunk_size=BATCH_ROWS)
+        yield from kept_exact(backend, rows).to_pyarrow_batches(chunk_size=BATCH_ROWS)
 
 
 def _bits(whole_numbers: pa.ChunkedArray) -> NDArray[np.uint64]:
