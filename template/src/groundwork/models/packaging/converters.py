@@ -1,4 +1,4 @@
-"""Registers converters of other libraries with skl2onnx: LightGBM, XGBoost, and PyTorch through skorch."""
+"""Registers converters with skl2onnx: of text, LightGBM, XGBoost, and PyTorch through skorch."""
 
 import copy
 import logging
@@ -9,9 +9,12 @@ from skl2onnx import update_registered_converter
 from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes as _shapes_of_classifier
 from skl2onnx.common.shape_calculator import calculate_linear_regressor_output_shapes as _shapes_of_regressor
 
+from groundwork.models.packaging import text
+
 
 def register() -> None:
-    """Register the converters of those libraries that this process has imported."""
+    """Register the converters of text, and of those libraries that this process has imported."""
+    text.register()
     if "lightgbm" in sys.modules:
         _register_lightgbm()
     if "xgboost" in sys.modules:

@@ -19,7 +19,7 @@ from sklearn.base import is_regressor
 
 from groundwork.core.errors import ModelMismatch
 from groundwork.documents.contract.column import BINARY, Task
-from groundwork.models.packaging import converters
+from groundwork.models.packaging import converters, text
 from groundwork.models.packaging.parity import Decide, prove_equal
 from groundwork.models.packaging.pretrained import Pretrained
 from groundwork.models.serving.predictor import TOLERANCE, Bundle, Predictor, Sample, bundle_digest, pipeline_scores
@@ -122,6 +122,7 @@ def _to_onnx(model: Any, frame: pd.DataFrame) -> bytes:
         options=None if is_regressor(model) else {id(model): {"zipmap": False}},
         target_opset={"": 19, "ai.onnx.ml": 3},  # the newest versions that the converters of all libraries support
     )
+    text.take_texts_out(converted)
     return converted.SerializeToString()
 
 

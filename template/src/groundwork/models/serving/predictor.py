@@ -22,6 +22,7 @@ from pydantic import BaseModel, ValidationError
 
 from groundwork.core.errors import BundleError, FeatureMismatch
 from groundwork.documents.contract.column import BINARY, Column, Task
+from groundwork.models.serving.term_weights import ModelInputs
 
 TOLERANCE = 1e-5  # largest difference between two computations of a probability; for quantities, times the largest one
 # Types that a model in the skops format may hold in addition to those that skops trusts.
@@ -119,10 +120,11 @@ def _onnx(content: bytes, task: Task) -> Callable[[Arrays], NDArray[np.float32]]
     options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     answer = session.get_outputs()[-1].name  # of a classifier, the probabilities come after the labels
+    inputs = ModelInputs(session)
 
     def score(columns: Arrays) -> NDArray[np.float32]:
-        rows = {name: values.reshape(-1, 1) for name, values in columns.items()}
-        return _as_scores(session.run([answer], rows)[0], task)
+        scores = [session.run([answer], part)[0] for part in inputs.parts(columns)]
+        return _as_scores(scores[0] if len(scores) == 1 else np.concatenate(scores), task)
 
     return score
 
