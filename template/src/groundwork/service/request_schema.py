@@ -164,7 +164,7 @@ def _kind(column: Column) -> Any:
         return Literal[column.valid_values]
     if column.logical_type == "string":
         pattern = _to_the_end(limits.pattern)
-        return _limited(str, min_length=limits.min_length, max_length=limits.max_length, pattern=pattern)
+        return _limited(str, min_length=limits.min_length, max_length=column.longest, pattern=pattern)
     if column.logical_type in ("integer", "number"):
         # 3.0 is an integer in JSON. A client sends it if its integers are in a column of floats.
         whole = 1 if column.logical_type == "integer" else None

@@ -20,6 +20,7 @@ from groundwork.documents.contract.quality import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+LONGEST_TEXT = 10_000  # characters of a text without `maxLength`, so that no single one fills memory and the log
 Kind = Literal["binary", "multiclass", "regression"]
 # The metrics that the gate supports, per kind of outcome.
 METRICS: dict[Kind, tuple[str, ...]] = {
@@ -157,7 +158,7 @@ class Column(StandardPart):
                 raise ValueError(f"{limit} does not apply to the type {self.logical_type}")
         if self.valid_values and self.logical_type != "string":
             raise ValueError("invalidValues applies to the type string only")
-        for low, high in ((options.minimum, options.maximum), (options.min_length, options.max_length)):
+        for low, high in ((options.minimum, options.maximum), (options.min_length, self.longest)):
             if low is not None and high is not None and low > high:
                 raise ValueError(f"no value can be at least {low:g} and at most {high:g}")
         if options.pattern is not None:
@@ -176,6 +177,12 @@ class Column(StandardPart):
     def valid_values(self) -> tuple[str, ...]:
         """The allowed values of a string column; empty if all are allowed."""
         return next((rule.arguments.valid_values for rule in self.quality if rule.arguments), ())
+
+    @property
+    def longest(self) -> int | None:
+        """The most characters of a text: `maxLength`, else LONGEST_TEXT; None if the values are listed, or no texts."""
+        given = self.logical_type_options.max_length
+        return LONGEST_TEXT if given is None and self.logical_type == "string" and not self.valid_values else given
 
     @property
     def numeric(self) -> bool:

@@ -91,7 +91,7 @@ def _values(column: Column) -> Iterator[str]:
         yield _TYPES[column.logical_type]
     for least, most, unit in (
         (limits.minimum, limits.maximum, ""),
-        (limits.min_length, limits.max_length, " characters"),
+        (limits.min_length, limits.max_length if limits.pattern else column.longest, " characters"),
     ):
         if least is not None and most is not None:
             yield f"{least:,.10g} to {most:,.10g}{unit}"
