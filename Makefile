@@ -23,7 +23,7 @@ test: check ## the quick checks, the slower tests, and a generated project reall
 	.venv/bin/python -m pytest -m 'slow and not soak' $(PARALLEL)
 
 soak: .venv/ready ## what takes longer: containers, clusters, every variant, a hundred kills
-	.venv/bin/python -m pytest -m '$(SOAK)'
+	.venv/bin/python -m pytest -m '$(SOAK)' $(PARALLEL)
 
 format: .venv/ready ## lay out the code, and mend what can be mended
 	.venv/bin/ruff format

@@ -27,6 +27,7 @@ VARIES = {  # what differs from run to run, or from machine to machine
     r"\b\d{4}-\d\d-\d\d \d\d:\d\d UTC": "TIME",
     r"found [\d.]+ ms": "found MILLISECONDS ms",
     r"largest difference [\d.e-]+": "largest difference SMALL",
+    r"costs [\d,]+ µs of CPU": "costs FEW µs of CPU",
     r"[ \t]+$": "",
 }
 ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|[=>])|\r")
@@ -107,7 +108,8 @@ class Shell:
             self.port = free.getsockname()[1]
         tools = state / "bin"
         tools.mkdir(parents=True)
-        (tools / "uvx").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m "$@"\n')  # the copier under test
+        under_test = f'case "$1" in copier*) shift; exec "{sys.executable}" -m copier "$@";; esac; exit 127'
+        (tools / "uvx").write_text(f"#!/bin/sh\n{under_test}\n")
         (tools / "uvx").chmod(0o755)
         self.environment = {
             name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV", "COLUMNS")

@@ -1,4 +1,4 @@
-"""The benchmarks of the service and of the commands run, and what they say can be trusted."""
+"""The benchmarks of the service, the commands and the models run, and what they say can be trusted."""
 
 import json
 import shutil
@@ -68,3 +68,18 @@ def test_a_quick_benchmark_of_the_commands_finds_a_build_as_costly_as_itself(tmp
 def test_the_time_of_a_process_that_outlives_its_command_is_counted() -> None:
     cost = json.loads(execute(COMMANDS, PYTHON, "-c", MEASURE_ORPHAN))
     assert cost["cpu_seconds"] > 0.5
+
+
+def test_a_quick_run_over_models_finds_what_converters_get_wrong(tmp_path: Path) -> None:
+    said = execute(
+        ROOT, PYTHON, str(ROOT / "benchmarks/parity/run.py"), "--quick", "--json", str(tmp_path / "found.json")
+    )
+    assert "| scikit-learn | SimpleImputer(add_indicator) | before LogisticRegression | pipeline (skops) |" in said
+
+    found = {each["name"]: each for each in json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))}
+    assert {name: each["served"] for name, each in found.items()} == {
+        "LogisticRegression": "onnx",
+        "RandomForestClassifier": "onnx",
+        "SimpleImputer(add_indicator)": "skops",
+    }
+    assert found["SimpleImputer(add_indicator)"]["decisions"] > 1000

@@ -110,6 +110,15 @@ def test_what_is_yours_is_kept_both_ways() -> None:
     assert [path for path in on_update if not any(name.startswith(path) for name in template)] == []
 
 
+def test_pages_ask_for_a_copier_that_the_template_accepts() -> None:
+    """An older one that uvx has kept may fail before it reads the template's own minimum."""
+    minimum = yaml.safe_load((ROOT / "copier.yml").read_text(encoding="utf-8"))["_min_copier_version"]
+    asked = [(name, found) for name, text in texts().items() for found in re.findall(r"uvx \S*copier\S*", text)]
+    asked = [(name, found) for name, found in asked if name.endswith((".md", ".md.jinja"))]
+    assert len(asked) >= 6
+    assert [each for each in asked if each[1] != f"uvx 'copier>={minimum}'"] == []
+
+
 @pytest.mark.parametrize("tool", ["uv"])
 def test_a_tool_has_one_version(tool: str) -> None:
     """CI's entry files install the version that the template was tested with."""

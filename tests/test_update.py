@@ -26,6 +26,7 @@ YOURS = [
     "contract.yaml",
     "OWNERS",
     "docs/data-dictionary.md",
+    "docs/clients.md",
     "src/use_case/source.py",
     "src/use_case/model.py",
     "tests/use_case/test_model.py",

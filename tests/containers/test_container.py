@@ -55,6 +55,7 @@ TEXT_MODEL = """
 import json, sys
 from pathlib import Path
 import numpy as np, pandas as pd
+from groundwork.documents.contract.contract import Dataset
 from groundwork.models.packaging.pack import pack
 from sklearn.compose import make_column_transformer
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -66,7 +67,14 @@ texts = ["Thanks, a lovely day", "refund a broken chair", "CAFÉ ÜBER İSTANBUL
 frame = pd.DataFrame({"body": np.array(texts, dtype=object)})
 model = make_pipeline(make_column_transformer((TfidfVectorizer(ngram_range=(1, 2)), "body")), LogisticRegression(C=30))
 model.fit(frame, ["broken" in text for text in texts])
-bundle = pack(model, frame, lambda scores: np.where(scores > 0.5, "act", "keep"), folder)
+columns = [
+    {"name": "key", "logicalType": "string", "primaryKey": True, "examples": ["a"]},
+    {"name": "at", "logicalType": "timestamp", "tags": ["event_time"], "examples": ["2026-01-01T00:00:00"]},
+    {"name": "body", "logicalType": "string", "tags": ["feature"], "examples": ["a"]},
+    {"name": "back", "logicalType": "boolean", "tags": ["outcome"], "examples": [True]},
+]
+dataset = Dataset.model_validate({"name": "notes", "properties": [{"description": "-"} | each for each in columns]})
+bundle = pack(model, {"all": frame}, lambda scores: np.where(scores > 0.5, "act", "keep"), folder, dataset)
 assert bundle.format == "onnx", bundle.reason
 made = {"sha256": bundle.sha256, "texts": texts, "scores": model.predict_proba(frame)[:, 1].tolist()}
 (folder / "made.json").write_text(json.dumps(made))

@@ -62,13 +62,14 @@ accountable:
 """
 
 
-def visits(**feature: Any) -> Dataset:
-    """A small data set with a key, an event time, an outcome and one whole number, which is described here."""
+def visits(*others: dict[str, Any], **feature: Any) -> Dataset:
+    """A small data set with a key, an event time, an outcome, one whole number, which is described here, and others."""
     properties: list[dict[str, Any]] = [
         {"name": "id", "logicalType": "string", "primaryKey": True, "examples": ["a"]},
         {"name": "at", "logicalType": "timestamp", "tags": ["event_time"], "examples": [""]},
         {"logicalType": "integer", "tags": ["feature"], "examples": [1]} | feature,
         {"name": "back", "logicalType": "boolean", "tags": ["outcome"], "examples": [True]},
+        *others,
     ]
     described = [{"description": ""} | each for each in properties]
     return Dataset.model_validate({"name": "visits", "properties": described})

@@ -2,6 +2,8 @@
 
 `worth` holds the charter's `value.parameters`, in the charter's currency. Here these are `benefitPerHit`, the saving
 from re-planning a flight that would have been late, and `costPerAction`, the cost of re-planning any flight.
+
+A function may also take the keyword `rows`, with the columns of the rows as raw values, if the money differs by row.
 """
 
 from collections.abc import Mapping

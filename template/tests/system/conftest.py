@@ -91,13 +91,14 @@ def _read(own: Any) -> Sample:
     import pyarrow as pa
 
     from groundwork.core.windows import Window, window_of
-    from groundwork.data.source import BEGINNING, END, connected, expression
+    from groundwork.data.source import BEGINNING, END, connected, expression, local_times
 
     dataset = own.contract.dataset
     at, outcome, key = (each.name for each in (dataset.event_time, dataset.outcome, dataset.key))
     with connected(own) as backend:
         rows = expression(backend, dataset, Window(BEGINNING, END))
-        days = rows.group_by(day=rows[at].truncate("D")).aggregate(known=lambda day: day[outcome].count())
+        by_day = rows.group_by(day=local_times(rows, dataset).truncate("D"))
+        days = by_day.aggregate(known=lambda day: day[outcome].count())
         found = days.mutate(day=days.day.cast("timestamp")).to_pyarrow().to_pylist()
         windows: dict[Window, list] = {}
         for day in sorted(each["day"] for each in found if each["day"] and each["known"]):
@@ -110,7 +111,8 @@ def _read(own: Any) -> Sample:
         taken = []
         for newest in (windows[window][-DAYS_PER_WINDOW:] for window in sorted(windows)[-WINDOWS:]):
             days_rows = expression(backend, dataset, Window(newest[0], newest[-1] + timedelta(days=1)))
-            place = ibis.row_number().over(group_by=days_rows[at].truncate("D"), order_by=days_rows[key])
+            its_day = local_times(days_rows, dataset).truncate("D")
+            place = ibis.row_number().over(group_by=its_day, order_by=days_rows[key])
             numbered = days_rows.mutate(proof_place=place)
             first = numbered.filter(numbered.proof_place < ROWS_PER_WINDOW // len(newest))
             taken.append(first.drop("proof_place").to_pyarrow())
@@ -185,13 +187,17 @@ def _lenient(own: Any) -> dict[str, Any]:
 
 
 def _without_window_rules(own: Any) -> dict[str, Any]:
-    """Return the contract with its row rules but without window rules, and with the confidential column."""
+    """Return the contract with its row rules but without window rules and slices, and with the confidential column.
+
+    The sample is too small to judge slices.
+    """
     contract = yaml.safe_load((PROJECT / "contract.yaml").read_text(encoding="utf-8"))
     dataset, described = own.contract.dataset, contract["schema"][0]
     on_windows = [id(rule.quality) for rule in dataset.window_rules]
     for part, written in ((dataset, described), *zip(dataset.columns, described["properties"], strict=True)):
         rules = zip(part.quality, written.pop("quality", []), strict=True)
         written["quality"] = [rule for parsed, rule in rules if id(parsed) not in on_windows]
+        written["tags"] = [tag for tag in written.pop("tags", []) if tag != "slice"]
     described["properties"].append(SECRET)
     described["customProperties"] = [{"property": "maxQuarantinedShare", "value": 0.5}]
     contract.pop("slaProperties", None)

@@ -8,10 +8,12 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
+from datetime import time as midnight
 from typing import Any
 
 import mlflow
+import msgspec
 import numpy as np
 import pytest
 import yaml
@@ -20,7 +22,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from groundwork.core.errors import SourceError
-from groundwork.core.windows import Window, window_of
+from groundwork.core.windows import Window, local_time, window_of, with_offset
 from groundwork.data.erasure import erase
 from groundwork.data.quarantine import held
 from groundwork.data.rules import REASONS, broken_by_window, with_broken_rules
@@ -29,9 +31,11 @@ from groundwork.data.source import BEGINNING, END, connected, expression
 from groundwork.documents.contract.compatibility import breaking_changes
 from groundwork.documents.pilot import Pilot
 from groundwork.documents.publish import data_dictionary, owner_files
+from groundwork.models.evaluation.performance import decided
 from groundwork.models.registry.promotion import promote, reconcile, roll_back
 from groundwork.models.registry.registry import Registry
 from groundwork.models.registry.version import Version
+from groundwork.models.serving import deciding
 from groundwork.models.serving.predictor import arrays, pipeline_scores
 from groundwork.models.training.fit import fit
 from groundwork.models.training.history import read_history
@@ -39,7 +43,7 @@ from groundwork.pipeline import by_hand
 from groundwork.service.app import create_app
 from groundwork.store.database import Store
 from groundwork.store.predictions import Prediction
-from use_case import decision, source
+from use_case import source
 
 proves = pytest.mark.proves
 ONE_DAY = timedelta(days=1)
@@ -57,7 +61,7 @@ def test_the_documents_are_valid_and_what_is_made_of_them_is_up_to_date(own: Pil
 def test_the_source_keeps_the_contract(own: Pilot, sample: Any) -> None:
     """The row rules hold on the newest days, the window rules on the newest window, checked in the source's engine."""
     dataset = own.contract.dataset
-    newest = max(sample.rows[dataset.event_time.name].to_pylist())
+    newest = local_time(max(sample.rows[dataset.event_time.name].to_pylist()), dataset.zone)
     window = window_of(newest, own.charter.monitoring.window)
     with connected(own) as backend:
         days = expression(backend, dataset, Window(max(window.start, newest - 3 * ONE_DAY), window.end))
@@ -76,8 +80,8 @@ def test_the_rows_of_a_day_do_not_depend_on_what_else_is_asked_for(own: Pilot, s
     """A feature that aggregates only rows within the window would change if its day were read alone."""
     dataset = own.contract.dataset
     at, key = dataset.event_time.name, dataset.key.name
-    days = sorted({moment.date() for moment in sample.rows[at].to_pylist()})
-    start = window_of(max(sample.rows[at].to_pylist()), "day").start
+    days = sorted({local_time(moment, dataset.zone).date() for moment in sample.rows[at].to_pylist()})
+    start = datetime.combine(days[-1], midnight())
     alone = Window(start, start + ONE_DAY)
     with connected(own) as backend:
 
@@ -102,13 +106,14 @@ def test_the_rows_of_a_day_do_not_depend_on_what_else_is_asked_for(own: Pilot, s
 def test_features_are_known_when_the_decision_is_taken(own: Pilot, sample: Any) -> None:
     """No feature is empty while the outcome is unknown, and no feature alone predicts the outcome almost perfectly.
 
+    Nor is a column empty that the decision or its value is computed from.
     The rows can show no more than that: whether a value was known in time, only its source can show.
     """
     dataset = own.contract.dataset
     known = sample.rows.filter(sample.rows[dataset.outcome.name].is_valid())
     later = [
         name
-        for name in dataset.feature_names
+        for name in dict.fromkeys([*dataset.feature_names, *_decided_by(own, known)])
         if sample.undecided.num_rows >= 20
         and sample.undecided[name].null_count == sample.undecided.num_rows
         and known[name].null_count < known.num_rows / 2
@@ -119,6 +124,18 @@ def test_features_are_known_when_the_decision_is_taken(own: Pilot, sample: Any) 
         f"{telling}: each feature alone predicts the outcome. If it is known before the decision, add to its column in "
         "contract.yaml: customProperties: [{property: knownAtDecision, value: true, description: why}]"
     )
+
+
+def _decided_by(pilot: Pilot, known: Any) -> list[str]:
+    """Return the columns that the functions of use_case/decision.py ask for."""
+    dataset, worth = pilot.contract.dataset, pilot.charter.value.parameters
+    rows = deciding.Rows(dataset.decision_columns, lambda name: known[name])
+    columns = arrays({name: known[name] for name in dataset.feature_names}, dataset.features)
+    scores = np.full(dataset.task.shape(known.num_rows), 0.5, dtype=np.float32)
+    outcomes = dataset.task.outcomes(known[dataset.outcome.name].to_pylist())
+    for decisions in (deciding.decide(scores, worth, rows), deciding.without_model(columns, rows)):
+        deciding.value(decisions, outcomes, worth, rows)
+    return rows.asked
 
 
 def _alone(dataset: Any, known: Any) -> Iterator[tuple[str, float]]:
@@ -174,8 +191,7 @@ def test_the_whole_loop_runs(loop: Pilot) -> None:
     assert sum(scored.decisions.values()) == scored.rows
     assert by_hand.monitor(loop).status in ("ok", "drift")
     history = read_history(loop)
-    decisions = decision.decide(_champion(loop)[1].scores(history.evaluation.columns), loop.charter.value.parameters)
-    money = decision.value(decisions, history.evaluation.outcomes, loop.charter.value.parameters)
+    money = decided(loop, _champion(loop)[1].scores(history.evaluation.columns), history.evaluation).values
     assert np.isfinite(money).all()
     assert len(money) == len(history.evaluation)
 
@@ -200,6 +216,9 @@ def test_the_service_answers_as_the_trained_pipeline_does(loop: Pilot, answers: 
     answered = [list(each["score"].values()) if dataset.task.classes else each["score"] for each in answers]
     for scores in (bundle, answered):
         np.testing.assert_allclose(scores, expected, rtol=0, atol=predictor.bundle.tolerance)
+    raw = deciding.Rows(dataset.decision_columns, lambda name: rows[name])
+    decisions = deciding.decide(np.array(answered, np.float32), loop.charter.value.parameters, raw)
+    assert [each["decision"] for each in answers] == decisions.tolist()
 
 
 @proves("infra-debug")
@@ -229,7 +248,8 @@ def test_a_broken_row_is_quarantined_and_a_broken_request_refused(loop: Pilot, s
 @proves("monitor-numerics")
 def test_missing_and_unseen_values_get_finite_scores(loop: Pilot) -> None:
     dataset, (_, predictor) = loop.contract.dataset, _champion(loop)
-    usual = {name: _newest(loop)[name].to_pylist()[:1] for name in dataset.feature_names}
+    known = {*dataset.feature_names, *(column.name for column in dataset.decision_columns)}
+    usual = {name: _newest(loop)[name].to_pylist()[:1] for name in known}
     unusual: list[dict[str, Any]] = [{}]
     for column in dataset.features:
         limits = column.logical_type_options
@@ -240,10 +260,11 @@ def test_missing_and_unseen_values_get_finite_scores(loop: Pilot) -> None:
             values += [each for each in (limits.minimum, limits.maximum) if each is not None]
         unusual += [{column.name: value} for value in values]
     unusual.append({column.name: None for column in dataset.features if not column.needed})
-    rows = {name: [each.get(name, value) for each in unusual] for name, [value] in usual.items()}
-    scores = predictor.scores(arrays(rows, dataset.features))
+    values = {name: [each.get(name, value) for each in unusual] for name, [value] in usual.items()}
+    scores = predictor.scores(arrays(values, dataset.features))
     assert np.isfinite(scores).all()
-    assert len(decision.decide(scores, loop.charter.value.parameters)) == len(unusual)
+    rows = deciding.Rows(dataset.decision_columns, values.__getitem__)
+    assert len(deciding.decide(scores, loop.charter.value.parameters, rows)) == len(unusual)
 
 
 @proves("data-requirements", "data-privacy")
@@ -414,9 +435,12 @@ def _newest(pilot: Pilot) -> Any:
 
 def _records(pilot: Pilot, rows: Any) -> list[dict[str, Any]]:
     """Return the rows as a client sends them in JSON."""
-    names = [column.name for column in pilot.contract.dataset.requested]
-    text = json.dumps(rows.select(names).to_pylist(), default=lambda value: str(value).replace(" ", "T"))
-    records: list[dict[str, Any]] = json.loads(text)
+    names, zone = [column.name for column in pilot.contract.dataset.requested], pilot.contract.dataset.zone
+    asked = [
+        {name: with_offset(value, zone) if isinstance(value, datetime) else value for name, value in row.items()}
+        for row in rows.select(names).to_pylist()
+    ]
+    records: list[dict[str, Any]] = json.loads(msgspec.json.encode(asked))
     return records
 
 

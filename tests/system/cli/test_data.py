@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from datetime import datetime
 
+import pytest
 from commands import groundwork
 from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
@@ -26,3 +27,20 @@ def test_quarantine_and_erasure_say_what_they_did(new_pilot: Pilot, sql: Callabl
     said = groundwork("erase", "--subject", subject).stdout
     assert "erased by flight_id: 1 snapshot rows, 0 quarantined rows, 0 predictions, 0 outcomes" in said
     assert "not erased: the source, backups, and models trained on this subject" in said
+
+
+@pytest.mark.parametrize(
+    ("subject", "why"),
+    [
+        ("ada", "weekday is an integer, and 'ada' is not an integer"),
+        ("1.3e18", "weekday is an integer, and '1.3e18' is not an integer"),
+        ("9223372036854775808", "weekday is an integer of 64 bits, and 9223372036854775808 is beyond"),
+    ],
+)
+def test_a_subject_of_another_type_is_wrong_usage(subject: str, why: str, new_pilot: Pilot, set_in: Callable) -> None:
+    """Not an erasure of nothing, which would look like success."""
+    set_in(new_pilot.settings.home / "contract.yaml", "schema.0.properties.8.tags", ["feature", "subject"])
+    done = groundwork("erase", "--subject", subject)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"✗ {why}\n"
+    assert not (new_pilot.settings.data_folder / "erased").exists()

@@ -1,10 +1,15 @@
 """The verbs about the decision: what they say of the documents, the criteria and the scorecard."""
 
 import json
+import shutil
 from collections.abc import Callable
 
+import pytest
 from commands import commit, groundwork
+from groundwork.core.errors import DocumentError
 from groundwork.documents.pilot import Pilot
+from groundwork.documents.publish import data_dictionary
+from pilots import ROOT
 
 
 def test_check_accepts_the_documents_and_lists_what_is_open(new_pilot: Pilot, set_in: Callable) -> None:
@@ -29,9 +34,21 @@ def test_check_fails_where_the_dictionary_says_something_else(new_pilot: Pilot, 
     assert groundwork("dictionary").returncode == 0
     page = (new_pilot.settings.home / "docs/data-dictionary.md").read_text(encoding="utf-8")
     assert "| `carrier` | The airline \\| its code. | text; matches `^[0-9A-Z]{2}$`; required | B6 |" in page
-    assert "docs/data-dictionary.md matches contract.yaml" in groundwork("check").stdout
+    assert "docs/data-dictionary.md and docs/clients.md match contract.yaml" in groundwork("check").stdout
     (new_pilot.settings.home / "docs/data-dictionary.md").unlink()
     assert groundwork("check").returncode == 1
+
+
+def test_check_fails_where_clients_are_told_of_another_contract(new_pilot: Pilot) -> None:
+    shutil.copy(ROOT / "tests/orders/contract.yaml", new_pilot.settings.home)
+    data_dictionary.write(new_pilot.settings.home, Pilot.here().contract)
+    clients = new_pilot.settings.home / "docs/clients.md"
+    clients.write_text(clients.read_text(encoding="utf-8").replace("order_id", "flight_id"), encoding="utf-8")
+    with pytest.raises(DocumentError, match=r"^docs/clients\.md: does not match contract\.yaml: run `groundwork dict"):
+        data_dictionary.check(new_pilot.settings.home, Pilot.here().contract)
+    data_dictionary.write(new_pilot.settings.home, Pilot.here().contract)
+    data_dictionary.check(new_pilot.settings.home, Pilot.here().contract)
+    assert "flight_id" not in clients.read_text(encoding="utf-8")
 
 
 def test_check_fails_where_other_tools_are_told_something_else_than_owners_says(new_pilot: Pilot) -> None:
@@ -99,3 +116,24 @@ def test_a_pilot_below_its_line_is_not_scaled(new_pilot: Pilot) -> None:
     assert groundwork("decide", "continue", *both).returncode == 2
     assert groundwork("decide", "stop", *both).returncode == 0
     assert (new_pilot.settings.home / "decision-record.yaml").exists()
+
+
+def test_check_holds_the_examples_against_their_columns(new_pilot: Pilot, set_in: Callable) -> None:
+    set_in(new_pilot.settings.home / "contract.yaml", "schema.0.properties.1.examples", ["soon"])
+    set_in(new_pilot.settings.home / "contract.yaml", "schema.0.properties.5.examples", ["762"])
+    done = groundwork("check")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "✗ contract.yaml: scheduled_departure: examples: must be a timestamp as YYYY-MM-DDTHH:MM:SS, found 'soon'\n"
+        "contract.yaml: distance_miles: examples: must be a number, found '762'\n"
+    )
+
+
+def test_check_reads_the_statements_too(new_pilot: Pilot) -> None:
+    file = new_pilot.settings.home / "readiness.yaml"
+    file.write_text("attestations:\n  - {id: trained, value: 1, by: ada, on: 2026-08-01, why: looked at}\n")
+    assert groundwork("check").returncode == 0
+    file.write_text("attestations:\n  - {id: trained, value: 1, by: ada, on: soon, why: looked at}\n")
+    done = groundwork("check")
+    assert done.returncode == 1
+    assert "readiness.yaml: attestations.0.on: must be a valid date as YYYY-MM-DD, found 'soon'" in done.stderr

@@ -1,9 +1,13 @@
-"""Time is cut into half-open days, weeks from Monday, and calendar months."""
+"""Time is cut into half-open days, weeks from Monday, and calendar months, in the time zone of the contract."""
 
-from datetime import datetime
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import pairwise
+from zoneinfo import ZoneInfo
 
 import pytest
-from groundwork.core.windows import Step, Window, window_of, windows
+from groundwork.core.windows import Step, Window, instant, local_time, window_of, windows, with_offset, zone_named
 
 
 @pytest.mark.parametrize(
@@ -38,3 +42,93 @@ def test_an_empty_stretch_has_no_windows() -> None:
 
 def test_a_window_is_named_by_its_first_and_last_day() -> None:
     assert str(window_of(datetime(2013, 2, 5), "month")) == "2013-02-01 to 2013-02-28"
+
+
+# Clocks change at 2:00, at midnight (to it, from it and over it), by half an hour; and Samoa left out a whole day.
+ZONES = [
+    *("UTC", "Europe/Berlin", "America/New_York", "Atlantic/Azores", "America/Havana", "Africa/Cairo", "Asia/Beirut"),
+    *("America/Santiago", "America/Sao_Paulo", "Australia/Lord_Howe", "Asia/Kathmandu", "Pacific/Apia", "Asia/Tehran"),
+]
+
+
+def changes(zone: tzinfo) -> Iterator[datetime]:
+    """Instants shortly after each change of clocks since 2000."""
+    moment = datetime(2000, 1, 1, tzinfo=UTC)
+    while moment.year < 2030:
+        later = moment + timedelta(days=1)
+        if moment.astimezone(zone).utcoffset() != later.astimezone(zone).utcoffset():
+            yield later
+        moment = later
+
+
+@pytest.mark.parametrize("name", ZONES)
+def test_every_instant_lies_in_exactly_one_window(name: str) -> None:
+    """At random, and around every change of clocks; windows follow each other without gap or overlap."""
+    zone, chance = zone_named(name), random.Random(name)
+    first, seconds = datetime(2000, 1, 1, tzinfo=UTC), 30 * 365 * 86400
+    somewhere = [first + timedelta(seconds=chance.randrange(seconds)) for _ in range(200)]
+    near = [each + timedelta(seconds=chance.randrange(-2 * 86400, 86400)) for each in changes(zone) for _ in range(5)]
+    for step in ("day", "week", "month"):
+        for moment in (*somewhere, *near):
+            window = window_of(local_time(moment, zone), step)
+            cut = list(windows(window.start - timedelta(days=40), window.end + timedelta(days=40), step))
+            borders = [(instant(start, zone), instant(end, zone)) for start, end in cut]
+            assert all(before[1] == after[0] for before, after in pairwise(borders))
+            held = moment if zone is not UTC else moment.replace(tzinfo=None)  # as the snapshots hold it
+            assert [cut[place] for place, (start, end) in enumerate(borders) if start <= held < end] == [window]
+
+
+@pytest.mark.parametrize(
+    ("name", "day", "hours"),
+    [
+        ("Europe/Berlin", "2026-03-29", 23),
+        ("Europe/Berlin", "2026-10-25", 25),
+        ("America/New_York", "2026-03-08", 23),
+        ("Australia/Lord_Howe", "2026-04-05", 24.5),
+        ("Africa/Cairo", "2026-04-24", 23),  # there is no midnight
+        ("Atlantic/Azores", "2026-10-25", 25),  # there are two
+        ("Pacific/Apia", "2011-12-30", 0),
+    ],
+)
+def test_a_day_on_which_clocks_change_has_other_hours(name: str, day: str, hours: float) -> None:
+    start, end = window_of(datetime.fromisoformat(day), "day")
+    assert instant(end, ZoneInfo(name)) - instant(start, ZoneInfo(name)) == timedelta(hours=hours)
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("2026-01-01T00:30:00", "2026-01-01T00:30:00+01:00"),
+        ("2025-12-31T23:30:00+00:00", "2026-01-01T00:30:00+01:00"),
+        ("2026-03-29T02:30:00", "2026-03-29T03:30:00+02:00"),  # skipped
+        ("2026-10-25T02:30:00", "2026-10-25T02:30:00+02:00"),  # the first of two
+        ("2026-10-25T02:30:00+01:00", "2026-10-25T02:30:00+01:00"),
+        ("2026-10-25T02:30:00.25+02:00", "2026-10-25T02:30:00.250000+02:00"),
+    ],
+)
+def test_a_local_time_has_one_meaning(said: str, meant: str) -> None:
+    assert with_offset(datetime.fromisoformat(said), ZoneInfo("Europe/Berlin")).isoformat() == meant
+
+
+def test_the_same_time_of_day_an_hour_later_is_later() -> None:
+    first, second = (
+        with_offset(datetime.fromisoformat(f"2026-10-25T02:30:00{offset}"), ZoneInfo("Europe/Berlin"))
+        for offset in ("+02:00", "+01:00")
+    )
+    assert (first < second, first == second) == (True, False)
+
+
+def test_times_in_utc_have_no_offset() -> None:
+    assert with_offset(datetime.fromisoformat("2026-01-01T00:30:00+02:00"), UTC) == datetime(2025, 12, 31, 22, 30)
+    assert with_offset(datetime(2026, 1, 1), UTC) == instant(datetime(2026, 1, 1), UTC) == datetime(2026, 1, 1)
+
+
+@pytest.mark.parametrize("name", ["UTC", "Etc/UTC"])
+def test_utc_has_several_names(name: str) -> None:
+    assert zone_named(name) is UTC
+
+
+@pytest.mark.parametrize("name", ["Europe/Berli", "+01:00", "", "localtime", "../UTC+1", "Europe"])
+def test_a_zone_must_be_in_the_tz_database(name: str) -> None:
+    with pytest.raises(ValueError, match="is not a time zone of the tz database, such as UTC or Europe/Berlin"):
+        zone_named(name)

@@ -1,25 +1,30 @@
 """A subject that was erased is nowhere any more, on no page of any file, and does not come in again."""
 
-import json
 import stat
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 from unittest.mock import Mock
 
+import msgspec
+import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 from deltalake.fs import DeltaStorageHandler
-from groundwork.core.errors import ErasureError, NotEnoughData
+from groundwork.core.errors import ErasureError, NotEnoughData, UnfitSubject
 from groundwork.core.windows import Window
-from groundwork.data.erasure import Erased, erase
+from groundwork.data.erasure import Erased, erase, subject_of
 from groundwork.data.snapshots import Snapshots
 from groundwork.data.spool import PREFIX
 from groundwork.documents.pilot import Pilot
 from groundwork.monitoring.monitor import check_drift
 from groundwork.pipeline import by_hand
 from groundwork.store.database import Store
+from pilots import visits
 
+JANUARY = Window(datetime(2026, 1, 1), datetime(2026, 2, 1))
 FEBRUARY = Window(datetime(2013, 2, 1), datetime(2013, 3, 1))
 
 
@@ -101,7 +106,7 @@ def test_one_subject_may_have_many_rows(new_pilot: Pilot, set_in: Callable, sql:
         assert "HA" not in Snapshots(folder, dataset).read()["carrier"].to_pylist()
 
 
-def log(store: Store, prediction_id: str, record: dict[str, str]) -> None:
+def log(store: Store, prediction_id: str, record: dict[str, Any]) -> None:
     from groundwork.store.predictions import Prediction
 
     store.predictions.log(
@@ -115,7 +120,7 @@ def log(store: Store, prediction_id: str, record: dict[str, str]) -> None:
                 model_version="1",
                 score=0.5,
                 decision="keep",
-                record=json.dumps(record, separators=(",", ":")),
+                record=msgspec.json.encode(record).decode(),
             )
         ]
     )
@@ -149,15 +154,124 @@ def test_what_is_remembered_tells_nobody_who_it_was(new_pilot: Pilot, monkeypatc
         by_hand.ingest(Pilot.here())
 
 
-def test_a_subject_of_whole_numbers_must_be_one(new_pilot: Pilot, set_in: Callable, tmp_path: Path) -> None:
-    set_in(new_pilot.settings.home / "contract.yaml", "schema.0.properties.8.tags", ["feature", "subject"])
+LOOK_ALIKES: dict[str, list[Any]] = {
+    "integer": [2**53, 2**53 + 1, 2**53 - 1, 2**63 - 1, 2**63 - 2, -(2**63), 1 - 2**63, 7, -7, 70, 1377007980063809541],
+    "string": [
+        "7", "007", "7.0", " 7", "7 ", "70", "9007199254740992", "9007199254740993", "1e5", "1E5", "100000", "100000.0",
+        "2026-01-05T10:00:00", "2026-01-05 10:00:00", "2026-01-05", "1.5", "1.50", "true", "True", "null", "-1",
+        "O'Neil", 'say "c"', "100%_!", "a\\b", "\u00e9", "e\u0301", "a", "A", "a\nb", "$$", "--", "\u0001",
+    ],
+}  # fmt: skip
+
+
+class Little(NamedTuple):
+    """What an erasure needs of a pilot, with one row in the snapshots and one in quarantine for each subject."""
+
+    contract: Any
+    settings: Any
+    snapshots: str
+    quarantine: str
+    rows: pa.Table
+
+
+@pytest.fixture(params=LOOK_ALIKES)
+def little(request: pytest.FixtureRequest, tmp_path: Path) -> Little:
+    dataset = visits({"name": "who", "logicalType": request.param, "tags": ["subject"], "examples": [""]}, name="n")
+    subjects = LOOK_ALIKES[request.param]
+    columns: dict[str, Any] = {
+        "id": [f"r{number}" for number in range(len(subjects))],
+        "at": pa.array([datetime(2026, 1, 5)] * len(subjects), pa.timestamp("us")),
+        "who": subjects,
+        "n": [1] * len(subjects),
+        "back": [True] * len(subjects),
+    }
+    rows = pa.table(columns)
+    settings = SimpleNamespace(data_folder=tmp_path, erasure_key="")
+    little = Little(SimpleNamespace(dataset=dataset), settings, f"{tmp_path}/snapshots", f"{tmp_path}/quarantine", rows)
+    for path in (little.snapshots, little.quarantine):
+        Snapshots(path, dataset).replace(rows, *JANUARY)
+    return little
+
+
+def test_exactly_the_subject_is_erased(little: Little, store_url: str) -> None:
+    """None of those that look alike: as a floating-point number, as a text, or for SQL."""
+    subjects = little.rows["who"].to_pylist()
+    left = dict(zip(little.rows["id"].to_pylist(), subjects, strict=True))
+    pilot: Any = little
+    with Store(store_url) as store:
+        for key, subject in left.items():
+            log(store, f"p-{key}", {"flight_id": f"not yet in the snapshots {key}", "who": subject})
+        store.outcomes.log([(f"p-{key}", True) for key in left])
+        for key, subject in list(left.items())[::2]:
+            done = erase(pilot, store, str(subject))
+            assert (done.rows, done.quarantined, done.predictions, done.outcomes) == (1, 1, 1, 1), subject
+            del left[key]
+            for path in (little.snapshots, little.quarantine):
+                assert sorted(Snapshots(path, little.contract.dataset).read()["id"].to_pylist()) == sorted(left)
+            logged = store.predictions.between(datetime(2099, 1, 1), datetime(2100, 1, 1))
+            assert {each.prediction_id for each in logged} == {f"p-{key}" for key in left}
+            assert len(store.outcomes.between(datetime(2099, 1, 1), datetime(2100, 1, 1))) == len(left)
+            assert Erased(pilot).without(little.rows)["id"].to_pylist() == list(left)
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.uint64(), pa.int32(), pa.decimal128(38, 0)])
+def test_a_subject_stays_out_whatever_integers_the_source_delivers(kind: pa.DataType, tmp_path: Path) -> None:
+    dataset = visits({"name": "who", "logicalType": "integer", "tags": ["subject"], "examples": [1]}, name="n")
+    pilot: Any = SimpleNamespace(
+        contract=SimpleNamespace(dataset=dataset), settings=SimpleNamespace(data_folder=tmp_path, erasure_key="key")
+    )
+    Erased(pilot).remember(1377007980)
+    rows = pa.table({"who": pa.array([1377007980, 1377007981, None], kind)})
+    assert Erased(pilot).without(rows)["who"].to_pylist() == [1377007981, None]
+
+
+def test_a_row_without_a_subject_stays(tmp_path: Path) -> None:
+    """The list of the erased holds the hash of the empty text, by which a changed key is found."""
+    dataset = visits({"name": "who", "logicalType": "string", "tags": ["subject"], "examples": [""]}, name="n")
+    pilot: Any = SimpleNamespace(
+        contract=SimpleNamespace(dataset=dataset), settings=SimpleNamespace(data_folder=tmp_path, erasure_key="key")
+    )
+    Erased(pilot).remember("ada")
+    assert Erased(pilot).without(pa.table({"who": ["", "ada", None]}))["who"].to_pylist() == ["", None]
+    with pytest.raises(UnfitSubject, match="the subject is empty"):
+        subject_of(dataset, "")
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("Monday", "who is an integer, and 'Monday' is not an integer"),
+        ("1.3e18", "is not an integer"),
+        ("7.0", "is not an integer"),
+        ("1_000", "is not an integer"),
+        ("\u0667", "is not an integer"),
+        (" 7", "is not an integer"),
+        (str(2**63), f"who is an integer of 64 bits, and {2**63} is beyond"),
+        (str(-(2**63) - 1), "is beyond"),
+        ("9" * 10_000, "is beyond"),
+    ],
+)
+def test_a_subject_of_integers_must_be_one(said: str, why: str) -> None:
+    dataset = visits({"name": "who", "logicalType": "integer", "tags": ["subject"], "examples": [1]}, name="n")
+    with pytest.raises(UnfitSubject) as stopped:
+        subject_of(dataset, said)
+    assert why in str(stopped.value)
+    assert [subject_of(dataset, each) for each in ("007", "-7", "+7", str(-(2**63)))] == [7, -7, 7, -(2**63)]
+
+
+def test_reports_that_show_the_subject_are_deleted(new_pilot: Pilot, set_in: Callable) -> None:
+    set_in(new_pilot.settings.home / "contract.yaml", "schema.0.properties.2.tags", ["feature", "subject"])
     pilot = Pilot.here()
-    by_hand.ingest(Pilot.here())
+    pages = {name: pilot.settings.data_folder / name for name in ("reports/drift-1.html", "mlartifacts/1/drift-1.html")}
+    for page in pages.values():
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text('{"x": ["HA", "B6"]}', encoding="utf-8")
+    other = pilot.settings.reports / "drift-2.html"
+    other.write_text('{"x": ["B6", "HAL"]}', encoding="utf-8")
     with Store(pilot.settings.store) as store:
-        with pytest.raises(ErasureError, match="weekday is an integer, and 'Monday' is not an integer"):
-            erase(pilot, store, "Monday")
-        assert erase(pilot, store, "1").rows > 0
-    assert 1 not in Snapshots(pilot.snapshots, pilot.contract.dataset).read()["weekday"].to_pylist()
+        assert erase(pilot, store, "HA").reports == 2
+    assert other.exists()
+    assert not any(page.exists() for page in pages.values())
 
 
 def test_an_erasure_that_broke_off_is_brought_to_its_end(

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import duckdb
 import ibis
@@ -295,7 +296,8 @@ def test_a_killed_run_leaves_whole_windows_and_the_next_one_ends_as_if_nothing_h
 
 
 def _month(rows: pa.Table, window: Window) -> pa.Table:
-    moments = rows["scheduled_departure"].to_pylist()
+    new_york = ZoneInfo("America/New_York")
+    moments = [moment.astimezone(new_york).replace(tzinfo=None) for moment in rows["scheduled_departure"].to_pylist()]
     return rows.filter(pa.array([window.start <= moment < window.end for moment in moments]))
 
 

@@ -121,6 +121,23 @@ def test_columns_that_do_not_fit_the_contract_are_named(
     assert not snapshots(new_pilot).exists
 
 
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (lambda rows: None, "src/use_case/source.py: rows() returns NoneType: return an Ibis table"),
+        (lambda rows: rows.limit(3).to_pyarrow(), "src/use_case/source.py: rows() returns Table: return an Ibis table"),
+        (lambda rows: rows.carrier, "src/use_case/source.py: rows() returns StringColumn: return an Ibis table"),
+    ],
+)
+def test_what_is_no_expression_is_refused(
+    returned: Callable[[ibis.Table], object], message: str, new_pilot: Pilot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "rows", lambda *window, original=source.rows: returned(original(*window)))
+    with pytest.raises(SourceError) as stopped:
+        by_hand.ingest(Pilot.here(), *JANUARY)
+    assert str(stopped.value).startswith(message)
+
+
 def test_rows_outside_the_window_are_not_lost_without_a_word(new_pilot: Pilot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "rows", lambda backend, *_, all_rows=source.rows: all_rows(backend, *JANUARY))
     with pytest.raises(SourceError, match="rows whose scheduled_departure is not in 2013-02-01 to 2013-02-28"):
@@ -219,7 +236,7 @@ def test_the_newest_window_is_read_again_as_it_grows(new_pilot: Pilot, sql: Call
     assert [done.window for done in by_hand.ingest(Pilot.here())] == [FEBRUARY]
     late = snapshots(new_pilot).read(*FEBRUARY)
     assert late.num_rows > early.num_rows
-    third = [row["late"] for row in late.to_pylist() if row["scheduled_departure"].day == 3]
+    third = [row["late"] for row in late.to_pylist() if row["flight_id"].startswith("20130203")]
     assert set(third) == {True}
 
 

@@ -1,7 +1,7 @@
 """The rules of contract.yaml over several columns and whole windows, in every engine and in an ingest."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import ibis
@@ -151,23 +151,24 @@ def test_data_that_is_too_old_fails_the_ingest(new_pilot: Pilot, set_in: Callabl
         assert [run.flow for run in store.runs.latest(succeeded=False)] == ["ingest"]
     by_hand.ingest(Pilot.here(), JANUARY.start, FEBRUARY.end)
     with connected(new_pilot) as backend:
-        check_freshness(backend, new_pilot, newest + timedelta(days=2))
+        read_at = newest.replace(tzinfo=new_pilot.contract.dataset.zone) + timedelta(days=2)
+        check_freshness(backend, new_pilot, read_at)
         with pytest.raises(ContractBreach):
-            check_freshness(backend, new_pilot, newest + timedelta(days=2, minutes=1))
+            check_freshness(backend, new_pilot, read_at + timedelta(minutes=1))
 
 
 def test_a_row_of_the_future_does_not_make_old_data_fresh(new_pilot: Pilot, set_in: Callable, sql: Callable) -> None:
     promised(new_pilot, set_in, {"property": "freshness", "value": 48, "unit": "h"})
     sql(new_pilot, "insert into flights select * replace (2099 as year) from flights limit 1")
     with connected(new_pilot) as backend, pytest.raises(ContractBreach, match="the newest row is of 2013-02-07"):
-        check_freshness(backend, new_pilot, datetime(2013, 3, 1))
+        check_freshness(backend, new_pilot, datetime(2013, 3, 1, tzinfo=UTC))
 
 
 # What a person upstream may do to the table, and what the ingest says of it.
 CHANGES = {
     "a renamed column": (
         ["alter table flights rename carrier to airline"],
-        "use_case/source.py cannot build its query on the source: 'Table' object has no attribute 'carrier'",
+        "rows() cannot build its query on the source: 'Table' object has no attribute 'carrier'",
     ),
     "another type": (
         ["alter table flights alter distance type varchar using 'far'"],
@@ -209,3 +210,17 @@ def test_a_column_can_be_unique_without_being_the_key() -> None:
     )
     found = with_broken_rules(rows, dataset).order_by("id").to_pyarrow()
     assert found[REASONS].to_pylist() == [None, "badge: is there already", None, None, None]
+
+
+def test_limits_of_large_integers_are_exact(engine: Any) -> None:
+    """As floating-point numbers, they would admit the neighbours."""
+    only = 2**53 + 1
+    dataset = visits(name="n", logicalTypeOptions={"minimum": only, "maximum": only})
+    values = " union all ".join(
+        f"select '{number}' as id, timestamp '2026-01-05' as at, {only + number}::bigint as n, true as back"
+        for number in (-1, 0, 1)
+    )
+    engine.raw_sql("drop table if exists visits")
+    engine.raw_sql(f"create table visits as {values}")
+    rows = with_broken_rules(engine.table("visits"), dataset).order_by("n").to_pyarrow()
+    assert rows[REASONS].to_pylist() == [f"n: is below {only}", None, f"n: is above {only}"]

@@ -11,7 +11,7 @@ import yaml
 from groundwork.core.errors import DocumentError
 from groundwork.documents.charter import Charter
 from groundwork.documents.contract.contract import Contract
-from groundwork.documents.document import Document, unanswered
+from groundwork.documents.document import Document, read_yaml, unanswered, write_yaml
 from groundwork.documents.owners import Owners
 from pilots import documents
 
@@ -63,6 +63,7 @@ STOP = {"id": "harm", "question": "Harm?", "measure": {"attestation": "harm"}, "
 SEAL = {"on": date(2026, 11, 23), "by": "ada", "reason": "locked", "sha256": "0" * 64}
 REMOVE = object()
 COLUMNS = "schema.0.properties"
+OPTIONS = COLUMNS + ".{}.logicalTypeOptions"
 
 
 def changed(content: Any, path: str, value: Any) -> Any:
@@ -144,13 +145,14 @@ def test_a_sound_document_loads(name: str, tmp_path: Path) -> None:
         ("charter.yaml", "plan.deciders", "ada", "valid tuple"),
         ("charter.yaml", "seals", [{"on": "today"}], "valid date"),
         ("charter.yaml", "seals", [SEAL | {"sha256": "0"}], "should match pattern"),
-        ("charter.yaml", "plan.day0", "next Monday", "must be a date as YYYY-MM-DD, or TBD"),
+        ("charter.yaml", "plan.day0", "next Monday", "must be a valid date as YYYY-MM-DD, or TBD"),
         ("contract.yaml", "apiVersion", "v2.0.0", "'v3.1.0'"),
         ("contract.yaml", "version", "1", "should match pattern"),
         ("contract.yaml", "schema", [], "at least 1 item"),
         ("contract.yaml", "schema.0.propertys", [], "is not a known key"),
         ("contract.yaml", f"{COLUMNS}.2.logicalType", "date", "'string', 'integer', 'number'"),
         ("contract.yaml", f"{COLUMNS}.2.examples", REMOVE, "is missing"),
+        ("contract.yaml", f"{COLUMNS}.2.examples", [float("nan")], "examples: must be finite numbers"),
         ("contract.yaml", f"{COLUMNS}.2.required", "yes", "valid boolean"),
         ("contract.yaml", f"{COLUMNS}.2.tags", ["feature", "outcome"], "must have the tag outcome, found 2"),
         ("contract.yaml", f"{COLUMNS}.3.tags", [], "exactly one property must have the tag outcome, found 0"),
@@ -166,18 +168,25 @@ def test_a_sound_document_loads(name: str, tmp_path: Path) -> None:
         ("charter.yaml", "gate.sliceMaximum", 1, "roc_auc requires a minimum and allows no maximum"),
         ("charter.yaml", "gate.minimum", REMOVE, "roc_auc requires a minimum and allows no maximum"),
         ("contract.yaml", f"{COLUMNS}.2.logicalType", "timestamp", "a timestamp cannot be a feature"),
-        ("contract.yaml", f"{COLUMNS}.2.logicalTypeOptions", {"pattern": "^a"}, "pattern does not apply to"),
-        ("contract.yaml", f"{COLUMNS}.2.logicalTypeOptions", {"minimum": 9, "maximum": 1}, "at least 9 and at most 1"),
-        ("contract.yaml", f"{COLUMNS}.2.logicalTypeOptions", {"maximum": float("inf")}, "finite number"),
+        ("contract.yaml", OPTIONS.format(1), {"defaultTimezone": "Berlin"}, "'Berlin' is not a time zone"),
+        ("contract.yaml", OPTIONS.format(2), {"defaultTimezone": "UTC"}, "defaultTimezone does not apply"),
+        ("contract.yaml", OPTIONS.format(2), {"pattern": "^a"}, "pattern does not apply to"),
+        ("contract.yaml", OPTIONS.format(2), {"minimum": 9, "maximum": 1}, "at least 9 and at most 1"),
+        ("contract.yaml", OPTIONS.format(2), {"maximum": float("inf")}, "finite number"),
         ("contract.yaml", f"{COLUMNS}.4.logicalTypeOptions", {"pattern": "(["}, "is not a regular expression"),
         ("contract.yaml", f"{COLUMNS}.3.tags", ["outcome", "feature"], "back can have only one of the roles"),
         ("contract.yaml", f"{COLUMNS}.0.tags", ["feature"], "cannot be a feature"),
+        ("contract.yaml", f"{COLUMNS}.0.tags", ["slice"], "cannot be a slice, because its values never repeat"),
+        (
+            "contract.yaml",
+            f"{COLUMNS}.1.tags",
+            ["event_time", "slice"],
+            "at cannot be a slice: the gate judges each value of a slice, so it must be a string, an integer or a "
+            "boolean, and at is a timestamp; derive such a column in source.py",
+        ),
         ("contract.yaml", f"{COLUMNS}.4.logicalTypeOptions", {"minimum": 1}, "minimum does not apply to"),
-        ("contract.yaml", f"{COLUMNS}.4.logicalTypeOptions", {"format": "uuid"}, "is not a known key"),
-        ("contract.yaml", f"{COLUMNS}.4.logicalType", "integer", "invalidValues applies to the type string only"),
-        ("contract.yaml", f"{COLUMNS}.4.quality.0.metric", "rowCount", "'invalidValues'"),
-        ("contract.yaml", f"{COLUMNS}.4.quality.0.mustBe", 3, "should be 0"),
-        ("contract.yaml", f"{COLUMNS}.4.quality.0.arguments.validValues", [], "at least 1 item"),
+        ("contract.yaml", f"{COLUMNS}.4.logicalTypeOptions", {"formats": "uuid"}, "is not a known key"),
+        ("contract.yaml", f"{COLUMNS}.4.quality.0.metric", "rowCounts", "'invalidValues'"),
         (
             "contract.yaml",
             "schema.0.customProperties",
@@ -244,17 +253,85 @@ def test_a_line_that_nobody_could_measure_is_refused(path: str, value: Any, expe
         ("", "charter.yaml: (the whole document): "),
         ("- a\n- b\n", "charter.yaml: (the whole document): "),
         ("a: [1", "charter.yaml: not valid YAML: "),
-        (CHARTER + "kind: PilotCharter\n", "charter.yaml: not valid YAML: kind occurs twice in one mapping, line 2"),
-        (CHARTER.replace("unit: call", "unit: call, unit: visit"), "unit occurs twice in one mapping, line 6"),
+        (
+            CHARTER + "kind: PilotCharter\n",
+            "charter.yaml: not valid YAML: kind occurs twice in one mapping, on lines 3 and 11",
+        ),
+        (
+            CHARTER.replace("unit: call", "unit: call, unit: visit"),
+            "unit occurs twice in one mapping, on lines 6",
+        ),
         (CHARTER + "when: !!python/object/apply:os.getcwd []\n", "charter.yaml: not valid YAML: "),
         (CHARTER + "? [a, b]\n: 1\n", "charter.yaml: "),
         (CHARTER + "day: &x 1\nmore: *y\n", "charter.yaml: not valid YAML: "),
+        (CHARTER + f"day: {'1' * 5000}\n", "charter.yaml: not valid YAML: "),
+        (CHARTER + "day: !!timestamp 2026-11-23\n", "charter.yaml: not valid YAML: could not determine a constructor"),
+        (CHARTER + "1: one\n", "charter.yaml: 1: is a key that is not text; write it in quotes"),
     ],
 )
 def test_what_is_not_a_document_is_refused(text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(DocumentError) as refused:
         load(tmp_path, "charter.yaml", text)
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("on", "on"),
+        ("y", "y"),
+        ("no", "no"),
+        ("Off", "Off"),
+        ("true", True),
+        ("False", False),
+        ("12:30", "12:30"),
+        ("1:30.5", "1:30.5"),
+        ("010", 10),
+        ("0o10", 8),
+        ("0x1F", 31),
+        ("-3", -3),
+        ("1_000", "1_000"),
+        ("1e5", 100000.0),
+        (".5", 0.5),
+        ("3.", 3.0),
+        ("+.inf", float("inf")),
+        ("1.2.3", "1.2.3"),
+        ("2026-11-20", "2026-11-20"),
+        ("2026-11-20 10:00:00", "2026-11-20 10:00:00"),
+        ("2013-12-24T18:25:00Z", "2013-12-24T18:25:00Z"),
+        ("~", None),
+        ("", None),
+        ("=", "="),
+        ('"1e5"', "1e5"),
+    ],
+)
+def test_a_value_is_read_as_yaml_1_2_reads_it(text: str, value: Any) -> None:
+    found = read_yaml(f"key: {text}")
+    assert found == {"key": value}
+    assert type(found["key"]) is type(value)
+    assert read_yaml(f"{text or '~'}: 1") == {value: 1}
+
+
+@pytest.mark.parametrize("text", ["on", "no", "12:30", "010", "0o17", "1e5", "1_000", "2026-11-20", "~", "true", "="])
+def test_a_text_is_written_so_that_every_reader_reads_a_text(text: str) -> None:
+    written = write_yaml({"why": text, text: [text]})
+    assert read_yaml(written) == yaml.safe_load(written) == {"why": text, text: [text]}
+
+
+def test_a_date_may_be_quoted_or_not(tmp_path: Path) -> None:
+    quoted = load(tmp_path, "charter.yaml", CHARTER.replace("2026-11-23", '"2026-11-23"'))
+    assert quoted == load(tmp_path, "charter.yaml", CHARTER)
+    assert isinstance(quoted, Charter)
+    assert quoted.plan.day0 == date(2026, 11, 23)
+    for wrong in ("2026-11-23 10:00:00", "20261123", "2026-02-30", "2026-W48-1"):
+        with pytest.raises(DocumentError, match=r"plan\.day0"):
+            load(tmp_path, "charter.yaml", CHARTER.replace("2026-11-23", wrong))
+
+
+def test_a_date_where_a_text_is_expected_is_a_text(tmp_path: Path) -> None:
+    found = load(tmp_path, "charter.yaml", CHARTER.replace("title: First visits", "title: 2026-11-23"))
+    assert isinstance(found, Charter)
+    assert found.metadata.title == "2026-11-23"
 
 
 def test_bytes_that_are_not_text_are_refused(tmp_path: Path) -> None:
@@ -283,7 +360,13 @@ def test_keys_of_the_standard_that_carry_no_rule_are_left_alone(tmp_path: Path) 
     content |= {"tenant": "us", "team": [{"username": "ada"}], "slaProperties": [], "tags": ["pilot"]}
     content["schema"][0] |= {"physicalName": "t_visits", "businessName": "Visits"}
     content["schema"][0]["properties"][2] |= {"physicalType": "int4", "transformLogic": "now() - born"}
-    assert load(tmp_path, "contract.yaml", yaml.safe_dump(content)) == load(tmp_path, "contract.yaml", CONTRACT)
+    described, plain = (load(tmp_path, "contract.yaml", text) for text in (yaml.safe_dump(content), CONTRACT))
+    assert isinstance(described, Contract)
+    assert described.left_alone == []
+    assert (
+        described.dataset.columns[2].model_copy(update={"physical_type": None, "transform_logic": None})
+        == (plain.dataset.columns[2])
+    )
 
 
 def test_texts_that_are_still_open_are_found_by_their_path(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from groundwork.documents import sealing
+from groundwork.documents.charter import Charter
 from groundwork.documents.pilot import Pilot
 from groundwork.documents.sealing import SealError
 from groundwork.readiness.assemble import assess
@@ -42,6 +43,10 @@ def _lock(home: Path) -> None:
     _commit(home)
 
 
+def _findings(home: Path) -> list[str]:
+    return sealing.findings(home, Charter.load(home / "charter.yaml"))
+
+
 def _edit_in_silence(home: Path, set_in: Callable) -> None:
     """The line is locked, moved in one commit, and taken back in the next."""
     _lock(home)
@@ -56,7 +61,7 @@ def test_criteria_may_change_as_long_as_nobody_locked_them(home: Path, set_in: C
     set_in(home / "charter.yaml", THRESHOLD, 1)
     _commit(home)
     _lock(home)
-    assert sealing.findings(home) == []
+    assert _findings(home) == []
 
 
 def test_a_lock_keeps_the_document_and_its_comments(home: Path) -> None:
@@ -65,7 +70,7 @@ def test_a_lock_keeps_the_document_and_its_comments(home: Path) -> None:
     before = file.read_text(encoding="utf-8")
     _lock(home)
     assert file.read_text(encoding="utf-8").startswith(before)
-    assert sealing.findings(home) == []
+    assert _findings(home) == []
     [seal] = Pilot.here().charter.seals
     assert (seal.by, seal.on) == ("ada", DAY)
 
@@ -81,16 +86,16 @@ def test_it_is_locked_once_and_by_somebody_known(home: Path) -> None:
 def test_a_change_after_the_lock_is_found_until_it_is_amended(home: Path, set_in: Callable) -> None:
     _lock(home)
     set_in(home / "charter.yaml", THRESHOLD, 1)
-    assert any("the criteria differ from those sealed on 2026-11-23 by ada" in each for each in sealing.findings(home))
+    assert any("the criteria differ from those sealed on 2026-11-23 by ada" in each for each in _findings(home))
     sealing.amend(
         home, Pilot.here().owners, by="ada", approved_by="grace", reason="The baseline was measured anew.", today=DAY
     )
     _commit(home)
-    assert sealing.findings(home) == []
+    assert _findings(home) == []
     assert [seal.approved_by for seal in Pilot.here().charter.seals] == [None, "grace"]
     set_in(home / "charter.yaml", THRESHOLD, 2)
     sealing.amend(home, Pilot.here().owners, by="grace", approved_by="emmy", reason="Once more.", today=DAY)
-    assert sealing.findings(home) == []
+    assert _findings(home) == []
 
 
 @pytest.mark.parametrize(
@@ -115,8 +120,21 @@ def test_an_amendment_needs_a_change_and_a_second_person(
 
 def test_a_change_that_was_committed_and_taken_back_is_found(home: Path, set_in: Callable) -> None:
     _edit_in_silence(home, set_in)
-    [finding] = sealing.findings(home)
+    [finding] = _findings(home)
     assert finding.endswith("changed the criteria without an amendment")
+
+
+def test_criteria_sealed_by_the_rules_of_yaml_1_1_remain_sealed(home: Path, set_in: Callable) -> None:
+    """A bare 010 was read as 8 when it was sealed; the digest in the seal and in the history is of an 8."""
+    set_in(home / "charter.yaml", THRESHOLD, 4711)
+    file = home / "charter.yaml"
+    file.write_text(file.read_text(encoding="utf-8").replace("threshold: 4711", "threshold: 010"), encoding="utf-8")
+    digest = sealing.criteria_digest(yaml.safe_load(file.read_text(encoding="utf-8")))
+    with file.open("a", encoding="utf-8") as charter:
+        charter.write(f"seals:\n  - {{'on': 2026-11-23, by: ada, reason: locked, sha256: {digest}}}\n")
+    _commit(home)
+    assert _findings(home) == []
+    assert Charter.load(file).ready_to_scale.criteria[0].threshold == 10
 
 
 def test_a_forged_seal_is_found(home: Path, set_in: Callable) -> None:
@@ -125,7 +143,7 @@ def test_a_forged_seal_is_found(home: Path, set_in: Callable) -> None:
     set_in(home / "charter.yaml", THRESHOLD, 1)
     digest = sealing.criteria_digest(yaml.safe_load((home / "charter.yaml").read_text(encoding="utf-8")))
     set_in(home / "charter.yaml", "seals.0.sha256", digest)
-    [finding] = sealing.findings(home)
+    [finding] = _findings(home)
     assert "has a seal that charter.yaml no longer has" in finding
 
 
@@ -144,7 +162,7 @@ def test_seals_that_were_taken_out_are_found(home: Path, set_in: Callable) -> No
     """As if the criteria had never been locked."""
     _lock(home)
     set_in(home / "charter.yaml", "seals", [])
-    [finding] = sealing.findings(home)
+    [finding] = _findings(home)
     assert "has a seal that charter.yaml no longer has" in finding
 
 
@@ -157,13 +175,13 @@ def test_nobody_can_tell_from_a_history_that_is_cut_short(
     _git(home, "add", "OWNERS", "contract.yaml")
     _commit(home)
     _git(home, "clone", "--quiet", "--depth=1", f"file://{home}", str(clone))
-    assert sealing.findings(clone) == []
-    assert "`git fetch --unshallow`" in sealing.cannot_tell(clone)
+    assert _findings(clone) == []
+    assert "`git fetch --unshallow`" in sealing.cannot_tell(clone, Charter.load(clone / "charter.yaml"))
     monkeypatch.setenv("GROUNDWORK_HOME", str(clone))
     assert (_locked().state, _locked().blocks) == ("unknown", True)
     assert "`git fetch --unshallow`" in _locked().fix
     _git(clone, "fetch", "--quiet", "--unshallow")
-    assert sealing.cannot_tell(clone) == ""
+    assert sealing.cannot_tell(clone, Charter.load(clone / "charter.yaml")) == ""
     assert _locked().state == "failed"
 
 

@@ -19,10 +19,13 @@ def test_every_flow_has_a_schedule_and_can_be_found(new_pilot: Pilot) -> None:
         assert deployment.concurrency_limit == 1
         assert deployment.tags == ["groundwork", new_pilot.name]
         assert deployment.work_pool_name is None
+        [schedule] = deployment.schedules
+        assert schedule.schedule.timezone == "America/New_York"
+        assert int(schedule.schedule.cron.split()[1]) >= 4  # clocks change before
 
 
 def test_the_store_notes_which_flows_are_on_a_schedule(new_pilot: Pilot) -> None:
     lines = announce(new_pilot)
-    assert "ingest   0 2 * * * UTC" in lines
+    assert "ingest   0 4 * * * America/New_York" in lines
     with Store(new_pilot.settings.store) as store:
         assert set(store.schedules.since()) == FLOWS

@@ -1,4 +1,8 @@
-"""What may pass is tried again, and what will fail again is not."""
+"""What may pass is tried again, and what will fail again is not; a run ends when Prefect's server has died."""
+
+import os
+import subprocess
+import sys
 
 import pytest
 from groundwork.core.errors import (
@@ -61,3 +65,57 @@ def test_a_source_that_is_away_may_come_back(new_pilot: Pilot) -> None:
     with pytest.raises(SourceUnavailable) as away, connected(new_pilot):
         pytest.fail("there is no such source")
     assert flows.may_pass(away.value)
+
+
+DYING = """
+import os, signal, sys, time
+from groundwork.core.environment import prepare
+from groundwork.core.errors import NotEnoughData
+from groundwork.documents.pilot import Pilot
+from groundwork.pipeline.prefect_server import Server
+
+pilot = Pilot.here()
+prepare(pilot.settings)
+server = Server(pilot.settings)
+server.wait()
+os.environ["PREFECT_API_URL"] = server.url
+from groundwork.pipeline import by_hand, flows
+
+flows.ANSWER_SECONDS = 2
+flow, result = sys.argv[1:]
+
+def kill_the_server(*_):
+    os.kill(server._child.pid, signal.SIGKILL)
+    server._child.wait()
+    if result == "failed":
+        raise NotEnoughData("too few rows")
+    return "worked"
+
+by_hand.score = by_hand.ingest = kill_the_server
+by_hand.WORK["train"] = lambda _: "trained"
+print(by_hand.run(Pilot.here(), flow), flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("flow", "result", "told"),
+    [
+        ("score", "worked", "worked\n"),
+        ("score", "failed", "NotEnoughData: too few rows\n"),
+        ("retrain", "worked", "Retrained(reasons=['no version has been promoted yet'], trained='trained')\n"),
+    ],
+)
+def test_a_run_ends_with_its_own_result_when_prefects_server_has_died(
+    flow: str, result: str, told: str, new_pilot: Pilot
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", DYING, flow, result],
+        env=os.environ | {"PREFECT_HOME": str(new_pilot.settings.data_folder / "prefect")},
+        text=True,
+        capture_output=True,
+        timeout=240,
+    )
+    assert told in done.stdout + done.stderr, done.stderr[-3000:]
+    assert done.returncode == (result == "failed")
+    assert "does not answer any more: this run of" in done.stderr

@@ -402,6 +402,24 @@ def test_a_person_may_state_what_is_not_shown_and_not_what_is_shown_otherwise(lo
     assert row("model-inclusion").state == "failed"
 
 
+def test_the_junit_report_has_what_its_schema_requires_whatever_a_check_found(locked: Pilot) -> None:
+    """Jenkins' junit-10.xsd requires the counts; XML 1.0 cannot hold control characters, not even escaped."""
+    hostile = "".join(map(chr, [*range(0x20), 0x7F, 0xD800, 0xFFFE, 0xFFFF, 0x1F600])) + '<&]]>"'
+    states: list[State] = ["failed", "error", "unknown", "warning", "not applicable", "passed"]
+    rows = [replace(row("gain"), state=state, seen=hostile, fix=hostile) for state in states]
+    waived = replace(rows[0], waived=hostile)
+    for shown, (failures, errors, skipped) in (
+        (replace(card(), rows=(*rows, waived)), (1, 3, 2)),
+        (replace(card(), rows=()), (0, 0, 0)),
+    ):
+        suite = ElementTree.fromstring(junit(shown).encode("utf-8"))
+        counts = {"tests": len(shown.rows), "failures": failures, "errors": errors, "skipped": skipped}
+        assert suite.attrib == {"name": "readiness"} | {name: str(count) for name, count in counts.items()}
+        for kind, count in (("failure", failures), ("error", errors), ("skipped", skipped)):
+            assert len(suite.findall(f"testcase/{kind}")) == count
+            assert all("\U0001f600<&]]>" in case.attrib["message"] for case in suite.iter(kind))
+
+
 def test_every_form_says_the_same(locked: Pilot) -> None:
     shown = card()
     assert markdown(shown).startswith(f"# {shown.verdict}\n\n**Next:** {shown.next_step}")

@@ -101,7 +101,7 @@ def test_slices_are_shown_and_those_about_people_apart(
     set_in(charter, "gate.sliceMinimum", 0.99)  # the candidate is refused, and the champion is no better
     assert not by_hand.train(Pilot.here()).in_service
     assert states(pilot_copy, *both) == {"model-slices": "failed", "model-inclusion": "failed"}
-    assert "failed: origin EWR" in newest(pilot_copy)["model-slices"].seen
+    assert "failed: origin 'EWR'" in newest(pilot_copy)["model-slices"].seen
 
 
 def test_where_no_version_serves_it_is_the_candidate_that_fails(new_pilot: Pilot, set_in: Callable) -> None:

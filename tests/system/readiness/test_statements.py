@@ -69,6 +69,21 @@ def test_sound_statements_are_read(write: Callable[..., Pilot]) -> None:
     assert found.attested("trained", date(2026, 7, 31)) is None  # nobody can have said it by then
 
 
+def test_a_statement_is_read_as_it_is_documented(new_pilot: Pilot) -> None:
+    """YAML 1.1 reads a bare `on` as true."""
+    (new_pilot.settings.home / "readiness.yaml").write_text(
+        "attestations:\n"
+        "  - {id: trained, value: 1, by: ada, on: 2026-08-01, why: looked at}\n"
+        "waivers:\n"
+        "  - {check: owners, by: grace, until: 2026-09-01, why: off}\n"
+    )
+    found = statements(new_pilot)
+    attested = found.attested("trained", TODAY)
+    assert attested is not None
+    assert attested.on == date(2026, 8, 1)
+    assert list(found.waivers_on(TODAY)) == ["owners"]
+
+
 def test_the_newest_word_counts_and_none_of_a_day_to_come(write: Callable[..., Pilot]) -> None:
     said = STATEMENTS["attestations"][0]
     days = {0: date(2026, 8, 20), 1: date(2026, 8, 1), 2: date(2026, 10, 1)}  # in no order

@@ -98,6 +98,17 @@ def test_with_no_room_for_the_log_nothing_is_answered_until_there_is(
                 assert (status, problem["title"]) == (503, "The service cannot answer now")
                 assert problem["detail"] == "the prediction log cannot be written, so the request was not answered"
                 assert service.ask("/health/live")[0] == 200
+                status, problem = service.ask("/health/ready")
+                assert status == 503
+                assert problem["detail"].startswith("the prediction log cannot be written: the store sqlite:///")
+                metrics = service.ask("/metrics")[1]["text"].splitlines()
+                assert {"groundwork_ready 0.0", "groundwork_prediction_log_writable 0.0"} <= set(metrics)
+                time.sleep(1.5)  # longer than between two attempts to write
+                assert service.ask("/health/ready")[0] == 503
+            service.wait("/health/ready", seconds=30)  # no request has to come first
+            told = [line for line in service.log.read_text().splitlines() if "log not written" in line]
+            assert len(told) == mounted, "the quota holds for this log, too"
+            assert all("disk is full" in line for line in told)
             answered.append(service.predict())
             assert answered[-1][0] == 200
         with closing(sqlite3.connect(database)) as log:

@@ -144,7 +144,12 @@ BAD_REQUESTS = {
     "none of the valid values": (with_values(origin="LHR"), "Expected one of EWR, JFK, LGA"),
     "no time": (with_values(scheduled_departure="tomorrow"), "$.records[0].scheduled_departure"),
     "no such day": (with_values(scheduled_departure="2013-02-30T10:00:00"), "scheduled_departure"),
-    "a time zone": (with_values(scheduled_departure="2013-12-24T18:25:00Z"), "scheduled_departure"),
+    "a day without a time": (
+        with_values(scheduled_departure="2013-12-24"),
+        "Expected a date and time such as",
+    ),
+    "before the year 1000": (with_values(scheduled_departure="0999-12-31T00:00:00"), "a year from 1000 to 9999"),
+    "after the year 9999": (with_values(scheduled_departure="9999-12-31T23:00:00-12:00"), "a year from 1000 to 9999"),
     "a time as number": (with_values(scheduled_departure=1387909500), "$.records[0].scheduled_departure"),
     "the outcome": (with_values(late=True), "late"),
     "an unknown field": (with_values(colour="red"), "colour"),
@@ -195,6 +200,9 @@ def test_what_is_not_offered_is_refused_in_the_same_form(service: TestClient) ->
         {"distance_miles": 10, "departure_minute": 0, "arrival_minute": 1440, "weekday": 7},
         {"distance_miles": 6000.0, "departure_minute": 1439, "origin_late_share_yesterday": 0},
         {"flight_id": "Ünïcødé ✈ 'quotes' \"; --"},
+        {"scheduled_departure": "2013-12-24T18:25:00-05:00"},
+        {"scheduled_departure": "2013-12-25T00:25:00+01:00"},
+        {"scheduled_departure": "2013-12-24T23:25:00Z"},
     ],
 )
 def test_a_sound_record_is_answered_and_logged(unusual: dict, service: TestClient, served: Pilot) -> None:
@@ -205,7 +213,7 @@ def test_a_sound_record_is_answered_and_logged(unusual: dict, service: TestClien
     assert (prediction["model_version"], prediction["role"]) == ("1", "champion")
     entry = logged(served)[prediction["prediction_id"]]._asdict()
     assert {name: entry[name] for name in prediction} == prediction
-    record = RECORD | unusual
+    record = RECORD | unusual | {"scheduled_departure": "2013-12-24T18:25:00-05:00"}  # as the contract says: New York
     assert json.loads(entry["record"]) == record
     assert (entry["entity_key"], entry["event_time"]) == (record["flight_id"], record["scheduled_departure"])
 

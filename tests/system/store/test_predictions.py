@@ -2,11 +2,13 @@
 
 import threading
 import time
+from typing import Any
 
 import msgspec
 import pytest
 from groundwork.core.errors import StoreError
 from groundwork.store.database import Store
+from groundwork.store.predictions import Prediction
 from stores import APRIL, MARCH, prediction
 
 
@@ -56,17 +58,37 @@ def test_threads_share_one_store(store_url: str) -> None:
         assert len(store.predictions.between(MARCH, APRIL)) == 200
 
 
-@pytest.mark.parametrize("value", ["c-1", "100%_!", 'say "c"', "Jürgen\\n", 7])
+@pytest.mark.parametrize(
+    "value", ["c-1", "100%_!", 'say "c"', "Jürgen\\n", "1377007980063809541", 7, 1377007980063809541]
+)
 def test_a_subject_is_erased_with_its_outcomes(store_url: str, value: str | int) -> None:
-    """By its keys and by what stands in the record; what only looks like it stays."""
-    record = msgspec.json.encode({"customer": value, "note": ""}).decode()
-    other = msgspec.json.encode({"customer": f"{value}1", "note": f'"customer":{value}', "friend": value}).decode()
+    """By what stands in the record, and by its keys where the record has no value; what only looks like it stays."""
+
+    def logged(number: int, customer: Any) -> Prediction:
+        record = {"customer": customer, "note": f'"customer":{value}', "friend": value}
+        return prediction(number)._replace(record=msgspec.json.encode(record).decode())
+
     with Store(store_url) as store:
-        logged = [prediction(number)._replace(record=other) for number in range(4)]
-        logged[1] = logged[1]._replace(record=record)
-        store.predictions.log(logged)
-        store.outcomes.log([("id-1", True), ("id-3", False), ("id-9", True)])
-        assert store.predictions.erase({"flight-2"}, "customer", value) == (2, 1)
-        assert [each.prediction_id for each in store.predictions.between(MARCH, APRIL)] == ["id-0", "id-3"]
-        assert store.predictions.erase({"flight-2"}, "customer", value) == (0, 0)
-        assert store.outcomes.log([("id-3", True)]) == ([], ["id-3"])
+        others: list[Any] = [value + 1, value - 1, value * 10, -value] if isinstance(value, int) else [f"{value}1", ""]
+        store.predictions.log(logged(number, other) for number, other in enumerate(others))
+        store.predictions.log(
+            [logged(10, value), logged(11, None), logged(12, others[0]), prediction(13), prediction(14)]
+        )
+        store.outcomes.log([("id-10", True), ("id-3", False), ("id-9", True), ("id-13", True)])
+        keys = {"flight-11", "flight-12", "flight-13"}
+        assert store.predictions.erase(keys, "customer", value) == (3, 2)
+        left = {each.prediction_id for each in store.predictions.between(MARCH, APRIL)}
+        assert left == {*(f"id-{number}" for number in range(len(others))), "id-12", "id-14"}
+        assert store.predictions.erase(keys, "customer", value) == (0, 0)
+        assert store.outcomes.log([("id-3", True)])[1] == ["id-3"]
+
+
+def test_integers_that_an_earlier_release_rounded_are_found_by_their_keys(store_url: str) -> None:
+    """It logged them as floating-point numbers; small ones are exact."""
+    with Store(store_url) as store:
+        for number, customer in enumerate((1.3770079800638095e18, 1.3770079800638095e18, 7.0, 8.0)):
+            record = msgspec.json.encode({"customer": customer}).decode()
+            store.predictions.log([prediction(number)._replace(record=record)])
+        assert store.predictions.erase({"flight-0", "flight-3"}, "customer", 1377007980063809541) == (1, 0)
+        assert store.predictions.erase(set(), "customer", 7) == (1, 0)
+        assert [each.prediction_id for each in store.predictions.between(MARCH, APRIL)] == ["id-1", "id-3"]

@@ -6,8 +6,10 @@ import logging
 import os
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from groundwork.core import progress
-from groundwork.core.errors import DocumentError, GroundworkError
+from groundwork.core.errors import DocumentError, GroundworkError, UnfitSubject, explained, place
 
 if TYPE_CHECKING:
     from groundwork.documents.pilot import Pilot
@@ -30,8 +32,19 @@ def _silence(as_json: bool) -> bool:
     return as_json
 
 
+@dataclass
+class Called:
+    """How the command was called."""
+
+    verb: str = ""
+    traceback: bool = False
+
+
+called = Called()
+
+
 Json = Annotated[bool, typer.Option("--json", callback=_silence, help="Print one JSON object instead of text.")]
-EXIT_UNKNOWN = 2
+EXIT_USAGE = EXIT_UNKNOWN = 2
 
 
 def complaints() -> Console:
@@ -89,9 +102,10 @@ def step(name: str) -> Iterator[list[str]]:
 
 @contextlib.contextmanager
 def entered(invalid: int = 1, otherwise: int = 1) -> "Iterator[Pilot]":
-    """Provide the pilot and silence the libraries. An error that the user can fix prints its message, no traceback.
+    """Provide the pilot and silence the libraries. An error prints one message; `--traceback` adds the traceback.
 
-    Exits with `invalid` for a document that is missing or invalid, with `otherwise` for any other such error.
+    Exits with `invalid` for a document that is missing or invalid, with 2 for a subject of the wrong type, with
+    `otherwise` for any other error.
     """
     from groundwork.core.environment import prepare
     from groundwork.documents.decision_record import DecisionRecord
@@ -108,11 +122,24 @@ def entered(invalid: int = 1, otherwise: int = 1) -> "Iterator[Pilot]":
         for library in ("mlflow", "alembic", "prefect"):
             logging.getLogger(library).setLevel(logging.ERROR)
         yield pilot
-    except (GroundworkError, ValueError) as error:
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as error:
         if console.quiet:
-            print_json({"error": str(error)})
-        complaints().print(f"[red]✗[/] {escape(str(error))}")
+            print_json({"error": explained(error)})
+        if called.traceback:
+            traceback.print_exception(error)
+        complaints().print(f"[red]✗[/] {escape(explained(error) + _how_to_see_more(error))}")
+        if isinstance(error, UnfitSubject):
+            raise typer.Exit(EXIT_USAGE) from None
         raise typer.Exit(invalid if isinstance(error, DocumentError) else otherwise) from None
+
+
+def _how_to_see_more(error: Exception) -> str:
+    """Returns the command that shows the traceback, for an error of which the message may not say enough."""
+    if called.traceback or (isinstance(error, GroundworkError) and not place(error)):
+        return ""
+    return f" (for the whole traceback, run `groundwork --traceback {called.verb} …`)"
 
 
 def _end_quietly() -> None:

@@ -20,11 +20,13 @@ verbs.add_typer(quarantine_app, name="quarantine", rich_help_panel=PANEL)
 
 @verbs.command("dictionary", rich_help_panel=PANEL)
 def write_dictionary() -> None:
-    """Rewrite docs/data-dictionary.md from contract.yaml."""
+    """Rewrite docs/data-dictionary.md and docs/clients.md from contract.yaml."""
     from groundwork.documents.publish import data_dictionary as dictionary
 
     with entered() as pilot:
-        console.print(f"[green]✓[/] {dictionary.write(pilot.settings.home, pilot.contract)}", soft_wrap=True)
+        dictionary.write(pilot.settings.home, pilot.contract)
+        for page in dictionary.PAGES:
+            console.print(f"[green]✓[/] {page}", soft_wrap=True)
 
 
 @quarantine_app.command("list")
@@ -32,10 +34,11 @@ def quarantine_list(as_json: Json = False) -> None:
     """List the quarantined rows: window, broken rule, number of rows, example values."""
     with entered() as pilot:
         from groundwork.data.quarantine import held
+        from groundwork.documents.contract.quality import listed
 
         found = held(pilot)
         for entry in found:
-            values = f": {', '.join(entry.examples)}" if entry.examples else ""
+            values = f": {', '.join(listed(entry.examples))}" if entry.examples else ""
             console.print(f"{entry.window}  {entry.rows:>7,} rows  {escape(entry.rule + values)}", soft_wrap=True)
         owner = pilot.owners.accountable.data[pilot.contract.dataset.name]
         console.print(
@@ -76,7 +79,7 @@ def erase(
         str, typer.Option(help="Value of the column tagged subject; without such a column, of the primaryKey.")
     ],
 ) -> None:
-    """Erase one subject from snapshots, quarantine, prediction log and outcomes; later ingests leave it out."""
+    """Erase one subject from snapshots, quarantine, log, outcomes and reports; later ingests leave it out."""
     with entered() as pilot:
         from groundwork.data.erasure import erase as remove
         from groundwork.store.database import Store
@@ -87,6 +90,8 @@ def erase(
                 f"erased by {done.column}: {done.rows:,} snapshot rows, {done.quarantined:,} quarantined rows, "
                 f"{done.predictions:,} predictions, {done.outcomes:,} outcomes; later ingests leave this subject out"
             )
+            if done.reports:
+                said.append(f"{done.reports:,} drift reports that showed the subject were deleted")
             if done.rows:
                 said.append(f"snapshots can be read from version {done.version} onwards")
         console.print("not erased: the source, backups, and models trained on this subject", soft_wrap=True)

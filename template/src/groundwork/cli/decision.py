@@ -8,6 +8,7 @@ import typer
 from rich.markup import escape
 
 from groundwork.cli.console import Json, console, entered, print_json, step, suggest
+from groundwork.core.errors import DocumentError
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -23,16 +24,18 @@ verbs.add_typer(charter_app, name="charter", rich_help_panel=PANEL)
 
 @verbs.command(rich_help_panel=PANEL)
 def check(as_json: Json = False) -> None:
-    """Validate charter.yaml, contract.yaml and OWNERS, and list the fields that are still TBD.
+    """Validate the documents and the use case's code, without data, and list the fields that are still TBD.
 
     Exit 1 if a document is invalid, if sealed criteria were changed without an amendment or this cannot be determined,
-    if the contract breaks the last released version, or if a file generated from the contract or OWNERS is out of date.
+    if the contract breaks the last released version, if a file generated from the contract or OWNERS is out of date, or
+    if the code in src/use_case has a syntax error, lacks a function, or needs a package that is not installed.
     """
-    from groundwork.documents import sealing
+    from groundwork.documents import sealing, use_case_files
     from groundwork.documents.contract.compatibility import check_version
     from groundwork.documents.document import unanswered
     from groundwork.documents.publish import data_dictionary as dictionary
     from groundwork.documents.publish import owner_files
+    from groundwork.readiness.statements import Statements
 
     with entered() as pilot:
         documents = {"charter.yaml": pilot.charter, "contract.yaml": pilot.contract, "OWNERS": pilot.owners}
@@ -41,18 +44,25 @@ def check(as_json: Json = False) -> None:
             console.print(f"[green]✓[/] {name} is valid")
             for path in paths:
                 console.print(f"  [yellow]{path} is still TBD[/]")
-        if broken := sealing.findings(pilot.settings.home):
+            for sentence in pilot.contract.left_alone if name == "contract.yaml" else ():
+                console.print(f"  [yellow]{escape(sentence)}[/]", soft_wrap=True)
+        if wrong := [line for column in pilot.contract.dataset.columns for line in column.wrong_examples()]:
+            raise DocumentError("\n".join(f"contract.yaml: {line}" for line in wrong))
+        Statements.of(pilot.settings.home, pilot.owners)  # raises if readiness.yaml is invalid
+        if broken := sealing.findings(pilot.settings.home, pilot.charter):
             raise sealing.SealError("charter.yaml: " + "\n".join(broken))
-        if unknown := sealing.cannot_tell(pilot.settings.home):
+        if unknown := sealing.cannot_tell(pilot.settings.home, pilot.charter):
             raise sealing.SealError(f"charter.yaml: {unknown}")
         console.print(f"[green]✓[/] {escape(check_version(pilot.settings.home, pilot.contract))}", soft_wrap=True)
         dictionary.check(pilot.settings.home, pilot.contract)
-        console.print(f"[green]✓[/] {dictionary.PAGE} matches contract.yaml")
+        console.print(f"[green]✓[/] {' and '.join(map(str, dictionary.PAGES))} match contract.yaml", soft_wrap=True)
         warnings = owner_files.check(pilot)
         console.print("[green]✓[/] CODEOWNERS, catalog-info.yaml and the alert routes match OWNERS", soft_wrap=True)
         for warning in warnings:
             console.print(f"  [yellow]{escape(warning)}[/]", soft_wrap=True)
-        print_json({"valid": True, "tbd": still_open, "warnings": warnings})
+        use_case_files.check()
+        console.print("[green]✓[/] src/use_case can be imported, and has the functions that are called")
+        print_json({"valid": True, "tbd": still_open, "warnings": [*pilot.contract.left_alone, *warnings]})
 
 
 @charter_app.command("lock")

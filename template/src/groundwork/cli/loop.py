@@ -3,6 +3,7 @@
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import typer
@@ -22,6 +23,7 @@ PANEL = "The loop"
 verbs = typer.Typer()
 
 
+EXAMPLE = "flights"  # the example's data set in contract.yaml
 FIRST, LAST = 3, 12  # months of the example's one year of data; three months are enough to train on
 
 
@@ -100,14 +102,13 @@ def status(as_json: Json = False) -> None:
             drift = store.drift.latest()
         console.print(f"champion  {f'version {champion.number}' if champion else 'none: run `groundwork train`'}")
         if champion:
-            served = f"{champion.tags['bundle_format']}: {champion.tags['bundle_reason']}"
-            console.print(f"          {escape(served)}", soft_wrap=True)
+            console.print(f"          {escape(how_served(champion.tags['bundle_reason']))}", soft_wrap=True)
         for line in scale_line(pilot, float(champion.tags["gain_per_1000"])) if champion else []:
             console.print(f"          {line}", soft_wrap=True)
         for entry in promotions[:-6:-1]:
             console.print(
                 f"          {entry.promoted_at[:16].replace('T', ' ')} UTC  {entry.from_version or '-'} → "
-                f"{entry.to_version} by {escape(entry.promoted_by)}: {escape(entry.why)}",
+                f"{entry.to_version or '-'} by {escape(entry.promoted_by)}: {escape(entry.why)}",
                 soft_wrap=True,
             )
         for run in sorted(runs, key=lambda run: run.started_at):
@@ -122,10 +123,8 @@ def status(as_json: Json = False) -> None:
                 f"last heartbeat {(now - going.heard_at).total_seconds():.0f} s ago",
                 soft_wrap=True,
             )
-        console.print(
-            f"drift     {drift.status}: {drift.reason}" if drift else "drift     unknown: run `groundwork monitor`",
-            soft_wrap=True,
-        )
+        known = f"{drift.status}: {escape(drift.reason)}" if drift else "unknown: run `groundwork monitor`"
+        console.print(f"drift     {known}", soft_wrap=True)
         console.print(f"owner     {escape(owner.name)} (@{escape(owner.handle)}) answers for the model")
         log = [entry._asdict() for entry in promotions]
         print_json(
@@ -138,6 +137,12 @@ def status(as_json: Json = False) -> None:
                 "owner": owner.model_dump(),
             }
         )
+
+
+def plays_example(pilot: "Pilot") -> bool:
+    """Returns whether the pilot runs on the example's flights, and not on the team's own data."""
+    loader = find_spec("use_case.seed")
+    return bool(loader and not pilot.settings.source_url and pilot.contract.dataset.name == EXAMPLE)
 
 
 def release_data(pilot: "Pilot", until: int | None = None) -> str:
@@ -176,6 +181,11 @@ def run_ingest(pilot: "Pilot", since: datetime | None, until: datetime | None) -
     ]
 
 
+def how_served(reason: str) -> str:
+    """Return `Bundle.reason` as a whole sentence."""
+    return f"served as ONNX: {reason}" if reason.startswith("proven") else reason
+
+
 def run_train(pilot: "Pilot") -> "Trained":
     from groundwork.pipeline import by_hand
 
@@ -183,8 +193,9 @@ def run_train(pilot: "Pilot") -> "Trained":
     with step("train") as said:
         trained: Trained = by_hand.run(pilot, "train")
         made = f"trained on {trained.rows:,} rows" if trained.new else "was already trained on this data with this code"
-        served = f"served as ONNX: {trained.bundle}" if trained.bundle.startswith("proven") else trained.bundle
-        said += [f"version {trained.version} {made}", served]
+        said += [f"version {trained.version} {made}", how_served(trained.bundle)]
+        if trained.constant:
+            said.append(f"nothing to learn from {', '.join(trained.constant)}: one value in all rows to train on")
     rivals = [("version " + trained.version, trained.candidate), ("no-model rule", trained.rule)]
     if trained.champion:
         rivals.append(("champion " + str(trained.champion_before), trained.champion))
@@ -192,7 +203,7 @@ def run_train(pilot: "Pilot") -> "Trained":
         metric = (
             ""
             if performance.metric != performance.metric
-            else f", {pilot.charter.gate.metric} {performance.metric:.3f}"
+            else f", {pilot.charter.gate.metric} {performance.metric:,.3f}"
         )
         console.print(
             f"  {'':<8} {name:<14} {performance.value_per_1000:>8,.0f} {currency} per 1,000 decisions{metric}"
@@ -238,12 +249,14 @@ def scale_line(pilot: "Pilot", gain_per_1000: float) -> list[str]:
 
 
 def run_score(pilot: "Pilot", since: datetime | None, until: datetime | None) -> str:
+    from groundwork.documents.contract.quality import listed
     from groundwork.pipeline import by_hand
 
     require_both_or_neither(since, until)
     scored: Scored = by_hand.run(pilot, "score", since, until)
     print_json(scored)
-    counts = ", ".join(f"{count:,} {decided}" for decided, count in scored.decisions.items())
+    names = listed(scored.decisions)
+    counts = ", ".join(f"{count:,} {name}" for name, count in zip(names, scored.decisions.values(), strict=True))
     return f"{scored.rows:,} rows of {scored.window} by version {scored.model_version}: {counts}"
 
 
@@ -263,10 +276,10 @@ def run_monitor(pilot: "Pilot", since: datetime | None, until: datetime | None) 
     print_json(drift)
     mark = "[green]✓[/]" if drift.status == "ok" else "[yellow]![/]"
     console.print(
-        f"{mark} {'monitor':<8} {drift.status}: {drift.reason} [dim]{time.monotonic() - started:.1f} s[/]",
+        f"{mark} {'monitor':<8} {drift.status}: {escape(drift.reason)} [dim]{time.monotonic() - started:.1f} s[/]",
         soft_wrap=True,
     )
     for name in sorted(drift.drifted, key=lambda name: -drift.distances[name]):
         console.print(f"  {'':<8} {name}: distance {drift.distances[name]:.2f}")
-    console.print(f"  {'':<8} report: {drift.report}", soft_wrap=True)
+    console.print(f"  {'':<8} report: {pilot.settings.reports / str(drift.report)}", soft_wrap=True)
     return True

@@ -76,11 +76,16 @@ def rollback(
         with Store(pilot.settings.store) as store:
             with step("rollback") as said:
                 entry = roll_back(pilot, store, to, why)
-                said.append(f"version {entry.to_version} is the champion again, in place of {entry.from_version}")
+                said.append(
+                    f"version {entry.to_version} is the champion again, in place of {entry.from_version or 'none'}"
+                    if entry.to_version
+                    else f"no version is champion now: {entry.why}. Run `groundwork train`"
+                )
             with step("registry") as said:  # services that have the version in their cache already serve it
                 from groundwork.models.registry.registry import Registry
 
                 reconcile(store, Registry(pilot))
-                said.append(f"the alias champion points to version {entry.to_version}")
+                target = f"version {entry.to_version}" if entry.to_version else "no version"
+                said.append(f"the alias champion points to {target}")
         print_json(entry._asdict())
     suggest("status")

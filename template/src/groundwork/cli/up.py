@@ -18,6 +18,7 @@ from groundwork.cli.console import EXIT_UNKNOWN, console, entered, step, suggest
 from groundwork.cli.loop import (
     FIRST,
     LAST,
+    plays_example,
     release_data,
     run_ingest,
     run_monitor,
@@ -46,7 +47,7 @@ def up(
         if migrated.changed:
             with step("migrate") as said:
                 said += migrated.summary
-        if not pilot.settings.source_url:
+        if plays_example(pilot):
             with step("seed") as said:
                 said.append(release_data(pilot, LAST))
         with step("ingest") as said:
@@ -161,7 +162,7 @@ def ask_service(pilot: "Pilot", address: str) -> list[str]:
 
 def _score_text(score: float | dict[str, float]) -> str:
     if not isinstance(score, dict):
-        return f"score {score:.3f}"
+        return f"score {score:,.3f}"
     likeliest = max(score, key=lambda name: score[name])
     return f"{likeliest} {score[likeliest]:.0%}"
 
@@ -178,10 +179,11 @@ def _what_next(pilot: "Pilot", address: str, serving: bool) -> None:
         console.print("  uv run groundwork serve     serve the champion; the API is documented at /docs")
         console.print("  uv run groundwork status    show champion, flows and drift")
         console.print("  uv run groundwork --help    list all commands")
-    console.print(
-        "To use your own data, edit contract.yaml, src/use_case/, charter.yaml and OWNERS; see README.md.",
-        soft_wrap=True,
-    )
+    if plays_example(pilot):
+        console.print(
+            "To use your own data, edit contract.yaml, src/use_case/, charter.yaml and OWNERS; see README.md.",
+            soft_wrap=True,
+        )
 
 
 def start_service(pilot: "Pilot") -> tuple["subprocess.Popen[bytes]", str]:

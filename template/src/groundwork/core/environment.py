@@ -3,14 +3,20 @@
 The libraries then keep their files in the pilot's folder, log little, and send no telemetry.
 """
 
+from __future__ import annotations
+
 import os
+from typing import TYPE_CHECKING
 
-from groundwork.core.settings import Settings
+if TYPE_CHECKING:  # `groundwork` imports this module first; it must cost nothing
+    from groundwork.core.settings import Settings
 
-# MLflow accepts only the value `true`, and the Prefect server only its own variable.
+# Evidently, Prefect's client and Hugging Face's libraries read DO_NOT_TRACK; MLflow accepts only the value `true`. The
+# Prefect server, and ONNX Runtime, which sends by default, read only their own variables.
 QUIET = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "ORT_DISABLE_TELEMETRY": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_UV_AUTO_DETECT": "false",
@@ -18,10 +24,14 @@ QUIET = {
 }
 
 
-def prepare(settings: Settings) -> None:
-    """Create the data folder and set the libraries' variables; set variables are kept, except those in QUIET."""
-    settings.data_folder.mkdir(parents=True, exist_ok=True)
+def silence() -> None:
+    """Set the variables in QUIET, whatever they were set to. Importing `groundwork` does so, in every process."""
     os.environ.update(QUIET)
+
+
+def prepare(settings: Settings) -> None:
+    """Create the data folder and set the libraries' other variables; variables that are set already are kept."""
+    settings.data_folder.mkdir(parents=True, exist_ok=True)
     for name, value in {
         "MLFLOW_TRACKING_URI": settings.tracking_uri,
         "PREFECT_HOME": str(settings.data_folder / "prefect"),

@@ -6,19 +6,23 @@ reveal it without the key.
 
 import hashlib
 import hmac
+import json
 import os
+import re
 import secrets
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from groundwork.core.errors import ErasureError
+from groundwork.core.errors import ErasureError, UnfitSubject
 from groundwork.core.files import write_atomically
 from groundwork.data.erased_files import erase_rows, keys_of
 from groundwork.data.snapshots import Snapshots
 from groundwork.data.spool import forget_spools
+from groundwork.documents.contract.contract import Dataset
 from groundwork.documents.pilot import Pilot
 from groundwork.store.database import Store
 
@@ -32,6 +36,7 @@ class Erasure:
     quarantined: int
     predictions: int
     outcomes: int
+    reports: int  # drift reports that showed the subject
     version: int | None  # of the snapshots; earlier versions cannot be read any more
 
 
@@ -64,7 +69,8 @@ class Erased:
         if not self._hashes:
             return rows
         present = rows[self._column].unique()
-        gone = [value for value in present.to_pylist() if value is not None and self._hash(value) in self._hashes]
+        # The empty text has no subject: its hash is on every list.
+        gone = [value for value in present.to_pylist() if value not in (None, "") and self._hash(value) in self._hashes]
         if not gone:
             return rows
         return rows.filter(pc.invert(pc.is_in(rows[self._column], pa.array(gone, present.type))))
@@ -77,19 +83,35 @@ class Erased:
         return hmac.new(self._key, f"{self._column}={value}".encode(), hashlib.sha256).hexdigest()
 
 
+def subject_of(dataset: Dataset, text: str) -> str | int:
+    """Return the value of the subject's column that the text stands for: an integer exactly, a string as it is.
+
+    Raises UnfitSubject if the column cannot have such a value.
+    """
+    column = dataset.subject.name
+    if not text:
+        raise UnfitSubject(f"the subject is empty; it must be a value of the column {column}")
+    if dataset.subject.logical_type == "string":
+        return text
+    if not re.fullmatch("[+-]?[0-9]+", text):
+        raise UnfitSubject(f"{column} is an integer, and {text!r} is not an integer")
+    digits = text.lstrip("+-").lstrip("0")
+    value = int(text) if len(digits) < 20 else 2**63
+    if not -(2**63) <= value < 2**63:
+        raise UnfitSubject(f"{column} is an integer of 64 bits, and {text} is beyond")
+    return value
+
+
 def erase(pilot: Pilot, store: Store, subject: str) -> Erasure:
-    """Erase the subject from snapshots, quarantine, prediction log and outcomes; returns what was removed.
+    """Erase the subject from snapshots, quarantine, prediction log, outcomes and drift reports; returns the numbers.
 
     The call may be repeated. The subject is added to the list first, so an ingest after a killed erasure leaves it out.
-    No ingest may run meanwhile; the files of a killed ingest are removed too. Raises ErasureError if `subject` does not
-    have the column's type, or if the key has changed.
+    No ingest may run meanwhile; the files of a killed ingest are removed too. Raises UnfitSubject if `subject` does not
+    have the column's type, ErasureError if the key has changed.
     """
     dataset = pilot.contract.dataset
     column = dataset.subject
-    try:
-        value = int(subject) if column.logical_type == "integer" else subject
-    except ValueError:
-        raise ErasureError(f"{column.name} is an integer, and {subject!r} is not an integer") from None
+    value = subject_of(dataset, subject)
     Erased(pilot).remember(value)
     forget_spools(pilot.settings.data_folder)
     snapshots, quarantine = (Snapshots(path, dataset) for path in (pilot.snapshots, pilot.quarantine))
@@ -101,5 +123,18 @@ def erase(pilot: Pilot, store: Store, subject: str) -> Erasure:
         quarantined=erase_rows(quarantine, column.name, value),
         predictions=predictions,
         outcomes=outcomes,
+        reports=_erase_reports(pilot, value),
         version=snapshots.version,
     )
+
+
+def _erase_reports(pilot: Pilot, value: str | int) -> int:
+    """Delete the drift reports that show the value, also the copies of MLflow in the data folder; returns their number.
+
+    Evidently writes the values of features that are categories as JSON into the page; numbers are float32 there.
+    """
+    shown = json.dumps(value if isinstance(value, str) else str(np.float32(value))).encode()
+    pages = [page for page in pilot.settings.data_folder.rglob("drift-*.html") if shown in page.read_bytes()]
+    for page in pages:
+        page.unlink()
+    return len(pages)

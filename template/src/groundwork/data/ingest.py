@@ -19,7 +19,7 @@ from groundwork.data.quarantine import put_into_quarantine
 from groundwork.data.reading import Read, broken_as_a_whole, read_windows
 from groundwork.data.rules import REASONS, stale
 from groundwork.data.snapshots import Snapshots
-from groundwork.data.source import BEGINNING, END, connected, expression, in_source
+from groundwork.data.source import BEGINNING, END, connected, expression, in_source, source_error
 from groundwork.data.spool import Spool, forget_spools, spool_folder
 from groundwork.documents.pilot import Pilot
 from groundwork.store.connection import without_password
@@ -75,7 +75,7 @@ def let_in(pilot: Pilot, window: Window, read: Read, broken: Sequence[str]) -> I
 
 
 def check_freshness(backend: ibis.BaseBackend, pilot: Pilot, now: datetime) -> None:
-    """Raises ContractBreach if the newest data in the source is older than the contract allows; `now` is in UTC."""
+    """Raises ContractBreach if the newest data in the source is older than the contract allows; `now` has an offset."""
     rows = expression(backend, pilot.contract.dataset, Window(BEGINNING, END))
     if broken := stale(rows, pilot.contract, now):
         raise _breach(pilot, f"the source breaks contract.yaml: {'; '.join(broken)}.\nThe rows it has were let in.")
@@ -87,15 +87,14 @@ def due_windows(
     """Returns the windows to read, and the known windows for which the source has no rows any more.
 
     To read are the windows whose fingerprint is not in `known`, and always the newest window. Raises NotEnoughData if
-    the source has no rows at all, SourceUnavailable if it cannot be read.
+    the source has no rows at all, SourceError if it cannot be read.
     """
     dataset = pilot.contract.dataset
     rows = expression(backend, dataset, Window(BEGINNING, END))
     try:
         found = in_source(backend, rows, dataset, pilot.charter.monitoring.window, hashed=bool(known))
     except Exception as error:
-        text, cause = dataset.safe_text(error)
-        raise SourceUnavailable(f"the source cannot be read: {text}") from cause
+        raise source_error(dataset, "the source cannot be read", error) from dataset.safe_text(error)[1]
     if not found:
         raise NotEnoughData(f"the source {without_password(pilot.settings.source)} has no rows yet")
     newest = max(found)
@@ -180,7 +179,7 @@ def ingest(pilot: Pilot, start: datetime | None = None, end: datetime | None = N
             version = ingested[-1].version
             ingested += [Ingested(window=each, rows_in=0, rows_quarantined=0, version=version) for each in gone]
         if not (start and end):  # given days may be old on purpose
-            check_freshness(backend, pilot, datetime.now(UTC).replace(tzinfo=None))
+            check_freshness(backend, pilot, datetime.now(UTC))
     return ingested
 
 

@@ -1,25 +1,29 @@
 """Quarantine: keeps broken rows with their reasons, lists them, and lets in those that are valid now."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import ibis
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from groundwork.core.errors import ContractBreach
-from groundwork.core.windows import Window, window_of
+from groundwork.core.windows import Window, local_time, window_of, with_offset
+from groundwork.data.column_types import exactly
 from groundwork.data.erasure import Erased
 from groundwork.data.rules import REASONS, broken_by_window, is_there_already, with_broken_rules
 from groundwork.data.snapshots import Snapshots
-from groundwork.data.source import expression
+from groundwork.data.source import as_instants, expression
 from groundwork.data.spool import Spool
 from groundwork.documents.contract.contract import Dataset
 from groundwork.documents.pilot import Pilot
 
 EXAMPLES = 3
 ASKED_AT_ONCE = 1000  # keys in one query to the source
+_BETWEEN_REASONS = re.compile(r"; (?=[a-z][a-z0-9_]*: )")  # each begins with a column; a valid value may hold "; "
 
 
 @dataclass
@@ -57,11 +61,13 @@ def held(pilot: Pilot) -> list[Held]:
         return []
     found: dict[tuple[Window, str], Held] = {}
     for row in quarantine.read().to_pylist():
-        window = window_of(row[dataset.event_time.name], pilot.charter.monitoring.window)
-        for rule in row[REASONS].split("; "):
+        window = window_of(local_time(row[dataset.event_time.name], dataset.zone), pilot.charter.monitoring.window)
+        for rule in _BETWEEN_REASONS.split(row[REASONS]):
             entry = found.setdefault((window, rule), Held(window, rule))
             entry.rows += 1
-            example = ", ".join(str(row[name]) for name in _shown(dataset, rule) if row.get(name) is not None)
+            example = ", ".join(
+                _readable(row[name], dataset) for name in _shown(dataset, rule) if row.get(name) is not None
+            )
             if example and example not in entry.examples and len(entry.examples) < EXAMPLES:
                 entry.examples.append(example)
     return sorted(found.values(), key=lambda entry: (entry.window, -entry.rows, entry.rule))
@@ -148,7 +154,8 @@ def _checked(
 def _in_source(backend: ibis.BaseBackend, dataset: Dataset, window: Window, keys: list[str]) -> pa.Table:
     rows = expression(backend, dataset, window)
     parts = [keys[start : start + ASKED_AT_ONCE] for start in range(0, len(keys), ASKED_AT_ONCE)]
-    return pa.concat_tables([rows.filter(rows[dataset.key.name].isin(part)).to_pyarrow() for part in parts])
+    found = [rows.filter(rows[dataset.key.name].isin(part)).to_pyarrow() for part in parts]
+    return pa.concat_tables([as_instants(exactly(each, dataset), dataset) for each in found])
 
 
 def _fitted(rows: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -158,12 +165,16 @@ def _fitted(rows: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def _by_window(rows: pa.Table, pilot: Pilot) -> Iterator[tuple[Window, pa.Table]]:
-    moments = rows[pilot.contract.dataset.event_time.name].to_pylist()
+    dataset = pilot.contract.dataset
     places: dict[Window, list[int]] = defaultdict(list)
-    for place, moment in enumerate(moments):
-        places[window_of(moment, pilot.charter.monitoring.window)].append(place)
+    for place, moment in enumerate(rows[dataset.event_time.name].to_pylist()):
+        places[window_of(local_time(moment, dataset.zone), pilot.charter.monitoring.window)].append(place)
     for window in sorted(places):
         yield window, rows.take(places[window])
+
+
+def _readable(value: object, dataset: Dataset) -> str:
+    return str(with_offset(value, dataset.zone) if isinstance(value, datetime) else value)
 
 
 def _shown(dataset: Dataset, rule: str) -> list[str]:

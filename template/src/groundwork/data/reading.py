@@ -13,24 +13,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from groundwork.core.errors import ErasureError, SourceError, SourceUnavailable
-from groundwork.core.windows import Window
+from groundwork.core.errors import ErasureError, SourceError
+from groundwork.core.windows import Window, instant
+from groundwork.data.column_types import ARROW_TYPES, arrow_time, exactly
 from groundwork.data.erasure import Erased
 from groundwork.data.rules import REASONS, broken_by_window, with_broken_rules
-from groundwork.data.source import END, can_hash, expression, fingerprint, row_hash, text_hash
+from groundwork.data.source import (
+    END,
+    as_instants,
+    can_hash,
+    expression,
+    fingerprint,
+    row_hash,
+    source_error,
+    text_hash,
+)
 from groundwork.data.spool import Spool
 from groundwork.documents.contract.contract import Dataset
 
 TIMES, ROW_HASH, HASH_OF = "delivered_times", "row_hash", "hash_of_"
 BATCH_ROWS = 100_000
-
-_ARROW_TYPES = {
-    "string": pa.string(),
-    "integer": pa.int64(),
-    "number": pa.float64(),
-    "boolean": pa.bool_(),
-    "timestamp": pa.timestamp("us"),
-}
 
 
 @dataclass
@@ -108,14 +110,14 @@ def broken_as_a_whole(
 
 @contextmanager
 def _translate_errors(dataset: Dataset, due: Sequence[Window]) -> Iterator[None]:
-    """Turn an engine's error into SourceUnavailable, without sensitive values in its text."""
+    """Turn an engine's error into a SourceError."""
     try:
         yield
     except (SourceError, ErasureError):
         raise
     except Exception as error:
-        text, cause = dataset.safe_text(error)
-        raise SourceUnavailable(f"the source cannot be read for {Window(due[0].start, due[-1].end)}: {text}") from cause
+        said = f"the source cannot be read for {Window(due[0].start, due[-1].end)}"
+        raise source_error(dataset, said, error) from dataset.safe_text(error)[1]
 
 
 def _is_anything_after(backend: ibis.BaseBackend, dataset: Dataset, window: Window) -> bool:
@@ -132,7 +134,8 @@ def _spooled(
     erased: Erased,
 ) -> dict[Window, Read]:
     """Read the checked rows into files per window; the column TIMES, if present, counts equal rows delivered."""
-    types = pa.schema([(column.name, _ARROW_TYPES[column.logical_type]) for column in dataset.columns])
+    kinds = ARROW_TYPES | {"timestamp": arrow_time(dataset)}
+    types = pa.schema([(column.name, kinds[column.logical_type]) for column in dataset.columns])
     hashed = can_hash(backend)
     if hashed:
         hashes = {f"{HASH_OF}{name}": text_hash(backend, checked[name].cast("string")) for name in dataset.unique}
@@ -140,7 +143,8 @@ def _spooled(
     spools = {window: _Spooling(dataset, types, folder / f"{window.start:%Y-%m-%d}", hashed) for window in due}
     with duckdb.connect() as engine:
         for batch in _batches(backend, checked):
-            rows = pa.table(batch) if hashed else _with_hashes(engine, pa.table(batch), dataset.unique)
+            rows = as_instants(exactly(pa.table(batch), dataset), dataset)
+            rows = rows if hashed else _with_hashes(engine, rows, dataset.unique)
             for window, part in _by_window(rows, dataset, due):
                 spools[window].take(part, erased)
     with ThreadPoolExecutor() as threads:  # writing files releases the GIL
@@ -156,16 +160,17 @@ def _with_hashes(engine: duckdb.DuckDBPyConnection, rows: pa.Table, names: Seque
 
 def _by_window(rows: pa.Table, dataset: Dataset, due: Sequence[Window]) -> Iterator[tuple[Window, pa.Table]]:
     """Yields the rows of each window. Raises SourceError if a row is in no window: it would be lost silently."""
-    moments = rows[dataset.event_time.name].cast(_ARROW_TYPES["timestamp"])
+    moments = rows[dataset.event_time.name]
     first, last = pc.min_max(moments).as_py().values()
     found = 0
     for window in due:
-        if first is None or first >= window.end or last < window.start:
+        start, end = (instant(border, dataset.zone) for border in window)
+        if first is None or first >= end or last < start:
             continue
-        if first >= window.start and last < window.end and not moments.null_count:
+        if first >= start and last < end and not moments.null_count:
             yield window, rows
             return
-        within = pc.and_(pc.greater_equal(moments, window.start), pc.less(moments, window.end)).fill_null(False)
+        within = pc.and_(pc.greater_equal(moments, start), pc.less(moments, end)).fill_null(False)
         found += pc.sum(within).as_py()
         yield window, rows.filter(within)
     if found == rows.num_rows:

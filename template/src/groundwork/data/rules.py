@@ -4,12 +4,14 @@ import functools
 import operator
 import sys
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 
 import ibis
 
+from groundwork.core.windows import local_time
 from groundwork.documents.contract.column import Column
 from groundwork.documents.contract.contract import Contract, Dataset
+from groundwork.documents.contract.quality import listed
 
 REASONS = "broken_rules"
 
@@ -75,20 +77,20 @@ def broken_by_window(sound: ibis.Table, dataset: Dataset, growing: bool) -> list
 
 
 def stale(rows: ibis.Table, contract: Contract, now: datetime) -> list[str]:
-    """Returns one line of text per freshness rule that the newest row breaks; `now` is in UTC.
+    """Returns one line of text per freshness rule that the newest row breaks; `now` has an offset.
 
     Rows with a time after `now` do not count: a single wrong one would hide an outage.
     """
     broken = []
     for level in contract.freshness:
         column = contract.moment_of(level)
-        moments = rows[column.name]
-        [[newest]] = rows.filter(moments <= now).aggregate(newest=moments.max()).to_pyarrow().to_pydict().values()
-        if newest is None or now - newest > level.longest():
-            is_now = "there are no rows" if newest is None else f"the newest row is of {newest:%Y-%m-%d %H:%M}"
-            broken.append(
-                f"{column.name}: freshness: must not be older than {level.value:g} {level.unit}, but {is_now}"
-            )
+        moments, zone, longest = rows[column.name], contract.dataset.zone, level.longest()
+        until = now if moments.type().timezone else local_time(now, zone)
+        [[newest]] = rows.filter(moments <= until).aggregate(newest=moments.max()).to_pyarrow().to_pydict().values()
+        seen = newest and (newest if newest.tzinfo else newest.replace(tzinfo=zone)).astimezone(zone)
+        if seen is None or (longest and now - seen.astimezone(UTC) > longest):
+            is_now = f"the newest row is of {seen:%Y-%m-%d %H:%M} {zone}" if seen else "there are no rows"
+            broken.append(f"{column.name}: freshness: must not be older than {level.value} {level.unit}, but {is_now}")
     return broken
 
 
@@ -110,9 +112,9 @@ def _column_rules(rows: ibis.Table, column: Column) -> Iterator[Broken]:
     if column.needed:
         yield value.isnull(), "is missing"
     if limits.minimum is not None:
-        yield value < _literal(limits.minimum), f"is below {limits.minimum:g}"
+        yield value < _literal(limits.minimum), f"is below {_shown(limits.minimum)}"
     if limits.maximum is not None:
-        yield value > _literal(limits.maximum), f"is above {limits.maximum:g}"
+        yield value > _literal(limits.maximum), f"is above {_shown(limits.maximum)}"
     if limits.min_length is not None:
         yield value.length() < limits.min_length, f"is shorter than {limits.min_length}"
     if column.longest is not None:
@@ -120,7 +122,7 @@ def _column_rules(rows: ibis.Table, column: Column) -> Iterator[Broken]:
     if limits.pattern is not None:
         yield ~value.re_search(limits.pattern), f"does not match {limits.pattern}"
     if column.valid_values:
-        yield value.notin(column.valid_values), f"is none of {', '.join(column.valid_values)}"
+        yield value.notin(column.valid_values), f"is none of {', '.join(listed(column.valid_values))}"
     if value.type().is_floating():
         # Not `isinf`: on Spark, Ibis reports every number as finite.
         yield value.isnan() | (value.abs() > sys.float_info.max), "is not a finite number"
@@ -128,7 +130,11 @@ def _column_rules(rows: ibis.Table, column: Column) -> Iterator[Broken]:
 
 def _literal(limit: float) -> int | float:
     """Returns a whole number as int, so that engines compare integers without a cast."""
-    return int(limit) if limit.is_integer() else limit
+    return int(limit) if limit == int(limit) else limit
+
+
+def _shown(limit: float) -> str:
+    return f"{limit:g}" if abs(limit) < 1e6 else str(_literal(limit))
 
 
 def _repeated_rules(rows: ibis.Table, dataset: Dataset, is_broken: ibis.expr.types.BooleanValue) -> Iterator[Broken]:

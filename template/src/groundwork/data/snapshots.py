@@ -8,7 +8,7 @@ import json
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +22,7 @@ from deltalake.transaction import AddAction, RemoveAction, create_table_with_add
 from pyarrow.parquet import read_metadata
 
 from groundwork.core.errors import Busy, NotEnoughData, TypeChanged
-from groundwork.core.windows import Step, Window, window_of
+from groundwork.core.windows import Step, Window, instant, local_time, window_of
 from groundwork.data.spool import Spool
 from groundwork.documents.contract.contract import Dataset
 
@@ -35,6 +35,7 @@ class Snapshots:
         self.path = str(path)
         self.event_time = dataset.event_time.name
         self.key = dataset.key.name
+        self.zone = dataset.zone
 
     @property
     def exists(self) -> bool:
@@ -105,6 +106,7 @@ class Snapshots:
 
     def _files_of_window(self, table: DeltaTable, start: datetime, end: datetime) -> list[str] | None:
         """Returns the files with rows in [start, end); None if one of them may also have rows outside."""
+        start, end = instant(start, self.zone), instant(end, self.zone)
         found = []
         for file in pa.table(table.get_add_actions(flatten=True)).to_pylist():
             first, last = (file.get(f"{bound}.{self.event_time}") for bound in ("min", "max"))
@@ -126,8 +128,8 @@ class Snapshots:
         bounds = [metadata.row_group(number).column(column).statistics for number in range(metadata.num_row_groups)]
         return {
             "numRecords": metadata.num_rows,
-            "minValues": {self.event_time: min(each.min for each in bounds).isoformat()},
-            "maxValues": {self.event_time: max(each.max for each in bounds).isoformat()},
+            "minValues": {self.event_time: _logged(min(each.min for each in bounds))},
+            "maxValues": {self.event_time: _logged(max(each.max for each in bounds))},
         }
 
     def read(
@@ -163,26 +165,29 @@ class Snapshots:
         start, held = window.start, 0
         for moment, count in zip(*self._query(query, version).to_pydict().values(), strict=True):
             if held >= rows:
-                pieces.append((Window(start, moment), held))
-                start, held = moment, 0
+                border = local_time(moment, self.zone)
+                pieces.append((Window(start, border), held))
+                start, held = border, 0
             held += count
         return [*pieces, (Window(start, window.end), held)] if held else []
 
     def sharing(self, column: str, rows: pa.Table | ds.Dataset, outside: Window) -> pa.Table:
         """Returns column and event time of the table's rows outside the window that share a value with `rows`."""
+        names = _listed(dict.fromkeys((column, self.event_time)))  # the event time itself may be unique
         with duckdb.connect() as engine:
             engine.register("rows", rows)
             if not self.exists or column not in pa.schema(DeltaTable(self.path).schema().to_arrow()).names:
-                return engine.sql(f'select "{column}", "{self.event_time}" from rows limit 0').to_arrow_table()
+                return engine.sql(f"select {names} from rows limit 0").to_arrow_table()
             is_outside = " or ".join((self._within(None, outside.start), self._within(outside.end, None)))
-            engine.register("there", self._stream(f'select "{column}", "{self.event_time}" from t where {is_outside}'))
-            return engine.sql(f'from there semi join rows using ("{column}")').to_arrow_table()
+            there = self._stream(f"select {names} from t where {is_outside}")
+            engine.register("there", there)
+            shared = engine.sql(f'from there semi join rows using ("{column}")').to_arrow_table()
+            return shared.cast(_plain_schema(there.schema))
 
     def newest(self) -> datetime | None:
-        """Returns the newest event time; None if the table has no rows."""
-        if not self.exists:
-            return None
-        return self._query(f'select max("{self.event_time}") from t')[0][0].as_py()
+        """Returns the newest event time, as local time of the contract's zone; None if the table has no rows."""
+        newest = self._query(f'select max("{self.event_time}") from t')[0][0].as_py() if self.exists else None
+        return local_time(newest, self.zone) if newest else None
 
     def newest_window(self, step: Step) -> Window:
         """Returns the window of the newest row. Raises NotEnoughData if the table has no rows."""
@@ -224,11 +229,8 @@ class Snapshots:
         return _rows(table, query)
 
     def _within(self, start: datetime | None, end: datetime | None) -> str:
-        bounds = ((">=", start), ("<", end))
-        return (
-            " and ".join(f"\"{self.event_time}\" {sign} '{bound.isoformat()}'" for sign, bound in bounds if bound)
-            or "true"
-        )
+        bounds = [(sign, instant(bound, self.zone)) for sign, bound in ((">=", start), ("<", end)) if bound]
+        return " and ".join(f"\"{self.event_time}\" {sign} '{bound.isoformat()}'" for sign, bound in bounds) or "true"
 
 
 class Digest(NamedTuple):
@@ -272,5 +274,9 @@ def _plain(kind: pa.DataType) -> pa.DataType:
     return pa.string() if kind == pa.string_view() else kind
 
 
-def _listed(columns: Sequence[str]) -> str:
+def _logged(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")  # as the Delta protocol writes an instant
+
+
+def _listed(columns: Iterable[str]) -> str:
     return ", ".join(f'"{name}"' for name in columns) or "*"

@@ -3,20 +3,23 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 
 import ibis
 import ibis.expr.datatypes as dt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from groundwork.core.errors import SourceError, SourceUnavailable
-from groundwork.core.windows import Step, Window, window_of
+from groundwork.core.errors import SourceError, SourceUnavailable, place
+from groundwork.core.windows import Step, Window, instant, window_of
+from groundwork.data.column_types import mismatch
 from groundwork.documents.contract.contract import Dataset
 from groundwork.documents.pilot import Pilot
 from groundwork.store.connection import without_password
 from use_case import source as use_case_source
 
 BEGINNING, END = datetime(1900, 1, 1), datetime(2200, 1, 1)
+MICROSECOND = pa.scalar(timedelta(microseconds=1))
 
 
 @contextmanager
@@ -39,9 +42,25 @@ def connected(pilot: Pilot) -> Iterator[ibis.BaseBackend]:
             "Check GROUNDWORK_SOURCE_URL; for the example data, run `groundwork seed` first."
         ) from error
     try:
+        _set_zone(backend, pilot.contract.dataset)
         yield backend
     finally:
         backend.disconnect()
+
+
+# How an engine is told the time zone of its session: the zone of times without one, and of days and hours.
+_SESSION_ZONE = {
+    "duckdb": ("SET TimeZone = '{0}'", "SET GLOBAL TimeZone = '{0}'"),  # GLOBAL for the cursors, which Ibis also uses
+    "postgres": ("SET TIME ZONE '{0}'",),
+    "pyspark": ("SET TIME ZONE '{0}'",),
+}
+
+
+def _set_zone(backend: ibis.BaseBackend, dataset: Dataset) -> None:
+    """Let the engine compare and cut times in the contract's zone; Ibis has set UTC."""
+    if dataset.zone is not UTC:
+        for statement in _SESSION_ZONE.get(backend.name, ()):
+            backend.raw_sql(statement.format(dataset.zone))
 
 
 def expression(backend: ibis.BaseBackend, dataset: Dataset, window: Window) -> ibis.Table:
@@ -50,32 +69,98 @@ def expression(backend: ibis.BaseBackend, dataset: Dataset, window: Window) -> i
     Raises SourceError if the rows cannot be read, or a column is missing or has another type than in the contract.
     """
     try:
-        rows = use_case_source.rows(backend, window.start, window.end)
+        rows = use_case_source.rows(backend, *_distinct(window, dataset.zone))
     except Exception as error:
         text, cause = dataset.safe_text(error)
-        raise SourceError(f"use_case/source.py cannot build its query on the source: {text}") from cause
+        where = place(error) or "src/use_case/source.py"
+        raise SourceError(f"{where}: rows() cannot build its query on the source: {text}") from cause
+    if not isinstance(rows, ibis.Table):
+        raise SourceError(
+            f"src/use_case/source.py: rows() returns {type(rows).__name__}: return an Ibis table, such as "
+            'source.table("NAME").filter(…).select(…), without to_pandas() or execute()'
+        )
     types = rows.schema()
     mistakes = []
     for column in dataset.columns:
         if column.name not in types:
             mistakes.append(f"{column.name}: the contract has this column, but the source does not")
-        elif not _is_of_type(types[column.name], column.logical_type):
+        elif mistake := mismatch(column, types[column.name]):
+            mistakes.append(mistake)
+        elif column.logical_type_options.timezone and types[column.name].timezone is None:
+            mistakes.append(f"{column.name}: has timezone: true in the contract, but no time zone in the source")
+        elif _is_zoned(types[column.name]) and dataset.zone is not UTC and backend.name not in _SESSION_ZONE:
             mistakes.append(
-                f"{column.name}: is {column.logical_type} in the contract, but {types[column.name]} in the source"
+                f"{column.name}: has a time zone, which {backend.name} cannot convert here: let source.py return local "
+                f"time of {dataset.zone}, without a zone"
             )
     if mistakes:
         raise SourceError("the source does not match contract.yaml:\n" + "\n".join(mistakes))
-    return rows.select(*[column.name for column in dataset.columns])
+    columns = {column.name: rows[column.name] for column in dataset.columns}
+    for name, value in columns.items():
+        if value.type().is_decimal() and value.type().precision is None:
+            # PostgreSQL's numeric: pyarrow refuses values of different lengths in one column.
+            columns[name] = value.cast("float64")
+    rows = rows.select(**columns)
+    at = rows[dataset.event_time.name]
+    if _distinct(window, dataset.zone) != window and _is_zoned(at.type()):
+        start, end = (instant(border, dataset.zone) for border in window)
+        rows = rows.filter((at >= start) & (at < end))
+    return rows
 
 
-def _is_of_type(found: ibis.expr.datatypes.DataType, wanted: str) -> bool:
-    return {
-        "string": found.is_string,
-        "integer": found.is_integer,
-        "number": found.is_numeric,
-        "boolean": found.is_boolean,
-        "timestamp": found.is_timestamp,
-    }[wanted]()
+def _distinct(window: Window, zone: tzinfo) -> Window:
+    """Returns the window, with an earlier start if clocks show its start twice: engines take the second time."""
+    twice = window.start.replace(tzinfo=zone).utcoffset() != window.start.replace(tzinfo=zone, fold=1).utcoffset()
+    return Window(window.start - timedelta(hours=2), window.end) if twice else window
+
+
+def local_times(rows: ibis.Table, dataset: Dataset) -> ibis.expr.types.TimestampColumn:
+    """Returns the event times as local times of the contract's zone, without a zone."""
+    at = rows[dataset.event_time.name]
+    return at.cast("timestamp") if _is_zoned(at.type()) and dataset.zone is not UTC else at
+
+
+def as_instants(rows: pa.Table, dataset: Dataset) -> pa.Table:
+    """Returns the rows with the local times of the contract's zone as instants, by the rules of `with_offset`.
+
+    Times in UTC stay without a zone.
+    """
+    if dataset.zone is UTC:
+        return rows
+    for column in dataset.timestamps:
+        place, times = rows.schema.get_field_index(column.name), rows[column.name]
+        if times.type.tz is None:
+            rows = rows.set_column(place, column.name, _instants(times.cast(pa.timestamp("us")), str(dataset.zone)))
+    return rows
+
+
+def _instants(times: pa.ChunkedArray, zone: str) -> pa.ChunkedArray:
+    before, after = (
+        pc.assume_timezone(times, zone, ambiguous="earliest", nonexistent=side) for side in ("earliest", "latest")
+    )
+    # A skipped time: `before` is the last microsecond before the change, `after` the first after it.
+    skipped = pc.add(after, pc.add(pc.subtract(times, pc.local_timestamp(before)), -MICROSECOND))
+    return pc.if_else(pc.equal(before, after), after, skipped)
+
+
+def _is_zoned(found: dt.DataType) -> bool:
+    return isinstance(found, dt.Timestamp) and found.timezone is not None
+
+
+# Classes of PEP 249, from which the errors of all drivers inherit. Others, such as OperationalError, may be outages.
+_MISTAKES = frozenset({"DataError", "ProgrammingError", "NotSupportedError"})
+
+
+def source_error(dataset: Dataset, said: str, error: Exception) -> SourceError:
+    """Returns the error to raise from an engine's error, without sensitive values in its text.
+
+    It is SourceUnavailable, which a schedule retries, unless it comes from the query or from the values that it reads.
+    """
+    text, _ = dataset.safe_text(error)
+    is_mistake = isinstance(error, pa.ArrowInvalid | pa.ArrowNotImplementedError | pa.ArrowTypeError | OverflowError)
+    if is_mistake or _MISTAKES & {kind.__name__ for kind in type(error).__mro__}:
+        return SourceError(f"{said}: {text}\nCorrect the query in use_case/source.py, or the values in the source.")
+    return SourceUnavailable(f"{said}: {text}")
 
 
 BITS = 2**64
@@ -125,7 +210,7 @@ def in_source(
     # Grouped by day, because engines define weeks differently. The two 32-bit halves are summed separately, so that the
     # sums cannot overflow.
     days = (
-        rows.select(day=rows[dataset.event_time.name].truncate("D"), hash=hashes)
+        rows.select(day=local_times(rows, dataset).truncate("D"), hash=hashes)
         .group_by("day")
         .aggregate(rows=lambda t: t.count(), low=(lambda t: (t.hash & 0xFFFFFFFF).sum()), high=_high)
     )
@@ -141,7 +226,8 @@ def in_source(
 
 def fingerprint(dataset: Dataset, rows: int, hashes: int) -> str:
     """Returns a window's fingerprint: number of rows, sum of row hashes, and digest of the contract's data set."""
-    contract = hashlib.sha256(dataset.model_dump_json().encode()).hexdigest()
+    # without defaults, so that a release which knows more keys does not read every window again
+    contract = hashlib.sha256(dataset.model_dump_json(exclude_defaults=True).encode()).hexdigest()
     return f"{rows}-{hashes % BITS:016x}-{contract[:16]}"
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, FiniteFloat, PositiveInt, WithJsonSchema, model_validator
 
 from groundwork.documents.contract.column import LOWER_IS_BETTER
-from groundwork.documents.document import UNANSWERED, Document, Part
+from groundwork.documents.document import UNANSWERED, Day, Document, Part, as_day
 
 Text = Annotated[str, Field(min_length=3)]
 Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,62}$")]
@@ -16,13 +16,14 @@ Open = Literal["TBD"]  # not answered yet
 
 
 def _day_or_open(value: Any) -> Any:
-    if isinstance(value, date) or value == UNANSWERED:
-        return value
-    raise ValueError(f"must be a date as YYYY-MM-DD, or {UNANSWERED}")
+    try:
+        return value if value == UNANSWERED else as_day(value)
+    except ValueError as error:
+        raise ValueError(f"{error}, or {UNANSWERED}") from None
 
 
 DayOrOpen = Annotated[
-    date | str,
+    date | Open,
     BeforeValidator(_day_or_open),
     WithJsonSchema({"anyOf": [{"type": "string", "format": "date"}, {"const": UNANSWERED}]}),
 ]
@@ -107,6 +108,10 @@ class Gate(Part):
     def reaches(self, metric: float, line: float, tolerated: float = 0) -> bool:
         """Whether the metric is at least as good as the line, or worse by at most `tolerated`; False for NaN."""
         return metric <= line + tolerated if self.lower_is_better else metric >= line - tolerated
+
+    def bound(self, lower: float, upper: float) -> float:
+        """The bound of a metric's interval that must reach a line: the upper one if lower is better."""
+        return upper if self.lower_is_better else lower
 
     @property
     def line(self) -> float:
@@ -257,7 +262,7 @@ class Plan(Part):
 class Seal(Part):
     """The digest of the criteria on a date. The first seal locks the criteria; each later seal is an amendment."""
 
-    on: date
+    on: Day
     by: Text
     approved_by: Text | None = Field(default=None, description="The second person; only for an amendment.")
     reason: Text

@@ -8,13 +8,12 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
-import yaml
 from pydantic import Field
 
 from groundwork.core.errors import DocumentError, GroundworkError
 from groundwork.core.files import write_atomically
 from groundwork.documents.charter import Charter
-from groundwork.documents.document import Document, Part
+from groundwork.documents.document import Day, Document, Part, write_yaml
 from groundwork.documents.pilot import Pilot
 
 FILE = "decision-record.yaml"
@@ -37,7 +36,7 @@ class ScorecardVerdict(NamedTuple):
 
 
 class RecordedDecision(Part):
-    on: date
+    on: Day
     outcome: Outcome
     by: tuple[Text, ...] = Field(min_length=2, strict=False, description="Handles of the decision-makers.")
     why: Text
@@ -115,8 +114,6 @@ def decide(
         on=today, outcome=outcome, by=by, why=why, scorecard_sha256=scorecard.sha256, champion=scorecard.champion
     )
     grown = record.model_copy(update={"decisions": (*record.decisions, decided)})
-    content = yaml.safe_dump(
-        grown.model_dump(by_alias=True, exclude_none=True), sort_keys=False, allow_unicode=True, width=1000
-    )
+    content = write_yaml(grown.model_dump(by_alias=True, exclude_none=True))
     write_atomically({home / FILE: "# Written by `groundwork decide`; do not edit.\n" + content})
     return decided

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from groundwork.documents.document import UNANSWERED, Document, Part
+from groundwork.documents.document import UNANSWERED, Day, Document, Part
 
 Handle = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]*$", description="A login, without the @.")]
 
@@ -30,7 +30,7 @@ class Accountable(Person):
     """An accountable person, with deputy and last day."""
 
     deputy: Person | None = Field(default=None, description="The person who stands in.")
-    until: date | None = Field(default=None, description="Last day of the appointment; open-ended if left out.")
+    until: Day | None = Field(default=None, description="Last day of the appointment; open-ended if left out.")
 
 
 class Roles(Part):

@@ -7,7 +7,7 @@ amendment, with a reason and a second person. Criteria or seals edited by hand a
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from groundwork.core.errors import GroundworkError
 from groundwork.core.files import write_atomically
 from groundwork.core.git import contents, git, is_shallow
 from groundwork.documents.charter import Charter, Seal
-from groundwork.documents.document import SafeLoader
+from groundwork.documents.document import SafeLoader, read_yaml, write_yaml
 from groundwork.documents.owners import Owners
 
 
@@ -57,7 +57,7 @@ def amend(home: Path, owners: Owners, *, by: str, approved_by: str, reason: str,
         raise SealError(
             "the criteria are not locked yet: edit them in charter.yaml, then run `groundwork charter lock`"
         )
-    if charter.seals[-1].sha256 == digest:
+    if charter.seals[-1].sha256 in _digests(_text(home)):
         raise SealError("the criteria have not changed since the last seal: edit them in charter.yaml first")
     if by == approved_by:
         raise SealError("an amendment requires a second person: give another handle with --approved-by")
@@ -65,15 +65,15 @@ def amend(home: Path, owners: Owners, *, by: str, approved_by: str, reason: str,
     return _append(home, charter, Seal(on=today, by=by, approved_by=approved_by, reason=reason, sha256=digest))
 
 
-def findings(home: Path) -> list[str]:
+def findings(home: Path, charter: Charter) -> list[str]:
     """Returns one line of text per change of sealed criteria without an amendment; an empty list if there is none.
 
-    Silent edits are found in the git history, as far as it is available: see `cannot_tell`.
+    `charter` is the one in `home`. Silent edits are found in the git history, as far as it is available: see
+    `cannot_tell`.
     """
-    charter, digest = _read(home)
     found = []
-    if charter.seals and charter.seals[-1].sha256 != digest:
-        last = charter.seals[-1]
+    last = charter.seals[-1] if charter.seals else None
+    if last and last.sha256 not in _digests(_text(home)):
         found.append(
             f"the criteria differ from those sealed on {last.on} by {last.by}: restore them, "
             "or run `groundwork charter amend` with a reason and a second person"
@@ -81,9 +81,9 @@ def findings(home: Path) -> list[str]:
     return found + _silent_edits(home, charter.seals)
 
 
-def cannot_tell(home: Path) -> str:
+def cannot_tell(home: Path, charter: Charter) -> str:
     """Returns why silent edits of sealed criteria cannot be detected; empty if git has the whole history."""
-    if not Charter.load(home / "charter.yaml").seals:
+    if not charter.seals:
         return ""
     shallow = is_shallow(home)
     if shallow is None:
@@ -107,30 +107,36 @@ def _silent_edits(home: Path, present: tuple[Seal, ...]) -> list[str]:
     commits = (git(home, "log", "--reverse", "--format=%H", "--", "charter.yaml") or "").split()
     for commit, text in zip(commits, contents(home, "charter.yaml", commits) if commits else [], strict=True):
         try:
-            charter = yaml.load(text, SafeLoader)
-            seals = tuple(Seal.model_validate(each) for each in charter.get("seals", ()))
-            digest = criteria_digest(charter)
+            seals = tuple(Seal.model_validate(each) for each in read_yaml(text).get("seals", ()))
+            sealed = not seals or seals[-1].sha256 in _digests(text)
         except (ValueError, KeyError, AttributeError, TypeError, yaml.YAMLError):
             continue  # a charter that cannot be read was not in force
         if seals != present[: len(seals)]:
             found.append(f"commit {commit[:10]} has a seal that charter.yaml no longer has: restore it, then amend")
-        elif seals and seals[-1].sha256 != digest:
+        elif not sealed:
             found.append(f"commit {commit[:10]} changed the criteria without an amendment")
     return found
 
 
 def _read(home: Path) -> tuple[Charter, str]:
-    file = home / "charter.yaml"
-    return Charter.load(file), criteria_digest(yaml.load(file.read_text(encoding="utf-8"), SafeLoader))
+    return Charter.load(home / "charter.yaml"), criteria_digest(read_yaml(_text(home)))
+
+
+def _text(home: Path) -> str:
+    return (home / "charter.yaml").read_text(encoding="utf-8")
+
+
+def _digests(text: str) -> Iterator[str]:
+    """Yields the digest of the criteria, and the one by YAML 1.1, by which criteria were sealed before."""
+    yield criteria_digest(read_yaml(text))
+    yield criteria_digest(yaml.load(text, SafeLoader))
 
 
 def _append(home: Path, charter: Charter, seal: Seal) -> Seal:
     """Append the seal to the file, which keeps its comments, and return it; if that fails, nothing is changed."""
     file = home / "charter.yaml"
     before = file.read_text(encoding="utf-8")
-    entry = yaml.safe_dump(
-        [seal.model_dump(by_alias=True, exclude_none=True)], sort_keys=False, allow_unicode=True, width=1000
-    )
+    entry = write_yaml([seal.model_dump(by_alias=True, exclude_none=True)])
     head, indent = "seals: # written by `groundwork charter`; not to be edited\n", "  "
     if charter.seals:
         head, indent = "", re.findall(r"^( *)- ", before, re.MULTILINE)[-1]

@@ -20,13 +20,13 @@ from groundwork.models.evaluation.performance import (
 )
 from groundwork.models.registry.registry import Registry
 from groundwork.models.registry.version import Version
+from groundwork.models.serving import deciding
 from groundwork.models.serving.predictor import arrays_of_log
 from groundwork.models.training.history import Examples
 from groundwork.monitoring.drift import scores_of_log
 from groundwork.store.database import Store
 from groundwork.store.findings import Finding
 from groundwork.store.predictions import Prediction
-from use_case import decision
 
 
 def findings_in_service(pilot: Pilot, store: Store, window: Window, logged: list[Prediction]) -> list[Finding]:
@@ -74,21 +74,21 @@ def _quality(
         return
     rows = _examples(pilot, known, dataset.task.outcomes([told[each.prediction_id] for each in known]))
     decisions = np.array([each.decision for each in known])
-    worth = decision.value(decisions, rows.outcomes, pilot.charter.value.parameters)
-    made = Decisions(worth, scores_of_log(known, dataset.task), rows.days)
+    money = deciding.value(decisions, rows.outcomes, pilot.charter.value.parameters, rows.rows)
+    made = Decisions(money, scores_of_log(known, dataset.task), rows.days)
     over_rule = gain(made, decided_by_rule(pilot, rows), gate.confidence).value
     live = metric_estimate(metric_of(pilot), targets_of(pilot, rows), made, None, gate.confidence)
-    said = f"{gate.metric} {live.value:.4f} on {len(known):,} answers"
+    said = f"{gate.metric} {live.value:,.4f} on {len(known):,} answers"
     known_gain = f"gain over today's rule {pilot.charter.value.currency} {over_rule:,.0f} per 1,000 decisions"
     sound = bool(gate.reaches(live.value, gate.line) and over_rule >= gate.min_gain_over_rule)
-    yield Finding("monitor-quality", sound, f"{said}, required {gate.line:g}; {known_gain}")
+    yield Finding("monitor-quality", sound, f"{said}, required {gate.line:,.15g}; {known_gain}")
     offline = _metric_at_the_gate(champion)
     if offline is None:
         yield Finding("model-online", None, f"the gate's verdict on version {champion.number} was not kept")
         return
     chance = live.value - live.lower + gate.max_metric_loss
     agree = abs(live.value - offline) <= chance
-    yield Finding("model-online", agree, f"{said}, {offline:.4f} at the gate, tolerated difference {chance:.4f}")
+    yield Finding("model-online", agree, f"{said}, {offline:,.4f} at the gate, tolerated difference {chance:,.4f}")
 
 
 def _metric_at_the_gate(version: Version) -> float | None:
@@ -100,6 +100,7 @@ def _metric_at_the_gate(version: Version) -> float | None:
 
 
 def _examples(pilot: Pilot, logged: list[Prediction], outcomes: NDArray) -> Examples:
-    columns = arrays_of_log([each.record for each in logged], pilot.contract.dataset.features)
+    records, dataset = [each.record for each in logged], pilot.contract.dataset
     days = np.array([each.event_time[:10] for each in logged], "datetime64[D]")
-    return Examples(columns, outcomes, days=days)
+    columns = arrays_of_log(records, dataset.features)
+    return Examples(columns, outcomes, days=days, rows=deciding.rows_of_log(records, dataset))

@@ -49,7 +49,7 @@ def check_drift(pilot: Pilot, store: Store, window: Window) -> Drift:
             page,
         )
         keep_in_mlflow(registry, champion, window, found, page)
-        measured, report = found, str(page)
+        measured, report = found, page.name
     except (DriftUnknown, GroundworkError) as error:
         reason = str(error)
     except Exception as error:  # an error in the monitor must not look like no drift

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
@@ -68,9 +67,8 @@ def of_monitor(drift: Drift) -> None:
     ]
     create_table_artifact(rows, key="drift", description=f"{drift.status}: {drift.reason}.")
     if drift.report:
-        create_link_artifact(
-            Path(drift.report).as_uri(), drift.report, key="drift-report", description="The drift report."
-        )
+        page = Pilot.here().settings.reports / drift.report
+        create_link_artifact(page.as_uri(), str(page), key="drift-report", description="The drift report.")
 
 
 def of_retrain(retrained: Retrained) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from groundwork.documents import use_case_files
 from groundwork.pipeline.liveness import alive, record_lost_runs
 from groundwork.pipeline.prefect_server import connect
 from groundwork.store.database import Store
@@ -28,33 +29,33 @@ if TYPE_CHECKING:
 
 def ingest(pilot: Pilot, start: datetime | None = None, end: datetime | None = None) -> list[Ingested]:
     """Ingest the windows that changed in the source, or every window that overlaps [start, end)."""
-    from groundwork.data.ingest import ingest as work
-
     with _alone(pilot, "ingest"):
+        from groundwork.data.ingest import ingest as work
+
         return work(pilot, start, end)
 
 
 def train(pilot: Pilot) -> Trained:
     """Train a candidate, check it at the gate, and promote it if it passes."""
-    from groundwork.models.training.train import train as work
-
     with _alone(pilot, "train"):
+        from groundwork.models.training.train import train as work
+
         return work(pilot)
 
 
 def score(pilot: Pilot, start: datetime | None = None, end: datetime | None = None) -> Scored:
     """Score the rows in [start, end); by default the newest window."""
-    from groundwork.models.scoring.score import score as work
-
     with _alone(pilot, "score"):
+        from groundwork.models.scoring.score import score as work
+
         return work(pilot, start, end)
 
 
 def monitor(pilot: Pilot, start: datetime | None = None, end: datetime | None = None) -> Drift:
     """Measure drift in [start, end); by default in the newest window."""
-    from groundwork.monitoring.monitor import monitor as work
-
     with _alone(pilot, "monitor"):
+        from groundwork.monitoring.monitor import monitor as work
+
         return work(pilot, start, end)
 
 
@@ -65,17 +66,17 @@ def retrain(
 
     `ingest_first` and `train_then` replace the plain functions, such as by flows.
     """
-    from groundwork.monitoring.retraining import retrain as work
-
     with _alone(pilot, "retrain"):
+        from groundwork.monitoring.retraining import retrain as work
+
         return work(pilot, ingest_first or (lambda: ingest(pilot)), train_then or (lambda: train(pilot)))
 
 
 def prove(pilot: Pilot) -> list[Proof]:
     """Run the scorecard checks that no other flow runs; returns their results."""
-    from groundwork.readiness.prove import prove as work
-
     with _alone(pilot, "prove"):
+        from groundwork.readiness.prove import prove as work
+
         return work(pilot)
 
 
@@ -84,7 +85,12 @@ WORK: dict[str, Callable[..., Any]] = {each.__name__: each for each in (ingest, 
 
 @contextmanager
 def _alone(pilot: Pilot, verb: str) -> Iterator[None]:
-    """Hold the flow's lock during the block. Raises Busy if another run of it is active on the same store."""
+    """Hold the flow's lock during the block.
+
+    Raises UseCaseError before any work if the team's code cannot be imported or called, Busy if another run of the flow
+    is active on the same store.
+    """
+    use_case_files.check()
     with Store(pilot.settings.store) as store, store.alone(verb):
         yield
 
@@ -98,7 +104,7 @@ def run(pilot: Pilot, flow: str, *arguments: Any) -> Any:
     if connect(pilot.settings):
         from groundwork.pipeline import flows
 
-        return getattr(flows, flow)(*arguments)
+        return flows.outcome_of(getattr(flows, flow), *arguments)
     record_lost_runs(pilot.settings)
     with alive(pilot.settings, flow, str(uuid4())):
         return WORK[flow](pilot, *arguments)

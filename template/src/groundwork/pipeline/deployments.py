@@ -1,4 +1,8 @@
-"""Schedules of the flows, as Prefect deployments for `groundwork worker` and for a work pool. All times are UTC."""
+"""Schedules of the flows, as Prefect deployments for `groundwork worker` and for a work pool.
+
+The hours are those of the contract's time zone. They lie outside of midnight to 4:00, the hours in which clocks change:
+Prefect starts a run in a skipped hour an hour early, and leaves out the second of two equal hours.
+"""
 
 from typing import Any
 
@@ -7,6 +11,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import PrefectHTTPStatusError
+from prefect.schedules import Cron
 from prefect.settings import get_current_settings
 from prefect.types.entrypoint import EntrypointType
 
@@ -20,12 +25,12 @@ NAME = "scheduled"
 # Each run determines from the data what is due, so an extra or a missed run does no harm. ops/prometheus/alerts.yml
 # alerts when a flow has not succeeded for more than two of its intervals, also if it never succeeded.
 SCHEDULES: dict[Flow[..., Any], str] = {
-    ingest: "0 2 * * *",
-    score: "0 3 * * *",
-    monitor: "0 4 * * *",
-    retrain: "0 5 * * 1",
-    train: "0 6 1 * *",  # at least once a month, even if retrain found no need
-    prove: "0 7 * * 0",  # takes several minutes of CPU time
+    ingest: "0 4 * * *",
+    score: "0 5 * * *",
+    monitor: "0 6 * * *",
+    retrain: "0 7 * * 1",
+    train: "0 8 1 * *",  # at least once a month, even if retrain found no need
+    prove: "0 9 * * 0",  # takes several minutes of CPU time
 }
 
 
@@ -38,7 +43,7 @@ def deployments(pilot: Pilot, pool: str | None = None, job: dict[str, Any] | Non
         RunnerDeployment.from_flow(
             flow,
             name=NAME,
-            cron=cron,
+            schedule=Cron(cron, timezone=str(pilot.contract.dataset.zone)),
             tags=["groundwork", pilot.name],
             description=flow.description,
             concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
@@ -53,11 +58,11 @@ def deployments(pilot: Pilot, pool: str | None = None, job: dict[str, Any] | Non
 def announce(pilot: Pilot) -> list[str]:
     """Record in the store that the flows have schedules, so that a flow that never succeeds raises an alert.
 
-    Returns one line of text per flow, with its schedule.
+    Returns one line of text per flow, with its schedule and time zone.
     """
     with Store(pilot.settings.store) as store:
         store.schedules.keep([flow.name for flow in SCHEDULES])
-    return [f"{flow.name:<8} {cron} UTC" for flow, cron in SCHEDULES.items()]
+    return [f"{flow.name:<8} {cron} {pilot.contract.dataset.zone}" for flow, cron in SCHEDULES.items()]
 
 
 def register(pilot: Pilot, pool: str, image: str) -> list[str]:

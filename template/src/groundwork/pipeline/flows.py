@@ -1,11 +1,13 @@
 """The Prefect flows, one per command: with retries, heartbeats and artifacts."""
 
 import logging
+import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 from uuid import UUID
 
 from prefect import Flow, flow, get_client, task
@@ -15,12 +17,13 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, Fl
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.context import FlowRunContext
 from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, get_current_settings, temporary_settings
 from prefect.states import Crashed
 from prefect.tasks import exponential_backoff
 from typing_extensions import ParamSpec
 
 from groundwork.core.environment import prepare
-from groundwork.core.errors import Busy, GroundworkError, SchemaMismatch, SourceUnavailable, StoreError
+from groundwork.core.errors import Busy, GroundworkError, SchemaMismatch, SourceUnavailable, StoreError, causes
 from groundwork.core.settings import Settings
 from groundwork.data.ingest import Ingested
 from groundwork.documents.pilot import Pilot
@@ -37,6 +40,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 RETRIES = 4
 FIRST_DELAY_SECONDS = 30  # doubles with each retry; up to 50 % is added at random, so that retries do not coincide
+ANSWER_SECONDS = 20  # for a server to answer, after the work is done
 _log = logging.getLogger(__name__)
 
 
@@ -67,8 +71,15 @@ def pipeline_flow(
             settings = Settings()
             prepare(settings)  # a work pool starts the flow without the command line
             mend_lost_runs(settings)
-            with alive(settings, name, str(context.flow_run.id), timeout_seconds):
-                result = attempt(*args, **kwargs)
+            try:
+                with alive(settings, name, str(context.flow_run.id), timeout_seconds):
+                    result = attempt(*args, **kwargs)
+            except Exception as error:
+                _outcomes[name] = _Outcome(error=error)
+                _let_go_of_a_dead_server(settings, context)
+                raise
+            _outcomes[name] = _Outcome(result=result)
+            _let_go_of_a_dead_server(settings, context)
             try:
                 show(result)
             except Exception:  # the work itself succeeded
@@ -80,18 +91,77 @@ def pipeline_flow(
     return decorate
 
 
+class _Outcome(NamedTuple):
+    """What the work of a flow came to, whether or not Prefect could be told."""
+
+    result: Any = None
+    error: Exception | None = None
+
+
+_outcomes: dict[str, _Outcome] = {}  # of this process, by flow
+
+
+def outcome_of(work: Flow[..., R], *arguments: Any) -> R:
+    """Run the flow and return its result, also if Prefect's server dies after the flow has begun.
+
+    Raises the work's own error, or GroundworkError if the server does not answer at the beginning.
+    """
+    _outcomes.pop(work.name, None)
+    try:
+        return work(*arguments)
+    except Exception as error:
+        outcome = _outcomes.pop(work.name, None)
+        if outcome is None:
+            if isinstance(error, GroundworkError) or _server_answers(0):
+                raise
+            url = get_current_settings().api.url
+            raise GroundworkError(f"the Prefect server at {url} does not answer: {error}") from error
+        if outcome.error:
+            raise outcome.error from None
+        return cast(R, outcome.result)
+
+
+def _part(work: Flow[[], R]) -> R:
+    """Run the flow as a part of another; without Prefect if its server has died in between."""
+    settings = Settings()
+    if settings.on_schedule or _server_answers(0):
+        return outcome_of(work)
+    return cast(R, by_hand.WORK[work.name](Pilot(settings)))
+
+
+def _let_go_of_a_dead_server(settings: Settings, context: FlowRunContext) -> None:
+    """If the server does not answer, say so and close the run's connection: otherwise Prefect would try for minutes.
+
+    A run on a schedule waits for the server as long as Prefect does, because nobody waits for the run.
+    """
+    if settings.on_schedule or _server_answers():
+        return
+    print(
+        f"! the Prefect server at {get_current_settings().api.url} does not answer any more: this run of "
+        f"{context.flow.name if context.flow else 'the flow'} is recorded in the store, but not in Prefect",
+        file=sys.stderr,
+    )
+    cast(SyncPrefectClient, context.client)._client.close()
+
+
+def _server_answers(within: float = ANSWER_SECONDS) -> bool:
+    """Whether Prefect's server answers; by default, there is time to start it again."""
+    deadline = time.monotonic() + within
+    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}), get_client(sync_client=True) as client:
+        while client.api_healthcheck() is not None:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(1)
+    return True
+
+
 def may_pass(error: BaseException) -> bool:
     """Whether a retry may succeed: a server could not be reached, or another run of the flow is active."""
     if isinstance(error, Busy | SourceUnavailable | StoreError):
         return not isinstance(error, SchemaMismatch)
     if isinstance(error, GroundworkError):
         return False
-    causes: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and cause not in causes:
-        causes.append(cause)
-        cause = cause.__cause__ or cause.__context__
-    return any(isinstance(each, ConnectionError | TimeoutError) or _is_of_requests(each) for each in causes)
+    return any(isinstance(each, ConnectionError | TimeoutError) or _is_of_requests(each) for each in causes(error))
 
 
 def _is_of_requests(error: BaseException) -> bool:
@@ -172,7 +242,7 @@ def monitor(start: datetime | None = None, end: datetime | None = None) -> Drift
 @pipeline_flow(artifacts.of_retrain, retries=0)  # the flows ingest and train inside it have their own retries
 def retrain() -> Retrained:
     """Ingest new data, then train if drift or the champion's age requires it; the gate checks the candidate."""
-    return by_hand.retrain(Pilot.here(), ingest, train)
+    return by_hand.retrain(Pilot.here(), lambda: _part(ingest), lambda: _part(train))
 
 
 @pipeline_flow(artifacts.of_prove, retries=0)

@@ -15,10 +15,11 @@ from groundwork.store.database import Store
 def assess(pilot: Pilot, store: Store, today: date) -> Scorecard:
     """Return the pilot's scorecard on that day."""
     charter = pilot.charter
-    broken_seals = sealing.findings(pilot.settings.home)  # reads every commit of the charter from git, so call it once
+    # Reads every commit of the charter from git, so call it once.
+    broken_seals = sealing.findings(pilot.settings.home, charter)
     statements = Statements.of(pilot.settings.home, pilot.owners)
     others = [
-        *organisation.rows(pilot, store, broken_seals, sealing.cannot_tell(pilot.settings.home), today),
+        *organisation.rows(pilot, store, broken_seals, sealing.cannot_tell(pilot.settings.home, charter), today),
         *ml_test_score.rows(pilot, store, statements, today),
     ]
     context = MeasurementContext(

@@ -11,15 +11,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from groundwork.core.errors import StoreError
+from groundwork.core.errors import DecisionError, StoreError
 from groundwork.documents.charter import Criterion
 from groundwork.documents.pilot import Pilot
+from groundwork.models.serving import deciding
 from groundwork.models.serving.predictor import arrays_of_log
 from groundwork.readiness.scorecard import Row, State
 from groundwork.readiness.statements import Attestation, Statements
 from groundwork.store.connection import utc_text
 from groundwork.store.database import Store
-from use_case import decision
 
 
 class Measurement(NamedTuple):
@@ -66,7 +66,8 @@ def _row(criterion: Criterion, context: MeasurementContext, fix: str) -> Row:
     seen = measured.problem
     state: State = "unknown"
     if measured.value is not None:
-        figure = f"{measured.value:,.0f}" if abs(measured.value) >= 1000 else f"{measured.value:.4g}"
+        small = ",.2f" if criterion.measure == "gain_per_1000" else ".4g"
+        figure = f"{measured.value:{',.0f' if abs(measured.value) >= 1000 else small}}"
         seen = f"{_with_unit(criterion, figure, currency)} (n = {measured.samples:,})"
         if measured.samples < criterion.min_samples:
             seen += ": too few samples"
@@ -91,7 +92,7 @@ def required(criterion: Criterion, currency: str, negated: bool = False) -> str:
     words = {">=": "at least", "<": "less than", ">": "more than", "<=": "at most"}
     opposite = {">=": "<", "<": ">=", ">": "<=", "<=": ">"}
     op = words[opposite[criterion.op] if negated else criterion.op]
-    figure = _with_unit(criterion, f"{criterion.threshold:,.10g}", currency)
+    figure = _with_unit(criterion, f"{criterion.threshold:,.15g}", currency)
     days, samples = criterion.window[:-1], criterion.min_samples
     return (
         f"{op} {figure} in {days} day{'' if days == '1' else 's'}, "
@@ -135,11 +136,15 @@ def gain_in_service(pilot: Pilot, store: Store, since: datetime, until: datetime
             None, 0, proof, "no prediction of the service has an outcome yet: send outcomes to POST /outcomes"
         )
     dataset = pilot.contract.dataset
-    columns = arrays_of_log([record for record, _, _ in answered], dataset.features)
+    records = [record for record, _, _ in answered]
+    columns, rows = arrays_of_log(records, dataset.features), deciding.rows_of_log(records, dataset)
     outcomes = dataset.task.outcomes([outcome for _, _, outcome in answered])
     worth = pilot.charter.value.parameters
-    made = decision.value(np.array([decided for _, decided, _ in answered]), outcomes, worth)
-    without = decision.value(decision.without_model(columns), outcomes, worth)
+    try:
+        made = deciding.value(np.array([decided for _, decided, _ in answered]), outcomes, worth, rows)
+        without = deciding.value(deciding.without_model(columns, rows), outcomes, worth, rows)
+    except DecisionError as error:
+        return Measurement(None, 0, proof, str(error))
     return Measurement(float((made - without).mean() * 1000), len(answered), proof)
 
 

@@ -46,9 +46,9 @@ def prove(pilot: Pilot) -> list[Proof]:
 
 def seal_findings(pilot: Pilot) -> list[Finding]:
     """Return the check of the seals against the git history, to be kept for an image, which has no history."""
-    if not pilot.charter.seals or sealing.cannot_tell(pilot.settings.home):
+    if not pilot.charter.seals or sealing.cannot_tell(pilot.settings.home, pilot.charter):
         return []
-    broken = sealing.findings(pilot.settings.home)
+    broken = sealing.findings(pilot.settings.home, pilot.charter)
     text = (pilot.settings.home / "charter.yaml").read_bytes().decode()  # byte for byte, as in `sealing.file_digest`
     return [Finding("locked", not broken, "; ".join(broken) or "no seal is broken", text)]
 

@@ -1,6 +1,8 @@
 """Renders the scorecard: Markdown, an offline HTML page, JUnit XML and an SVG badge."""
 
+import re
 import xml.etree.ElementTree as ElementTree
+from collections import Counter
 
 from groundwork.core import pages
 from groundwork.readiness.scorecard import SECTIONS, Exit, Row, Scorecard, State
@@ -13,6 +15,7 @@ MARKS: dict[State, str] = {
     "not applicable": "-",
     "error": "✗",
 }
+_NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0 has no way to write these
 HEADINGS = ("Status", "Check", "Required", "Found", "Owner", "Evidence", "To do")
 IN_A_WORD = {
     Exit.MET: "ready to scale",
@@ -44,15 +47,28 @@ def markdown(card: Scorecard) -> str:
 
 def junit(card: Scorecard) -> str:
     """Return the scorecard as JUnit XML, one case per check; an unknown check is an error, never a success."""
-    suite = ElementTree.Element("testsuite", name="readiness", tests=str(len(card.rows)))
+    suite = ElementTree.Element("testsuite", name="readiness")
+    found: Counter[str] = Counter()
     for row in card.rows:
         case = ElementTree.SubElement(suite, "testcase", classname=row.section, name=row.id)
         if row.state == "not applicable" or row.waived:
-            ElementTree.SubElement(case, "skipped", message=row.waived or row.seen)
+            kind, message = "skipped", row.waived or row.seen
         elif row.state == "failed":
-            ElementTree.SubElement(case, "failure", message=row.seen).text = row.fix
+            kind, message = "failure", row.seen
         elif row.state != "passed":
-            ElementTree.SubElement(case, "error", message=f"{row.state}: {row.seen}").text = row.fix
+            kind, message = "error", f"{row.state}: {row.seen}"
+        else:
+            continue
+        found[kind] += 1
+        result = ElementTree.SubElement(case, kind, message=_NOT_XML.sub("\ufffd", message))
+        if kind != "skipped":
+            result.text = _NOT_XML.sub("\ufffd", row.fix)
+    suite.attrib |= {
+        "tests": str(len(card.rows)),
+        "failures": str(found["failure"]),
+        "errors": str(found["error"]),
+        "skipped": str(found["skipped"]),
+    }
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, FiniteFloat
 
 from groundwork.core.errors import DocumentError
-from groundwork.documents.document import Document, Part
+from groundwork.documents.document import Day, Document, Part
 from groundwork.documents.owners import Owners
 
 FILE = "readiness.yaml"
@@ -20,7 +20,7 @@ class Attestation(Part):
     id: Text
     value: FiniteFloat
     by: Text = Field(description="A handle in OWNERS.")
-    on: date
+    on: Day
     why: Text
 
 
@@ -29,7 +29,7 @@ class Waiver(Part):
 
     check: Text = Field(description="The id of a row of the scorecard.")
     by: Text = Field(description="A handle in OWNERS.")
-    until: date
+    until: Day
     why: Text
 
 

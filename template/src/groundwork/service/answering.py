@@ -1,11 +1,13 @@
 """Answers a batch of requests with one model call and one transaction in the prediction log."""
 
+import asyncio
 import logging
 import os
 import queue
 import threading
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,16 +18,17 @@ from groundwork.core.errors import NoChampion, StoreError
 from groundwork.documents.charter import Charter
 from groundwork.documents.contract.contract import Dataset
 from groundwork.documents.pilot import Pilot
+from groundwork.models.serving import deciding
 from groundwork.models.serving.predictor import arrays
 from groundwork.service.champion import Champion, ModelLoader
 from groundwork.service.metrics import Metrics
 from groundwork.store.connection import utc_text
 from groundwork.store.database import Store
 from groundwork.store.predictions import Prediction, Role
-from use_case import decision
 
 Records = Sequence[Any]  # structs with the contract's columns as attributes
 
+log = logging.getLogger(__name__)
 _encoder = msgspec.json.Encoder()
 
 
@@ -36,6 +39,7 @@ class Answerer:
         charter: Charter = pilot.charter
         self._dataset: Dataset = pilot.contract.dataset
         self._features = self._dataset.features
+        self._decision_columns = self._dataset.decision_columns if deciding.use_rows() else []
         withheld = self._dataset.logged != self._dataset.requested
         self._logged = [column.name for column in self._dataset.logged] if withheld else None
         self._task = self._dataset.task
@@ -48,11 +52,10 @@ class Answerer:
         self._metrics = metrics
         self._no_model = pilot.settings.serve_mode == "no-model"
         self._canary_share = pilot.settings.canary_share
+        self.problem = ""  # why the prediction log cannot be written; empty if it can
         self._shadow = AfterAnswer("shadow", self._score_shadow, metrics)
         self._log_later = (
-            AfterAnswer("prediction-log", store.predictions.log, metrics)
-            if pilot.settings.acknowledge == "answered"
-            else None
+            AfterAnswer("prediction-log", self._log, metrics) if pilot.settings.acknowledge == "answered" else None
         )
 
     def start(self) -> None:
@@ -77,13 +80,40 @@ class Answerer:
         if self._log_later:
             self._log_later.put(predictions)
         else:
-            self._store.predictions.log(predictions)
+            self._log(predictions)
         self._metrics.count_answered(predictions, [len(request) for request in requests])
         responses, begin = [], 0
         for request in requests:
             responses.append(self._response(predictions[begin : begin + len(request)]))
             begin += len(request)
         return responses
+
+    def _log(self, predictions: list[Prediction]) -> None:
+        self._written(lambda: self._store.predictions.log(predictions))
+
+    async def keep_trying(self) -> None:
+        """While the prediction log cannot be written, try it once a second, until cancelled.
+
+        A service that is not ready gets no requests, so no request would find out that the log can be written again.
+        """
+        while True:
+            await asyncio.sleep(1)
+            if self.problem:
+                with suppress(StoreError):
+                    await asyncio.to_thread(self._written, self._store.predictions.try_writing)
+
+    def _written(self, write: Callable[[], None]) -> None:
+        """Call `write`, and note in `problem` whether it succeeded."""
+        try:
+            write()
+        except StoreError as error:
+            if not self.problem:
+                log.error("prediction log not written", extra={"problem": str(error)})
+            self.problem = str(error)
+            raise
+        if self.problem:
+            log.info("prediction log written again")
+        self.problem = ""
 
     def _decide(self, records: Records) -> list[Prediction]:
         champion, challenger = self._loader.champion, self._loader.challenger
@@ -102,17 +132,18 @@ class Answerer:
 
     def _score(self, records: Records, model: Champion, role: Role) -> list[Prediction]:
         scores = model.predictor.scores(self._columns(records))
-        return self._predictions(records, role, model.version, scores, decision.decide(scores, self._worth))
+        decisions = deciding.decide(scores, self._worth, self._rows(records))
+        return self._predictions(records, role, model.version, scores, decisions)
 
     def _no_model_rule(self, records: Records) -> list[Prediction]:
-        decisions = decision.without_model(self._columns(records))
+        decisions = deciding.without_model(self._columns(records), self._rows(records))
         return self._predictions(records, "no-model", "", None, decisions)
 
     def _score_shadow(self, records: Records) -> None:
         challenger = self._loader.challenger
         if challenger is not None:
             predictions = self._score(records, challenger, "shadow")
-            self._store.predictions.log(predictions)
+            self._log(predictions)
             self._metrics.count_predictions(predictions)
 
     def _columns(self, records: Records) -> dict[str, NDArray]:
@@ -120,6 +151,12 @@ class Answerer:
             {feature.name: [getattr(record, feature.name) for record in records] for feature in self._features},
             self._features,
         )
+
+    def _rows(self, records: Records) -> deciding.Rows:
+        """Return the records as raw values, if the use case takes them."""
+        if not self._decision_columns:
+            return deciding.NO_ROWS
+        return deciding.Rows(self._decision_columns, lambda name: [getattr(record, name) for record in records])
 
     def _predictions(
         self, records: Records, role: Role, version: str, scores: NDArray | None, decisions: NDArray
@@ -215,7 +252,7 @@ class AfterAnswer:
             except Exception as error:
                 self._metrics.dropped.labels(self._name, "failed").inc()
                 if not isinstance(error, StoreError):
-                    logging.getLogger(__name__).exception("%s failed", self._name)
+                    log.exception("%s failed", self._name)
 
 
 def _share(key: str) -> float:

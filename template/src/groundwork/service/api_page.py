@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from groundwork.core import pages
+from groundwork.documents.contract.quality import listed
 
 
 def api_page(api: dict[str, Any]) -> str:
@@ -65,11 +66,14 @@ def _kind(schema: dict[str, Any]) -> str:
     if "anyOf" in schema:
         return " or ".join(_kind(each) for each in schema["anyOf"])
     if "enum" in schema:
-        return ", ".join(map(str, schema["enum"]))
-    kind = schema.get("format") or schema.get("type", "")
+        return ", ".join(listed(schema["enum"]))
+    kind = schema.get("type", "")
+    if kind == "string":
+        kind = schema.get("format", kind)
     if kind == "array":
         return f"list of {_kind(schema['items'])}"
     names = {"minimum": "from", "maximum": "to", "minLength": "at least", "maxLength": "at most"}
-    limits = [f"{word} {schema[name]:g}" for name, word in names.items() if name in schema]
+    found = {word: schema[name] for name, word in names.items() if name in schema}
+    limits = [f"{word} {bound if isinstance(bound, int) else f'{bound:g}'}" for word, bound in found.items()]
     unit = " characters" if kind == "string" and limits else ""
     return " ".join([str(kind), *limits]) + unit

@@ -64,7 +64,9 @@ def create_app(pilot: Pilot | None = None) -> Front:
         deadline_seconds=pilot.settings.deadline_seconds,
     )
     metrics.follow(metrics.waiting, lambda: batcher.waiting)
-    metrics.follow(metrics.ready, lambda: pilot.settings.serve_mode == "no-model" or loader.champion is not None)
+    serves = pilot.settings.serve_mode == "no-model"
+    metrics.follow(metrics.ready, lambda: (serves or loader.champion is not None) and not answerer.problem)
+    metrics.follow(metrics.log_writable, lambda: not answerer.problem)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -73,15 +75,18 @@ def create_app(pilot: Pilot | None = None) -> Front:
         loader.start()
         # A restarted worker must not refuse requests while the other workers answer them.
         await run_in_threadpool(loader.looked_in_cache.wait, CACHE_SECONDS)
-        following = asyncio.create_task(metrics.keep_following())
+        tasks = [asyncio.create_task(work) for work in (metrics.keep_following(), answerer.keep_trying())]
         yield
-        following.cancel()
+        for task in tasks:
+            task.cancel()
         loader.stop()
         batcher.stop(AFTER_DRAINING)
         answerer.stop(AFTER_DRAINING)
         store.close()
 
-    parts = _Parts(pilot=pilot, store=store, loader=loader, batcher=batcher, metrics=metrics, reader=reader)
+    parts = _Parts(
+        pilot=pilot, store=store, loader=loader, answerer=answerer, batcher=batcher, metrics=metrics, reader=reader
+    )
     app = _routes(parts, lifespan)
     app.state.loader = loader
     front: type[Front] = Front
@@ -100,6 +105,7 @@ class _Parts:
     pilot: Pilot
     store: Store
     loader: ModelLoader
+    answerer: Answerer
     batcher: Batcher[Records, bytes]
     metrics: Metrics
     reader: RequestReader
@@ -126,8 +132,10 @@ def _routes(parts: _Parts, lifespan: Any) -> FastAPI:
             raise Problem(503, f"one batch has been running for {batcher.busy_seconds:.0f} s: restart the service")
         return {"status": "live", "version": __version__}
 
-    @app.get("/health/ready", summary="Can the service answer?", responses=described(503), response_model=None)
+    @app.get("/health/ready", summary="Can the service answer?", responses=described(503))
     async def ready() -> dict[str, str]:
+        if parts.answerer.problem:
+            raise Problem(503, f"the prediction log cannot be written: {parts.answerer.problem}", {"Retry-After": "5"})
         if pilot.settings.serve_mode == "no-model":
             return {"status": "ready", "mode": "no-model"}
         champion = loader.champion
@@ -212,6 +220,7 @@ def _describe_requests(
     }
     tell = description["paths"]["/outcomes"]["post"]
     tell["requestBody"] = _json_body(outcomes_schema, outcomes_reader.example)
+    tell["responses"]["200"]["content"]["application/json"]["schema"] = _RECEIVED
     tell["responses"] |= described(413, 422, 503)
 
 
@@ -267,6 +276,12 @@ def _predicted(task: Task) -> dict[str, Any]:
     }
 
 
+_IDS = {"type": "array", "items": {"type": "string"}}
+_RECEIVED = {
+    "type": "object",
+    "required": ["received", "unknown", "contradicting"],
+    "properties": {"received": {"type": "integer"}, "unknown": _IDS, "contradicting": _IDS},
+}
 _SCORES = {
     "binary": "The probability that the outcome is true. Null without a model.",
     "multiclass": "The probability of each class. Null without a model.",

@@ -94,6 +94,11 @@ class ModelLoader(threading.Thread):
         if newest is None or newest == self._promotion:
             return
         self._promotion = newest
+        if not newest.to_version:
+            self.champion, self.source = None, "none"
+            self.problem, self._seen = "no version is champion: run `groundwork train`", None
+            self._tell()
+            return
         try:
             signed = self._cache.cached(newest.to_version, newest.bundle_sha256)
             if signed is not None:
@@ -121,6 +126,8 @@ class ModelLoader(threading.Thread):
         If the new champion cannot be loaded, nothing changes. A challenger that cannot be loaded is left out and tried
         again.
         """
+        if self._promotion is not None and not self._promotion.to_version:
+            return
         seen = self._source.glance()
         if seen is not None and seen == self._seen:
             return

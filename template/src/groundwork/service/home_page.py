@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 from groundwork.core import pages
 from groundwork.documents.decision_record import LAST_DAY, DecisionRecord
@@ -121,7 +122,7 @@ def _drift(drift: Drift | None) -> Fact:
 def _links(pilot: Pilot, drift: Drift | None) -> dict[str, str]:
     """Return the addresses of other pages that exist, by name."""
     links = {"Scorecard": "scorecard", "API": "docs", "Metrics": "metrics"}
-    if drift and drift.report and (pilot.settings.reports / drift.report.rpartition("/")[2]).exists():
+    if drift and drift.report and (pilot.settings.reports / Path(drift.report).name).exists():
         links["Drift report"] = "report"
     if pilot.settings.tracking_uri.startswith("http"):
         links["Models (MLflow)"] = pilot.settings.tracking_uri

@@ -83,7 +83,13 @@ class Metrics:
         )
         self.ready = Gauge(
             "groundwork_ready",
-            "1 if the service can answer: a champion is loaded, or it serves without a model.",
+            "1 if the service can answer: it has a champion or serves without a model, and can write the log.",
+            registry=own,
+            multiprocess_mode="livemin",
+        )
+        self.log_writable = Gauge(
+            "groundwork_prediction_log_writable",
+            "0 if the prediction log could not be written, such as on a full disk, until it can be again.",
             registry=own,
             multiprocess_mode="livemin",
         )

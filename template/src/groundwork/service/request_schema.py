@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -12,12 +11,9 @@ from msgspec import Meta
 from groundwork.core.errors import BundleError, DocumentError, NoChampion, StoreError
 from groundwork.documents.contract.column import Column
 from groundwork.documents.contract.contract import Contract
+from groundwork.documents.contract.quality import listed
+from groundwork.service import integers, times
 from groundwork.service.batcher import DeadlineExceeded, Overloaded
-
-_LOCAL_TIME = (
-    r"^[12]\d{3}-((0[13578]|1[02])-(0[1-9]|[12]\d|3[01])|(0[469]|11)-(0[1-9]|[12]\d|30)|02-(0[1-9]|1\d|2[0-8]))"
-    r"T([01]\d|2[0-3]):[0-5]\d:[0-5]\d$"
-)
 
 
 class BadRequest(Exception):
@@ -28,6 +24,7 @@ class RequestReader:
     """Reads the body of POST /predict.
 
     Types are strict: "1" and true are not numbers, NaN and Infinity are not JSON, and an unknown field is refused.
+    An integer of up to 64 bits stays exactly the integer that was sent.
     """
 
     def __init__(self, contract: Contract, max_records: int) -> None:
@@ -44,6 +41,8 @@ class RequestReader:
             forbid_unknown_fields=True,
         )
         self._quoted_names = [f'"{name}"'.encode() for name in ("records", *(column.name for column in self.columns))]
+        self._timestamps = [column for column in self.columns if column.logical_type == "timestamp"]
+        self._integers = [column.name for column in self.columns if column.logical_type == "integer"]
         asked = {column.name for column in self.columns}
         self._rules = [
             (f"Breaks the rule: {rule.name}", rule.query.met())
@@ -57,6 +56,8 @@ class RequestReader:
         """Return the records, with the contract's columns as attributes. Raises BadRequest."""
         try:
             records = self._decoder.decode(body).records
+            times.localize(records, self._timestamps)
+            integers.make_whole(records, self._integers)
             self._refuse_repeated_names(body, len(records))
             self._refuse_broken(records)
             return records
@@ -71,12 +72,9 @@ class RequestReader:
         for column in self.columns:
             described = components["Record"]["properties"][column.name]
             described["description"] = column.description
-            if column.logical_type_options.pattern:
-                described["pattern"] = column.logical_type_options.pattern
-            if column.logical_type == "integer" and "type" in described:
-                described["type"] = "integer"
-            if column.logical_type == "timestamp":  # OpenAPI's own date-time would demand a time zone
-                described["pattern"] = _LOCAL_TIME
+            if not column.needed:  # generated clients take a field that has a default as always present
+                described.pop("default", None)
+            _sharpen(described, column)
         return schema, components
 
     def _explained(self, mistake: str) -> str:
@@ -85,9 +83,11 @@ class RequestReader:
         field = where.rpartition(".")[2].rstrip("`")
         column = next((column for column in self.columns if column.name == field), None)
         if column and column.valid_values and what.startswith("Invalid enum value"):
-            what = f"Expected one of {', '.join(column.valid_values)}"
+            what = f"Expected one of {', '.join(listed(column.valid_values))}"
         elif column and column.logical_type == "integer":
-            what = what.replace("`float` that's a multiple of 1.0", "`int`").replace("`float`", "`int`")
+            what = integers.explain(what)
+        elif column and column.logical_type == "timestamp":
+            what = times.explain(what)
         return f"{what}{at}{where}"[:300]
 
     def _refuse_broken(self, records: list[Any]) -> None:
@@ -114,6 +114,7 @@ class OutcomesReader:
     MAX_OUTCOMES = 1000
 
     def __init__(self, outcome: Column) -> None:
+        self._outcome = outcome
         told = msgspec.defstruct(
             "Outcome",
             [
@@ -135,13 +136,15 @@ class OutcomesReader:
         try:
             return [(each.prediction_id, each.outcome) for each in self._decoder.decode(body).outcomes]
         except msgspec.ValidationError as error:
-            raise BadRequest(str(error)) from None
+            is_integer = self._outcome.logical_type == "integer" and str(error).endswith(".outcome`")
+            raise BadRequest(integers.explain(str(error)) if is_integer else str(error)) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadRequest(f"the body is not valid JSON: {error}") from None
 
     def json_schema(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """The request's JSON Schema for OpenAPI: a reference, and the components it refers to."""
         (schema,), components = msgspec.json.schema_components([self._type], ref_template="#/components/schemas/{name}")
+        _sharpen(components["Outcome"]["properties"]["outcome"], self._outcome)
         return schema, components
 
 
@@ -165,11 +168,25 @@ def _kind(column: Column) -> Any:
     if column.logical_type == "string":
         pattern = _to_the_end(limits.pattern)
         return _limited(str, min_length=limits.min_length, max_length=column.longest, pattern=pattern)
-    if column.logical_type in ("integer", "number"):
-        # 3.0 is an integer in JSON. A client sends it if its integers are in a column of floats.
-        whole = 1 if column.logical_type == "integer" else None
-        return _limited(float, ge=limits.minimum, le=limits.maximum, multiple_of=whole)
-    return bool if column.logical_type == "boolean" else Annotated[datetime, Meta(tz=False)]
+    if column.logical_type == "integer":
+        return integers.kind(
+            limits.minimum, limits.maximum, integers.SAFE if column.plays("outcome") else integers.INT64
+        )
+    if column.logical_type == "number":
+        return _limited(float, ge=limits.minimum, le=limits.maximum)
+    return bool if column.logical_type == "boolean" else times.KIND
+
+
+def _sharpen(described: dict[str, Any], column: Column) -> None:
+    """Add to a field's JSON Schema what msgspec leaves out: whole numbers, patterns, dates and times."""
+    if column.logical_type == "integer":
+        integers.describe(described)
+    value = described["anyOf"][0] if "anyOf" in described else described  # the other one is null
+    if column.logical_type_options.pattern:
+        value["pattern"] = column.logical_type_options.pattern
+    if column.logical_type == "timestamp":
+        value["pattern"] = times.PATTERN
+        described["description"] += f" Without an offset, the time is in {column.zone}."
 
 
 def _to_the_end(pattern: str | None) -> str | None:

@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
 from groundwork.documents.pilot import Pilot
+from groundwork.models.serving.deciding import use_rows
 from groundwork.service.auth import keys_for
 from groundwork.store.database import Store
 
@@ -100,6 +101,7 @@ def _supervise(pilot: Pilot, config: uvicorn.Config) -> None:
     # Check the settings and documents here, once: the supervisor would restart a failing worker forever.
     keys_for(pilot.settings.host, pilot.settings.api_keys)
     pilot.charter, pilot.contract, pilot.owners  # noqa: B018
+    use_rows()  # raises if a function of use_case/decision.py cannot be called
     Store(pilot.settings.store).close()
     if pilot.settings.otlp_endpoint:
         import groundwork.service.tracing  # noqa: F401

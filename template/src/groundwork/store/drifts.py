@@ -21,7 +21,7 @@ class Drift:
     reason: str
     distances: dict[str, float]
     drifted: list[str]
-    report: str | None
+    report: str | None  # name of the page in data/reports; earlier releases recorded its path
     measured_at: datetime
 
     @property

@@ -4,7 +4,8 @@ import json
 import re
 from collections.abc import Collection, Iterable
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
+from uuid import uuid4
 
 from groundwork.store.connection import Connection, insertion
 from groundwork.store.copies import remove_copies
@@ -42,6 +43,13 @@ class Predictions:
         with self._connection.transaction() as transaction:
             transaction.execute_many(_INSERT, predictions)
 
+    def try_writing(self) -> None:
+        """Write a prediction and remove it in the same transaction. Raises StoreError if the log cannot be written."""
+        attempt = Prediction(f"attempt-{uuid4().hex}", "", "no-model", "", "", "", None, "", " " * 4096)
+        with self._connection.transaction() as transaction:
+            transaction.execute_many(_INSERT, [attempt])
+            transaction.execute("delete from predictions where prediction_id = ?", (attempt.prediction_id,))
+
     def between(self, start: datetime, end: datetime) -> list[Prediction]:
         """Returns the predictions with an event time in [start, end), ordered by event time."""
         rows = self._connection.rows(
@@ -52,23 +60,22 @@ class Predictions:
         return [Prediction(**dict(zip(Prediction._fields, row, strict=True))) for row in rows]
 
     def erase(self, keys: Collection[str], column: str, value: str | int) -> tuple[int, int]:
-        """Erase the predictions with one of these keys, or with this value in their record, and their outcomes.
+        """Erase the predictions with this value in their record, and their outcomes.
 
-        Copies made before migrations are deleted too. Returns the numbers of erased predictions and outcomes.
+        A record without a value in the column is erased if it has one of these keys. Copies made before migrations are
+        deleted too. Returns the numbers of erased predictions and outcomes.
         """
         part = json.dumps({column: value}, ensure_ascii=False, separators=(",", ":"))[1:-1]
         pattern = re.sub(r"([!%_])", r"!\1", part)
-        ids = set()
+        query = "select prediction_id, record from predictions where"
         with self._connection.transaction() as transaction:
             if transaction.local:
                 transaction.execute("pragma secure_delete = on")  # overwrite the pages
+            alike = transaction.rows(f"{query} record like ? escape '!'", (f"%{pattern}%",))
+            ids = {each for each, record in alike if _exact(json.loads(record).get(column)) == value}
             for key in keys:
-                found = transaction.rows("select prediction_id from predictions where entity_key = ?", (key,))
-                ids |= {prediction_id for (prediction_id,) in found}
-            alike = transaction.rows(
-                "select prediction_id, record from predictions where record like ? escape '!'", (f"%{pattern}%",)
-            )
-            ids |= {each for each, record in alike if json.loads(record).get(column) == value}
+                found = transaction.rows(f"{query} entity_key = ?", (key,))
+                ids |= {each for each, record in found if _exact(json.loads(record).get(column)) in (None, value)}
             predictions, outcomes = (
                 sum(transaction.execute(f"delete from {table} where prediction_id = ?", (each,)) for each in ids)
                 for table in ("predictions", "outcomes")
@@ -77,3 +84,8 @@ class Predictions:
             self._connection.empty_log()
             remove_copies(self._connection.file)
         return predictions, outcomes
+
+
+def _exact(value: Any) -> Any:
+    """Return the value; None for an integer that an earlier release rounded to a floating-point number."""
+    return None if isinstance(value, float) and abs(value) >= 2**53 else value

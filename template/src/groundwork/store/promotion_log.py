@@ -13,7 +13,7 @@ class Promotion(NamedTuple):
     promoted_at: str  # UTC
     promoted_by: str
     from_version: str  # empty for the first entry
-    to_version: str
+    to_version: str  # empty if the champion was lost and there was none to go back to
     why: str
     evidence_sha256: str  # of the gate's verdict on to_version; empty if there is no verdict
     bundle_sha256: str

@@ -75,6 +75,10 @@ def contract(tmp_path: Path, set_in: Callable) -> Callable[..., Contract]:
         ({f"{COLUMNS}.4": NEW_COLUMN | {"logicalType": "number", "examples": [1]}}, ["note: removed"]),
         ({f"{COLUMNS}.4.logicalType": "number"}, ["note: the type was string, is now number"]),
         ({f"{COLUMNS}.4.required": True}, ["note: is now required"]),
+        (
+            {f"{COLUMNS}.1.logicalTypeOptions": {"defaultTimezone": "Europe/Berlin", "timezone": True}},
+            ["at: the time zone was UTC, is now Europe/Berlin", "at: must now have a time zone in the source"],
+        ),
         ({f"{COLUMNS}.4.unique": True}, ["note: must now be unique"]),
         ({f"{COLUMNS}.4.tags": ["feature"]}, ["note: is now tagged feature"]),
         ({f"{COLUMNS}.2.tags": []}, ["age: is no longer tagged feature"]),

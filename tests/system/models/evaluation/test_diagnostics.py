@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from groundwork.models.evaluation.diagnostics import calibration, importance
 from groundwork.models.evaluation.estimates import Performance
+from groundwork.models.training.history import Examples
 
 
 def test_importance_finds_what_the_decisions_depend_on() -> None:
@@ -11,11 +12,11 @@ def test_importance_finds_what_the_decisions_depend_on() -> None:
     columns = {"idle": rng.random(2000), "used": rng.random(2000)}
     outcomes = columns["used"] > 0.5
 
-    def judged(columns: dict, outcomes: np.ndarray) -> Performance:
-        right = float(((columns["used"] > 0.5) == outcomes).mean())
+    def judged(rows: Examples) -> Performance:
+        right = float(((rows.columns["used"] > 0.5) == rows.outcomes).mean())
         return Performance(1000 * right, right)
 
-    first, second = importance(columns, outcomes, judged)
+    first, second = importance(Examples(columns, outcomes), judged)
     assert (first.feature, second.feature) == ("used", "idle")
     assert first.value_per_1000 == pytest.approx(500, abs=50)
     assert second.value_per_1000 == second.metric == 0

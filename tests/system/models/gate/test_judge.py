@@ -205,7 +205,7 @@ SLICED = GATE.model_copy(update={"slice_min_rows": 20, "slice_max_metric_loss": 
 
 def sliced(scores: dict[str, tuple[int, float]], champion: float | None = None) -> Verdict:
     """The verdict where each value of the column `origin` has so many rows with this score."""
-    values = np.concatenate([np.full(rows, name) for name, (rows, _) in scores.items()])
+    values = np.concatenate([np.full(rows, name, dtype=object) for name, (rows, _) in scores.items()])
     made = np.concatenate([np.full(rows, score) for rows, score in scores.values()])
     rows = len(values)
     change = {
@@ -223,7 +223,7 @@ def test_every_slice_must_be_good_enough() -> None:
     verdict = sliced({"EWR": (500, 0.7), "JFK": (40, 0.55)})
     assert verdict.reasons == [
         "roc_auc in each slice of origin: required at least 0.6, and at most 0.05 worse than the champion's, "
-        "in slices of at least 20 rows, found JFK 0.5500; 1 passed"
+        "at 95% confidence, in slices of at least 20 rows, found 'JFK' 0.5500 (at least 0.5500); 1 passed"
     ]
 
 
@@ -231,7 +231,8 @@ def test_a_slice_that_loses_against_the_champion_blocks() -> None:
     assert sliced({"EWR": (2000, 0.72), "JFK": (40, 0.66)}, champion=0.7).passed
     verdict = sliced({"EWR": (2000, 0.72), "JFK": (40, 0.64)}, champion=0.7)
     assert len(verdict.reasons) == 1
-    assert "found JFK 0.6400 (champion 0.7000); 1 passed" in verdict.reasons[0]
+    said = "found 'JFK' 0.6400 (at least 0.6400), minus the champion's -0.0600 (at least -0.0600); 1 passed"
+    assert said in verdict.reasons[0]
 
 
 def test_a_slice_with_too_few_rows_is_unknown_and_said_to_be() -> None:
@@ -240,10 +241,122 @@ def test_a_slice_with_too_few_rows_is_unknown_and_said_to_be() -> None:
     assert verdict.passed
     assert {each.value: each.status for each in verdict.slices} == {"EWR": "passed", "JFK": "unknown"}
     [check] = [check for check in verdict.checks if "slice" in check.name]
-    assert check.seen == "1 passed; 1 unknown (JFK)"
+    assert check.seen == "1 passed; 1 unknown ('JFK')"
 
 
 def test_where_no_slice_is_known_the_gate_blocks() -> None:
     verdict = sliced({"EWR": (19, 0.7), "JFK": (19, 0.7), "LGA": (19, 0.7)})
     assert len(verdict.reasons) == 1
-    assert verdict.reasons[0].endswith("found 3 unknown (EWR, JFK, LGA)")
+    assert verdict.reasons[0].endswith("found 3 unknown ('EWR', 'JFK', 'LGA')")
+
+
+def by_days(rng: np.random.Generator, mean: float, days: int = 8, rows: int = 50) -> tuple[NDArray, NDArray]:
+    """Scores whose mean differs from day to day, and the day of each row."""
+    worth = rng.normal(0, 0.05, days)
+    return np.repeat(worth - worth.mean() + mean, rows), np.repeat(np.datetime64("2013-03-01") + np.arange(days), rows)
+
+
+@pytest.mark.parametrize("lower_is_better", [False, True])
+def test_a_slice_that_may_be_as_bad_by_chance_blocks_as_all_rows_do(lower_is_better: bool) -> None:
+    """The same rows, once as the whole and once as a slice beside a good one, are judged alike."""
+    gate = LOWER if lower_is_better else GATE
+    gate = gate.model_copy(update={"slice_minimum": None, "slice_maximum": None, "slice_min_rows": 20})
+    better = -1 if lower_is_better else 1
+    for above, passes in ((0.01, False), (0.06, True)):
+        doubtful, days = by_days(np.random.default_rng(1), gate.line + better * above)
+        good, _ = by_days(np.random.default_rng(2), gate.line + better * 0.2)
+        alone = {
+            "outcomes": np.zeros(400),
+            "candidate": Decisions(np.ones(400), doubtful, days),
+            "rule": alike(0, rows=400),
+            "champion": None,
+        }
+        beside = {
+            "outcomes": np.zeros(800),
+            "candidate": Decisions(np.ones(800), np.concatenate([doubtful, good]), np.tile(days, 2)),
+            "rule": alike(0, rows=800),
+            "champion": None,
+            "slices": {"origin": np.repeat(np.array(["doubtful", "good"], dtype=object), 400)},
+        }
+        whole, sliced = (judge(gate, Comparison(**GOOD | change)) for change in (alone, beside))
+        assert whole.passed is passes
+        assert [each.status for each in sliced.slices] == ["passed" if passes else "failed", "passed"]
+        assert sliced.slices[0].metric == whole.estimates["metric"]
+        if not passes:
+            [reason] = sliced.reasons
+            bound = gate.bound(whole.estimates["metric"].lower, whole.estimates["metric"].upper)
+            assert f"found 'doubtful' {gate.line + better * 0.01:.4f} (at " in reason
+            assert f"{bound:.4f}); 1 passed" in reason
+
+
+def test_a_loss_against_the_champion_in_a_slice_is_paired() -> None:
+    """Days that are hard for both make nothing unsure; a difference that varies from day to day does."""
+    scores, days = by_days(np.random.default_rng(1), 0.8)
+    varying, _ = by_days(np.random.default_rng(3), 0.03)
+    change = {
+        "outcomes": np.zeros(400),
+        "candidate": Decisions(np.full(400, 1.01), scores, days),
+        "rule": alike(0, rows=400),
+        "slices": {"origin": np.full(400, "JFK", dtype=object)},
+    }
+    for champion, status in ((scores + 0.045, "passed"), (scores + varying, "failed")):
+        rival = {"champion": Decisions(np.full(400, 1.0), champion, days)}
+        [found] = judge(SLICED, Comparison(**GOOD | change | rival)).slices
+        assert found.status == status
+
+
+def test_a_slice_without_a_bound_is_unknown() -> None:
+    """A metric that does not exist on most of the days drawn is neither good nor bad."""
+    days = np.repeat(np.datetime64("2013-03-01") + np.arange(8), 30)
+    outcomes = np.arange(240) == 0
+
+    def known(outcomes: NDArray, scores: NDArray) -> float:
+        return float(scores.mean()) if outcomes.any() else math.nan
+
+    change = {
+        "metric": known,
+        "outcomes": np.concatenate([outcomes, np.ones(240, bool)]),
+        "candidate": Decisions(np.ones(480), np.full(480, 0.7), np.tile(days, 2)),
+        "rule": alike(0, rows=480),
+        "champion": None,
+        "slices": {"origin": np.repeat(np.array(["rare", "usual"], dtype=object), 240)},
+    }
+    verdict = judge(SLICED, Comparison(**GOOD | change))
+    assert {each.value: each.status for each in verdict.slices} == {"rare": "unknown", "usual": "passed"}
+    assert verdict.passed
+
+
+def test_a_line_of_zero_is_reached_by_every_metric() -> None:
+    """The interval is symmetric and may begin below 0, where no metric is."""
+    scores, days = by_days(np.random.default_rng(1), 0.01)
+    change = {
+        "outcomes": np.zeros(400),
+        "candidate": Decisions(np.ones(400), scores, days),
+        "rule": alike(0, rows=400),
+        "champion": None,
+        "slices": {"origin": np.full(400, "JFK", dtype=object)},
+    }
+    assert judge(SLICED.model_copy(update={"minimum": 0.0}), Comparison(**GOOD | change)).passed
+
+
+def test_values_are_told_apart_whatever_they_hold() -> None:
+    verdict = sliced({"a, b": (40, 0.1), "two\nlines [red]": (40, 0.1), "Citroën": (2000, 0.7), "x" * 200: (19, 0.7)})
+    [reason] = verdict.reasons
+    failed = "found 'a, b' 0.1000 (at least 0.1000); 'two\\nlines [red]' 0.1000 (at least 0.1000); "
+    assert f"{failed}1 passed; 1 unknown ('xx" in reason
+    assert "\n" not in reason
+    assert len(reason) < 400
+
+
+def test_rows_without_a_value_are_a_slice_of_their_own() -> None:
+    values = np.array(["missing"] * 40 + [None] * 40, dtype=object)
+    change = {
+        "outcomes": np.zeros(80),
+        "candidate": Decisions(np.full(80, 1.01), np.repeat([0.7, 0.1], 40)),
+        "rule": alike(0, rows=80),
+        "champion": None,
+        "slices": {"origin": values},
+    }
+    verdict = judge(SLICED.model_copy(update={"minimum": 0.3, "slice_minimum": 0.6}), Comparison(**GOOD | change))
+    assert [(each.value, each.status) for each in verdict.slices] == [("missing", "passed"), (None, "failed")]
+    assert "found no value 0.1000" in verdict.reasons[0]

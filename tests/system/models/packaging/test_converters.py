@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from described import described
 from groundwork.documents.contract.column import Task
+from groundwork.models.packaging import converters
 from groundwork.models.packaging.pack import pack
 from groundwork.models.serving.predictor import TOLERANCE, Predictor
 from sklearn.compose import make_column_transformer
@@ -24,6 +26,8 @@ FRAME = pd.DataFrame(
 )
 LATE = (FRAME["age"].fillna(20) + 30 * (FRAME["city"] == "Rome")).to_numpy() + random.normal(0, 10, ROWS) > 60
 ASKED = FRAME.assign(city=np.where(np.arange(ROWS) % 10, FRAME["city"], "Nowhere").astype(object))
+
+WINDOWS = {"the newest window": ASKED}
 
 
 def lightgbm() -> Pipeline:
@@ -98,7 +102,9 @@ def one_hot() -> Any:
 @pytest.mark.parametrize("build", [lightgbm, xgboost, torch, torch_of_one_output])
 def test_is_served_as_onnx_with_nulls_and_unseen_categories_proven_equal(build: Any, tmp_path: Path) -> None:
     trained = build().fit(FRAME, LATE.astype(np.int64))
-    bundle = pack(trained, ASKED, lambda scores: np.where(scores >= 0.3, "act", "keep"), tmp_path)
+    bundle = pack(
+        trained, WINDOWS, lambda scores, _: np.where(scores >= 0.3, "act", "keep"), tmp_path, described(ASKED)
+    )
     assert bundle.format == "onnx", bundle.reason
     predictor = Predictor(tmp_path, bundle.sha256, list(ASKED))
     expected = trained.predict_proba(ASKED)[:, 1]
@@ -112,7 +118,9 @@ def test_is_served_as_onnx_with_nulls_and_unseen_categories_proven_equal(build: 
 def test_a_quantity_is_served_as_onnx_too(build: Any, tmp_path: Path) -> None:
     task = Task(kind="regression")
     trained = build().fit(FRAME, (FRAME["age"].fillna(20) / 100 + LATE).to_numpy(np.float32))
-    bundle = pack(trained, ASKED, lambda scores: np.where(scores >= 1, "act", "keep"), tmp_path, task)
+    bundle = pack(
+        trained, WINDOWS, lambda scores, _: np.where(scores >= 1, "act", "keep"), tmp_path, described(ASKED, task)
+    )
     assert bundle.format == "onnx", bundle.reason
     expected = trained.predict(ASKED).ravel()
     assert expected.std() > 0.05
@@ -120,3 +128,21 @@ def test_a_quantity_is_served_as_onnx_too(build: Any, tmp_path: Path) -> None:
         {name: ASKED[name].to_numpy() for name in ASKED}
     )
     np.testing.assert_allclose(scores, expected, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+def test_the_reference_of_a_torch_network_is_computed_in_float32_on_the_cpu() -> None:
+    """Whatever precision the process asks for; the network itself stays as it is."""
+    trained = torch().fit(FRAME, LATE.astype(np.int64))
+    from torch import autocast, bfloat16, float32
+
+    plain = trained.predict_proba(ASKED)
+    with autocast("cpu", dtype=bfloat16):
+        assert np.abs(trained.predict_proba(ASKED) - plain).max() > 1e-4
+        with converters.exact_arithmetic(trained) as model:
+            assert model is trained
+            np.testing.assert_array_equal(model.predict_proba(ASKED), plain)
+    network = trained[-1].module_.to(bfloat16)
+    with converters.exact_arithmetic(trained) as model:
+        assert all(each.dtype == float32 for each in model[-1].module_.parameters())
+        np.testing.assert_allclose(model.predict_proba(ASKED), plain, rtol=0, atol=0.02)
+    assert all(each.dtype == bfloat16 for each in network.parameters())

@@ -2,15 +2,18 @@
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import mlflow
 import pytest
+from commands import groundwork
 from groundwork.core.errors import BundleError, FeatureMismatch, PromotionError
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.promotion import approve, promote, reconcile, roll_back
@@ -20,6 +23,7 @@ from groundwork.pipeline import by_hand
 from groundwork.store.database import Store
 from groundwork.store.promotion_log import Promotion
 from registries import client_of, register_again, set_alias
+from serving import served_here
 
 
 def log(pilot: Pilot) -> list[Promotion]:
@@ -143,6 +147,87 @@ def test_a_registry_without_the_champion_of_the_log_is_not_believed(pilot_copy: 
         pytest.raises(PromotionError, match="the registry does not have it"),
     ):
         reconcile(store, registry)
+
+
+def delete_version(pilot: Pilot) -> None:
+    client_of(pilot).delete_model_version(pilot.name, "1")
+
+
+def delete_run_too(pilot: Pilot) -> None:
+    run = client_of(pilot).get_model_version(pilot.name, "1").run_id
+    delete_version(pilot)
+    client_of(pilot).delete_run(run)
+
+
+def delete_model(pilot: Pilot) -> None:
+    client_of(pilot).delete_registered_model(pilot.name)
+
+
+def lose_database(pilot: Pilot) -> None:
+    (pilot.settings.data_folder / "mlflow.db").write_bytes((pilot.settings.data_folder / "empty.db").read_bytes())
+
+
+def empty_cache(pilot: Pilot) -> None:
+    shutil.rmtree(pilot.settings.champion_cache)
+
+
+@pytest.mark.parametrize("lose", [delete_version, delete_run_too, delete_model, lose_database])
+def test_the_only_champion_is_registered_again_by_a_rollback_if_the_registry_lost_it(
+    lose: Callable[[Pilot], None], pilot_copy: Pilot
+) -> None:
+    [before] = log(pilot_copy)
+    if lose is lose_database:
+        mlflow.MlflowClient(f"sqlite:///{pilot_copy.settings.data_folder / 'empty.db'}").search_experiments()
+    lose(pilot_copy)
+    if lose is delete_version:
+        empty_cache(pilot_copy)  # the run still has its files
+    with (
+        Store(pilot_copy.settings.store) as store,
+        pytest.raises(PromotionError, match=r"If it was deleted there, `groundwork rollback --to 1`"),
+    ):
+        reconcile(store, Registry(pilot_copy))
+    entry = rolled_back(pilot_copy, "1" if lose is delete_model else None)
+    assert entry.to_version == champion(pilot_copy) == "2"
+    assert (entry.from_version, entry.number) == ("1", 2)
+    assert (entry.bundle_sha256, entry.evidence_sha256) == (before.bundle_sha256, before.evidence_sha256)
+    assert entry.why == "version 1 was deleted in the registry, and is registered again: worse than it seemed"
+    assert by_hand.train(pilot_copy).standing == "champion"
+    assert groundwork("status").returncode == 0
+
+
+def test_a_champion_that_is_lost_everywhere_leaves_none_until_one_is_trained(pilot_copy: Pilot) -> None:
+    registry = Registry(pilot_copy)  # from here on, nothing leads to the pilot that it is a copy of
+    empty_cache(pilot_copy)
+    shutil.rmtree(pilot_copy.settings.data_folder / "mlartifacts")
+    with pytest.raises(BundleError, match=r"cannot be fetched from MLflow: .* If they are gone, `groundwork rollback`"):
+        registry.predictor(registry.required_champion())
+    with Store(pilot_copy.settings.store) as store, pytest.raises(PromotionError, match="cannot be registered again"):
+        roll_back(pilot_copy, store, "1", "again")
+    done = groundwork("rollback", "--why", "it is gone")
+    assert "no version is champion now: version 1 is in neither the registry nor the cache: it is gone" in done.stdout
+    assert [entry.to_version for entry in log(pilot_copy)] == ["1", ""]
+    assert Registry(pilot_copy).champion() is None
+    assert "champion  none: run `groundwork train`" in groundwork("status").stdout
+    done = groundwork("rollback")
+    assert done.returncode == 1
+    assert "has no champion, and had none before: run `groundwork train`" in done.stderr
+    trained = by_hand.train(pilot_copy)
+    assert (trained.version, trained.standing, trained.champion_before) == ("2", "promoted", None)
+    with served_here(pilot_copy, from_cache=True) as client:
+        assert client.get("/health/ready").json()["model_version"] == "2"
+
+
+def test_a_service_lets_go_of_a_champion_that_the_log_has_taken_out(pilot_copy: Pilot) -> None:
+    with served_here(pilot_copy, from_cache=True) as client, Store(pilot_copy.settings.store) as store:
+        assert client.get("/health/ready").status_code == 200
+        newest = store.promotions.latest(pilot_copy.name)
+        assert newest is not None
+        store.promotions.append(newest._replace(number=2, from_version="1", to_version="", bundle_sha256=""))
+        deadline = time.monotonic() + 30
+        while client.get("/health/ready").status_code == 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert "no version is champion: run `groundwork train`" in client.get("/health/ready").json()["detail"]
 
 
 def test_a_rollback_goes_to_the_champion_before_and_then_to_the_one_before_that(pilot_copy: Pilot) -> None:

@@ -75,15 +75,22 @@ def test_a_note_is_not_believed_without_the_signature(pilot_copy: Pilot) -> None
     cache = BundleCache(pilot_copy)
     note = pilot_copy.settings.champion_cache / "last-good.json"
     noted = json.loads(note.read_text())
-    altered = shutil.copytree(noted["folder"], pilot_copy.settings.champion_cache / "altered")
-    note.write_text(json.dumps(noted | {"folder": str(altered)}))
-    cache.remembered()
-    content = (altered / "model.onnx").read_bytes() + b"more"
-    bundle = Bundle.model_validate_json((altered / "bundle.json").read_bytes())
+    good = cache.remembered()
+    content = (Path(good.folder) / "model.onnx").read_bytes() + b"more"
+    digest = bundle_digest(Bundle.model_validate_json((Path(good.folder) / "bundle.json").read_bytes()), content)
+    altered = shutil.copytree(good.folder, Path(good.folder).with_name(digest[:16]))
     (altered / "model.onnx").write_bytes(content)
-    note.write_text(json.dumps(noted | {"folder": str(altered), "sha256": bundle_digest(bundle, content)}))
+    note.write_text(json.dumps(noted | {"sha256": digest}))
     with pytest.raises(UntrustedBundle):
         cache.remembered()
+
+
+def test_the_note_of_an_earlier_release_holds_in_a_pilot_that_was_moved(pilot_copy: Pilot) -> None:
+    note = pilot_copy.settings.champion_cache / "last-good.json"
+    good = BundleCache(pilot_copy).remembered()
+    assert good.folder.startswith(str(pilot_copy.settings.home))
+    note.write_text(json.dumps(json.loads(note.read_text()) | {"folder": "/gone"}))
+    assert BundleCache(pilot_copy).remembered() == good
 
 
 class Trap(ClassifierMixin, BaseEstimator):
@@ -107,7 +114,8 @@ class Trap(ClassifierMixin, BaseEstimator):
 def test_a_model_that_runs_code_is_not_opened_unless_it_was_signed(pilot_copy: Pilot, tmp_path: Path) -> None:
     sprung, files, cache = tmp_path / "sprung", tmp_path / "files", BundleCache(pilot_copy)
     rows = read_history(pilot_copy).evaluation
-    bundle = pack(Trap(sprung).fit(rows.frame, rows.outcomes), rows.frame, lambda scores: scores > 0.3, files)
+    trap, windows = Trap(sprung).fit(rows.frame, rows.outcomes), {"the newest window": rows.frame}
+    bundle = pack(trap, windows, lambda scores, _: scores > 0.3, files, pilot_copy.contract.dataset)
     assert bundle.format == "pyfunc"
     assert sprung.exists()  # whoever has just made it may open it
     sprung.unlink()

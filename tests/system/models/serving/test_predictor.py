@@ -1,9 +1,13 @@
 """Raw values become the model's inputs in one way, whoever asks."""
 
+import importlib
+
 import numpy as np
 import pyarrow as pa
+import pytest
 from groundwork.documents.contract.column import Column
 from groundwork.models.serving.predictor import arrays
+from groundwork.models.serving.trusted_types import TRUSTED_TYPES
 
 
 def column(name: str, logical_type: str) -> Column:
@@ -50,3 +54,11 @@ def test_arrow_columns_become_the_same_arrays_as_lists() -> None:
         for name, values in expected.items():
             assert made[name].dtype == values.dtype
             np.testing.assert_array_equal(made[name], values)
+
+
+@pytest.mark.parametrize("name", TRUSTED_TYPES)
+def test_trusted_types_are_those_of_the_tested_set(name: str) -> None:
+    """A name that is gone would make skops models of that type load through pickle, in silence."""
+    module, _, attribute = name.rpartition(".")
+    pytest.importorskip(module.partition(".")[0], reason="needs the library whose models these are")
+    assert hasattr(importlib.import_module(module), attribute)

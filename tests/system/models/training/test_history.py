@@ -2,15 +2,18 @@
 
 import json
 from collections.abc import Callable
+from datetime import datetime
 
+import pyarrow as pa
 import pytest
 from groundwork.core.errors import NotEnoughData
 from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
-from groundwork.models.training.history import read_history
+from groundwork.models.training.history import examples, read_history
 from groundwork.pipeline import by_hand
 from groundwork.store.database import Store
 from other_tasks import MULTICLASS, Ran, change
+from pilots import visits
 
 
 def test_training_sees_the_past_and_the_gate_the_newest_window(pilot: Pilot) -> None:
@@ -18,7 +21,7 @@ def test_training_sees_the_past_and_the_gate_the_newest_window(pilot: Pilot) -> 
     assert str(history.past) == "2013-01-01 to 2013-01-31"
     assert str(history.newest) == "2013-02-01 to 2013-02-28"
     rows = Snapshots(pilot.snapshots, pilot.contract.dataset).read().to_pylist()
-    known = [row["scheduled_departure"].month for row in rows if row["late"] is not None]
+    known = [int(row["flight_id"][4:6]) for row in rows if row["late"] is not None]
     assert (len(history.training), len(history.evaluation)) == (known.count(1), known.count(2))
     assert "late" not in history.training.columns
 
@@ -57,3 +60,14 @@ def test_a_class_that_never_occurred_cannot_be_learnt(ran: Ran, monkeypatch: pyt
             read_history(Pilot.here())
     finally:
         contract.write_text(before, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("logical_type", "values"), [("string", ["missing", None]), ("integer", [10, None]), ("boolean", [False, None])]
+)
+def test_a_slice_has_its_own_values_and_none_where_there_is_none(logical_type: str, values: list) -> None:
+    dataset = visits(name="group", logicalType=logical_type, tags=["feature", "slice"])
+    rows = pa.table({"id": ["a", "b"], "at": [datetime(2026, 1, 1)] * 2, "group": values, "back": [True, False]})
+    found = examples(rows, dataset).slices["group"]
+    assert found.tolist() == values
+    assert found.shape == (2,)

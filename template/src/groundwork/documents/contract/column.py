@@ -1,21 +1,26 @@
 """A column of the contract, and the prediction task that follows from the outcome's type."""
 
 import json
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
 
+from groundwork.core.windows import zone_named
 from groundwork.documents.contract.quality import (
     PLACES,
     SENSITIVE,
     ColumnQuality,
+    EnumValue,
     LogicalType,
     Options,
-    StandardPart,
     one_of,
 )
+from groundwork.documents.contract.standard import Element, Relationship, Texts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,45 +84,44 @@ class Task(BaseModel):
 
 
 BINARY = Task()
+_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)?")
 
 
-class CustomProperty(StandardPart):
-    unread = frozenset({"id"})
+def _is_timestamp(text: str) -> bool:
+    try:
+        return bool(_TIMESTAMP.fullmatch(text) and datetime.fromisoformat(text))
+    except ValueError:
+        return False
 
-    property: str
-    value: Any
-    description: str = ""
 
-
-class Column(StandardPart):
+class Column(Element):
     """One column: its type, its limits and its role."""
 
-    unread = (StandardPart.unread - {"tags", "customProperties"}) | {
-        "physicalName",
-        "physicalType",
-        "primaryKeyPosition",
-        "criticalDataElement",
-        "encryptedName",
-        "transformSourceObjects",
-        "transformLogic",
-        "transformDescription",
-    }
+    newer = Element.newer | {"enum", "semantic_type"}
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-    business_name: str | None = None
     description: str
     logical_type: LogicalType
     logical_type_options: Options = Options()
     required: bool = False
     unique: bool = False
     primary_key: bool = False
-    tags: tuple[str, ...] = Field(default=(), strict=False)
     examples: tuple[Any, ...] = Field(
         min_length=1, strict=False, description="A valid value; used in example requests."
     )
+    enum: tuple[EnumValue, ...] = Field(default=(), strict=False)
     quality: tuple[ColumnQuality, ...] = Field(default=(), strict=False)
     classification: str | None = None
-    custom_properties: tuple[CustomProperty, ...] = Field(default=(), strict=False)
+    primary_key_position: int | None = None
+    partitioned: bool = False
+    partition_key_position: int | None = None
+    critical_data_element: bool = False
+    encrypted_name: str | None = None
+    semantic_type: Literal["column", "measure", "dimension"] = "column"
+    transform_source_objects: Texts = ()
+    transform_logic: str | None = None
+    transform_description: str | None = None
+    relationships: tuple[Relationship, ...] = Field(default=(), strict=False)
 
     @model_validator(mode="after")
     def _is_allowed_with_a_reason(self) -> Self:
@@ -152,12 +156,18 @@ class Column(StandardPart):
     @model_validator(mode="after")
     def _limits_fit_the_type(self) -> Self:
         options = self.logical_type_options
-        numeric = self.logical_type in ("integer", "number")
-        for limit, value in self.logical_type_options:
-            if value is not None and (limit in ("minimum", "maximum")) != numeric:
-                raise ValueError(f"{limit} does not apply to the type {self.logical_type}")
-        if self.valid_values and self.logical_type != "string":
-            raise ValueError("invalidValues applies to the type string only")
+        for limit in sorted(options.model_fields_set - _FITS[self.logical_type]):
+            raise ValueError(
+                f"{_IN_THE_FILE.get(limit, to_camel(limit))} does not apply to the type {self.logical_type}"
+            )
+        for value in (options.exclusive_minimum, options.exclusive_maximum):
+            if value is not None and isinstance(value, str) != (self.logical_type == "timestamp"):
+                raise ValueError(f"an exclusive limit of the type {self.logical_type} cannot be {value!r}")
+        formats = _FORMATS.get(self.logical_type)
+        if formats and options.format and options.format not in formats:
+            raise ValueError(f"the format must be one of {', '.join(formats)}, found {options.format!r}")
+        if any(isinstance(each, float) and not math.isfinite(each) for each in self.examples):
+            raise ValueError("examples: must be finite numbers")  # JSON, and so the API's description, has no others
         for low, high in ((options.minimum, options.maximum), (options.min_length, self.longest)):
             if low is not None and high is not None and low > high:
                 raise ValueError(f"no value can be at least {low:g} and at most {high:g}")
@@ -176,7 +186,26 @@ class Column(StandardPart):
     @property
     def valid_values(self) -> tuple[str, ...]:
         """The allowed values of a string column; empty if all are allowed."""
-        return next((rule.arguments.valid_values for rule in self.quality if rule.arguments), ())
+        if self.logical_type != "string":
+            return ()
+        lists = [rule.valid_values for rule in self.quality if rule.valid_values]
+        if self.enum and all(isinstance(each.value, str) for each in self.enum):
+            lists.insert(0, tuple(str(each.value) for each in self.enum))
+        return tuple(value for value in lists[0] if all(value in each for each in lists)) if lists else ()
+
+    @property
+    def left_alone(self) -> list[str]:
+        """The limits that Groundwork does not check, by their keys in the contract."""
+        found = [
+            _IN_THE_FILE.get(limit, to_camel(limit))
+            for limit in sorted(self.logical_type_options.model_fields_set & _NOT_CHECKED)
+        ]
+        return [*found, "enum"] if self.enum and not self.valid_values else found
+
+    @property
+    def zone(self) -> tzinfo:
+        """The time zone of a timestamp's values without an offset; `datetime.UTC` by default."""
+        return zone_named(self.logical_type_options.default_timezone or "UTC")
 
     @property
     def longest(self) -> int | None:
@@ -204,6 +233,54 @@ class Column(StandardPart):
         allowed = [custom.value for custom in self.custom_properties if custom.property == "allowedIn"]
         return not self.sensitive or any(place in places for places in allowed)
 
+    def wrong_examples(self) -> Iterator[str]:
+        """Yields what is wrong with each example that is no value of the column, one line each."""
+        for example in self.examples:
+            if mistake := self._mistake_in(example):
+                yield f"{self.name}: examples: {mistake}, found {example!r}"
+
+    def _mistake_in(self, value: Any) -> str:
+        """Returns why the value is none of this column's; empty if it is one."""
+        limits, numeric = self.logical_type_options, self.logical_type in ("integer", "number")
+        text, number = isinstance(value, str), isinstance(value, int | float) and not isinstance(value, bool)
+        if value is None:
+            return "a value is required" if self.needed else ""
+        if numeric and not (number and math.isfinite(value) and (self.logical_type == "number" or value == int(value))):
+            return f"must be a {'number' if self.logical_type == 'number' else 'whole number'}"
+        if self.logical_type == "boolean" and not isinstance(value, bool):
+            return "must be true or false"
+        if self.logical_type == "string" and not text:
+            return "must be text; write it in quotes"
+        if self.logical_type == "timestamp" and not (text and _is_timestamp(value)):
+            return "must be a timestamp as YYYY-MM-DDTHH:MM:SS"
+        if self.valid_values and value not in self.valid_values:
+            return f"must be one of {', '.join(self.valid_values)}"
+        size, low, high = (value, limits.minimum, limits.maximum) if numeric else (0, None, None)
+        if self.logical_type == "string":
+            size, low, high = len(value), limits.min_length, limits.max_length
+            if limits.pattern is not None and not re.search(limits.pattern, value):
+                return f"must match {limits.pattern}"
+        if (low is not None and size < low) or (high is not None and size > high):
+            return "must be within the column's limits"
+        return ""
+
     def plays(self, role: str) -> bool:
         """Whether the column has this role: event_time, outcome, feature, subject or slice."""
         return role in self.tags
+
+
+_NUMBERS = {"minimum", "maximum", "exclusive_minimum", "exclusive_maximum", "multiple_of", "format"}
+_TIMES = {"earliest", "latest", "exclusive_minimum", "exclusive_maximum", "format", "timezone", "default_timezone"}
+_FITS: dict[LogicalType, set[str]] = {
+    "string": {"min_length", "max_length", "pattern", "format"},
+    "integer": _NUMBERS,
+    "number": _NUMBERS,
+    "boolean": set(),
+    "timestamp": _TIMES,
+}
+_NOT_CHECKED = {"earliest", "latest", "exclusive_minimum", "exclusive_maximum", "multiple_of", "format"}
+_IN_THE_FILE = {"earliest": "minimum", "latest": "maximum"}
+_FORMATS = {
+    "integer": [f"{sign}{bits}" for sign in "iu" for bits in (8, 16, 32, 64, 128)],
+    "number": ["f32", "f64"],
+}

@@ -9,7 +9,7 @@ from groundwork.core.errors import DocumentError
 from groundwork.core.git import git, is_shallow
 from groundwork.documents.contract.column import Column
 from groundwork.documents.contract.contract import Contract, Dataset
-from groundwork.documents.contract.quality import ROLES
+from groundwork.documents.contract.quality import ROLES, listed
 
 CONTRACT = "contract.yaml"
 MAIN = (
@@ -80,6 +80,10 @@ def breaking_changes(old: Contract, new: Contract) -> Iterator[str]:
 def _column_changes(old: Column, new: Column) -> Iterator[str]:
     if old.logical_type != new.logical_type:
         yield f"the type was {old.logical_type}, is now {new.logical_type}"
+    if old.zone != new.zone:
+        yield f"the time zone was {old.zone}, is now {new.zone}"
+    if new.logical_type_options.timezone and not old.logical_type_options.timezone:
+        yield "must now have a time zone in the source"
     for role in ROLES:
         if old.plays(role) != new.plays(role):
             yield f"is {'now' if new.plays(role) else 'no longer'} tagged {role}"
@@ -99,9 +103,9 @@ def _column_changes(old: Column, new: Column) -> Iterator[str]:
     if now.pattern is not None and now.pattern != before.pattern:
         yield f"the pattern was {before.pattern or 'not set'}, is now {now.pattern}, which may accept fewer values"
     if new.valid_values and not old.valid_values:
-        yield f"must now be one of {', '.join(new.valid_values)}"
+        yield f"must now be one of {', '.join(listed(new.valid_values))}"
     elif new.valid_values and (gone := [value for value in old.valid_values if value not in new.valid_values]):
-        yield f"may no longer be {', '.join(gone)}"
+        yield f"may no longer be {', '.join(listed(gone))}"
 
 
 def _row_rules(dataset: Dataset) -> dict[str, str]:

@@ -1,35 +1,36 @@
 """The data contract `contract.yaml`, in the format of the Open Data Contract Standard.
 
-Only rules that are enforced are accepted: a rule that is not checked is worse than no rule. Keys of the standard that
-have no rule (names, links) are allowed and ignored.
+What the standard refuses is refused. What it allows is read, and left alone where Groundwork has no use for it; where
+that is a rule, `left_alone` says so, because a rule that nobody checks is worse than no rule.
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Self
+from datetime import tzinfo
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from groundwork.documents.contract import sql
-from groundwork.documents.contract.column import BINARY, Column, CustomProperty, Task
-from groundwork.documents.contract.quality import ROLES, DatasetQuality, Rule, ServiceLevel, StandardPart
+from groundwork.documents.contract.column import BINARY, Column, Task
+from groundwork.documents.contract.fundamentals import Fundamentals
+from groundwork.documents.contract.quality import ROLES, DatasetQuality, Rule, ServiceLevel
+from groundwork.documents.contract.standard import Context, DatasetRelationship, Element, newer_parts
 from groundwork.documents.document import Document
 
 
-class Dataset(StandardPart):
+class Dataset(Element):
     """One data set (`schema` entry) of the contract."""
 
-    unread = (StandardPart.unread - {"customProperties"}) | {
-        "physicalName",
-        "physicalType",
-        "dataGranularityDescription",
-    }
+    newer = Element.newer | {"context"}
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     description: str | None = None
     logical_type: Literal["object"] = "object"
     columns: tuple[Column, ...] = Field(alias="properties", min_length=1, strict=False)
-    custom_properties: tuple[CustomProperty, ...] = Field(default=(), strict=False)
     quality: tuple[DatasetQuality, ...] = Field(default=(), strict=False)
+    data_granularity_description: str | None = None
+    relationships: tuple[DatasetRelationship, ...] = Field(default=(), strict=False)
+    context: str | Context | None = None
 
     @model_validator(mode="after")
     def _has_its_roles(self) -> Self:
@@ -59,13 +60,21 @@ class Dataset(StandardPart):
             raise ValueError(f"the primaryKey must be a string, {self.key.name} is a {self.key.logical_type}")
         if any(column.logical_type == "timestamp" for column in self.features):
             raise ValueError("a timestamp cannot be a feature; derive numbers from it in source.py")
+        if other := [each for each in self.timestamps if each.zone != self.zone]:
+            raise ValueError(
+                f"{other[0].name} is in {other[0].zone}, but the event time {self.event_time.name} in {self.zone}: "
+                "give all timestamps the same defaultTimezone; without one, a timestamp is in UTC"
+            )
         if self.key in self.features:
             raise ValueError(f"the primaryKey {self.key.name} cannot be a feature, because its values never repeat")
-        endless = [
-            each.name for each in self.slices if each.logical_type in ("number", "timestamp") or each.primary_key
-        ]
-        if endless:
-            raise ValueError(f"{', '.join(endless)} has too many values to be a slice")
+        for each in self.slices:
+            if each.primary_key:
+                raise ValueError(f"the primaryKey {each.name} cannot be a slice, because its values never repeat")
+            if each.logical_type in ("number", "timestamp"):
+                raise ValueError(
+                    f"{each.name} cannot be a slice: the gate judges each value of a slice, so it must be a string, an "
+                    f"integer or a boolean, and {each.name} is a {each.logical_type}; derive such a column in source.py"
+                )
         if secret := [each.name for each in self.slices if not each.may_be_in("reports")]:
             raise ValueError(f"{', '.join(secret)} is sensitive and cannot be a slice, unless allowedIn has reports")
         self.max_quarantined_share  # noqa: B018 - raises if it is not a share
@@ -90,6 +99,16 @@ class Dataset(StandardPart):
     def event_time(self) -> Column:
         """The event time, by which windows, splits and drift are computed."""
         return self.playing("event_time")[0]
+
+    @property
+    def timestamps(self) -> list[Column]:
+        """The columns of the type timestamp; all are in the time zone of the event time."""
+        return [column for column in self.columns if column.logical_type == "timestamp"]
+
+    @property
+    def zone(self) -> tzinfo:
+        """The time zone of the event time (`defaultTimezone`), by which windows are cut; `datetime.UTC` by default."""
+        return self.event_time.zone
 
     @property
     def outcome(self) -> Column:
@@ -138,6 +157,14 @@ class Dataset(StandardPart):
         return [column for column in self.requested if column.may_be_in("log")]
 
     @property
+    def decision_columns(self) -> list[Column]:
+        """The columns that `use_case/decision.py` may ask for: those of a request that the log stores, but the key.
+
+        A decision by a sensitive column is a use as a feature, so its values must be allowed there, too.
+        """
+        return [column for column in self.logged if not column.primary_key and column.may_be_in("features")]
+
+    @property
     def reported(self) -> list[Column]:
         """The features whose drift is measured: those allowed in the log and in reports."""
         return [column for column in self.features if column.may_be_in("log") and column.may_be_in("reports")]
@@ -167,19 +194,37 @@ class Dataset(StandardPart):
         """The rules on figures of a whole window; a window that breaks one stops the ingest."""
         return [rule for rule in self._rules() if not rule.about_one_row]
 
+    @property
+    def left_alone(self) -> list[str]:
+        """The rules and limits of the standard that Groundwork does not check, one sentence each."""
+        limits = [
+            f"{column.name}: {key} is not checked by Groundwork" for column in self.columns for key in column.left_alone
+        ]
+        return limits + [rule for rule in self._read_rules() if isinstance(rule, str)]
+
     def _rules(self) -> Iterator[Rule]:
+        return (rule for rule in self._read_rules() if isinstance(rule, Rule))
+
+    def _read_rules(self) -> Iterator[Rule | str]:
+        """Yields each rule, or why it is not run. Raises ValueError for a query with a mistake."""
         kinds = tuple((column.name, column.kind) for column in self.columns)
         places = [(column.name, rule) for column in self.columns for rule in column.quality]
         for place, rule in [*places, *((self.name, rule) for rule in self.quality)]:
-            if rule.metric == "invalidValues":
-                continue
             query = rule.query or "SELECT COUNT(*) FROM ${object}"
-            name = rule.name or rule.metric or " ".join(query.split())
-            text = query.replace("${object}", self.name).replace("${property}", place)
-            try:
-                yield Rule(place, name, sql.parse(text, self.name, kinds), rule)
-            except ValueError as error:
-                raise ValueError(f"{place}: quality: {error}") from None
+            name = " ".join((rule.name or rule.metric or rule.query or rule.description or rule.type).split())
+            reason = rule.not_run
+            if not reason and rule.type == "library" and rule.metric == "invalidValues":
+                continue  # the values are a limit of the column
+            if not reason:
+                text = query.replace("${object}", self.name).replace("${property}", place)
+                try:
+                    yield Rule(place, name, sql.parse(text, self.name, kinds), rule)
+                    continue
+                except sql.NotUnderstood as error:
+                    reason = str(error)
+                except ValueError as error:
+                    raise ValueError(f"{place}: quality: {error}") from None
+            yield f"{place}: the quality rule {name} is not run by Groundwork: {reason}"
 
     @property
     def max_quarantined_share(self) -> float:
@@ -190,29 +235,13 @@ class Dataset(StandardPart):
         return float(share)
 
 
-class Contract(StandardPart, Document):
+class Contract(Fundamentals, Document):
     """The data contract, with its one data set."""
 
-    unread = StandardPart.unread | {
-        "tenant",
-        "domain",
-        "dataProduct",
-        "contractCreatedTs",
-        "servers",
-        "team",
-        "support",
-        "price",
-        "roles",
-        "slaDefaultElement",
-    }
-
-    api_version: Literal["v3.1.0"]
+    api_version: Literal["v3.1.0", "v3.2.0"]
     kind: Literal["DataContract"]
     id: str
-    name: str | None = None
-    description: dict[str, Any] | str = ""
     version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
-    status: Literal["proposed", "draft", "active", "deprecated", "retired"]
     datasets: tuple[Dataset, ...] = Field(alias="schema", min_length=1, max_length=1, strict=False)
     sla_properties: tuple[ServiceLevel, ...] = Field(default=(), strict=False)
 
@@ -222,10 +251,29 @@ class Contract(StandardPart, Document):
             self.moment_of(level)
         return self
 
+    @model_validator(mode="after")
+    def _is_of_its_version(self) -> Self:
+        if self.api_version == "v3.1.0":
+            if "status" not in self.model_fields_set:
+                raise ValueError("version 3.1.0 of the standard requires a status, such as active or draft")
+            if newer := sorted(set(newer_parts(self))):
+                raise ValueError(f"{', '.join(newer)} needs version 3.2.0 of the standard: apiVersion: v3.2.0")
+        return self
+
     @property
     def freshness(self) -> list[ServiceLevel]:
-        """The service levels on freshness, which limit the age of the newest row."""
-        return [level for level in self.sla_properties if level.property == "freshness"]
+        """The service levels on freshness that are checked: they limit the age of the newest row."""
+        return [level for level in self.sla_properties if level.longest()]
+
+    @property
+    def left_alone(self) -> list[str]:
+        """The rules and limits of the standard that Groundwork does not check, one sentence each."""
+        levels = [level for level in self.sla_properties if level.property == "freshness" and not level.longest()]
+        return self.dataset.left_alone + [
+            f"slaProperties: the freshness {level.value} {level.unit or 'without a unit'} is not checked by "
+            "Groundwork, which knows a number with the unit h or d"
+            for level in levels
+        ]
 
     def moment_of(self, level: ServiceLevel) -> Column:
         """Returns the timestamp column for a freshness level: its element, otherwise the event time."""

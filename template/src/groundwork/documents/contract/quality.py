@@ -1,93 +1,195 @@
 """Rules of a contract, on columns, rows, windows and freshness."""
 
+import math
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, FiniteFloat, GetJsonSchemaHandler, model_validator
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic import Field, FiniteFloat, WithJsonSchema, WrapValidator, field_validator, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
+from groundwork.core.windows import zone_named
 from groundwork.documents.contract import sql
-from groundwork.documents.document import Part
+from groundwork.documents.contract.standard import (
+    CustomProperties,
+    Definitions,
+    Identifier,
+    Scalar,
+    StandardPart,
+    Texts,
+)
 
 LogicalType = Literal["string", "integer", "number", "boolean", "timestamp"]
 ROLES = ("event_time", "outcome", "feature")
 SENSITIVE = frozenset({"confidential", "restricted", "sensitive", "pii"})
+Dimension = Literal["accuracy", "completeness", "conformity", "consistency", "coverage", "timeliness", "uniqueness"]
 PLACES = ("features", "log", "reports")  # places where a sensitive column needs permission in the contract
 
 
-class StandardPart(Part):
-    """A part of a document of the standard; `unread` lists the standard's keys that are ignored."""
+NumberOrTime = WithJsonSchema({"type": ["number", "string"]})
 
-    unread: ClassVar[frozenset[str]] = frozenset(
-        {"id", "businessName", "authoritativeDefinitions", "customProperties", "tags", "description"}
-    )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _leave_alone(cls, content: Any) -> Any:
-        if not isinstance(content, dict):
-            return content
-        read = {field.alias for field in cls.model_fields.values()}
-        return {key: value for key, value in content.items() if key in read or key not in cls.unread}
+def _exactly(limit: Any, as_float: Callable[[Any], float]) -> float:
+    """Return the limit as a float, or as it is if it is an integer that no float is equal to."""
+    found = as_float(limit)
+    return limit if type(limit) is int and found != limit else found
 
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        schema = handler.resolve_ref_schema(handler(core_schema))
-        read = schema["properties"]
-        schema["properties"] = {key: {"description": "Ignored."} for key in sorted(cls.unread - set(read))} | read
-        return schema
+
+Limit = Annotated[FiniteFloat, WrapValidator(_exactly)]
 
 
 class Options(StandardPart):
     """Limits on one value (`logicalTypeOptions`)."""
 
-    minimum: FiniteFloat | None = None
-    maximum: FiniteFloat | None = None
+    minimum: Annotated[Limit | None, NumberOrTime] = None
+    maximum: Annotated[Limit | None, NumberOrTime] = None
     min_length: int | None = Field(default=None, ge=0)
     max_length: int | None = Field(default=None, ge=0)
     pattern: str | None = None
+    timezone: bool | None = Field(default=None, description="If true, the source's column must have a time zone.")
+    default_timezone: str | None = Field(
+        default=None,
+        description="The time zone of a timestamp's values without an offset, such as Europe/Berlin; by default UTC.",
+    )
+    # What the standard knows, and nothing here checks:
+    exclusive_minimum: FiniteFloat | str | None = None
+    exclusive_maximum: FiniteFloat | str | None = None
+    multiple_of: FiniteFloat | None = Field(default=None, gt=0)
+    format: str | None = None
+    earliest: SkipJsonSchema[str | None] = None  # the minimum of a timestamp, which is a text
+    latest: SkipJsonSchema[str | None] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _times_are_texts(cls, content: Any) -> Any:
+        if not isinstance(content, dict):
+            return content
+        if own := {"earliest", "latest"} & set(content):
+            raise ValueError(
+                f"{', '.join(sorted(own))} is not a known key here; a timestamp has a minimum and a maximum"
+            )
+        names = {"minimum": "earliest", "maximum": "latest"}
+        return {names.get(key, key) if isinstance(value, str) else key: value for key, value in content.items()}
+
+    @field_validator("default_timezone")
+    @classmethod
+    def _is_a_zone(cls, name: str | None) -> str | None:
+        if name is not None:
+            zone_named(name)
+        return name
 
 
-class ValidValues(StandardPart):
-    valid_values: tuple[str, ...] = Field(min_length=1, strict=False)
+class EnumValue(StandardPart):
+    """A value that a column may have (`enum`)."""
+
+    nullable = frozenset({"value"})
+
+    value: Scalar
+    label: str | None = None
+    id: Identifier | None = None
+    description: str | None = None
+    custom_properties: CustomProperties = ()
+    authoritative_definitions: Definitions = ()
+    tags: Texts = ()
 
 
 class Quality(StandardPart):
-    """A quality rule: a metric of the standard's library, or a figure in SQL, with its bounds."""
+    """A quality rule: a metric of the standard's library or a figure in SQL with its bound, or a rule for others."""
 
-    unread = StandardPart.unread | {"dimension", "severity", "businessImpact"}
+    nullable = frozenset({"mustBe", "mustNotBe"})
+    runs: ClassVar[str] = ""  # the metric that is run here
 
+    id: Identifier | None = None
     name: str | None = None
-    type: Literal["library", "sql"] = "library"
-    metric: Literal["invalidValues", "rowCount"] | None = None
-    arguments: ValidValues | None = None
+    description: str | None = None
+    type: Literal["library", "sql", "text", "custom"] = "library"
+    metric: Literal["nullValues", "missingValues", "invalidValues", "duplicateValues", "rowCount"] | None = None
+    rule: str | None = None
+    arguments: dict[str, Any] | None = None
     query: str | None = None
-    must_be: FiniteFloat | None = None
+    engine: str | None = None
+    implementation: str | dict[str, Any] | None = None
+    must_be: FiniteFloat | Any = Field(default=None, union_mode="left_to_right")
+    must_not_be: FiniteFloat | Any = Field(default=None, union_mode="left_to_right")
     must_be_greater_than: FiniteFloat | None = None
     must_be_greater_or_equal_to: FiniteFloat | None = None
     must_be_less_than: FiniteFloat | None = None
     must_be_less_or_equal_to: FiniteFloat | None = None
     must_be_between: tuple[FiniteFloat, FiniteFloat] | None = Field(default=None, strict=False)
+    must_not_be_between: tuple[FiniteFloat, FiniteFloat] | None = Field(default=None, strict=False)
+    unit: str | None = None
+    dimension: Dimension | None = None
+    severity: str | None = None
+    method: str | None = None
+    schedule: str | None = None
+    scheduler: str | None = None
+    business_impact: str | None = None
+    tags: Texts = ()
+    custom_properties: CustomProperties = ()
+    authoritative_definitions: Definitions = ()
 
     @model_validator(mode="after")
     def _says_what_and_how_much(self) -> Self:
-        if (self.type == "sql") != (self.query is not None) or (self.type == "sql") == (self.metric is not None):
-            raise ValueError("a rule has either a metric, or type: sql and a query")
-        if (self.metric == "invalidValues") != (self.arguments is not None):
-            raise ValueError("arguments.validValues is required for the metric invalidValues, and only allowed there")
-        if not self.bounds:
-            raise ValueError("a rule needs a bound, such as mustBe or mustBeBetween")
-        if self.metric == "invalidValues" and self.bounds != {"must_be": 0}:
-            raise ValueError("the bound of invalidValues should be 0: mustBe: 0")
-        if self.must_be_between and self.must_be_between[0] > self.must_be_between[1]:
-            raise ValueError("mustBeBetween needs its lower bound first")
+        given = {str(type(self).model_fields[name].alias) for name in self.model_fields_set}
+        bounds = {key for key in given if key.startswith("must")}
+        needed, allowed = set(), set()
+        if self.metric or (self.type == "library" and "type" in given):
+            needed, allowed = {"metric"}, {"metric", "rule", "arguments"}
+        if self.type == "sql":
+            needed, allowed = needed | {"query"}, allowed | {"query"}
+        if self.type == "custom":
+            needed, allowed = needed | {"engine", "implementation"}, allowed | {"engine", "implementation"}
+        judged = bool(needed & {"metric", "query"})
+        if missing := sorted(needed - given):
+            raise ValueError(f"a rule of the type {self.type} needs {', '.join(missing)}")
+        own = {"metric", "rule", "arguments", "query", "engine", "implementation"}
+        if stray := sorted((given & own) - allowed) + sorted(bounds if not judged else ()):
+            raise ValueError(
+                f"{', '.join(stray)} does not belong to this rule: a rule has either a metric, or type: sql and a "
+                "query, or type: custom with engine and implementation, or type: text"
+            )
+        if judged and len(bounds) != 1:
+            raise ValueError(f"a rule needs exactly one bound, such as mustBe or mustBeBetween, found {len(bounds)}")
+        for between in (self.must_be_between, self.must_not_be_between):
+            if between and between[0] >= between[1]:
+                raise ValueError("mustBeBetween and mustNotBeBetween need their lower bound first")
         return self
 
     @property
+    def valid_values(self) -> tuple[str, ...]:
+        """The values that the metric invalidValues allows; empty if it is not run here."""
+        values = (self.arguments or {}).get("validValues")
+        texts = isinstance(values, list) and all(isinstance(value, str) for value in values)
+        runs = self.type == "library" and self.metric == self.runs == "invalidValues" and self.bounds == {"must_be": 0}
+        return tuple(values) if values and texts and runs and not self.in_percent else ()
+
+    @property
+    def in_percent(self) -> bool:
+        return (self.unit or "").strip().lower() in ("percent", "percentage", "%")
+
+    @property
+    def not_run(self) -> str:
+        """Why Groundwork does not run the rule; empty if it does, unless its SQL says more than Groundwork knows."""
+        if self.type in ("text", "custom"):
+            return f"type: {self.type}"
+        if self.type == "library" and self.metric is None:
+            return "it has no metric"
+        if not self.bounds:
+            return "its bound is not a number"
+        if self.type == "library" and self.metric != self.runs:
+            return f"metric: {self.metric}{_INSTEAD.get(str(self.metric), '')}"
+        if self.type == "library" and self.in_percent:
+            return f"unit: {self.unit}"
+        if self.type == "library" and self.metric == "invalidValues" and not self.valid_values:
+            return "only a list of texts as arguments.validValues, with mustBe: 0, is"
+        return ""
+
+    @property
     def bounds(self) -> dict[str, Any]:
-        return {name: bound for name, bound in self if name.startswith("must_be") and bound is not None}
+        bounds = {name: bound for name, bound in self if name.startswith("must_") and bound is not None}
+        return {name: bound for name, bound in bounds.items() if isinstance(bound, tuple) or _finite(bound)}
 
     def admits(self, figure: float) -> bool:
         """Whether the figure meets every bound; False for NaN."""
@@ -96,10 +198,12 @@ class Quality(StandardPart):
         return self.reaches(figure) and below and all(figure <= bound for bound in most if bound is not None)
 
     def reaches(self, figure: float) -> bool:
-        """Whether the figure meets every lower bound."""
+        """Whether the figure meets every lower bound, and is none that must not be; a count may still grow there."""
         least = (self.must_be, self.must_be_greater_or_equal_to, (self.must_be_between or (None, None))[0])
         above = self.must_be_greater_than is None or figure > self.must_be_greater_than
-        return above and all(figure >= bound for bound in least if bound is not None)
+        low, high = self.must_not_be_between or (math.inf, -math.inf)
+        free = not math.isnan(figure) and figure != self.must_not_be and not low <= figure <= high
+        return above and free and all(figure >= bound for bound in least if bound is not None)
 
     @property
     def expectation(self) -> str:
@@ -111,6 +215,8 @@ class Quality(StandardPart):
             "must_be_less_than": "less than {}",
             "must_be_less_or_equal_to": "at most {}",
             "must_be_between": "from {} to {}",
+            "must_not_be": "other than {}",
+            "must_not_be_between": "outside of {} to {}",
         }
         return " and ".join(
             words[name].format(*(f"{each:,.10g}" for each in (bound if isinstance(bound, tuple) else (bound,))))
@@ -118,12 +224,23 @@ class Quality(StandardPart):
         )
 
 
+def _finite(bound: Any) -> bool:
+    return isinstance(bound, float) and math.isfinite(bound)
+
+
 class ColumnQuality(Quality):
-    metric: Literal["invalidValues"] | None = None
+    runs = "invalidValues"
 
 
 class DatasetQuality(Quality):
-    metric: Literal["rowCount"] | None = None
+    runs = "rowCount"
+
+
+_INSTEAD = {
+    "nullValues": " (required: true is run)",
+    "missingValues": " (required: true is run)",
+    "duplicateValues": " (unique: true is run)",
+}
 
 
 @dataclass(frozen=True)
@@ -148,28 +265,48 @@ class Rule:
 class ServiceLevel(StandardPart):
     """A service level. Only `freshness` is enforced; other levels are agreements between people, and are ignored."""
 
-    unread = StandardPart.unread | {"valueExt", "driver", "scheduler", "schedule"}
+    nullable = frozenset({"value", "valueExt"})
+    newer = frozenset({"custom_properties", "authoritative_definitions"})
 
+    id: Identifier | None = None
     property: str
-    value: Any
+    value: Scalar
+    value_ext: Scalar = None
     unit: str | None = None
     element: str | None = None
+    driver: str | None = None
+    description: str | None = None
+    scheduler: str | None = None
+    schedule: str | None = None
+    custom_properties: CustomProperties = ()
+    authoritative_definitions: Definitions = ()
 
-    @model_validator(mode="after")
-    def _is_a_time(self) -> Self:
-        if self.property == "freshness":
-            self.longest()  # raises if it is not a duration
-        return self
-
-    def longest(self) -> timedelta:
-        """Returns the maximum age of the newest row. Raises ValueError if it is not a number of hours or days."""
+    def longest(self) -> timedelta | None:
+        """The maximum age of the newest row; None if it is not a freshness in hours or days."""
         units = {"h": "hours", "hour": "hours", "hours": "hours", "d": "days", "day": "days", "days": "days"}
-        if not isinstance(self.value, int | float) or not 0 < self.value < 100_000 or self.unit not in units:
-            raise ValueError(
-                f"freshness must be a number with the unit h or d, found {self.value!r} {self.unit or 'without unit'}"
-            )
-        return timedelta(**{units[self.unit]: self.value})
+        if self.property != "freshness" or self.unit not in units or not isinstance(self.value, int | float):
+            return None
+        # True is a number in Python, and no age.
+        return (
+            timedelta(**{units[self.unit]: self.value}) if self.value is not True and 0 < self.value < 100_000 else None
+        )
 
 
 def one_of(names: list[str]) -> str:
     return f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+_PLAIN = re.compile(r"[\w.:+/-]+( [\w.:+/-]+)*")
+MOST_CHARACTERS = 60
+
+
+def quoted(value: str) -> str:
+    """Returns a value of a column in quotation marks, on one line: escaped, and cut if it is long."""
+    return repr(value if len(value) <= MOST_CHARACTERS else value[: MOST_CHARACTERS - 1] + "…")
+
+
+def listed(values: Iterable[object]) -> list[str]:
+    """Returns values of a column for a list: as they are, or all quoted if one of them would be hard to tell apart."""
+    found = [str(value) for value in values]
+    plain = all(_PLAIN.fullmatch(value) and len(value) <= MOST_CHARACTERS for value in found)
+    return found if plain else [quoted(value) for value in found]

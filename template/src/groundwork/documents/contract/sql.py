@@ -1,6 +1,6 @@
 """The subset of SQL for the contract's rules: one figure, or a count of broken rows, over the data set.
 
-A rule is parsed once, when the contract is read; anything that cannot be enforced everywhere is refused. The same
+A rule is parsed once, when the contract is read; what cannot be enforced everywhere is not understood. The same
 syntax tree checks tables inside their engine, through Ibis, and requests in Python, so a rule means the same in both.
 """
 
@@ -36,6 +36,10 @@ UNDERSTOOD = (
 )
 
 
+class NotUnderstood(ValueError):
+    """The rule may be right, but says more than Groundwork can check everywhere."""
+
+
 @dataclass(frozen=True)
 class Query:
     """A parsed rule: `SELECT figure FROM the data set WHERE condition`."""
@@ -66,7 +70,10 @@ class Query:
 
 @lru_cache
 def parse(text: str, table: str, kinds: tuple[tuple[str, Kind], ...]) -> Query:
-    """Parse a rule on the table with these columns (name, kind). Raises ValueError for SQL outside the subset."""
+    """Parse a rule on the table with these columns (name, kind). Raises ValueError for a mistake.
+
+    Raises NotUnderstood, which is a ValueError too, for SQL outside the subset.
+    """
     try:
         tree = sqlglot.parse_one(text)
     except SqlglotError as error:
@@ -76,7 +83,7 @@ def parse(text: str, table: str, kinds: tuple[tuple[str, Kind], ...]) -> Query:
     given = {name for name, part in tree.args.items() if part} - {"kind", "operation_modifiers"}
     source = tree.args.get("from_") or tree.args.get("from")
     if given - {"expressions", "from", "from_", "where"} or source is None or source.this.sql().strip('"') != table:
-        raise ValueError("the query must read from ${object} alone, with at most a WHERE clause")
+        raise NotUnderstood("the query must read from ${object} alone, with at most a WHERE clause")
     figure = tree.expressions[0].unalias()
     where = tree.args.get("where")
     if _kind(figure, dict(kinds), in_figure=True) != "number" or not figure.find(exp.Count, *_AGGREGATES):
@@ -127,9 +134,10 @@ def _kind(node: exp.Expression, kinds: Mapping[str, Kind], in_figure: bool) -> K
         if node.args.get("query") or (
             isinstance(node, exp.In) and any(each.find(exp.Column) for each in node.expressions)
         ):
-            raise ValueError(f"{node.sql()} is not supported: IN requires a list of values")
+            raise NotUnderstood(f"{node.sql()} is not supported: IN requires a list of values")
         if len(compared) > 1:
-            raise ValueError(f"{node.sql()} compares different types: {', '.join(sorted(compared))}")
+            error = NotUnderstood if "timestamp" in compared else ValueError
+            raise error(f"{node.sql()} compares different types: {', '.join(sorted(compared))}")
         return "boolean"
     if isinstance(node, exp.And | exp.Or):
         of(node.this, "boolean")
@@ -147,7 +155,7 @@ def _kind(node: exp.Expression, kinds: Mapping[str, Kind], in_figure: bool) -> K
     if isinstance(node, exp.Length):
         of(node.this, "string")
         return "number"
-    raise ValueError(f"{node.sql()} is not supported: a rule may use {UNDERSTOOD}")
+    raise NotUnderstood(f"{node.sql()} is not supported: a rule may use {UNDERSTOOD}")
 
 
 def _number(node: exp.Expression) -> Any:

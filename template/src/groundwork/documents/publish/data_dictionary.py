@@ -1,14 +1,17 @@
-"""The data dictionary: contract.yaml as a Markdown page for people who do not read YAML."""
+"""The data dictionary: contract.yaml as a Markdown page for people who do not read YAML.
 
-from collections.abc import Iterator
+It is written and checked together with the examples for clients, the other page that is made from the contract.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from groundwork.core.errors import DocumentError
 from groundwork.core.files import write_atomically
 from groundwork.documents.contract.column import Column
 from groundwork.documents.contract.contract import Contract
-
-PAGE = Path("docs/data-dictionary.md")
+from groundwork.documents.contract.quality import listed
+from groundwork.documents.publish import client_examples
 
 _TYPES = {
     "string": "text",
@@ -25,18 +28,16 @@ _PARTS = {
 }
 
 
-def write(home: Path, contract: Contract) -> Path:
-    """Write the page; returns its path."""
-    page = home / PAGE
-    write_atomically({page: render(contract)})
-    return page
+def write(home: Path, contract: Contract) -> None:
+    """Write the pages."""
+    write_atomically({home / page: render(contract) for page, render in PAGES.items()})
 
 
 def check(home: Path, contract: Contract) -> None:
-    """Raises DocumentError if the page is missing or does not match the contract."""
-    page = home / PAGE
-    if not page.is_file() or page.read_text(encoding="utf-8") != render(contract):
-        raise DocumentError(f"{PAGE}: does not match contract.yaml: run `groundwork dictionary` and commit it")
+    """Raises DocumentError if a page is missing or does not match the contract."""
+    for page, render in PAGES.items():
+        if not (home / page).is_file() or (home / page).read_text(encoding="utf-8") != render(contract):
+            raise DocumentError(f"{page}: does not match contract.yaml: run `groundwork dictionary` and commit it")
 
 
 def render(contract: Contract) -> str:
@@ -46,7 +47,7 @@ def render(contract: Contract) -> str:
 
 def _lines(contract: Contract) -> Iterator[str]:
     dataset = contract.dataset
-    about = contract.description if isinstance(contract.description, dict) else {"purpose": contract.description}
+    about = contract.description
     yield f"# Data dictionary: {_text(contract.name or dataset.name)}"
     yield ""
     yield f"The meaning of each column, version {contract.version}. `groundwork dictionary` writes this page from"
@@ -54,7 +55,9 @@ def _lines(contract: Contract) -> Iterator[str]:
     yield ""
     for heading, said in (
         ("One row", dataset.description),
-        *((key.capitalize(), about.get(key)) for key in ("purpose", "usage", "limitations")),
+        ("Purpose", about.purpose),
+        ("Usage", about.usage),
+        ("Limitations", about.limitations),
     ):
         if said:
             yield f"- **{heading}**: {_text(said)}"
@@ -77,26 +80,31 @@ def _lines(contract: Contract) -> Iterator[str]:
         figure = "the number of rows" if rule.query.counts_rows else f"`{rule.query.figure}`"
         yield f"- {_text(rule.name)}: in every window, {figure}{condition} must be {rule.quality.expectation}."
     for level in contract.freshness:
-        yield f"- The newest `{contract.moment_of(level).name}` must not be older than {level.value:g} {level.unit}."
+        yield f"- The newest `{contract.moment_of(level).name}` must not be older than {level.value} {level.unit}."
     tolerated = f"{dataset.max_quarantined_share * 100:g} %"
     yield f"- A window in which more than {tolerated} of the rows break a rule is not let in."
+    for sentence in contract.left_alone:
+        yield f"- {_text(sentence)}."
     yield ""
 
 
 def _values(column: Column) -> Iterator[str]:
     limits = column.logical_type_options
     if column.valid_values:
-        yield f"one of {', '.join(map(_text, column.valid_values))}"
+        yield f"one of {', '.join(map(_text, listed(column.valid_values)))}"
     else:
-        yield _TYPES[column.logical_type]
+        yield _TYPES[column.logical_type] + (f" in {column.zone}" if limits.default_timezone else "")
     for least, most, unit in (
         (limits.minimum, limits.maximum, ""),
         (limits.min_length, limits.max_length if limits.pattern else column.longest, " characters"),
     ):
-        if least is not None and most is not None:
-            yield f"{least:,.10g} to {most:,.10g}{unit}"
-        elif least is not None or most is not None:
-            yield f"at least {least:,.10g}{unit}" if least is not None else f"at most {most:,.10g}{unit}"
+        low, high = (
+            None if each is None else f"{each:,}" if type(each) is int else f"{each:,.10g}" for each in (least, most)
+        )
+        if low and high:
+            yield f"{low} to {high}{unit}"
+        elif low or high:
+            yield f"at least {low}{unit}" if low else f"at most {high}{unit}"
     if limits.pattern:
         yield f"matches `{_text(limits.pattern)}`"
     if column.unique or column.primary_key:
@@ -123,3 +131,9 @@ def _example(column: Column) -> str:
 def _text(said: object) -> str:
     """Returns the text on one line, with `|` escaped for a Markdown table."""
     return " ".join(str(said).split()).replace("|", "\\|")
+
+
+PAGES: Mapping[Path, Callable[[Contract], str]] = {
+    Path("docs/data-dictionary.md"): render,
+    Path("docs/clients.md"): client_examples.render,
+}

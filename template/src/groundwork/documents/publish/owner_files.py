@@ -10,13 +10,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from groundwork.core.errors import DocumentError
 from groundwork.core.files import write_atomically
 from groundwork.documents.decision_record import FILE as DECISION_RECORD
 from groundwork.documents.decision_record import DecisionRecord
-from groundwork.documents.document import UNANSWERED
+from groundwork.documents.document import UNANSWERED, write_yaml
 from groundwork.documents.owners import Accountable, Owners, Person
 from groundwork.documents.pilot import Pilot
 
@@ -87,8 +85,8 @@ def _expected(pilot: Pilot) -> dict[Path, str]:
         return {}
     return {
         CODEOWNERS: MARK + "".join(_code_owners(pilot.owners)),
-        CATALOG: MARK + yaml.safe_dump_all(_catalog(pilot), sort_keys=False, allow_unicode=True, width=1000),
-        ROUTES: yaml.safe_dump(_routes(pilot.owners), sort_keys=False, allow_unicode=True, width=1000),
+        CATALOG: MARK + write_yaml(*_catalog(pilot)),
+        ROUTES: write_yaml(_routes(pilot.owners)),
     }
 
 

@@ -1,7 +1,7 @@
 """Feature importance and calibration."""
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from groundwork.models.training.history import Examples
 SHUFFLES = 3  # shuffles per feature
 SHUFFLED_ROWS = 10_000
 BINS = 10
-Judge = Callable[[dict[str, NDArray], NDArray], Performance]  # takes features and outcomes
+Judge = Callable[[Examples], Performance]
 
 
 @dataclass(frozen=True)
@@ -47,19 +47,19 @@ class Calibration:
     error: float  # expected calibration error: mean distance over the bins, weighted by rows; NaN without rows
 
 
-def importance(columns: Mapping[str, NDArray], outcomes: NDArray, judge: Judge) -> list[Importance]:
+def importance(evaluation: Examples, judge: Judge) -> list[Importance]:
     """Return the permutation importance of each feature, the largest loss of value first.
 
-    `columns` holds one array per feature, `outcomes` one value per row. Each feature is shuffled SHUFFLES times, on a
-    sample of at most SHUFFLED_ROWS rows (Breiman, Random Forests, 2001).
+    Each feature is shuffled SHUFFLES times, on a sample of at most SHUFFLED_ROWS rows (Breiman, Random Forests, 2001).
+    Only the model's input is shuffled; the decision and its value keep the real row.
     """
     generator = np.random.default_rng(SEED)
-    rows = np.sort(generator.permutation(len(outcomes))[:SHUFFLED_ROWS])
-    sample, told = {name: values[rows] for name, values in columns.items()}, outcomes[rows]
-    whole = judge(sample, told)
+    sample = evaluation.part(np.sort(generator.permutation(len(evaluation))[:SHUFFLED_ROWS]))
+    whole = judge(sample)
     found = []
-    for name in sample:
-        lost = [judge(sample | {name: generator.permutation(sample[name])}, told) for _ in range(SHUFFLES)]
+    for name, values in sample.columns.items():
+        shuffled = (sample.columns | {name: generator.permutation(values)} for _ in range(SHUFFLES))
+        lost = [judge(replace(sample, columns=columns)) for columns in shuffled]
         found.append(
             Importance(
                 name,
@@ -107,18 +107,17 @@ def picture(found: Calibration) -> bytes:
 
 
 def judge_on(pilot: Pilot, predictor: Predictor) -> Judge:
-    """Return a function that gives the predictor's performance on features and outcomes."""
+    """Return a function that gives the predictor's performance on rows."""
 
-    def performed(columns: dict[str, NDArray], outcomes: NDArray) -> Performance:
-        rows = Examples(columns, outcomes)
-        return performance(pilot, decided(pilot, predictor.scores(columns), rows), rows)
+    def performed(rows: Examples) -> Performance:
+        return performance(pilot, decided(pilot, predictor.scores(rows.columns), rows), rows)
 
     return performed
 
 
 def leanings(pilot: Pilot, predictor: Predictor, evaluation: Examples) -> list[Importance]:
     """Return the feature importance; a loss of the metric is positive, also where a lower metric is better."""
-    found = importance(evaluation.columns, evaluation.outcomes, judge_on(pilot, predictor))
+    found = importance(evaluation, judge_on(pilot, predictor))
     return [replace(each, metric=pilot.charter.gate.loss(each.metric)) for each in found]
 
 

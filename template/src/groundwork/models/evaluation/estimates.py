@@ -35,6 +35,11 @@ class Decisions:
     scores: NDArray | None = None
     days: NDArray[np.datetime64] | None = None
 
+    def part(self, rows: NDArray) -> "Decisions":
+        """Return the decisions on these rows: their numbers, or true for each of them."""
+        scores, days = (None if each is None else each[rows] for each in (self.scores, self.days))
+        return Decisions(self.values[rows], scores, days)
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -74,30 +79,56 @@ def metric_estimate(
     `outcomes` are targets as the metric takes them, one per row. The estimate is NaN if the metric does not exist on
     all rows, its lower bound NaN if the metric exists in fewer than MIN_DRAWN resamples.
     """
+    found = measured(metric, outcomes, candidate)
+    return (found.minus(measured(metric, outcomes, rival)) if rival else found).estimate(confidence)
 
-    def measured(rows: NDArray | slice) -> float:
-        value = metric(outcomes[rows], scores_of(candidate)[rows])
-        return value - metric(outcomes[rows], scores_of(rival)[rows]) if rival else value
 
-    seen = measured(slice(None)) if len(outcomes) else math.nan
+@dataclass(frozen=True)
+class Measured:
+    """A metric on all rows, and on each resample of the days; NaN where it does not exist."""
+
+    seen: float
+    drawn: NDArray[np.float64]
+    days: int
+
+    def minus(self, other: "Measured") -> "Measured":
+        """Return the difference to the metric of other scores on the same rows."""
+        if math.isnan(self.seen + other.seen):
+            return Measured(math.nan, np.array([]), 0)
+        if self.seen == other.seen and np.array_equal(self.drawn, other.drawn, equal_nan=True):
+            return Measured(0.0, np.zeros(len(self.drawn)), self.days)
+        return Measured(self.seen - other.seen, self.drawn - other.drawn, self.days)
+
+    def estimate(self, confidence: float) -> Estimate:
+        """Return the metric with its bound, which is NaN if the metric exists in fewer than MIN_DRAWN resamples."""
+        drawn = self.drawn[~np.isnan(self.drawn)]
+        if math.isnan(self.seen) or len(drawn) < MIN_DRAWN:
+            return Estimate(self.seen, math.nan)
+        return _estimate(self.seen, drawn, self.days, confidence)
+
+
+def measured(metric: Metric, outcomes: NDArray, decided: Decisions) -> Measured:
+    """Return the metric of the decisions' scores on all rows and on RESAMPLES_OF_METRIC resamples of the days.
+
+    Decisions on the same rows are resampled alike, so that they can be compared.
+    """
+    scores = scores_of(decided)
+    seen = metric(outcomes, scores) if len(outcomes) else math.nan
     if math.isnan(seen):
-        return Estimate(math.nan, math.nan)
-    if rival and np.array_equal(scores_of(candidate), scores_of(rival)):
-        return Estimate(seen, seen)
-    day = _day_of_each_row(candidate)
+        return Measured(math.nan, np.array([]), 0)
+    day = _day_of_each_row(decided)
     rows = np.argsort(day, kind="stable")
     sizes = np.bincount(day)
     starts, days = np.cumsum(sizes) - sizes, len(sizes)
     generator = np.random.default_rng(SEED)
 
-    def resampled() -> NDArray:
+    def resampled() -> float:
         drawn = generator.integers(days, size=days)
         within = np.arange(sizes[drawn].sum()) - np.repeat(np.cumsum(sizes[drawn]) - sizes[drawn], sizes[drawn])
-        return rows[np.repeat(starts[drawn], sizes[drawn]) + within]
+        some = rows[np.repeat(starts[drawn], sizes[drawn]) + within]
+        return metric(outcomes[some], scores[some])
 
-    drawn = np.array([measured(resampled()) for _ in range(RESAMPLES_OF_METRIC)])
-    drawn = drawn[~np.isnan(drawn)]
-    return _estimate(seen, drawn, days, confidence) if len(drawn) >= MIN_DRAWN else Estimate(seen, math.nan)
+    return Measured(seen, np.array([resampled() for _ in range(RESAMPLES_OF_METRIC)]), days)
 
 
 def _day_of_each_row(decided: Decisions) -> NDArray[np.intp]:

@@ -1,10 +1,12 @@
 """The money that decisions made, the charter's metric, and the cost of serving."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import (
     accuracy_score,
@@ -18,9 +20,9 @@ from sklearn.metrics import (
 
 from groundwork.documents.pilot import Pilot
 from groundwork.models.evaluation.estimates import Decisions, Metric, Performance
+from groundwork.models.serving import deciding
 from groundwork.models.serving.predictor import Predictor
 from groundwork.models.training.history import Examples
-from use_case import decision
 
 ROWS_TIMED = 50  # rows that are timed, one by one
 
@@ -62,13 +64,30 @@ METRICS: dict[str, Metric] = {
 
 def decided(pilot: Pilot, scores: NDArray, evaluation: Examples) -> Decisions:
     """Return the decisions by these scores, with the money that each row would have made."""
-    decisions = decision.decide(scores, pilot.charter.value.parameters)
+    decisions = deciding.decide(scores, pilot.charter.value.parameters, evaluation.rows)
     return Decisions(_values(pilot, decisions, evaluation), scores, evaluation.days)
+
+
+def decide_like(pilot: Pilot, known: Examples) -> Callable[[NDArray, pd.DataFrame], NDArray]:
+    """Return a function that decides by scores, and by the model's inputs that the scores are for.
+
+    For the inputs of `known`, the decision is given the raw values of `known`. For other inputs, it is given theirs,
+    and the columns that are no features are repeated from `known`.
+    """
+    worth, dataset, inputs = pilot.charter.value.parameters, pilot.contract.dataset, known.frame
+
+    def decide(scores: NDArray, frame: pd.DataFrame) -> NDArray:
+        if frame.equals(inputs):
+            return deciding.decide(scores, worth, known.rows)
+        columns = {str(name): frame[name].to_numpy() for name in frame}
+        return deciding.decide(scores, worth, deciding.rows_of_inputs(columns, dataset, known.rows))
+
+    return decide
 
 
 def decided_by_rule(pilot: Pilot, evaluation: Examples) -> Decisions:
     """Return the decisions by the no-model rule, with the money that each row would have made; without scores."""
-    decisions = decision.without_model(evaluation.columns)
+    decisions = deciding.without_model(evaluation.columns, evaluation.rows)
     return Decisions(_values(pilot, decisions, evaluation), days=evaluation.days)
 
 
@@ -98,5 +117,4 @@ def performance(pilot: Pilot, made: Decisions, evaluation: Examples) -> Performa
 
 
 def _values(pilot: Pilot, decisions: NDArray, evaluation: Examples) -> NDArray[np.float64]:
-    values: NDArray[np.float64] = decision.value(decisions, evaluation.outcomes, pilot.charter.value.parameters)
-    return values
+    return deciding.value(decisions, evaluation.outcomes, pilot.charter.value.parameters, evaluation.rows)

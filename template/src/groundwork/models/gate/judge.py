@@ -2,29 +2,36 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from groundwork.documents.charter import Gate
-from groundwork.models.evaluation.estimates import Decisions, Estimate, Metric, gain, metric_estimate, scores_of
+from groundwork.documents.contract.quality import quoted
+from groundwork.models.evaluation.estimates import Decisions, Estimate, Measured, Metric, gain, measured
 from groundwork.models.evaluation.performance import Footprint
 
 Status = Literal["passed", "failed", "unknown"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Slice:
-    """The metric on the rows with one value of a column that has the tag `slice`."""
+    """The metric on the rows with one value of a column that has the tag `slice`, beside the champion's."""
 
     column: str
-    value: str
+    value: str | None  # None: the rows without a value
     rows: int
-    metric: float
-    champion_metric: float | None
-    status: Status
+    metric: Estimate | None = None  # None with too few rows
+    champion: Estimate | None = None
+    over_champion: Estimate | None = None  # the metric minus the champion's
+    status: Status = "unknown"
+
+    @property
+    def name(self) -> str:
+        """The value, quoted and on one line."""
+        return "no value" if self.value is None else quoted(self.value)
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ class Comparison:
     candidate: Decisions
     rule: Decisions
     champion: Decisions | None
-    slices: Mapping[str, NDArray]  # one array of values per column with the tag `slice`
+    slices: Mapping[str, NDArray]  # one array of raw values per column with the tag `slice`
     footprint: Footprint  # of the candidate
 
 
@@ -77,12 +84,15 @@ class Verdict:
 def judge(gate: Gate, compared: Comparison) -> Verdict:
     """Compare the candidate with the charter's limits, the no-model rule and the champion, and return the verdict.
 
-    A figure that is NaN fails its check.
+    A figure that is NaN fails its check. All rows and each slice are held against their lines by the same rule: the
+    bound at the charter's confidence must reach the line. All slices must pass, so their number makes none of them pass
+    by chance (an intersection-union test; Berger, 1982, doi:10.1080/00401706.1982.10487790).
     """
     metric, outcomes, footprint = compared.metric, compared.outcomes, compared.footprint
     candidate, champion = compared.candidate, compared.champion
     over_rule = gain(candidate, compared.rule, gate.confidence)
-    own = metric_estimate(metric, outcomes, candidate, None, gate.confidence)
+    on_all_rows = measured(metric, outcomes, candidate)
+    own = _at_least_zero(gate, on_all_rows.estimate(gate.confidence))
     checks = [
         Check(
             "rows with a known outcome",
@@ -96,7 +106,7 @@ def judge(gate: Gate, compared: Comparison) -> Verdict:
     estimates = {"metric": own, "gain_over_rule": over_rule}
     if champion:
         over_champion = gain(candidate, champion, gate.confidence)
-        difference = metric_estimate(metric, outcomes, candidate, champion, gate.confidence)
+        difference = on_all_rows.minus(measured(metric, outcomes, champion)).estimate(gate.confidence)
         estimates |= {"gain_over_champion": over_champion, "metric_over_champion": difference}
         checks += [
             _gain_reaches(gate, "the champion", over_champion, gate.min_gain_over_champion),
@@ -104,7 +114,7 @@ def judge(gate: Gate, compared: Comparison) -> Verdict:
                 gate,
                 f"{gate.metric} minus the champion's",
                 difference,
-                gate.max_metric_loss if gate.lower_is_better else -gate.max_metric_loss,
+                gate.loss(-gate.max_metric_loss),
             ),
         ]
     by_column = {column: _slices(gate, compared, column) for column in compared.slices}
@@ -122,9 +132,19 @@ def _gain_reaches(gate: Gate, rival: str, seen: Estimate, line: float) -> Check:
 
 
 def _metric_reaches(gate: Gate, name: str, seen: Estimate, line: float) -> Check:
-    side, bound = ("at most", seen.upper) if gate.lower_is_better else ("at least", seen.lower)
-    reached = bound <= line if gate.lower_is_better else bound >= line
-    return Check(name, f"{side} {line:.4f}", _told(gate, seen, f"{side} {bound:.4f}", ".4f"), reached)
+    side = "at most" if gate.lower_is_better else "at least"
+    told = _told(gate, seen, f"{side} {gate.bound(seen.lower, seen.upper):,.4f}", ",.4f")
+    return Check(name, f"{side} {line:,.4f}", told, reaches(gate, seen, line))
+
+
+def reaches(gate: Gate, seen: Estimate, line: float) -> bool:
+    """Whether the bound of a metric, or of a difference of metrics, reaches the line; False if there is no bound."""
+    return gate.reaches(gate.bound(seen.lower, seen.upper), line)
+
+
+def _at_least_zero(gate: Gate, seen: Estimate) -> Estimate:
+    """Return the metric with a lower bound that is not below 0, as no metric is."""
+    return seen if gate.lower_is_better else Estimate(seen.value, max(seen.lower, 0.0))
 
 
 def _told(gate: Gate, seen: Estimate, bound: str, form: str) -> str:
@@ -135,52 +155,71 @@ def _told(gate: Gate, seen: Estimate, bound: str, form: str) -> str:
 
 
 def _within(name: str, seen: float, limit: float, unit: str) -> Check:
-    return Check(name, f"at most {limit:g} {unit}", f"{seen:.3g} {unit}", seen <= limit)
+    found = f"{seen:,.0f}" if seen >= 1000 else f"{seen:.3g}"
+    return Check(name, f"at most {limit:,.15g} {unit}", f"{found} {unit}", seen <= limit)
 
 
 def _slices(gate: Gate, compared: Comparison, column: str) -> list[Slice]:
-    values, champion = compared.slices[column], compared.champion
-    found = []
-    for value in np.unique(values):
-        rows = values == value
-        count, outcomes = int(rows.sum()), compared.outcomes[rows]
-        own = compared.metric(outcomes, scores_of(compared.candidate)[rows])
-        others = compared.metric(outcomes, scores_of(champion)[rows]) if champion else None
-        status: Status = "passed"
-        if count < gate.slice_min_rows or math.isnan(own):
-            status = "unknown"
-        elif not gate.reaches(own, gate.line_in_a_slice) or (
-            others is not None and not gate.reaches(own, others, gate.loss_in_a_slice)
-        ):
-            status = "failed"
-        found.append(
-            Slice(column=column, value=str(value), rows=count, metric=own, champion_metric=others, status=status)
-        )
-    return found
+    values = compared.slices[column].tolist()
+    different = sorted(set(values), key=lambda value: (value is None, str(value)))
+    place = {value: number for number, value in enumerate(different)}
+    of_value = np.array([place[value] for value in values])
+    rows = np.split(np.argsort(of_value, kind="stable"), np.cumsum(np.bincount(of_value))[:-1]) if values else []
+    return [_slice(gate, compared, column, value, found) for value, found in zip(different, rows, strict=True)]
+
+
+def _slice(gate: Gate, compared: Comparison, column: str, value: object, rows: NDArray) -> Slice:
+    """Judge the rows with one value: unknown if they are too few, or if there is no bound on so few days or rows."""
+    found = Slice(column=column, value=None if value is None else str(value), rows=len(rows))
+    if len(rows) < gate.slice_min_rows:
+        return found
+
+    def measure(decided: Decisions) -> Measured:
+        return measured(compared.metric, compared.outcomes[rows], decided.part(rows))
+
+    own = measure(compared.candidate)
+    theirs = measure(compared.champion) if compared.champion else None
+    metric = _at_least_zero(gate, own.estimate(gate.confidence))
+    over_champion = own.minus(theirs).estimate(gate.confidence) if theirs else None
+    status: Status = "passed"
+    if math.isnan(metric.lower):
+        status = "unknown"
+    elif not reaches(gate, metric, gate.line_in_a_slice) or (
+        over_champion and not reaches(gate, over_champion, gate.loss(-gate.loss_in_a_slice))
+    ):
+        status = "failed"
+    return replace(
+        found,
+        metric=metric,
+        champion=_at_least_zero(gate, theirs.estimate(gate.confidence)) if theirs else None,
+        over_champion=over_champion,
+        status=status,
+    )
 
 
 def _sliced(gate: Gate, column: str, slices: list[Slice]) -> Check:
     """Check that no slice failed and at least one passed; unknown slices alone do not pass."""
-    named = {
-        status: [
-            f"{each.value} {each.metric:.4f}"
-            + ("" if each.champion_metric is None else f" (champion {each.champion_metric:.4f})")
-            for each in slices
-            if each.status == status
-        ]
-        for status in ("passed", "failed", "unknown")
-    }
-    parts = [", ".join(named["failed"])] if named["failed"] else []
-    parts += [f"{len(named['passed'])} passed"] if named["passed"] else []
-    unknown = [each.value for each in slices if each.status == "unknown"]
+    side = "at most" if gate.lower_is_better else "at least"
+
+    def told(seen: Estimate | None, what: str = "") -> str:
+        return f"{what}{seen.value:,.4f} ({side} {gate.bound(seen.lower, seen.upper):,.4f})" if seen else ""
+
+    failed = [
+        f"{each.name} {told(each.metric)}" + told(each.over_champion, ", minus the champion's ")
+        for each in slices
+        if each.status == "failed"
+    ]
+    passed = sum(each.status == "passed" for each in slices)
+    unknown = [each.name for each in slices if each.status == "unknown"]
+    parts = ["; ".join(failed)] if failed else []
+    parts += [f"{passed} passed"] if passed else []
     parts += (
         [f"{len(unknown)} unknown ({', '.join(unknown[:5])}{', …' if len(unknown) > 5 else ''})"] if unknown else []
     )
     return Check(
         f"{gate.metric} in each slice of {column}",
-        f"{'at most' if gate.lower_is_better else 'at least'} {gate.line_in_a_slice:g}, and at most "
-        f"{gate.loss_in_a_slice:g} worse than the champion's, "
-        f"in slices of at least {gate.slice_min_rows:,} rows",
+        f"{side} {gate.line_in_a_slice:,.15g}, and at most {gate.loss_in_a_slice:,.15g} worse than the "
+        f"champion's, at {gate.confidence:.0%} confidence, in slices of at least {gate.slice_min_rows:,} rows",
         "; ".join(parts) or "no rows",
-        bool(named["passed"]) and not named["failed"],
+        bool(passed) and not failed,
     )

@@ -9,7 +9,7 @@ from typing import Any
 from groundwork.core.errors import FeatureMismatch, UntrustedBundle
 from groundwork.documents.charter import Gate
 from groundwork.documents.pilot import Pilot
-from groundwork.models.evaluation.estimates import Performance
+from groundwork.models.evaluation.estimates import Estimate, Performance
 from groundwork.models.evaluation.performance import (
     decided,
     decided_by_rule,
@@ -18,7 +18,7 @@ from groundwork.models.evaluation.performance import (
     performance,
     targets_of,
 )
-from groundwork.models.gate.judge import Check, Comparison, Slice, Verdict, judge
+from groundwork.models.gate.judge import Check, Comparison, Slice, Verdict, judge, reaches
 from groundwork.models.registry.registry import Registry
 from groundwork.models.registry.version import Version
 from groundwork.models.training.history import Examples, History
@@ -114,7 +114,7 @@ def gate_findings(pilot: Pilot, served: Version, candidate: Version, judged: Jud
     name = f"version {served.number}"
     gain = performed.value_per_1000 - judged.rule.value_per_1000
     worth = f"{pilot.charter.value.currency} {gain:,.0f} per 1,000 decisions"
-    measured = [(each, each.metric if own else each.champion_metric) for each in slices]
+    measured = [(each, each.metric if own else each.champion) for each in slices]
     about_people = [column.name for column in pilot.contract.dataset.slices if column.sensitive]
     trials = int(served.tags.get("trials", "0"))
     tuned = f"{name} has the best of {trials} sets of parameters" if trials else "use_case/model.py has no search()"
@@ -141,19 +141,20 @@ def gate_findings(pilot: Pilot, served: Version, candidate: Version, judged: Jud
     return found
 
 
-def _of_slices(check: str, gate: Gate, measured: list[tuple[Slice, float | None]], without: str) -> Finding:
+def _of_slices(check: str, gate: Gate, measured: list[tuple[Slice, Estimate | None]], without: str) -> Finding:
     """Return whether all slices with enough rows reach the line; unknown if no slice has enough rows."""
     known = [
         (each, metric)
         for each, metric in measured
-        if metric is not None and not math.isnan(metric) and each.rows >= gate.slice_min_rows
+        if metric is not None and not math.isnan(metric.lower) and each.rows >= gate.slice_min_rows
     ]
     if not known:
         return Finding(check, None, without if not measured else f"no slice has at least {gate.slice_min_rows:,} rows")
     below = [
-        f"{each.column} {each.value} {metric:.4f}"
+        f"{each.column} {each.name} {metric.value:,.4f}, at {gate.confidence:.0%} confidence "
+        f"{'at most' if gate.lower_is_better else 'at least'} {gate.bound(metric.lower, metric.upper):,.4f}"
         for each, metric in known
-        if not gate.reaches(metric, gate.line_in_a_slice)
+        if not reaches(gate, metric, gate.line_in_a_slice)
     ]
     said = f"{len(known)} of {len(measured)} slices have enough rows; "
-    return Finding(check, not below, said + (f"failed: {', '.join(below)}" if below else "all passed"))
+    return Finding(check, not below, said + (f"failed: {'; '.join(below)}" if below else "all passed"))

@@ -1,20 +1,24 @@
-"""Registers converters with skl2onnx: of text, LightGBM, XGBoost, and PyTorch through skorch."""
+"""Registers converters with skl2onnx: for trees, text, LightGBM, XGBoost, and PyTorch through skorch."""
 
 import copy
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from skl2onnx import update_registered_converter
 from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes as _shapes_of_classifier
 from skl2onnx.common.shape_calculator import calculate_linear_regressor_output_shapes as _shapes_of_regressor
+from sklearn.base import BaseEstimator
 
-from groundwork.models.packaging import text
+from groundwork.models.packaging import text, tree_converters
 
 
 def register() -> None:
-    """Register the converters of text, and of those libraries that this process has imported."""
+    """Register the converters of trees and text, and those of the libraries that this process has imported."""
     text.register()
+    tree_converters.register()
     if "lightgbm" in sys.modules:
         _register_lightgbm()
     if "xgboost" in sys.modules:
@@ -23,12 +27,63 @@ def register() -> None:
         _register_skorch()
 
 
+@contextmanager
+def exact_arithmetic(model: Any) -> Iterator[Any]:
+    """Yield the model as it computes on the CPU in float32, which is how it is served.
+
+    PyTorch networks in it that are elsewhere, or in another precision, are copied. On other processors, and under
+    autocast, PyTorch rounds to fewer digits by default, so their scores are no reference.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or "skorch" not in sys.modules:
+        yield model
+        return
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast("cpu", enabled=False):
+            yield _on_cpu(model)
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def _on_cpu(model: Any) -> Any:
+    def as_served(net: Any) -> bool:
+        tensors = [*net.module_.parameters(), *net.module_.buffers()]
+        return net.device == "cpu" and all(
+            each.device.type == "cpu" and (not each.is_floating_point() or each.element_size() == 4) for each in tensors
+        )
+
+    if all(map(as_served, _networks(model))):
+        return model
+    copied = copy.deepcopy(model)
+    for net in _networks(copied):
+        net.device = "cpu"
+        net.module_ = net.module_.cpu().float()
+    return copied
+
+
+def _networks(part: Any) -> Iterator[Any]:
+    """Yield the fitted skorch networks in an estimator."""
+    from skorch import NeuralNet
+
+    if isinstance(part, NeuralNet):
+        yield part
+    elif isinstance(part, (list, tuple)):
+        for each in part:
+            yield from _networks(each)
+    elif isinstance(part, BaseEstimator):
+        yield from _networks(list(vars(part).values()))
+
+
 def _register_lightgbm() -> None:
     from lightgbm import LGBMClassifier, LGBMRegressor
     from onnxmltools.convert.lightgbm.operator_converters.LightGbm import convert_lightgbm
 
-    _register_classifier(LGBMClassifier, "LightGbmLGBMClassifier", convert_lightgbm)
-    _register_regressor(LGBMRegressor, "LightGbmLGBMRegressor", convert_lightgbm)
+    _register_classifier(
+        LGBMClassifier, "LightGbmLGBMClassifier", tree_converters.with_exact_thresholds(convert_lightgbm)
+    )
+    _register_regressor(LGBMRegressor, "LightGbmLGBMRegressor", tree_converters.with_exact_thresholds(convert_lightgbm))
 
 
 def _register_xgboost() -> None:
@@ -75,7 +130,7 @@ def _convert_skorch(scope: Any, operator: Any, container: Any) -> None:
 
         def __init__(self) -> None:
             super().__init__()
-            self.module = copy.deepcopy(net.module_).cpu()
+            self.module = copy.deepcopy(net.module_).cpu().float()
             self.to_probabilities = net._get_predict_nonlinearity()
 
         def forward(self, rows: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -97,10 +97,10 @@ def _mistakes(signature: Any, features: Sequence[Column]) -> list[str]:
     ]
     for feature in features:
         column = asked.get(feature.name)
-        kind = getattr(getattr(column, "type", None), "name", "no column")
+        kind = getattr(getattr(column, "type", None), "name", "any")
         if column is None:
             mistakes.append(f"{feature.name}: a feature of the contract that the model does not take")
-        elif kind not in _TYPES[feature.logical_type]:
+        elif kind != "any" and kind not in _TYPES[feature.logical_type]:
             mistakes.append(f"{feature.name}: the contract says {feature.logical_type}, the model requires {kind}")
         elif kind in _NEVER_MISSING and not feature.needed:
             mistakes.append(f"{feature.name}: the contract allows missing values, the model's type {kind} does not")

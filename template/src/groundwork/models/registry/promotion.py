@@ -6,6 +6,7 @@ crashes between the entry and the alias, `reconcile`, which starts every run, re
 
 import getpass
 import os
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -39,8 +40,8 @@ def promote(
 def reconcile(store: Store, registry: "Registry") -> Promotion | None:
     """Set the registry's alias to the champion of the log, and return the log's newest entry; None if it is empty.
 
-    If the log is empty and the registry has a champion, that champion becomes the first entry. Raises PromotionError
-    if the registry does not have the champion of the log.
+    If the log is empty and the registry has a champion, that champion becomes the first entry. If the log names no
+    champion, the alias is removed. Raises PromotionError if the registry does not have the champion of the log.
     """
     newest = store.promotions.latest(registry.name)
     champion = registry.champion()
@@ -48,12 +49,16 @@ def reconcile(store: Store, registry: "Registry") -> Promotion | None:
         if champion is None:
             return None
         return promote(store, registry, champion, None, by=login(), why="was in service before the promotion log began")
-    if champion is None or champion.number != newest.to_version or champion.judged != "promoted":
+    if not newest.to_version:
+        registry.take_out_of_service()
+    elif champion is None or champion.number != newest.to_version or champion.judged != "promoted":
         version = registry.version(newest.to_version)
         if version is None or version.bundle_sha256 != newest.bundle_sha256:
             raise PromotionError(
                 f"the promotion log names version {newest.to_version} of {registry.name} as champion, but the registry "
-                "does not have it: check that MLFLOW_TRACKING_URI and GROUNDWORK_STORE_URL belong to the same pilot"
+                f"does not have it. If it was deleted there, `groundwork rollback --to {newest.to_version}` registers "
+                "it again, and `groundwork rollback` goes back to the champion before it. Otherwise check that "
+                "MLFLOW_TRACKING_URI and GROUNDWORK_STORE_URL belong to the same pilot"
             )
         registry.put_in_service(version)
     return newest
@@ -87,23 +92,22 @@ def roll_back(pilot: Pilot, store: Store, to: str | None, why: str) -> Promotion
     """Make an earlier champion the champion again, by default the previous one, and return the new entry of the log.
 
     Only the log changes; `reconcile` updates the registry later, so that a service with the version in its cache need
-    not wait for the registry. Raises PromotionError if there is no such champion, BundleError if it cannot serve.
+    not wait for the registry. A champion that was deleted in the registry is registered again, if `to` names it or if
+    there is no earlier one. Raises PromotionError if there is no such champion, BundleError if it cannot serve.
     """
     name = pilot.name
     log = store.promotions.of(name)
     if not log:
         raise PromotionError(f"no version of {name} has been promoted: there is nothing to roll back")
-    champions = {entry.to_version: entry for entry in log}
-    *before, present = _in_turn(log)
+    champions = {entry.to_version: entry for entry in log if entry.to_version}
+    present = log[-1].to_version
+    before = [number for number in _in_turn(log) if number != present]
+    if present and to in (None, present) and not (to is None and before):
+        return _replace_lost(pilot, store, log[-1], to, why)
     if to is None:
         if not before:
-            raise PromotionError(
-                f"version {present} is the first champion of {name}: there is no earlier one. "
-                "To decide by today's rule, run `SERVE_MODE=no-model groundwork serve`."
-            )
+            raise PromotionError(f"{name} has no champion, and had none before: run `groundwork train`")
         to = before[-1]
-    if to == present:
-        raise PromotionError(f"version {to} is already the champion")
     if to not in champions:
         raise PromotionError(f"version {to} has never been champion; champions so far: {', '.join(champions)}")
     wanted = champions[to]
@@ -123,10 +127,45 @@ def _in_turn(log: list[Promotion]) -> list[str]:
     """Return the line of champions up to the present one: a rollback removes the champions after its target."""
     line: list[str] = []
     for entry in log:
+        if not entry.to_version:  # the champion was lost
+            line.remove(entry.from_version)
+            continue
         if entry.to_version in line:
             del line[line.index(entry.to_version) :]
         line.append(entry.to_version)
     return line
+
+
+def _replace_lost(pilot: Pilot, store: Store, newest: Promotion, to: str | None, why: str) -> Promotion:
+    """Register the champion again that was deleted, and return its entry; if its files are gone, none is champion.
+
+    Raises PromotionError if it can serve, or if its files are gone and `to` names it.
+    """
+    from groundwork.models.registry.registry import Registry
+
+    registry, lost = Registry(pilot), newest.to_version
+    version = registry.version(lost)
+    with suppress(BundleError):
+        if version is not None and version.bundle_sha256 == newest.bundle_sha256:
+            registry.pull(version)
+            if to:
+                raise PromotionError(f"version {lost} is already the champion")
+            raise PromotionError(
+                f"version {lost} is the first champion of {registry.name}: there is no earlier one. "
+                "To decide by today's rule, run `SERVE_MODE=no-model groundwork serve`."
+            )
+    found = registry.restore(lost, newest.bundle_sha256)
+    if found is None and to:
+        raise PromotionError(
+            f"version {lost} cannot be registered again: neither its run in MLflow nor the cache of this machine has "
+            "its files. `groundwork rollback` goes back to the champion before it, or to none"
+        )
+    if found is None:
+        why = f"version {lost} is in neither the registry nor the cache: {why}"
+        return _append(store, registry.name, newest, _Chosen("", "", ""), by=login(), why=why)
+    why = f"version {lost} was deleted in the registry, and is registered again: {why}"
+    chosen = _Chosen(found.number, newest.evidence_sha256, newest.bundle_sha256)
+    return _append(store, registry.name, newest, chosen, by=login(), why=why)
 
 
 def _check_it_serves(pilot: Pilot, wanted: Promotion) -> None:

@@ -21,11 +21,14 @@ from mlflow.exceptions import MlflowException
 from mlflow.models.model import ModelInfo
 
 from groundwork.core.environment import prepare
-from groundwork.core.errors import BundleError, NoChampion
+from groundwork.core.errors import BundleError, NoChampion, causes
 from groundwork.documents.pilot import Pilot
-from groundwork.models.registry.version import Version, note
+from groundwork.models.registry.addresses import ARTIFACTS, bring_home
+from groundwork.models.registry.version import Version, note, noted_version
 from groundwork.models.serving.bundles import BUNDLE, CHALLENGER, CHAMPION, BundleCache, SignedBundle
 from groundwork.models.serving.predictor import Predictor
+from groundwork.store.connection import sqlite_file
+from groundwork.store.database import Store
 
 
 class Registry:
@@ -37,27 +40,71 @@ class Registry:
         self._settings = pilot.settings
         self._cache = BundleCache(pilot)
         self._dataset = pilot.contract.dataset
-        self._artifacts = pilot.settings.data_folder / "mlartifacts"
-        self._local = pilot.settings.tracking_uri.startswith("sqlite:")
+        self._artifacts = pilot.settings.data_folder / ARTIFACTS
+        database = sqlite_file(pilot.settings.tracking_uri)
+        self._local = database is not None
+        if database and database.is_file() and pilot.settings.data_folder.resolve() in database.resolve().parents:
+            bring_home(database, self._artifacts)
         self._client = MlflowClient()
 
-    def use_experiment(self) -> None:
-        """Make the pilot's experiment the current one; create it if it does not exist."""
+    def use_experiment(self) -> str:
+        """Make the pilot's experiment the current one, and return its id; create it if it does not exist."""
         if self._client.get_experiment_by_name(self.name) is None:
             # A server decides where artefacts go; without one, MLflow would write them to the current folder.
             location = self._artifacts.as_uri() if self._local else None
             mlflow.create_experiment(self.name, artifact_location=location)
-        mlflow.set_experiment(self.name)
+        return str(mlflow.set_experiment(self.name).experiment_id)
 
     def register(self, model: ModelInfo, run_id: str, tags: dict[str, str]) -> Version:
         """Register a logged model with its lineage and the run that holds its serving bundle; return the version."""
+        return self._register(model.model_uri, run_id, tags, model.model_id)
+
+    def _register(self, source: str, run_id: str, tags: dict[str, str], model_id: str | None) -> Version:
         with contextlib.suppress(MlflowException):  # it exists already
             self._client.create_registered_model(self.name)
-        return _version(
-            self._client.create_model_version(
-                self.name, model.model_uri, run_id, {"run_id": run_id} | tags, model_id=model.model_id
+        with Store(self._settings.store) as store:
+            taken = max((int(entry.to_version or 0) for entry in store.promotions.of(self.name)), default=0)
+        while True:
+            version = _version(
+                self._client.create_model_version(
+                    self.name, source, run_id, {"run_id": run_id} | tags, model_id=model_id
+                )
             )
-        )
+            if int(version.number) > taken:
+                return version
+            # A registry that was lost counts from 1 again, and a number in the log must not mean two models.
+            self._client.delete_model_version(self.name, version.number)
+
+    def restore(self, number: str, sha256: str) -> Version | None:
+        """Register a deleted version again under a new number, from its run or from this machine's cache.
+
+        Returns None if neither has its serving bundle.
+        """
+        experiment = self.use_experiment()
+        runs = self._client.search_runs([experiment], f"tags.bundle_sha256 = '{sha256}'", max_results=1)
+        noted = noted_version(self._settings, number)
+        tags = dict(noted.tags) if noted and noted.bundle_sha256 == sha256 else {}
+        run_id, models = "", []
+        if runs:
+            run_id, models = runs[0].info.run_id, runs[0].outputs.model_outputs if runs[0].outputs else []
+            tags |= {name: value for name, value in runs[0].data.tags.items() if not name.startswith("mlflow.")}
+        try:
+            bundle = self.pull(Version(number, run_id, {"bundle_sha256": sha256}))
+        except BundleError:
+            return None
+        if not tags:
+            return None
+        if not runs:
+            with mlflow.start_run(run_name="restored") as run:
+                run_id = run.info.run_id
+                mlflow.set_tags(tags)
+                mlflow.log_artifacts(bundle.folder, BUNDLE)
+        model_id = models[0].model_id if models else None
+        source = f"models:/{model_id}" if model_id else f"runs:/{run_id}/{BUNDLE}"
+        version = self._register(source, run_id, tags | {"run_id": run_id}, model_id)
+        with contextlib.suppress(MlflowException, OSError):  # after a new run the tags of the note have to do
+            version = self.record_evidence(version, mlflow.artifacts.load_dict(f"runs:/{run_id}/gate/{number}.json"))
+        return version
 
     def find(self, lineage: str) -> Version | None:
         """Return the version with this digest of data, code and documents, if a service would load it, else None."""
@@ -133,6 +180,11 @@ class Registry:
         self._cache.remember(bundle)
         note(self._settings, replace(version, tags=version.tags | {"gate": "promoted"}))
 
+    def take_out_of_service(self) -> None:
+        """Remove the alias of the champion, if there is one."""
+        if self.champion():
+            self._client.delete_registered_model_alias(self.name, CHAMPION)
+
     def _challenges_no_more(self, version: Version) -> None:
         challenger = self.aliased(CHALLENGER)
         if challenger and challenger.number == version.number:
@@ -145,9 +197,19 @@ class Registry:
         """Return the version's serving bundle, from the cache or the registry. Raises BundleError, UntrustedBundle."""
 
         def download(folder: Path) -> Path:
-            return Path(
-                mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path=BUNDLE, dst_path=str(folder))
-            )
+            try:
+                return Path(
+                    mlflow.artifacts.download_artifacts(
+                        run_id=version.run_id, artifact_path=BUNDLE, dst_path=str(folder)
+                    )
+                )
+            except (MlflowException, FileNotFoundError) as error:
+                if any(isinstance(each, OSError) and not isinstance(each, FileNotFoundError) for each in causes(error)):
+                    raise  # a server that cannot be reached may come back
+                raise BundleError(
+                    f"the files of version {version.number} cannot be fetched from MLflow: {error}. If they are gone, "
+                    "`groundwork rollback` goes back to an earlier champion"
+                ) from None
 
         return self._cache.fetch(version.number, version.bundle_sha256, download)
 

@@ -44,19 +44,24 @@ def note(settings: Settings, version: Version) -> None:
     write_atomically({_note(settings, version.number): json.dumps(asdict(version))})
 
 
+def noted_version(settings: Settings, number: str) -> Version | None:
+    """Return the version from its note on this disk; None if there is none."""
+    try:
+        return Version(**json.loads(_note(settings, number).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
 def champion_of(pilot: Pilot, store: Store) -> Version | None:
-    """Return the champion of the promotion log; None if nothing was promoted.
+    """Return the champion of the promotion log; None if it names none.
 
     It is read from the note on this disk. The registry, whose library takes seconds to import, is asked only if there
     is no note, because another machine promoted it. Raises PromotionError if the registry does not have it either.
     """
     newest = store.promotions.latest(pilot.name)
-    if newest is None:
+    if newest is None or not newest.to_version:
         return None
-    try:
-        noted = Version(**json.loads(_note(pilot.settings, newest.to_version).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        noted = None
+    noted = noted_version(pilot.settings, newest.to_version)
     if noted and noted.bundle_sha256 == newest.bundle_sha256:
         return noted
     from groundwork.models.registry.promotion import reconcile

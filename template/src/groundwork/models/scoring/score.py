@@ -20,20 +20,21 @@ from groundwork.core.errors import ClusterError, NotEnoughData
 from groundwork.core.files import digest_of
 from groundwork.core.progress import tell
 from groundwork.core.settings import Settings
-from groundwork.core.windows import Window
+from groundwork.core.windows import Window, with_offset
 from groundwork.data.snapshots import Snapshots
 from groundwork.documents.contract.contract import Dataset
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.promotion import reconcile
 from groundwork.models.registry.registry import Registry
 from groundwork.models.scoring.dask_cluster import spread
+from groundwork.models.serving import deciding
 from groundwork.models.serving.predictor import Predictor, arrays
 from groundwork.store.connection import utc_text
 from groundwork.store.database import Store
 from groundwork.store.predictions import Prediction
 from use_case import decision
 
-EPOCH, MILLISECOND = datetime(1970, 1, 1), timedelta(milliseconds=1)
+EPOCH, MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,11 @@ def score_rows(
     asked = [column.name for column in dataset.requested]
     for rows in Snapshots(pilot.snapshots, dataset).batches(*piece, job.snapshot_version, asked):
         columns = {name: rows[name].to_pylist() for name in asked}
+        for column in dataset.timestamps:  # as the service logs them
+            columns[column.name] = [value and with_offset(value, dataset.zone) for value in columns[column.name]]
         scores = predictor.scores(arrays(columns, dataset.features))
-        decided = decision.decide(scores, worth).tolist()
+        raw = deciding.Rows(dataset.decision_columns, columns.__getitem__)
+        decided = deciding.decide(scores, worth, raw).tolist()
         store.predictions.log(_predictions(dataset, job, columns, scores, decided))
         yield Counter(decided)
 
@@ -109,7 +113,8 @@ def _identifier(model_version: str, key: str, at: datetime) -> str:
     It begins with the event time: inserting random ids into the index of a large log would take longer than scoring.
     """
     digest = hashlib.sha256(f"{model_version}|{key}|{at.isoformat()}".encode()).hexdigest()
-    return f"{(at - EPOCH) // MILLISECOND % 2**48:012x}{digest[:20]}"
+    since = at - (EPOCH if at.tzinfo else EPOCH.replace(tzinfo=None))
+    return f"{since // MILLISECOND % 2**48:012x}{digest[:20]}"
 
 
 def _predictions(

@@ -4,7 +4,7 @@ import json
 import re
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from groundwork.core.errors import BundleError
@@ -80,11 +80,14 @@ class BundleCache:
 
     def remember(self, champion: SignedBundle) -> None:
         """Note the champion as the last good one. A service can start from it without the registry."""
-        write_atomically({self._folder / "last-good.json": json.dumps(asdict(champion))})
+        noted = {"version": champion.version, "sha256": champion.sha256}
+        write_atomically({self._folder / "last-good.json": json.dumps(noted)})
 
     def remembered(self) -> SignedBundle:
         """Return the last good champion. Raises FileNotFoundError if there is none, BundleError as `checked` does."""
-        return self.checked(**json.loads((self._folder / "last-good.json").read_text(encoding="utf-8")))
+        noted = json.loads((self._folder / "last-good.json").read_text(encoding="utf-8"))
+        version, sha256 = noted["version"], noted["sha256"]  # earlier releases noted the folder too
+        return self.checked(version, sha256, str(self._place(version, sha256)))
 
     def _place(self, version: str, sha256: str) -> Path:
         if not version.isdecimal() or not re.fullmatch("[0-9a-f]{64}", sha256):  # the registry must not choose the path

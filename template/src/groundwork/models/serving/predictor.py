@@ -22,14 +22,11 @@ from pydantic import BaseModel, ValidationError
 
 from groundwork.core.errors import BundleError, FeatureMismatch
 from groundwork.documents.contract.column import BINARY, Column, Task
+from groundwork.documents.contract.quality import listed
 from groundwork.models.serving.term_weights import ModelInputs
+from groundwork.models.serving.trusted_types import TRUSTED_TYPES
 
 TOLERANCE = 1e-5  # largest difference between two computations of a probability; for quantities, times the largest one
-# Types that a model in the skops format may hold in addition to those that skops trusts.
-TRUSTED_TYPES = [
-    "sklearn.compose._column_transformer.make_column_selector",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-]
 Arrays = Mapping[str, NDArray]
 
 
@@ -75,7 +72,7 @@ class Predictor:
                 f"{_described(task)}: train a model on the current contract"
             )
         try:
-            self._score = {"onnx": _onnx, "skops": _skops, "pyfunc": _pyfunc}[self.bundle.format](content, task)
+            self._score = {"onnx": onnx_scores, "skops": _skops, "pyfunc": _pyfunc}[self.bundle.format](content, task)
         except Exception as error:
             raise BundleError(f"{self.bundle.file} in {folder} cannot be loaded: {error}") from error
         self._check_sample()
@@ -114,10 +111,12 @@ def bundle_digest(bundle: Bundle, content: bytes) -> str:
     return hashlib.sha256(json.dumps(description, sort_keys=True).encode() + content).hexdigest()
 
 
-def _onnx(content: bytes, task: Task) -> Callable[[Arrays], NDArray[np.float32]]:
+def onnx_scores(content: bytes, task: Task) -> Callable[[Arrays], NDArray[np.float32]]:
+    """Return a function that computes the scores of an ONNX model for one array per feature, as `arrays` makes them."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # on small batches, more threads are slower
     options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # an error is raised; ONNX Runtime would print it as well
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     answer = session.get_outputs()[-1].name  # of a classifier, the probabilities come after the labels
     inputs = ModelInputs(session)
@@ -186,7 +185,8 @@ def pyfunc_scores(model: Any, columns: Arrays, task: Task) -> NDArray[np.float32
     """Return the scores of an MLflow model for arrays as `arrays` makes them, in the types of its signature."""
     import pandas as pd
 
-    types = {column.name: column.type.to_pandas() for column in model.metadata.get_input_schema().inputs}
+    inputs = model.metadata.get_input_schema().inputs
+    types = {each.name: each.type.to_pandas() if hasattr(each.type, "to_pandas") else object for each in inputs}
     frame = pd.DataFrame(
         {name: values if types[name] is object else values.astype(types[name]) for name, values in columns.items()}
     )
@@ -204,7 +204,7 @@ def _as_scores(answered: NDArray, task: Task) -> NDArray:
     if found.shape != task.shape(rows) or found.dtype.kind not in ("fiu" if task.kind == "regression" else "f"):
         wanted = {
             "binary": "a probability per row, or one per row and class",
-            "multiclass": f"a probability per row for each of {', '.join(task.classes)}",
+            "multiclass": f"a probability per row for each of {', '.join(listed(task.classes))}",
             "regression": "a number per row",
         }[task.kind]
         raise BundleError(
@@ -216,7 +216,7 @@ def _as_scores(answered: NDArray, task: Task) -> NDArray:
 def _described(task: Task) -> str:
     return {
         "binary": "a boolean",
-        "multiclass": f"one of {', '.join(task.classes)}",
+        "multiclass": f"one of {', '.join(listed(task.classes))}",
         "regression": "a number",
     }[task.kind]
 

@@ -1,18 +1,22 @@
 """Rows whose outcome is known, split by time: the past for training, the newest window for evaluation."""
 
 from dataclasses import dataclass, field
+from datetime import UTC
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from groundwork.core.errors import NotEnoughData
-from groundwork.core.windows import Window
+from groundwork.core.windows import Window, local_time
 from groundwork.data.snapshots import Snapshots
 from groundwork.documents.contract.column import Task
 from groundwork.documents.contract.contract import Dataset
+from groundwork.documents.contract.quality import listed
 from groundwork.documents.pilot import Pilot
+from groundwork.models.serving.deciding import NO_ROWS, Rows, use_rows
 from groundwork.models.serving.predictor import arrays
 
 
@@ -22,8 +26,9 @@ class Examples:
 
     columns: dict[str, NDArray]  # one array per feature
     outcomes: NDArray  # one per row, as `Task.outcomes` returns them
-    slices: dict[str, NDArray] = field(default_factory=dict)  # one array of texts per column with the tag `slice`
+    slices: dict[str, NDArray] = field(default_factory=dict)  # values per column with the tag `slice`; None: missing
     days: NDArray[np.datetime64] | None = None  # the day of each row's event time
+    rows: Rows = field(default_factory=lambda: NO_ROWS)  # for `use_case/decision.py`, if it asks for the rows
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -40,6 +45,7 @@ class Examples:
             self.outcomes[rows],
             {name: values[rows] for name, values in self.slices.items()},
             None if self.days is None else self.days[rows],
+            self.rows.part(rows),
         )
 
 
@@ -64,7 +70,8 @@ def read_history(pilot: Pilot) -> History:
     newest = snapshots.newest_window(pilot.charter.monitoring.window)
     version = snapshots.version
     assert version is not None  # a newest window implies a table
-    needed = (dataset.event_time, dataset.outcome, *dataset.features, *dataset.slices)
+    needed = [dataset.event_time, dataset.outcome, *dataset.features, *dataset.slices]
+    needed += dataset.decision_columns if use_rows() else []
     columns = list(dict.fromkeys(column.name for column in needed))
     rows = snapshots.read(end=newest.start, version=version, columns=columns)
     training = examples(rows, dataset)
@@ -74,7 +81,7 @@ def read_history(pilot: Pilot) -> History:
             f"before the newest window ({newest}), {len(training):,} rows have a known outcome, but they lack "
             f"{missing}: ingest at least one more window"
         )
-    past = Window(rows[dataset.event_time.name][0].as_py(), newest.start)
+    past = Window(local_time(rows[dataset.event_time.name][0].as_py(), dataset.zone), newest.start)
     return History(
         snapshot_version=version,
         past=past,
@@ -85,22 +92,22 @@ def read_history(pilot: Pilot) -> History:
 
 
 def examples(rows: pa.Table, dataset: Dataset) -> Examples:
-    """Return the rows whose outcome is known: features as model inputs, outcomes, slices and days."""
+    """Return the rows whose outcome is known: features as model inputs, outcomes, slices, days, and raw values."""
     known = rows.filter(rows[dataset.outcome.name].is_valid())
     columns = {column.name: known[column.name] for column in dataset.features}
-    slices = {
-        column.name: np.array(["missing" if value is None else str(value) for value in known[column.name].to_pylist()])
-        for column in dataset.slices
-    }
+    slices = {column.name: np.array(known[column.name].to_pylist(), dtype=object) for column in dataset.slices}
     outcomes = dataset.task.outcomes(known[dataset.outcome.name].to_pylist())
-    days = known[dataset.event_time.name].cast(pa.date32()).to_numpy()
-    return Examples(arrays(columns, dataset.features), outcomes, slices, days)
+    at = known[dataset.event_time.name]
+    local = at if dataset.zone is UTC else pc.local_timestamp(at.cast(pa.timestamp("us", str(dataset.zone))))
+    days = local.cast(pa.date32()).to_numpy()
+    raw = Rows(dataset.decision_columns, lambda name: known[name]) if use_rows() else NO_ROWS
+    return Examples(arrays(columns, dataset.features), outcomes, slices, days, raw)
 
 
 def not_among(outcomes: NDArray, task: Task) -> str:
     """Return the outcomes that are missing for training, in words; empty if none is missing."""
     if task.kind == "multiclass":
-        return ", ".join(sorted(set(task.classes) - set(outcomes.tolist())))
+        return ", ".join(listed(sorted(set(task.classes) - set(outcomes.tolist()))))
     if len(np.unique(outcomes)) < 2:
         return "both outcomes" if task.kind == "binary" else "two different outcomes"
     return ""

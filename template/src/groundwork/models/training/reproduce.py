@@ -14,6 +14,7 @@ import numpy as np
 from groundwork.core.errors import NotEnoughData
 from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
+from groundwork.models.evaluation.performance import decide_like
 from groundwork.models.packaging.pack import pack
 from groundwork.models.registry.registry import Registry
 from groundwork.models.registry.version import Version
@@ -23,7 +24,6 @@ from groundwork.models.training.history import examples
 from groundwork.models.training.lineage import PACKAGES, environment, lineage, sha256_of
 from groundwork.store.database import Store
 from groundwork.store.findings import Finding, keep
-from use_case import decision
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,11 @@ def _again(pilot: Pilot, number: str) -> Reproduced:
         return Reproduced(number, "unknown", f"version {snapshot} of the snapshots cannot be read: {summary}")
     proving = evaluation if len(evaluation) else training
     model, _ = fit(training, pilot.contract.dataset, json.loads(version.tags["parameters"]))
-    parameters, task = pilot.charter.value.parameters, pilot.contract.dataset.task
+    dataset = pilot.contract.dataset
+    windows = {"the newest window": evaluation.frame, "the training window": training.frame}
     with tempfile.TemporaryDirectory() as folder:
-        bundle = pack(model, proving.frame, lambda scores: decision.decide(scores, parameters), Path(folder), task)
-        scores = Predictor(Path(folder), bundle.sha256, bundle.features, task).scores(proving.columns)
+        bundle = pack(model, windows, decide_like(pilot, proving), Path(folder), dataset)
+        scores = Predictor(Path(folder), bundle.sha256, bundle.features, dataset.task).scores(proving.columns)
     if sha256_of(scores.tobytes()) == version.tags["predictions_sha256"]:
         return Reproduced(number, "equal", f"{len(proving):,} predictions are identical, bit by bit")
     before = registry.predictor(version).scores(proving.columns)

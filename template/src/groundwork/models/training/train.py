@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from groundwork.documents.pilot import Pilot
 from groundwork.models.evaluation.diagnostics import calibration_of, leanings
 from groundwork.models.evaluation.estimates import SEED, Performance
+from groundwork.models.evaluation.performance import decide_like
 from groundwork.models.gate.judge import Verdict
 from groundwork.models.gate.judgement import Judgement, gate_findings, judge_version
 from groundwork.models.packaging.pack import mlflow_options, pack
@@ -23,25 +24,26 @@ from groundwork.models.registry.version import Version
 from groundwork.models.serving.bundles import BUNDLE, SIGNATURE
 from groundwork.models.serving.predictor import Predictor
 from groundwork.models.serving.signing import sign
-from groundwork.models.training.fit import fit, search
+from groundwork.models.training.dry_run import dry_run
+from groundwork.models.training.fit import constant_features, fit, search
 from groundwork.models.training.history import Examples, History, read_history
 from groundwork.models.training.lineage import PACKAGES, environment, lineage, sha256_of
 from groundwork.store.database import Store
 from groundwork.store.findings import keep
 from groundwork.store.promotion_log import Promotion
-from use_case import decision
 
 
 def fit_and_register(pilot: Pilot, registry: Registry, history: History, made_from: dict[str, str]) -> Version:
     """Fit the use case's model on the past, or fetch the one it names; return it packed, signed and registered."""
+    dry_run(pilot, history.training)
     registry.use_experiment()
     evaluation = history.evaluation if len(history.evaluation) else history.training
     with mlflow.start_run(run_name="train") as run, tempfile.TemporaryDirectory() as folder:
         chosen, trials = search(pilot, history.training)
-        model, name = fit(history.training, pilot.contract.dataset, chosen)
-        frame, task = evaluation.frame, pilot.contract.dataset.task
-        parameters = pilot.charter.value.parameters
-        bundle = pack(model, frame, lambda scores: decision.decide(scores, parameters), Path(folder) / BUNDLE, task)
+        dataset = pilot.contract.dataset
+        model, name = fit(history.training, dataset, chosen)
+        windows = {"the newest window": history.evaluation.frame, "the training window": history.training.frame}
+        bundle = pack(model, windows, decide_like(pilot, evaluation), Path(folder) / BUNDLE, dataset)
         (Path(folder) / BUNDLE / SIGNATURE).write_text(sign(pilot, bundle.sha256), encoding="ascii")
         tags = made_from | {
             "bundle_sha256": bundle.sha256,
@@ -55,7 +57,7 @@ def fit_and_register(pilot: Pilot, registry: Registry, history: History, made_fr
             "seed": str(SEED),
             "packages_sha256": sha256_of("\n".join(environment()).encode()),
         }
-        predictor = Predictor(Path(folder) / BUNDLE, bundle.sha256, bundle.features, task)
+        predictor = Predictor(Path(folder) / BUNDLE, bundle.sha256, bundle.features, dataset.task)
         scores = predictor.scores(evaluation.columns)
         tags["predictions_sha256"] = sha256_of(scores.tobytes())
         _log_diagnostics(pilot, predictor, scores, evaluation)
@@ -66,7 +68,7 @@ def fit_and_register(pilot: Pilot, registry: Registry, history: History, made_fr
         logged = (
             model.info
             if isinstance(model, Pretrained)
-            else mlflow.sklearn.log_model(model, name="model", **mlflow_options(model, frame, task))
+            else mlflow.sklearn.log_model(model, name="model", **mlflow_options(model, evaluation.frame, dataset))
         )
     return registry.register(logged, run.info.run_id, tags)
 
@@ -100,6 +102,7 @@ class Trained:
     gain_per_1000: float  # gain over the no-model rule, in money per 1,000 decisions
     bundle: str
     rows: int
+    constant: list[str]  # features with one value in all rows
 
     @property
     def in_service(self) -> bool:
@@ -152,6 +155,7 @@ def train(pilot: Pilot) -> Trained:
         gain_per_1000=judged.gain_per_1000,
         bundle=version.tags["bundle_reason"],
         rows=len(history.training),
+        constant=constant_features(history.training),
     )
 
 

@@ -1,0 +1,136 @@
+"""A pilot can be moved, copied and restored: MLflow's addresses are those of the folder in which the pilot stands."""
+
+import hashlib
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+from groundwork.documents.pilot import Pilot
+from groundwork.models.evaluation.evaluate import evaluate
+from groundwork.models.registry.addresses import bring_home
+from groundwork.models.registry.promotion import roll_back
+from groundwork.models.registry.registry import Registry
+from groundwork.models.training.reproduce import reproduce
+from groundwork.pipeline import by_hand
+from groundwork.store.database import Store
+from pilots import enter
+from serving import served_here
+
+TABLES = """
+create table experiments (name text, artifact_location text);
+create table runs (artifact_uri text);
+create table logged_models (artifact_location text);
+create table model_versions (source text, storage_location text);
+"""
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = (file for file in folder.rglob("*") if file.is_file())
+    return {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def written_by(folder: Path) -> Path:
+    """A database of MLflow's as a pilot in this folder wrote it, with one run, one model and one version."""
+    root = (folder / "data" / "mlartifacts").as_uri()
+    for kept in ("run/artifacts", "models/m/artifacts"):
+        (folder / "data" / "mlartifacts" / kept).mkdir(parents=True)
+        (folder / "data" / "mlartifacts" / kept / "file").write_text(kept)
+    database = folder / "data" / "mlflow.db"
+    with closing(sqlite3.connect(database)) as connection:
+        connection.executescript(TABLES)
+        connection.execute("insert into experiments values ('pilot', ?)", (root,))
+        connection.execute("insert into experiments values ('notebook', ?)", (f"{root}-of-another/mlruns",))
+        connection.execute("insert into runs values (?), (?)", (f"{root}/run/artifacts", f"{root}-of-another/mlruns/1"))
+        connection.execute("insert into logged_models values (?)", (f"{root}/models/m/artifacts",))
+        connection.execute("insert into model_versions values ('models:/m', ?)", (f"{root}/models/m/artifacts",))
+        connection.commit()
+    return database
+
+
+def addresses(database: Path) -> list[str]:
+    with closing(sqlite3.connect(database)) as connection:
+        columns = [
+            "artifact_location from experiments",
+            "artifact_uri from runs",
+            "artifact_location from logged_models",
+        ]
+        columns += ["source from model_versions", "storage_location from model_versions"]
+        return [address for column in columns for (address,) in connection.execute(f"select {column} order by rowid")]
+
+
+@pytest.mark.parametrize("place", ["elsewhere", "Straße 5%/pilot_2"])
+def test_the_addresses_follow_the_pilot_and_those_of_others_stay(tmp_path: Path, place: str) -> None:
+    written_by(tmp_path / "pilot")
+    shutil.copytree(tmp_path / "pilot", tmp_path / place)
+    before, artifacts = digests(tmp_path / "pilot"), tmp_path / place / "data" / "mlartifacts"
+    bring_home(tmp_path / place / "data" / "mlflow.db", artifacts)
+    other = (tmp_path / "pilot" / "data" / "mlartifacts").as_uri() + "-of-another"
+    here = artifacts.as_uri()
+    assert addresses(tmp_path / place / "data" / "mlflow.db") == [
+        here,
+        f"{other}/mlruns",
+        f"{here}/run/artifacts",
+        f"{other}/mlruns/1",
+        f"{here}/models/m/artifacts",
+        "models:/m",
+        f"{here}/models/m/artifacts",
+    ]
+    assert digests(tmp_path / "pilot") == before
+
+
+def test_a_copy_that_wrote_into_the_original_gets_its_files_from_there(tmp_path: Path) -> None:
+    written_by(tmp_path / "pilot")
+    shutil.copytree(tmp_path / "pilot", tmp_path / "copy")
+    shutil.rmtree(tmp_path / "copy" / "data" / "mlartifacts" / "run")  # it is in the original alone
+    before = digests(tmp_path / "pilot")
+    bring_home(tmp_path / "copy" / "data" / "mlflow.db", tmp_path / "copy" / "data" / "mlartifacts")
+    assert (tmp_path / "copy" / "data" / "mlartifacts" / "run" / "artifacts" / "file").read_text() == "run/artifacts"
+    assert digests(tmp_path / "pilot") == before
+
+
+def test_a_database_at_home_is_not_written(tmp_path: Path) -> None:
+    database = written_by(tmp_path / "pilot")
+    before = database.stat().st_mtime_ns
+    database.chmod(0o400)
+    bring_home(database, tmp_path / "pilot" / "data" / "mlartifacts")
+    assert database.stat().st_mtime_ns == before
+
+
+def test_a_copy_trains_promotes_and_monitors_and_writes_nothing_into_the_original(
+    pilot: Pilot, pilot_copy: Pilot, set_in: Callable[[Path, str, Any], None]
+) -> None:
+    before = digests(pilot.settings.home)
+    set_in(pilot_copy.settings.home / "charter.yaml", "gate.minGainOverChampion", -1e9)  # another version
+    copy = Pilot.here()
+    assert by_hand.train(copy).version == "2"
+    by_hand.score(copy)
+    by_hand.monitor(copy)
+    assert reproduce(copy, "2").status == "equal"
+    assert digests(pilot.settings.home) == before
+    recorded = addresses(copy.settings.data_folder / "mlflow.db")
+    assert not [address for address in recorded if str(pilot.settings.home) in address]
+
+
+def test_a_pilot_that_was_moved_goes_on(pilot_copy: Pilot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_hand.score(pilot_copy)
+    by_hand.monitor(pilot_copy)
+    shutil.move(pilot_copy.settings.home, tmp_path / "moved")
+    moved = enter(tmp_path / "moved", monkeypatch)
+    with served_here(moved) as client:
+        assert client.get("/health/ready").json()["model_source"] == "registry"
+        assert client.get("/report").status_code == 200
+    assert evaluate(moved).version == "1"
+    assert reproduce(moved, "1").status == "equal"
+    assert by_hand.train(moved).standing == "champion"
+    by_hand.score(moved)
+    by_hand.monitor(moved)
+    Registry(moved)
+    mlflow.pyfunc.load_model(f"models:/{moved.name}@champion")
+    with Store(moved.settings.store) as store, pytest.raises(Exception, match="is the first champion"):
+        roll_back(moved, store, None, "to see")
+    assert not (tmp_path / "copy").exists()
