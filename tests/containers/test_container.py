@@ -74,7 +74,7 @@ columns = [
     {"name": "back", "logicalType": "boolean", "tags": ["outcome"], "examples": [True]},
 ]
 dataset = Dataset.model_validate({"name": "notes", "properties": [{"description": "-"} | each for each in columns]})
-bundle = pack(model, {"all": frame}, lambda scores: np.where(scores > 0.5, "act", "keep"), folder, dataset)
+bundle = pack(model, {"all": frame}, lambda scores, _: np.where(scores > 0.5, "act", "keep"), folder, dataset)
 assert bundle.format == "onnx", bundle.reason
 made = {"sha256": bundle.sha256, "texts": texts, "scores": model.predict_proba(frame)[:, 1].tolist()}
 (folder / "made.json").write_text(json.dumps(made))
