@@ -257,7 +257,7 @@ class Column(Element):
             return f"must be one of {', '.join(self.valid_values)}"
         size, low, high = (value, limits.minimum, limits.maximum) if numeric else (0, None, None)
         if self.logical_type == "string":
-            size, low, high = len(value), limits.min_length, limits.max_length
+            size, low, high = len(value), limits.min_length, self.longest
             if limits.pattern is not None and not re.search(limits.pattern, value):
                 return f"must match {limits.pattern}"
         if (low is not None and size < low) or (high is not None and size > high):
