@@ -50,6 +50,47 @@ json.dump(
 """
 
 
+# Run in the pilot's own environment: a bundle whose model reads text, and the trained pipeline's scores.
+TEXT_MODEL = """
+import json, sys
+from pathlib import Path
+import numpy as np, pandas as pd
+from groundwork.documents.contract.contract import Dataset
+from groundwork.models.packaging.pack import pack
+from sklearn.compose import make_column_transformer
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+folder = Path(sys.argv[1])
+texts = ["Thanks, a lovely day", "refund a broken chair", "CAFÉ ÜBER İSTANBUL", "broken ΟΔΟΣ \\u0645\\u0631", ""] * 20
+frame = pd.DataFrame({"body": np.array(texts, dtype=object)})
+model = make_pipeline(make_column_transformer((TfidfVectorizer(ngram_range=(1, 2)), "body")), LogisticRegression(C=30))
+model.fit(frame, ["broken" in text for text in texts])
+columns = [
+    {"name": "key", "logicalType": "string", "primaryKey": True, "examples": ["a"]},
+    {"name": "at", "logicalType": "timestamp", "tags": ["event_time"], "examples": ["2026-01-01T00:00:00"]},
+    {"name": "body", "logicalType": "string", "tags": ["feature"], "examples": ["a"]},
+    {"name": "back", "logicalType": "boolean", "tags": ["outcome"], "examples": [True]},
+]
+dataset = Dataset.model_validate({"name": "notes", "properties": [{"description": "-"} | each for each in columns]})
+bundle = pack(model, {"all": frame}, lambda scores, _: np.where(scores > 0.5, "act", "keep"), folder, dataset)
+assert bundle.format == "onnx", bundle.reason
+made = {"sha256": bundle.sha256, "texts": texts, "scores": model.predict_proba(frame)[:, 1].tolist()}
+(folder / "made.json").write_text(json.dumps(made))
+"""
+LOAD_TEXT_MODEL = """
+import json
+from pathlib import Path
+import numpy as np
+from groundwork.models.serving.predictor import Predictor
+
+made = json.loads(Path("/bundle/made.json").read_text())
+scores = Predictor(Path("/bundle"), made["sha256"], ["body"]).scores({"body": np.array(made["texts"], dtype=object)})
+print(np.abs(scores - made["scores"]).max())
+"""
+
+
 @pytest.fixture(scope="module")
 def expected(pilot: Path, tracking: Tracking) -> dict[str, list[Any]]:
     """Requests, and what the service has to answer."""
@@ -69,6 +110,19 @@ def test_answers_as_the_trained_pipeline_does(service: Container, expected: dict
     predictions = answer.body["predictions"]
     assert [prediction["score"] for prediction in predictions] == pytest.approx(expected["scores"], abs=1e-5)
     assert [prediction["decision"] for prediction in predictions] == expected["decisions"]
+
+
+def test_loads_a_model_of_text_although_it_has_no_locale(
+    docker: Docker, image: str, pilot: Path, tmp_path: Path
+) -> None:
+    made = subprocess.run([pilot / ".venv/bin/python", "-c", TEXT_MODEL, tmp_path], text=True, capture_output=True)
+    assert made.returncode == 0, made.stderr
+    for path in (tmp_path, *tmp_path.iterdir()):
+        path.chmod(0o755)  # the service's own user reads them
+    volume = f"{tmp_path}:/bundle:ro"
+    locales = docker("run", "--rm", image, "sh", "-c", "ls /usr/lib/locale")
+    assert "en_US" not in locales
+    assert float(docker("run", "--rm", "--volume", volume, image, "python", "-c", LOAD_TEXT_MODEL)) < 1e-5
 
 
 def test_what_it_has_answered_outlives_it(docker: Docker, run: Run, image: str, expected: dict[str, list[Any]]) -> None:

@@ -109,3 +109,47 @@ def test_its_predictions_are_watched_for_drift(ran: Ran) -> None:
     drift = by_hand.monitor(Pilot.here())
     assert drift.status in ("ok", "drift")
     assert set(drift.distances) == {*ran.pilot.contract.dataset.feature_names, "score"}
+
+
+SYLLABLES = [first + second for first in "bdfgklmnprst" for second in "aeiou"]
+
+
+def notes(seed: int, rows: int = 1000, words: int = 8, shift: int = 0) -> list[str]:
+    """Sentences of a language with many rare words, no two alike; with another `shift`, of another language."""
+    chance = np.random.default_rng(seed)
+    drawn = chance.zipf(1.4, (rows, words)) % 3000 + shift
+
+    def word(number: int) -> str:
+        return SYLLABLES[number % 60] + SYLLABLES[number // 60 % 60] + SYLLABLES[number // 3600 % 60]
+
+    return [" ".join(map(word, row[: chance.integers(4, words + 1)])) for row in drawn]
+
+
+def test_free_text_is_compared_by_its_length_and_its_unseen_words(tmp_path: Path) -> None:
+    """As categories, two samples of the same texts have nothing in common."""
+    before = FRAME.assign(note=np.array(notes(1), dtype=object))
+
+    def distance(texts: list[str]) -> float:
+        current = FRAME.assign(note=np.array(texts, dtype=object))
+        measured = measure(before, current, NUMBERS, LIMITS, tmp_path / "report.html")
+        assert set(measured.drifted) <= {"note"}
+        return measured.distances["note"]
+
+    assert distance(notes(2)) < LIMITS.drift_distance
+    assert distance(notes(2, shift=100_000)) > 0.5  # another language
+    assert distance(notes(2, words=20)) > 0.5  # longer texts
+    assert distance(["", *notes(2)[1:500], *[""] * 500]) > 0.5  # half of them missing
+    some_new = [text + " zug zwang" if row % 2 else text for row, text in enumerate(notes(2))]
+    assert distance(some_new) > LIMITS.drift_distance
+
+
+def test_many_categories_that_recur_are_no_free_text(tmp_path: Path) -> None:
+    names = np.array([f"place {number % 50}" for number in range(1000)], dtype=object)
+    found = measure(
+        FRAME.assign(place=names), FRAME.assign(place=names[:1].repeat(1000)), NUMBERS, LIMITS, tmp_path / "report.html"
+    )
+    assert found.drifted == ["place"]
+    assert found.distances["place"] <= 1  # a distance of categories, because "place 0" has neither new words nor length
+    alike = FRAME.assign(place=np.array(notes(1), dtype=object), note=np.array(notes(2), dtype=object))
+    texts = measure(alike, alike, NUMBERS, LIMITS, tmp_path / "report.html")
+    assert texts.distances == dict.fromkeys(alike, 0)

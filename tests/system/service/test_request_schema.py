@@ -8,11 +8,14 @@ from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
+import ibis
+import msgspec
 import pytest
 import yaml
 from fastapi.testclient import TestClient
 from groundwork.data.erasure import erase
-from groundwork.documents.contract.column import Column
+from groundwork.data.rules import REASONS, with_broken_rules
+from groundwork.documents.contract.column import LONGEST_TEXT, Column
 from groundwork.documents.contract.contract import Contract, Dataset
 from groundwork.documents.pilot import Pilot
 from groundwork.service import times
@@ -105,7 +108,7 @@ def test_the_published_pattern_says_which_times_are_accepted() -> None:
     [
         ("integer", {"type": "integer", "format": "int64"}),
         ("number", {"type": "number"}),
-        ("string", {"type": "string", "pattern": "^a+$"}),
+        ("string", {"type": "string", "pattern": "^a+$", "maxLength": LONGEST_TEXT}),
         ("timestamp", {"type": "string", "pattern": times.PATTERN}),
     ],
 )
@@ -251,3 +254,23 @@ def test_a_large_integer_is_logged_exactly_and_erasing_finds_it_and_only_it(with
     refused = with_customers.post("/predict", content=json.dumps({"records": [example | {"customer": 2**63}]}))
     assert refused.status_code == 422
     assert refused.json()["detail"] == "Expected an `int` of at most 64 bits - at `$.records[0].customer`"
+
+
+@pytest.mark.parametrize(("options", "longest"), [({}, LONGEST_TEXT), ({"maxLength": 20_000}, 20_000)])
+def test_a_text_of_unbounded_length_is_refused_as_ingest_refuses_it(options: dict[str, int], longest: int) -> None:
+    """Characters are counted, not bytes."""
+    dataset = visits(name="note", logicalType="string", examples=["hello"], logicalTypeOptions=options)
+    asked = reader_of(dataset)
+    rows = [
+        {"id": str(length), "at": datetime(2026, 1, 1), "note": "\N{SNOWMAN}" * length}
+        for length in (longest, longest + 1)
+    ]
+    assert len(asked.read(msgspec.json.encode({"records": rows[:1]}))) == 1
+    with pytest.raises(BadRequest, match=rf"length <= {longest} - at `\$\.records\[1\]\.note`"):
+        asked.read(msgspec.json.encode({"records": rows}))
+    _, components = asked.json_schema()
+    assert str(longest) in str(components["Record"]["properties"]["note"])
+    types = {"id": "string", "at": "timestamp", "note": "string", "back": "bool"}
+    table = ibis.memtable([row | {"back": None} for row in rows], schema=types)
+    broken = with_broken_rules(table, dataset).order_by(ibis._.note.length()).to_pyarrow()[REASONS].to_pylist()
+    assert broken == [None, f"note: is longer than {longest}"]

@@ -117,8 +117,8 @@ def _column_rules(rows: ibis.Table, column: Column) -> Iterator[Broken]:
         yield value > _literal(limits.maximum), f"is above {_shown(limits.maximum)}"
     if limits.min_length is not None:
         yield value.length() < limits.min_length, f"is shorter than {limits.min_length}"
-    if limits.max_length is not None:
-        yield value.length() > limits.max_length, f"is longer than {limits.max_length}"
+    if column.longest is not None:
+        yield value.length() > column.longest, f"is longer than {column.longest}"
     if limits.pattern is not None:
         yield ~value.re_search(limits.pattern), f"does not match {limits.pattern}"
     if column.valid_values:

@@ -1,6 +1,8 @@
 """Measures drift: compares the logged predictions of a window with the champion's training rows."""
 
 import json
+import re
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +23,7 @@ from groundwork.documents.contract.contract import Dataset
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.registry import Registry
 from groundwork.models.registry.version import Version
-from groundwork.models.serving.predictor import arrays
+from groundwork.models.serving.predictor import MISSING_TEXT, arrays
 from groundwork.store.predictions import Prediction
 
 SAMPLE_ROWS = 10_000  # per side: limits the cost, and keeps distances between equal data far below 0.1
@@ -50,9 +52,10 @@ def measure(
 ) -> MeasuredDrift:
     """Return the drift distance of each column, and write Evidently's report as an HTML page.
 
-    The columns in `numeric` are compared as numbers (Wasserstein distance), all others as categories (Jensen-Shannon
-    distance). Raises DriftUnknown if a frame has too few rows, or if a column is missing or empty in either frame:
-    Evidently would leave such a column out and report no drift.
+    The columns in `numeric` are compared as numbers (Wasserstein distance), free text by its length in the same way and
+    by the rise of unseen words, all others as categories (Jensen-Shannon distance). Raises DriftUnknown if a frame has
+    too few rows, or if a column is missing or empty in either frame: Evidently would leave such a column out and report
+    no drift.
     """
     for side, frame in (("the training window", reference), ("the logged predictions", current)):
         if len(frame) < limits.min_rows:
@@ -63,7 +66,13 @@ def measure(
         empty = [str(name) for name in frame if frame[name].isna().all()]
         if empty:
             raise DriftUnknown(f"{side}: the column {', '.join(empty)} holds no values")
-    numbers = [name for name in reference if name in numeric]
+    reference, current = _sampled(reference), _sampled(current)
+    texts = [str(name) for name in reference if name not in numeric and is_free_text(reference[name])]
+    unseen = {name: rise_of_unseen_words(reference[name], current[name]) for name in texts}
+    reference, current = (
+        frame.assign(**{name: frame[name].str.len() for name in texts}) for frame in (reference, current)
+    )
+    numbers = [name for name in reference if name in numeric or name in texts]
     categories = [name for name in reference if name not in numbers]
     definition = evidently.DataDefinition(numerical_columns=numbers, categorical_columns=categories)
     preset = DataDriftPreset(
@@ -76,14 +85,15 @@ def measure(
     )
     types = dict.fromkeys(numbers, "float64") | dict.fromkeys(categories, "str")
     snapshot = evidently.Report([preset]).run(
-        evidently.Dataset.from_pandas(_sampled(current)[list(reference)].astype(types), definition),
-        evidently.Dataset.from_pandas(_sampled(reference).astype(types), definition),
+        evidently.Dataset.from_pandas(current[list(reference)].astype(types), definition),
+        evidently.Dataset.from_pandas(reference.astype(types), definition),
     )
     distances = {
         metric["config"]["column"]: float(metric["value"])
         for metric in snapshot.dict()["metrics"]
         if metric["config"]["type"].endswith("ValueDrift")
     }
+    distances |= {name: max(distances[name], rise) for name, rise in unseen.items() if name in distances}
     unmeasured = [str(name) for name in reference if not distances.get(str(name), float("nan")) >= 0]
     if unmeasured:
         raise DriftUnknown(f"Evidently gave no distance for {', '.join(unmeasured)}")
@@ -95,6 +105,28 @@ def measure(
 
 def _sampled(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.sample(SAMPLE_ROWS, random_state=0) if len(frame) > SAMPLE_ROWS else frame
+
+
+def is_free_text(reference: pd.Series) -> bool:
+    """Return whether a text of the reference occurs fewer than five times on average, missing texts aside.
+
+    The shares of so many categories differ between any two samples of the same texts.
+    """
+    texts = reference[reference.notna() & (reference != MISSING_TEXT)]
+    return bool(pd.api.types.is_string_dtype(texts)) and len(texts) < 5 * texts.nunique()
+
+
+def rise_of_unseen_words(reference: pd.Series, current: pd.Series) -> float:
+    """Return by how much the mean share of unseen words rises, from 0 to 1; a fall is 0.
+
+    In a text of the reference, a word counts as unseen if no other text of the reference has it: new texts of the same
+    kind have new words too. Texts without words are left out; if one side has no others, the result is 0.
+    """
+    known, now = ([set(re.findall(r"\w+", str(text).lower())) for text in side] for side in (reference, current))
+    texts_with = Counter(word for words in known for word in words)
+    before = [sum(texts_with[word] < 2 for word in words) / len(words) for words in known if words]
+    after = [sum(word not in texts_with for word in words) / len(words) for words in now if words]
+    return max(0.0, float(np.mean(after)) - float(np.mean(before))) if before and after else 0.0
 
 
 def reference_frame(pilot: Pilot, registry: Registry, champion: Version) -> pd.DataFrame:

@@ -167,7 +167,7 @@ def _kind(column: Column) -> Any:
         return Literal[column.valid_values]
     if column.logical_type == "string":
         pattern = _to_the_end(limits.pattern)
-        return _limited(str, min_length=limits.min_length, max_length=limits.max_length, pattern=pattern)
+        return _limited(str, min_length=limits.min_length, max_length=column.longest, pattern=pattern)
     if column.logical_type == "integer":
         return integers.kind(
             limits.minimum, limits.maximum, integers.SAFE if column.plays("outcome") else integers.INT64

@@ -24,6 +24,7 @@ from groundwork.documents.contract.standard import Element, Relationship, Texts
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+LONGEST_TEXT = 10_000  # characters of a text without `maxLength`, so that no single one fills memory and the log
 Kind = Literal["binary", "multiclass", "regression"]
 # The metrics that the gate supports, per kind of outcome.
 METRICS: dict[Kind, tuple[str, ...]] = {
@@ -170,7 +171,7 @@ class Column(Element):
             raise ValueError(f"the format must be one of {', '.join(formats)}, found {options.format!r}")
         if any(isinstance(each, float) and not math.isfinite(each) for each in self.examples):
             raise ValueError("examples: must be finite numbers")  # JSON, and so the API's description, has no others
-        for low, high in ((options.minimum, options.maximum), (options.min_length, options.max_length)):
+        for low, high in ((options.minimum, options.maximum), (options.min_length, self.longest)):
             if low is not None and high is not None and low > high:
                 raise ValueError(f"no value can be at least {low:g} and at most {high:g}")
         if options.pattern is not None:
@@ -208,6 +209,12 @@ class Column(Element):
     def zone(self) -> tzinfo:
         """The time zone of a timestamp's values without an offset; `datetime.UTC` by default."""
         return zone_named(self.logical_type_options.default_timezone or "UTC")
+
+    @property
+    def longest(self) -> int | None:
+        """The most characters of a text: `maxLength`, else LONGEST_TEXT; None if the values are listed, or no texts."""
+        given = self.logical_type_options.max_length
+        return LONGEST_TEXT if given is None and self.logical_type == "string" and not self.valid_values else given
 
     @property
     def numeric(self) -> bool:
@@ -253,7 +260,7 @@ class Column(Element):
             return f"must be one of {', '.join(self.valid_values)}"
         size, low, high = (value, limits.minimum, limits.maximum) if numeric else (0, None, None)
         if self.logical_type == "string":
-            size, low, high = len(value), limits.min_length, limits.max_length
+            size, low, high = len(value), limits.min_length, self.longest
             if limits.pattern is not None and not re.search(limits.pattern, value):
                 return f"must match {limits.pattern}"
         if (low is not None and size < low) or (high is not None and size > high):

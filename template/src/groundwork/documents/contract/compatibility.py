@@ -97,6 +97,8 @@ def _column_changes(old: Column, new: Column) -> Iterator[str]:
     before, now = old.logical_type_options, new.logical_type_options
     for name, narrower in (("minimum", 1), ("min_length", 1), ("maximum", -1), ("max_length", -1)):
         was, bound = getattr(before, name), getattr(now, name)
+        if name == "max_length" and old.logical_type == "string" and not old.valid_values:
+            was, bound = old.longest, new.longest
         if bound is not None and (was is None or (bound - was) * narrower > 0):
             yield f"{name.replace('_l', 'L')} was {'not set' if was is None else f'{was:g}'}, is now {bound:g}"
     if now.pattern is not None and now.pattern != before.pattern:

@@ -96,7 +96,7 @@ def _values(column: Column) -> Iterator[str]:
         yield _TYPES[column.logical_type] + (f" in {column.zone}" if limits.default_timezone else "")
     for least, most, unit in (
         (limits.minimum, limits.maximum, ""),
-        (limits.min_length, limits.max_length, " characters"),
+        (limits.min_length, limits.max_length if limits.pattern else column.longest, " characters"),
     ):
         low, high = (
             None if each is None else f"{each:,}" if type(each) is int else f"{each:,.10g}" for each in (least, most)

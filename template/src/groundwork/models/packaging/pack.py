@@ -24,7 +24,7 @@ from sklearn.preprocessing import MaxAbsScaler, RobustScaler, StandardScaler
 from groundwork.core.errors import ModelMismatch
 from groundwork.documents.contract.column import Column, Task
 from groundwork.documents.contract.contract import Dataset
-from groundwork.models.packaging import converters
+from groundwork.models.packaging import converters, text
 from groundwork.models.packaging.parity import Decide, compare, prove_equal, summary
 from groundwork.models.packaging.pretrained import Pretrained
 from groundwork.models.packaging.probes import probes
@@ -199,6 +199,7 @@ def _to_onnx(model: Any, frame: pd.DataFrame) -> bytes:
         options=({} if is_regressor(model) else {id(model): {"zipmap": False}}) | _DIVIDE,
         target_opset={"": 19, "ai.onnx.ml": 3},  # the newest versions that the converters of all libraries support
     )
+    text.take_texts_out(converted)
     return converted.SerializeToString()
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from groundwork.documents.contract.column import Column
+from groundwork.documents.contract.column import LONGEST_TEXT, Column
 from groundwork.models.evaluation.estimates import SEED
+from groundwork.models.packaging.text import hostile_texts
 from groundwork.models.packaging.thresholds import rows_at_thresholds
 from groundwork.models.serving.predictor import MISSING_TEXT
 
@@ -18,7 +19,6 @@ _BASE_ROWS = 1_000  # rows of both windows, in which single values are replaced
 _ROWS_PER_KIND = 20_000  # rows that missing values, or numbers, may come to in all; at least 20 a feature
 _CATEGORIES = 1_000  # values of a text feature, the rarest first
 _MIXED_ROWS = 2_000
-_LONGEST_TEXT = 1_000
 _FAR = (10.0, 1e3, 1e6, 1e30)  # times the largest value seen, where the contract has no limit
 
 
@@ -89,7 +89,8 @@ def unseen(column: Column, known: Sequence[str], seen: set[str]) -> list[str]:
     if column.valid_values:
         return [value for value in column.valid_values if value not in seen]
     limits = column.logical_type_options
-    made = ["unseen", "Ünseen 未", "0", " ", "x" * min(limits.max_length or _LONGEST_TEXT, _LONGEST_TEXT)]
+    longest = column.longest or 0
+    made = ["unseen", "Ünseen 未", "0", " ", "x" * min(longest, LONGEST_TEXT), *hostile_texts(known)]
     for value in [*known[:3], *known[-3:]]:
         made += [value.lower(), value.upper(), value + " ", value[::-1], value[::-1].capitalize(), value + value]
     if column.required:
@@ -98,7 +99,7 @@ def unseen(column: Column, known: Sequence[str], seen: set[str]) -> list[str]:
         value
         for value in dict.fromkeys(made)
         if value not in seen
-        and (limits.min_length or 0) <= len(value) <= (limits.max_length or _LONGEST_TEXT)
+        and (limits.min_length or 0) <= len(value) <= longest
         and (limits.pattern is None or re.search(limits.pattern, value))
     ]
 

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from groundwork.documents.contract.column import Column
+from groundwork.models.serving.term_weights import ModelInputs
 
 _NODES = 4_000  # nodes whose thresholds are tried, of all trees together
 _BISECTED = 500  # of those behind a scaler or the like, where the value has to be searched for
@@ -120,10 +121,12 @@ def _tensors(model: onnx.ModelProto, names: set[str]) -> Any:
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
+    inputs = ModelInputs(session)
+
     def run(frame: pd.DataFrame) -> dict[str, NDArray]:
-        rows = {str(name): frame[name].to_numpy().reshape(-1, 1) for name in frame}
-        answered = session.run([f"{name}_seen" for name in names], rows)
-        return dict(zip(names, answered, strict=True))
+        columns = {str(name): frame[name].to_numpy() for name in frame}
+        answered = [session.run([f"{name}_seen" for name in names], part) for part in inputs.parts(columns)]
+        return {name: np.concatenate(parts) for name, parts in zip(names, zip(*answered, strict=True), strict=True)}
 
     return run
 

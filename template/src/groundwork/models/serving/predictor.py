@@ -23,6 +23,7 @@ from pydantic import BaseModel, ValidationError
 from groundwork.core.errors import BundleError, FeatureMismatch
 from groundwork.core.quoting import listed
 from groundwork.documents.contract.column import BINARY, Column, Task
+from groundwork.models.serving.term_weights import ModelInputs
 from groundwork.models.serving.trusted_types import TRUSTED_TYPES
 
 TOLERANCE = 1e-5  # largest difference between two computations of a probability; for quantities, times the largest one
@@ -118,10 +119,11 @@ def onnx_scores(content: bytes, task: Task) -> Callable[[Arrays], NDArray[np.flo
     options.log_severity_level = 4  # an error is raised; ONNX Runtime would print it as well
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     answer = session.get_outputs()[-1].name  # of a classifier, the probabilities come after the labels
+    inputs = ModelInputs(session)
 
     def score(columns: Arrays) -> NDArray[np.float32]:
-        rows = {name: values.reshape(-1, 1) for name, values in columns.items()}
-        return _as_scores(session.run([answer], rows)[0], task)
+        scores = [session.run([answer], part)[0] for part in inputs.parts(columns)]
+        return _as_scores(scores[0] if len(scores) == 1 else np.concatenate(scores), task)
 
     return score
 
