@@ -21,7 +21,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "gitlab": {"ci": "gitlab"},
     "no-ci": {"ci": "none"},
 }
-MOST_FILES, MOST_LINES = 186, 17_600  # as it is; a change that adds to it has to say why
+MOST_FILES, MOST_LINES = 204, 21_400  # as it is; a change that adds to it has to say why
 CI_FILES = {".github/workflows/checks.yml": {"defaults", DEMO, "github"}, ".gitlab-ci.yml": {"gitlab"}}
 
 

@@ -45,7 +45,17 @@ class Predictions:
 
     def try_writing(self) -> None:
         """Write a prediction and remove it in the same transaction. Raises StoreError if the log cannot be written."""
-        attempt = Prediction(f"attempt-{uuid4().hex}", "", "no-model", "", "", "", None, "", " " * 4096)
+        attempt = Prediction(
+            prediction_id=f"attempt-{uuid4().hex}",
+            answered_at="",
+            role="no-model",
+            entity_key="",
+            event_time="",
+            model_version="",
+            score=None,
+            decision="",
+            record=" " * 4096,
+        )
         with self._connection.transaction() as transaction:
             transaction.execute_many(_INSERT, [attempt])
             transaction.execute("delete from predictions where prediction_id = ?", (attempt.prediction_id,))
