@@ -122,7 +122,9 @@ def test_an_error_of_the_teams_code_is_told_with_its_line_and_the_traceback_has_
     def flights(name: str) -> None:
         raise RuntimeError(f"no table {name}")
 
-    monkeypatch.setattr(ibis, "connect", lambda url: SimpleNamespace(table=flights, disconnect=lambda: None))
+    monkeypatch.setattr(
+        ibis, "connect", lambda url: SimpleNamespace(name="sqlite", table=flights, disconnect=lambda: None)
+    )
     done = groundwork("ingest")
     line = done.stderr.splitlines()[0]
     assert re.match(r"✗ src/use_case/source\.py:\d+: rows\(\) cannot build its query .*: no table flights", line)
