@@ -99,6 +99,7 @@ def one_hot() -> Any:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", [lightgbm, xgboost, torch, torch_of_one_output])
 def test_is_served_as_onnx_with_nulls_and_unseen_categories_proven_equal(build: Any, tmp_path: Path) -> None:
     trained = build().fit(FRAME, LATE.astype(np.int64))
@@ -114,6 +115,7 @@ def test_is_served_as_onnx_with_nulls_and_unseen_categories_proven_equal(build: 
         np.testing.assert_allclose(scores, expected[:rows], rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", [lightgbm_regressor, xgboost_regressor, torch_regressor])
 def test_a_quantity_is_served_as_onnx_too(build: Any, tmp_path: Path) -> None:
     task = Task(kind="regression")

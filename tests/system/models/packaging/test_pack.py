@@ -106,6 +106,7 @@ def test_onnx_answers_like_the_pipeline(model: Pipeline, tmp_path: Path) -> None
         np.testing.assert_allclose(scores, model.predict_proba(frame)[:, 1], rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["onnx", "skops", "pyfunc"])
 @pytest.mark.parametrize("kind", ["multiclass", "regression"])
 def test_other_outcomes_are_served_equal_in_every_format(kind: Any, form: str, tmp_path: Path) -> None:
@@ -152,6 +153,7 @@ def test_a_bundle_from_before_there_were_other_outcomes_keeps_its_digest(folder:
     Predictor(folder, digest, FEATURES)
 
 
+@pytest.mark.slow
 def test_a_pipeline_that_cannot_be_converted_is_served_as_it_is(tmp_path: Path) -> None:
     model = cannot_be_converted().fit(FRAME, LATE)
     bundle = packed(model, tmp_path)

@@ -113,7 +113,7 @@ _HOSTILE = (
     "\U0001f600 \U0001f469\u200d\U0001f467 \U0001f1e9\U0001f1ea \u2603\ufe0f \U0001d518\U0001d52b\U0001d526",
     "under_score hy-phen it's e-mail@example.com http://example.com/?q=a&b=c",
     "nul\u0000in the middle",
-    "<b>&amp;</b> \"quoted\" 'single' back\\slash %s {} $1",
+    "1 < 2 &amp; 3 > 2 \"quoted\" 'single' back\\slash %s {} $1",
 )
 _WORDS = 40
 
