@@ -54,14 +54,13 @@ def test_the_api_description_is_valid(description: Path, tmp_path: Path) -> None
 
 PYTHON = """
 import sys
-from datetime import datetime
 from client import Client
 from client.api.default import outcomes_outcomes_post, predict, ready_health_ready_get
 from client.models import Outcome, OutcomesRequest, PredictRequest, Record, RecordOrigin
 
 client = Client(base_url=sys.argv[1])
 record = Record(
-    flight_id="20131224-B6-1016-JFK", scheduled_departure=datetime(2013, 12, 24, 18, 25), carrier="B6",
+    flight_id="20131224-B6-1016-JFK", scheduled_departure="2013-12-24T18:25:00", carrier="B6",
     origin=RecordOrigin.JFK, destination="BOS", distance_miles=187, departure_minute=1105,
     arrival_minute=1180, weekday=2,
 )
@@ -77,7 +76,7 @@ print(predict.sync(client=client, body=PredictRequest(records=[record])).detail)
 
 
 def test_a_python_client_is_generated_and_answered(service: Service, description: Path, tmp_path: Path) -> None:
-    """Without the optional column, with a date and time of Python's, and with a value that the contract refuses."""
+    """Without the optional column, and with a value that the contract refuses."""
     config = tmp_path / "config.yml"
     config.write_text("project_name_override: asks\npackage_name_override: client\n", encoding="utf-8")
     options = ("--path", description, "--config", config, "--output-path", tmp_path / "asks", "--fail-on-warning")
