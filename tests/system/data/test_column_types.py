@@ -108,7 +108,7 @@ MISFITS = {
     "a time of day": ("timestamp", "time '10:00:00'", "time", "derive a timestamp from it"),
     "an interval": ("number", "interval 1 day", r"interval\('us'\)", "derive a number from it"),
     "a UUID": ("string", "uuid()", "uuid", "n=rows.n.cast('string')"),
-    "JSON": ("string", "'{}'::json", "json", "n=rows.n.cast('string')"),
+    "JSON": ("string", "'{}'::json", "json", "n=rows.n.str"),
     "a blob": ("string", "'a'::blob", "binary", "derive a string from it"),
     "a list": ("string", "[1]", "array<int32>", "derive a string from it"),
     "a struct": ("number", "{'a': 1}", "struct<a: int32>", "derive a number from it"),
