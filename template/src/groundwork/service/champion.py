@@ -71,7 +71,8 @@ class ModelLoader(threading.Thread):
                 try:
                     self._refresh()
                 except Exception as error:  # the loaded model goes on serving
-                    self._failed(error)
+                    if not self._stopped.is_set():  # stop() kills the process that asks the registry
+                        self._failed(error)
                 self.looked_in_registry.set()
                 refresh_at = time.monotonic() + self._seconds_to_the_next_refresh()
             self._stopped.wait(min(PROMOTIONS_POLL_SECONDS, max(refresh_at - time.monotonic(), 0)))
