@@ -160,7 +160,13 @@ def loop(own: Any, sample: Sample) -> Iterator[Any]:
         pilot = Pilot.here()
         prepare(pilot.settings)
         by_hand.ingest(pilot)
-        by_hand.train(pilot)
+        trained = by_hand.train(pilot)
+        if not trained.in_service:
+            pytest.fail(
+                f"the gate refuses the model trained on the {len(sample.rows):,} newest rows, though its limits are "
+                f"lowered: {'; '.join(trained.verdict.reasons)}",
+                pytrace=False,
+            )
         yield pilot
 
 
