@@ -58,7 +58,10 @@ class Dataset(Element):
         if self.subject.logical_type not in ("string", "integer") or self.subject == self.outcome:
             raise ValueError(f"the subject must be a string or an integer, and not the outcome: {self.subject.name}")
         if self.key.logical_type != "string":
-            raise ValueError(f"the primaryKey must be a string, {self.key.name} is a {self.key.logical_type}")
+            raise ValueError(
+                f"the primaryKey must be a string, {self.key.name} is of type {self.key.logical_type}: make it a "
+                f"string, and cast it in use_case/source.py: {self.key.name}=rows.{self.key.name}.cast('string')"
+            )
         if any(column.logical_type == "timestamp" for column in self.features):
             raise ValueError("a timestamp cannot be a feature; derive numbers from it in source.py")
         if other := [each for each in self.timestamps if each.zone != self.zone]:
