@@ -78,7 +78,7 @@ def test_too_many_broken_rows_change_nothing_but_the_quarantine(share: str, pilo
     with pytest.raises(ContractBreach) as stopped:
         by_hand.ingest(Pilot.here())
     said = str(stopped.value)
-    assert "at most 5% are tolerated. Most frequent: origin: is none of EWR, JFK, LGA" in said
+    assert "at most 5% are tolerated (maxQuarantinedShare). Most frequent: origin: is none of EWR, JFK, LGA" in said
     assert "Grace Hopper (@grace) answers for the data set flights" in said
     assert snapshots(pilot_copy).version == version
     assert Registry(pilot_copy).champion() == champion

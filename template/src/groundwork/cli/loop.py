@@ -162,6 +162,7 @@ def require_both_or_neither(since: datetime | None, until: datetime | None) -> N
 
 
 def run_ingest(pilot: "Pilot", since: datetime | None, until: datetime | None) -> list[str]:
+    from groundwork.core.windows import named
     from groundwork.pipeline import by_hand
 
     require_both_or_neither(since, until)
@@ -170,9 +171,8 @@ def run_ingest(pilot: "Pilot", since: datetime | None, until: datetime | None) -
     rows, quarantined = sum(each.rows_in for each in done), sum(each.rows_quarantined for each in done)
     filled = [each.window for each in done if each.rows_in]
     kept = [
-        f"the source has no rows for {each.window}: the snapshots keep the rows they have"
-        for each in done
-        if not each.rows_in
+        f"the source has no rows for {each}: the snapshots keep the rows they have"
+        for each in named([each.window for each in done if not each.rows_in])
     ]
     return [
         f"{rows:,} rows in, {quarantined:,} quarantined, "

@@ -4,7 +4,7 @@ A window's borders are local times of that zone, without an offset. In the snaps
 the hour that clocks repeat in autumn is two hours; for a contract in UTC, both are the same.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
@@ -89,3 +89,10 @@ def with_offset(moment: datetime, zone: tzinfo) -> datetime:
     local = (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC).astimezone(zone)
     # A fixed offset: Python compares two times with the same zone by their clocks, without their offsets.
     return local.replace(tzinfo=timezone(local.utcoffset() or timedelta()), fold=0)
+
+
+def named(windows: Sequence[Window], most: int = 3) -> list[str]:
+    """Returns the windows for a message: the first by their days, the others by their number and the last day."""
+    first, others = windows[:most], windows[most:]
+    rest = [f"{len(others):,} more up to {str(others[-1])[-10:]}"] if others else []
+    return [*map(str, first), *rest]

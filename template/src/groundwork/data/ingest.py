@@ -12,7 +12,7 @@ import ibis
 
 from groundwork.core.errors import ContractBreach, NotEnoughData, SourceError, SourceUnavailable
 from groundwork.core.progress import tell
-from groundwork.core.windows import Window, window_of, windows
+from groundwork.core.windows import Window, named, window_of, windows
 from groundwork.data.duplicates import DEPENDS, set_apart
 from groundwork.data.erasure import Erased
 from groundwork.data.quarantine import put_into_quarantine
@@ -60,13 +60,15 @@ def let_in(pilot: Pilot, window: Window, read: Read, broken: Sequence[str]) -> I
         raise _breach(
             pilot,
             f"{quarantined:,} of {rows:,} rows of {window} break contract.yaml; at most "
-            f"{dataset.max_quarantined_share:.0%} are tolerated. Most frequent: {_most_frequent(read.broken)}.\n"
-            f"The broken rows are in {pilot.quarantine}; the snapshots were not changed.",
+            f"{dataset.max_quarantined_share:.0%} are tolerated (maxQuarantinedShare). Most frequent: "
+            f"{_most_frequent(read.broken)}.\n"
+            f"The broken rows are in {pilot.quarantine}; no row of this window was let in, and no later window.",
         )
     if broken:
         raise _breach(
             pilot,
-            f"{window} as a whole breaks contract.yaml: {'; '.join(broken)}.\nThe snapshots were not changed.",
+            f"{window} as a whole breaks contract.yaml: {'; '.join(broken)}.\n"
+            "No row of this window was let in, and no later window.",
         )
     version = snapshots.replace(read.sound, *window)
     return Ingested(
@@ -172,8 +174,7 @@ def ingest(pilot: Pilot, start: datetime | None = None, end: datetime | None = N
             )
         if gone:
             run.message = (
-                f"the source has no rows any more for {', '.join(map(str, gone))}: "
-                "the snapshots keep the rows they have"
+                f"the source has no rows any more for {', '.join(named(gone))}: the snapshots keep the rows they have"
             )
             _log.info(run.message)
             version = ingested[-1].version
