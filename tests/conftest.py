@@ -25,8 +25,9 @@ if shutil.which("uv") is None:  # the one beside the Python that runs the tests 
     os.environ["PATH"] += os.pathsep + str(Path(sys.executable).parent)
 
 
-OURS = dict(os.environ)  # before the system's tests are read, which prepare their process for the code in place
-THEIRS: dict[str, str] = {}
+# The environment of the repository's tests, kept before the system's tests are read: those set up their process for the
+# code in place, and leave in it what their session needs.
+ENVIRONMENTS = {"repository": dict(os.environ)}
 
 TRAINED = {"pilot", "pilot_copy", "flights", "first_weeks"}  # fixtures that take seconds to make
 SYSTEM = ROOT / "tests" / "system"
@@ -46,19 +47,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Remember the environment of the system's tests, which they set when they are read."""
-    THEIRS.update(os.environ)
+    """Keep the environment that the system's tests have set, whose turn it is first."""
+    ENVIRONMENTS["now"] = ENVIRONMENTS["system"] = {}
 
 
 @pytest.hookimpl(tryfirst=True)  # before the fixtures
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """The system's tests run the code in place; the others run pilots as a user does."""
-    environment = THEIRS if SYSTEM in item.path.parents else OURS
-    for name in {*OURS, *THEIRS}:
-        if name in environment:
-            os.environ[name] = environment[name]
-        else:
-            os.environ.pop(name, None)
+    """The tests of the system run the code in place; the others run pilots as a user does."""
+    wanted = ENVIRONMENTS["system" if SYSTEM in item.path.parents else "repository"]
+    now = ENVIRONMENTS["now"]
+    if wanted is now:
+        return
+    own = {name: value for name, value in os.environ.items() if name.startswith("PYTEST_")}
+    now.clear()
+    now.update(os.environ)
+    os.environ.clear()
+    os.environ.update(wanted | own)
+    ENVIRONMENTS["now"] = wanted
 
 
 @pytest.fixture(scope="session")

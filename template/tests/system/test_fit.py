@@ -203,10 +203,12 @@ def test_the_service_answers_as_the_trained_pipeline_does(loop: Pilot, answers: 
     rows = _newest(loop)
     frame = rows.select(dataset.feature_names).to_pandas()
     for column in dataset.features:
-        text = column.logical_type == "string"
-        frame[column.name] = (
-            frame[column.name].fillna("").astype(object) if text else frame[column.name].astype("float32")
-        )
+        if column.logical_type == "string":
+            frame[column.name] = frame[column.name].fillna("").astype(object)
+        elif column.logical_type == "number":  # in the digits that the model was trained on
+            frame[column.name] = frame[column.name].astype("float32").astype("float64")
+        elif not column.needed:
+            frame[column.name] = frame[column.name].astype("float32")
     pipeline = mlflow.pyfunc.load_model(f"models:/{loop.name}/{version.number}")
     expected = np.asarray(pipeline.predict(frame))
     if dataset.task.kind != "multiclass" and expected.ndim == 2:

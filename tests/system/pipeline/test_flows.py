@@ -20,6 +20,7 @@ from groundwork.monitoring.drift import DriftUnknown
 from groundwork.pipeline import flows
 from mlflow.exceptions import MlflowException
 from requests import exceptions
+from serving import closed
 
 
 def chained(error: Exception, cause: Exception) -> Exception:
@@ -109,9 +110,11 @@ print(by_hand.run(Pilot.here(), flow), flush=True)
 def test_a_run_ends_with_its_own_result_when_prefects_server_has_died(
     flow: str, result: str, told: str, new_pilot: Pilot
 ) -> None:
+    # At a port of its own: another test's server could begin to answer at the usual one.
+    port = {"PREFECT_SERVER_API_PORT": closed().rpartition(":")[2]}
     done = subprocess.run(
         [sys.executable, "-c", DYING, flow, result],
-        env=os.environ | {"PREFECT_HOME": str(new_pilot.settings.data_folder / "prefect")},
+        env=os.environ | {"PREFECT_HOME": str(new_pilot.settings.data_folder / "prefect")} | port,
         text=True,
         capture_output=True,
         timeout=240,

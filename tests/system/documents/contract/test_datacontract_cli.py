@@ -17,7 +17,7 @@ from validators import python_tool
 CLI = ("datacontract-cli[duckdb]==1.2.8",)
 CREATE = """create table orders as select 'o-' || i as order_id, i as customer,
 now()::timestamp - to_hours(1) - to_minutes(i::int) as ordered_at, 'DE' as country, i::double as amount,
-true as express, false as returned from range(1, 11) t(i)"""
+true as express, 2.5 as kilograms, false as returned from range(1, 11) t(i)"""
 COUNTRY, AMOUNT, CUSTOMER = (f"schema.0.properties.{place}" for place in (3, 4, 1))
 
 
@@ -56,8 +56,8 @@ ENUM = (f"{COUNTRY}.enum", [{"value": "DE"}, {"value": "FR"}])
 ROWS = ("schema.0.quality", [{"metric": "rowCount", "mustBeBetween": [8, 12]}])
 FRESH = ("slaProperties", [{"property": "freshness", "value": 2, "unit": "h", "element": "orders.ordered_at"}])
 MORE = (
-    "insert into orders select order_id || '-' || i, customer + i, ordered_at, country, amount, express, returned "
-    "from orders, range(100, 103) t(i)"
+    "insert into orders select order_id || '-' || i, customer + i, ordered_at, country, amount, express, kilograms, "
+    "returned from orders, range(100, 103) t(i)"
 )
 
 CASES = [
