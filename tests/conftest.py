@@ -41,8 +41,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if SYSTEM in item.path.parents:
             if names & TRAINED:
                 item.add_marker("slow")
-        elif "pilot" in names:
-            item.add_marker(pytest.mark.xdist_group("pilot"))  # it is installed and run in one process alone
+            continue
+        for shared in {"pilot", "shell"} & names:
+            item.add_marker(pytest.mark.xdist_group(shared))  # it is made and used in one process alone
     items.sort(key=lambda item: [item.get_closest_marker(mark) is not None for mark in ("soak", "slow")])
 
 
