@@ -19,7 +19,8 @@ def main(case: Path, last_good: Path, seconds: float, sizes: list[int]) -> None:
     records: list[dict[str, Any]] = json.loads(case.read_text(encoding="utf-8"))["records"]
     bundle = json.loads(last_good.read_text(encoding="utf-8"))
     features = Pilot.here().contract.dataset.features
-    predictor = Predictor(Path(bundle["folder"]), bundle["sha256"], [feature.name for feature in features])
+    folder = last_good.parent / bundle["version"] / bundle["sha256"][:16]
+    predictor = Predictor(folder, bundle["sha256"], [feature.name for feature in features])
     per_row = {}
     for size in sizes:
         batch = [records[i % len(records)] for i in range(size)]
