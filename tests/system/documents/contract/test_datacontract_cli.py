@@ -2,7 +2,7 @@
 
 import copy
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -144,7 +144,7 @@ def broken_here(contract: Contract, database: Path) -> list[str]:
     rows = with_broken_rules(engine.table("orders"), contract.dataset)
     found = [row[REASONS] for row in rows.to_pyarrow().to_pylist() if row[REASONS]]
     found += broken_by_window(rows.filter(rows[REASONS].isnull()), contract.dataset, growing=False)
-    found += stale(engine.table("orders"), contract, datetime.now())
+    found += stale(engine.table("orders"), contract, datetime.now(UTC))
     engine.disconnect()
     return found
 
