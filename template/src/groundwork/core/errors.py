@@ -129,12 +129,7 @@ def place(error: BaseException, package: str = USE_CASE) -> str:
     """
     found = find_spec(package)
     folders = [Path(each).resolve() for each in (found and found.submodule_search_locations) or ()]
-    chain: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and cause not in chain:
-        chain.append(cause)
-        cause = cause.__cause__ or cause.__context__
-    for each in chain:
+    for each in causes(error):
         lines = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(each.__traceback__)]
         if isinstance(each, SyntaxError) and each.filename:
             lines.append((each.filename, each.lineno))

@@ -1,7 +1,7 @@
 """The money that decisions made, the charter's metric, and the cost of serving."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,14 +40,19 @@ def measure_footprint(predictor: Predictor, bundle: Path, evaluation: Examples) 
 
     CPU time depends less on the machine's load than wall time does. It is NaN without rows.
     """
-    times = []
-    for row in range(min(ROWS_TIMED, len(evaluation))):
-        columns = {name: values[row : row + 1] for name, values in evaluation.columns.items()}
-        began = time.process_time()
-        predictor.scores(columns)
-        times.append((time.process_time() - began) * 1000)
     size = sum(file.stat().st_size for file in bundle.rglob("*") if file.is_file())
-    return Footprint(float(np.median(times)) if times else float("nan"), size / 1e6)
+    return Footprint(seconds_of_a_row(predictor, evaluation.columns, ROWS_TIMED) * 1000, size / 1e6)
+
+
+def seconds_of_a_row(predictor: Predictor, columns: Mapping[str, NDArray], most: int) -> float:
+    """Return the median CPU time of a row that is scored alone, over at most so many rows; NaN without rows."""
+    times = []
+    for row in range(min(most, len(next(iter(columns.values()))))):
+        alone = {name: values[row : row + 1] for name, values in columns.items()}
+        began = time.process_time()
+        predictor.scores(alone)
+        times.append(time.process_time() - began)
+    return float(np.median(times)) if times else float("nan")
 
 
 # Each takes targets, as `Task.targets` returns them, and scores.

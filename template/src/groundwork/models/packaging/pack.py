@@ -2,7 +2,6 @@
 
 import io
 import tempfile
-import time
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +23,7 @@ from sklearn.preprocessing import MaxAbsScaler, RobustScaler, StandardScaler
 from groundwork.core.errors import ModelMismatch
 from groundwork.documents.contract.column import Column, Task
 from groundwork.documents.contract.contract import Dataset
+from groundwork.models.evaluation.performance import seconds_of_a_row
 from groundwork.models.packaging import converters, text
 from groundwork.models.packaging.parity import Decide, compare, prove_equal, summary
 from groundwork.models.packaging.pretrained import Pretrained
@@ -36,6 +36,7 @@ from groundwork.models.serving.predictor import (
     bundle_digest,
     onnx_scores,
     pipeline_scores,
+    score_method,
 )
 
 SAMPLE_ROWS = 20
@@ -90,7 +91,11 @@ def _pack(model: Any, windows: Mapping[str, pd.DataFrame], decide: Decide, folde
 
     def served(form: Any, content: bytes, predictor: Predictor, how: str) -> Bundle:
         """Write the bundle with its reason, `how`, in which {cost} stands for the cost of a row."""
-        return write(form, content, how.replace("{cost}", f"{_microseconds(predictor, frame):,.0f} µs of CPU"))
+        return write(
+            form,
+            content,
+            how.replace("{cost}", f"{seconds_of_a_row(predictor, _arrays(frame), TIMED_ROWS) * 1e6:,.0f} µs of CPU"),
+        )
 
     def through_mlflow(saved: Path, why: str) -> Bundle:
         content = _archive(saved)
@@ -144,7 +149,7 @@ def mlflow_options(model: Any, frame: pd.DataFrame, dataset: Dataset) -> dict[st
 
     The signature accepts the rows that the snapshots hold.
     """
-    answer = "predict" if dataset.task.kind == "regression" else "predict_proba"
+    answer = score_method(dataset.task)
     answered = mlflow.models.infer_signature(None, getattr(model, answer)(frame.head()))
     asked = Schema([ColSpec(_mlflow_type(column), column.name) for column in dataset.features])
     options = {
@@ -209,17 +214,6 @@ def _archive(folder: Path) -> bytes:
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
             archive.write(file, file.relative_to(folder))
     return content.getvalue()
-
-
-def _microseconds(predictor: Predictor, frame: pd.DataFrame) -> float:
-    """Return the median CPU time of a row that is scored alone."""
-    times = []
-    for row in range(min(TIMED_ROWS, len(frame))):
-        columns = _arrays(frame.iloc[row : row + 1])
-        began = time.process_time()
-        predictor.scores(columns)
-        times.append((time.process_time() - began) * 1e6)
-    return float(np.median(times))
 
 
 def _arrays(frame: pd.DataFrame) -> dict[str, NDArray]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from groundwork.documents.contract.column import LONGEST_TEXT, Column
 from groundwork.models.evaluation.estimates import SEED
 from groundwork.models.packaging.text import hostile_texts
-from groundwork.models.packaging.thresholds import rows_at_thresholds
+from groundwork.models.packaging.thresholds import rows_at_thresholds, within_limits
 from groundwork.models.serving.predictor import MISSING_TEXT
 
 LARGEST_WINDOW = 50_000  # rows of a window other than the newest; more are thinned out evenly
@@ -127,11 +127,8 @@ def _numbers(rows: pd.DataFrame, few: pd.DataFrame, features: Sequence[Column]) 
 
 def admitted(values: NDArray, column: Column) -> NDArray[np.float32]:
     """Return the numbers that the contract allows in this column, as float32; those of an integer column rounded."""
-    limits = column.logical_type_options
     found = np.round(values) if column.logical_type == "integer" else values
-    low = -np.inf if limits.minimum is None else limits.minimum
-    high = np.inf if limits.maximum is None else limits.maximum
-    allowed: NDArray[np.float32] = np.unique(found[(found >= low) & (found <= high)].astype(np.float32))
+    allowed: NDArray[np.float32] = np.unique(found[within_limits(found, column)].astype(np.float32))
     return allowed[np.isfinite(allowed)]
 
 

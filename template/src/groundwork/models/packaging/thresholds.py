@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
-import onnxruntime
 import pandas as pd
 from numpy.typing import NDArray
 
 from groundwork.documents.contract.column import Column
+from groundwork.models.serving.predictor import onnx_session
 from groundwork.models.serving.term_weights import ModelInputs
 
 _NODES = 4_000  # nodes whose thresholds are tried, of all trees together
@@ -50,7 +50,8 @@ def rows_at_thresholds(graph: bytes, base: pd.DataFrame, features: Sequence[Colu
         return base.head(0)
     tensors = _tensors(model, {trees.source for trees in ensembles})
     numbers = [column for column in features if column.logical_type in ("number", "integer")]
-    before, drivers = tensors(base), _drivers(tensors, base, numbers)
+    before = tensors(base)
+    drivers = _drivers(tensors, base, before, numbers)
     found = [base.head(0)]
     for trees in ensembles:
         read, column_of = before[trees.source], drivers[trees.source]
@@ -74,12 +75,17 @@ def _beside(rows: pd.DataFrame, values: NDArray[np.float32], column: Column) -> 
         tried = [np.floor(values), np.floor(values) + 1]
     else:
         tried = [values, *(np.nextafter(values, np.float32(side)) for side in (-np.inf, np.inf))]
+    for each in tried:
+        allowed = np.isfinite(each) & within_limits(each, column)
+        yield rows[allowed].assign(**{column.name: each[allowed].astype(np.float32)})
+
+
+def within_limits(values: NDArray, column: Column) -> NDArray[np.bool_]:
+    """Return, per number, whether it is within the contract's minimum and maximum of the column."""
     limits = column.logical_type_options
     low = -np.inf if limits.minimum is None else limits.minimum
     high = np.inf if limits.maximum is None else limits.maximum
-    for each in tried:
-        allowed = np.isfinite(each) & (each >= low) & (each <= high)
-        yield rows[allowed].assign(**{column.name: each[allowed].astype(np.float32)})
+    return np.asarray((values >= low) & (values <= high))
 
 
 def _ensembles(model: onnx.ModelProto) -> Iterator[_Trees]:
@@ -116,11 +122,7 @@ def _tensors(model: onnx.ModelProto, names: set[str]) -> Any:
     for name in names:
         model.graph.node.append(onnx.helper.make_node("Identity", [name], [f"{name}_seen"]))
         model.graph.output.append(onnx.ValueInfoProto(name=f"{name}_seen"))
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-
+    session = onnx_session(model.SerializeToString())
     inputs = ModelInputs(session)
 
     def run(frame: pd.DataFrame) -> dict[str, NDArray]:
@@ -131,9 +133,13 @@ def _tensors(model: onnx.ModelProto, names: set[str]) -> Any:
     return run
 
 
-def _drivers(tensors: Any, base: pd.DataFrame, numbers: Sequence[Column]) -> dict[str, dict[int, Column]]:
-    """Return, per tensor, the number that each of its columns depends on, for columns that depend on nothing else."""
-    before = tensors(base)
+def _drivers(
+    tensors: Any, base: pd.DataFrame, before: dict[str, NDArray], numbers: Sequence[Column]
+) -> dict[str, dict[int, Column]]:
+    """Return, per tensor, the number that each of its columns depends on, for columns that depend on nothing else.
+
+    `before` holds the tensors for the rows of `base`.
+    """
     moved_by: dict[tuple[str, int], list[str]] = {}
     for name in base:
         for source, after in tensors(base.assign(**{str(name): base[name].to_numpy()[::-1]})).items():

@@ -18,15 +18,12 @@ from groundwork.core.errors import UnknownColumn, UseCaseError
 from groundwork.core.windows import local_time
 from groundwork.documents.contract.column import Column
 from groundwork.documents.contract.contract import Dataset
+from groundwork.documents.use_case_files import FUNCTIONS
 from groundwork.models.serving.predictor import MISSING_TEXT
 from use_case import decision
 
 Worth = Mapping[str, float]
-_TAKES = {
-    "decide": ("scores", "worth"),
-    "without_model": ("columns",),
-    "value": ("decisions", "outcomes", "worth"),
-}
+_TAKES = FUNCTIONS["decision.py"]
 
 
 class Rows(Mapping[str, NDArray]):

@@ -7,7 +7,6 @@ recorded scores for the recorded sample.
 import hashlib
 import io
 import json
-import os
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -111,13 +110,18 @@ def bundle_digest(bundle: Bundle, content: bytes) -> str:
     return hashlib.sha256(json.dumps(description, sort_keys=True).encode() + content).hexdigest()
 
 
-def onnx_scores(content: bytes, task: Task) -> Callable[[Arrays], NDArray[np.float32]]:
-    """Return a function that computes the scores of an ONNX model for one array per feature, as `arrays` makes them."""
+def onnx_session(content: bytes) -> onnxruntime.InferenceSession:
+    """Return the ONNX model, loaded to run on one thread of the CPU."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # on small batches, more threads are slower
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # an error is raised; ONNX Runtime would print it as well
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def onnx_scores(content: bytes, task: Task) -> Callable[[Arrays], NDArray[np.float32]]:
+    """Return a function that computes the scores of an ONNX model for one array per feature, as `arrays` makes them."""
+    session = onnx_session(content)
     answer = session.get_outputs()[-1].name  # of a classifier, the probabilities come after the labels
     inputs = ModelInputs(session)
 
@@ -150,9 +154,6 @@ def _skops(content: bytes, task: Task) -> Callable[[Arrays], NDArray[np.float32]
 
 def _pyfunc(content: bytes, task: Task) -> Callable[[Arrays], NDArray[np.float32]]:
     """Load an MLflow model folder from a ZIP archive, which runs the code in it."""
-    from groundwork.core.environment import QUIET
-
-    os.environ.update(QUIET)  # before the import, because the service starts without MLflow
     try:
         from mlflow.pyfunc import load_model
     except ImportError as error:
@@ -176,9 +177,14 @@ def _pyfunc(content: bytes, task: Task) -> Callable[[Arrays], NDArray[np.float32
     return score
 
 
+def score_method(task: Task) -> str:
+    """Return the name of the method of a scikit-learn pipeline that gives the scores."""
+    return "predict" if task.kind == "regression" else "predict_proba"
+
+
 def pipeline_scores(model: Any, frame: Any, task: Task) -> NDArray:
     """Return the scores of a scikit-learn pipeline for a DataFrame: shape (rows,), or (rows, classes)."""
-    return _as_scores(model.predict(frame) if task.kind == "regression" else model.predict_proba(frame), task)
+    return _as_scores(getattr(model, score_method(task))(frame), task)
 
 
 def pyfunc_scores(model: Any, columns: Arrays, task: Task) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ from groundwork.core.errors import BundleError, UseCaseError, in_use_case
 from groundwork.documents.contract.contract import Dataset
 from groundwork.documents.pilot import Pilot
 from groundwork.models.evaluation.performance import decided, decided_by_rule
-from groundwork.models.serving.predictor import MISSING_TEXT, pipeline_scores
+from groundwork.models.serving.predictor import MISSING_TEXT, pipeline_scores, score_method
 from groundwork.models.training.fit import asked_parameters, fit, unfitted
 from groundwork.models.training.history import Examples
 
@@ -35,7 +35,7 @@ def dry_run(pilot: Pilot, training: Examples) -> None:
         return
     _refuse_other_kind(built, dataset)
     step = _last_step(built)
-    if type(step).__module__.startswith("sklearn.") and not hasattr(type(step), method_of(dataset)):
+    if type(step).__module__.startswith("sklearn.") and not hasattr(type(step), score_method(dataset.task)):
         _refuse_without_scores(built, dataset)
     asked = asked_parameters()
     for parameters in asked:
@@ -45,9 +45,9 @@ def dry_run(pilot: Pilot, training: Examples) -> None:
     try:
         with threadpool_limits(1):  # on so few rows, more threads only wait for each other
             model, _ = fit(few, dataset, asked[0] if asked else {})
-        if not hasattr(model, method_of(dataset)):
+        if not hasattr(model, score_method(dataset.task)):
             _refuse_without_scores(model, dataset)
-        with in_use_case("model.py", f"the model is fitted, but its {method_of(dataset)} fails"):
+        with in_use_case("model.py", f"the model is fitted, but its {score_method(dataset.task)} fails"):
             scores = pipeline_scores(model, few.frame, dataset.task)
     except BundleError as error:
         raise UseCaseError(f"{MODEL}: {error}") from error
@@ -91,13 +91,8 @@ def _refuse_other_kind(built: Any, dataset: Dataset) -> None:
         )
 
 
-def method_of(dataset: Dataset) -> str:
-    """Return the name of the method that gives the scores."""
-    return "predict" if dataset.task.kind == "regression" else "predict_proba"
-
-
 def _refuse_without_scores(model: Any, dataset: Dataset) -> None:
-    name, method = type(_last_step(model)).__name__, method_of(dataset)
+    name, method = type(_last_step(model)).__name__, score_method(dataset.task)
     outcome = f"the outcome {dataset.outcome.name} is a {dataset.outcome.logical_type}"
     remedy = (
         "return a scikit-learn compatible regressor"
