@@ -3,6 +3,8 @@
 import ast
 import os
 import re
+import subprocess
+import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
@@ -229,3 +231,26 @@ def test_commands_of_a_pilot_find_the_pilots_own_code() -> None:
     """Whatever the system's tests set for theirs, in the same process."""
     assert "PYTHONPATH" not in os.environ
     assert not [name for name in os.environ if name.startswith(("GROUNDWORK_", "PREFECT_", "MLFLOW_"))]
+
+
+def test_a_group_of_tests_stays_in_one_process(tmp_path: Path) -> None:
+    """Tests that share a pilot rest on it; with pytest 9.2.0 pytest-xdist spreads them without a word."""
+    (tmp_path / "test_group.py").write_text(
+        "import os, time, pathlib, pytest\n\n"
+        "@pytest.mark.xdist_group('shop')\n"
+        "@pytest.mark.parametrize('number', range(6))\n"
+        "def test_of_the_group(number):\n"
+        "    time.sleep(0.2)\n"
+        "    pathlib.Path(os.environ['PYTEST_XDIST_WORKER']).touch()\n"
+    )
+    parallel = re.search(r"^PARALLEL := (.*?)#", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    assert parallel is not None
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *parallel[1].split()],
+        cwd=tmp_path,
+        env=environment,
+        check=True,
+        capture_output=True,
+    )
+    assert len([path for path in tmp_path.iterdir() if path.name.startswith("gw")]) == 1
