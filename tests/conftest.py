@@ -17,7 +17,10 @@ RELEASE = "v1000.0.0"  # above every real one, so that this is the version that 
 # No setting of the person who runs the tests may decide how they end.
 for name in list(os.environ):
     if name.startswith(
-        ("GROUNDWORK_", "MLFLOW_", "PREFECT_", "COPIER_", "GIT_DIR", "GIT_INDEX", "VIRTUAL_ENV", "PYTHONPATH")
+        (
+            *("GROUNDWORK_", "MLFLOW_", "PREFECT_", "COPIER_", "GIT_DIR", "GIT_INDEX", "VIRTUAL_ENV", "PYTHONPATH"),
+            "PYTHONDONTWRITEBYTECODE",  # each command of a pilot would compile all its libraries anew, for half a minute
+        )
     ):
         del os.environ[name]
 for role in ("AUTHOR", "COMMITTER"):
