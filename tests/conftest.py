@@ -47,8 +47,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if names & TRAINED:
                 item.add_marker("slow")
             continue
-        for shared in {"pilot", "shell"} & names:
-            item.add_marker(pytest.mark.xdist_group(shared))  # it is made and used in one process alone
+        if {"pilot", "shell", "docker"} & names:  # made in one process and used there, test after test
+            together = item.path.parent if item.path.parent.name == "containers" else item.path
+            item.add_marker(pytest.mark.xdist_group(together.stem))
     items.sort(key=lambda item: [item.get_closest_marker(mark) is not None for mark in ("soak", "slow")])
 
 
