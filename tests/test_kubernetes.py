@@ -23,7 +23,7 @@ from groundwork.service.auth import OPEN, SCOPES
 from pilots import documents
 
 from quoted import commands
-from support import ROOT, execute
+from support import ROOT, commit, execute
 
 KUBERNETES = ROOT / "template/ops/kubernetes"
 PAGE = ROOT / "docs/how-to/deploy-to-kubernetes.md"
@@ -527,3 +527,104 @@ def test_a_long_name_is_cut_to_names_for_kubernetes(kubectl: str, render: Callab
         assert re.fullmatch(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])", namespace["metadata"]["name"])
         labels = [value for each in built for value in each["metadata"]["labels"].values()]
         assert all(len(label) <= 63 for label in labels)
+
+
+# ---- the pages -------------------------------------------------------------------------------------------------------
+
+KUBECTL = """#!/bin/sh
+echo "$@" >>"$CALLS"
+case "$1 $2" in
+"apply --kustomize") exec "$REAL" kustomize "$3" >"$APPLIED" ;;
+"apply --filename") exec cat >"$APPLIED" ;;
+esac
+"""  # builds what it is asked to apply, and does nothing else
+
+
+class Cluster:
+    """A shell in a pilot's repository, whose `kubectl` applies nothing."""
+
+    def __init__(self, kubectl: str, project: Path, folder: Path) -> None:
+        self.pilot = folder / "late-flights"
+        shutil.copytree(project, self.pilot)
+        self.calls, self.applied = folder / "calls", folder / "applied.yaml"
+        (folder / "bin").mkdir()
+        (folder / "bin/kubectl").write_text(KUBECTL)
+        (folder / "bin/kubectl").chmod(0o755)
+        path = f"{folder}/bin{os.pathsep}{os.environ['PATH']}"
+        self.environment = os.environ | {
+            "CALLS": str(self.calls),
+            "APPLIED": str(self.applied),
+            "REAL": kubectl,
+            "PATH": path,
+        }
+
+    def run(self, command: str) -> list[Object]:
+        """Type the command; returns the objects that were applied last."""
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=self.pilot, env=self.environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        return list(yaml.safe_load_all(self.applied.read_text(encoding="utf-8"))) if self.applied.exists() else []
+
+
+def test_the_page_deploys_promotes_and_rolls_back(kubectl: str, project: Path, tmp_path: Path) -> None:
+    """Its commands name what there is, and production gets the digests of staging, then those of before."""
+    cluster = Cluster(kubectl, project, tmp_path)
+    staging = cluster.pilot / "ops/kubernetes/overlays/staging/images/kustomization.yaml"
+    staging.write_text(
+        staging.read_text(encoding="utf-8").replace("sha256:" + "0" * 64, "sha256:" + "5" * 64), encoding="utf-8"
+    )
+    commit(cluster.pilot)
+    images, every = [], {}
+    for command in commands(PAGE):
+        applied = cluster.run(command.text)
+        every |= {(each["kind"].lower(), each["metadata"]["name"]): each for each in applied}
+        if command.text.startswith("kubectl apply"):
+            images.append(
+                (command.text.rsplit("/")[-1], {container["image"][-64:] for _, _, container in templates(applied)})
+            )
+    assert images == [*[("staging", {"5" * 64})] * 3, ("production", {"5" * 64}), ("production", {"0" * 64})]
+    said = cluster.calls.read_text(encoding="utf-8")
+    assert {(kind, name) for kind, name in re.findall(r"\b(deployment|job)[/ ]([a-z]+)", said)} <= every.keys()
+    assert {("namespace", name) for name in re.findall(r"--namespace (\S+)", said)} <= every.keys()
+    secrets = {
+        source["secretRef"]["name"]
+        for each in every.values()
+        if each["kind"] == "Deployment"
+        for source in each["spec"]["template"]["spec"]["containers"][0]["envFrom"]
+        if "secretRef" in source
+    }
+    assert set(re.findall(r"create secret generic (\w+)", said)) == secrets | {"metrics"}
+
+
+def test_the_alerts_are_those_of_prometheus(kubectl: str, project: Path, tmp_path: Path) -> None:
+    cluster = Cluster(kubectl, project, tmp_path)
+    [command] = [command.text for command in commands(PAGE) if "alerts.yml" in command.text]
+    [made] = cluster.run(command)
+    assert made["kind"] == "PrometheusRule"
+    assert made["spec"] == yaml.safe_load((ROOT / "template/ops/prometheus/alerts.yml").read_text(encoding="utf-8"))
+
+
+def test_the_page_names_the_versions_that_are_tested() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    assert f"schemas of Kubernetes {VERSIONS[0]} to {VERSIONS[-1]}" in text
+    assert f"a cluster, Kubernetes {VERSIONS[0]} or newer" in text
+
+
+def test_capacity_is_reckoned_from_the_requests(objects: dict[str, list[Object]]) -> None:
+    """The table of stages in docs/reference/capacity.md adds up what the manifests request."""
+    text = (ROOT / "docs/reference/capacity.md").read_text(encoding="utf-8")
+    for stage in STAGES:
+        pods = {name: container["resources"]["requests"] for name, _, container in templates(objects[stage])}
+        [scaler] = of_kind(objects[stage], "HorizontalPodAutoscaler")
+        counts = {"staging": ["minReplicas"], "production": ["minReplicas", "maxReplicas"]}[stage]
+        for count in (scaler["spec"][each] for each in counts):
+            cores = count * cpus(pods["service"]["cpu"]) + cpus(pods["worker"]["cpu"])
+            memory = (count * mebibytes(pods["service"]["memory"]) + mebibytes(pods["worker"]["memory"])) / 1024
+            assert re.search(
+                rf"^\| {stage}.* \| {count} services?, 1 worker \| {cores} cores, {memory:g} GiB \|", text, re.MULTILINE
+            )
+
+
+def cpus(quantity: str) -> float:
+    return int(quantity.removesuffix("m")) / (1000 if quantity.endswith("m") else 1)
