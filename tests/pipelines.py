@@ -1,4 +1,4 @@
-"""The jobs of a pilot's CI, read from the files of GitHub Actions and GitLab CI, and run here as their runners would."""
+"""The jobs of a pilot's CI, read from the files of GitHub Actions and GitLab CI, and run as their runners would."""
 
 import json
 import os
@@ -88,7 +88,7 @@ class Runner:
     """Runs jobs in a folder with stand-ins for the commands that would reach outside; they note what they are asked."""
 
     def __init__(self, folder: Path, state: Path, known: dict[str, str], **answers: str) -> None:
-        """`known` are the contexts of GitHub, or the predefined variables of GitLab; `answers` the stand-ins by name."""
+        """`known` holds GitHub's contexts or GitLab's variables, `answers` what each stand-in does, in Python."""
         self.folder, self.state, self.known = folder, state, known
         self.tools = state / "bin"
         self.tools.mkdir(parents=True)
