@@ -135,7 +135,8 @@ class Runner:
             steps |= {f"steps.{block.id}.outputs.{name}": value for name, value in pairs(output)}
         outputs = {name: steps.get(value.strip("${ }"), "") for name, value in job.outputs.items()}
         if job.output_file and not code:
-            outputs = dict(pairs(self.folder / self._filled_in(job.output_file)))
+            file = re.sub(r"\$(\w+)", lambda found: job.blocks[0].environment[found[1]], job.output_file)
+            outputs = dict(pairs(self.folder / file))
         return Ended(code, printed, summary.read_text(), outputs)
 
     def _filled_in(self, value: str) -> str:
