@@ -182,7 +182,7 @@ if "image" in arguments:
     name = arguments[-1].rpartition(":")[0]
     print(name + "@" + ("{SERVICE}" if "service" in name else "{PIPELINE}"))
 if "imagetools" in arguments:
-    print("{SERVICE}" if "service" in arguments[-1] else "{PIPELINE}")
+    print(json.dumps("{SERVICE}" if "service" in arguments[-1] else "{PIPELINE}"))
 if "login" in arguments:
     assert sys.stdin.read() == "secret\\n"
 """

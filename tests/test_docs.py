@@ -277,6 +277,7 @@ PREFECT = "needs a Prefect server: tests/test_flows.py starts a worker, and a po
 DOCKER = "needs Docker: tests/containers/test_pipeline.py runs flows in a pool of containers"
 ENGINES = "needs another engine, a bucket or a cluster: tests/test_scale_out.py and tests/system/ start them"
 DELIVERY = "needs a registry, a cluster or a larger repository: tests/test_delivery.py and tests/containers/ have them"
+CLUSTER = "needs a cluster: tests/test_kubernetes.py runs it with a kubectl that only builds what it is asked to apply"
 NOT_RUN = {
     ("README.md", "make"): SUITE,
     ("README.md", "uvx 'copier>=9.19.1' copy"): "the tutorial copies and starts a pilot in the same way",
@@ -307,6 +308,10 @@ NOT_RUN = {
     ("run-on-a-schedule.md", "uv run prefect work-pool get-default-base-job-template"): DOCKER,
     ("run-on-a-schedule.md", "uv run prefect work-pool create --type docker"): DOCKER,
     ("run-on-a-schedule.md", "uv run --with prefect-docker"): DOCKER,
+    ("deploy-to-kubernetes.md", "kubectl"): CLUSTER,
+    ("deploy-to-kubernetes.md", "cat ops/kubernetes/components/monitoring/alerts.yaml"): CLUSTER,
+    ("deploy-to-kubernetes.md", "cp"): CLUSTER,
+    ("deploy-to-kubernetes.md", "git"): CLUSTER,
     ("scale-out.md", "uv"): ENGINES,
     ("scale-out.md", "export"): ENGINES,
     ("runbook.md", "prometheus"): "serves until Ctrl-C: tests/test_ops.py checks its configuration and alerts",

@@ -101,7 +101,7 @@ rollback() {
 }
 
 pushed() { # IMAGE COMMIT: the digest that the registry has for it
-    docker buildx imagetools inspect --format '{{.Manifest.Digest}}' "$registry/$1:$2"
+    docker buildx imagetools inspect --format '{{json .Manifest.Digest}}' "$registry/$1:$2" | tr -d '"'
 }
 
 monorepo() { # with environments, images and a trigger of the pilot's own

@@ -77,7 +77,10 @@ def test_what_was_built_is_deployed_and_found_again_by_its_digest(
     commit(folder)
     released = execute(folder, "git", "rev-parse", "HEAD").strip()
     jobs = gitlab(folder)
-    engine = {name: docker.environment.get(name, "") for name in ("DOCKER_HOST", "DOCKER_CONFIG")}
+    settings = tmp_path / "settings"  # of the docker command, which keeps the password there
+    if configured := docker.environment.get("DOCKER_CONFIG"):
+        shutil.copytree(configured, settings, symlinks=True)
+    engine = {"DOCKER_HOST": docker.environment.get("DOCKER_HOST", ""), "DOCKER_CONFIG": str(settings)}
     for job in jobs.values():  # the engine of the tests, in the place of GitLab's service, and uv's own cache
         for name in [*engine, "DOCKER_TLS_CERTDIR", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "UV_CACHE_DIR"]:
             job.blocks[0].environment.pop(name, None)
