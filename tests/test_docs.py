@@ -46,6 +46,7 @@ MADE_BY_RUNNING = (
     "readiness.yaml",
     "decision-record.yaml",
     "tests/use_case/sample.duckdb",
+    "pilots/",
 )
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=NAMES)
@@ -275,6 +276,7 @@ TWO_CHAMPIONS = "needs several versions: tests/system/models/registry and tests/
 PREFECT = "needs a Prefect server: tests/test_flows.py starts a worker, and a pool on a server of its own"
 DOCKER = "needs Docker: tests/containers/test_pipeline.py runs flows in a pool of containers"
 ENGINES = "needs another engine, a bucket or a cluster: tests/test_scale_out.py and tests/system/ start them"
+DELIVERY = "needs a registry, a cluster or a larger repository: tests/test_delivery.py and tests/containers/ have them"
 CLUSTER = "needs a cluster: tests/test_kubernetes.py runs it with a kubectl that only builds what it is asked to apply"
 NOT_RUN = {
     ("README.md", "make"): SUITE,
@@ -289,6 +291,8 @@ NOT_RUN = {
     ("bring-your-own.md", "export GROUNDWORK_SOURCE_URL"): OWN_DATA,
     ("bring-your-own.md", "uv run groundwork ingest"): OWN_DATA,
     ("bring-your-own.md", "uv run groundwork evaluate"): MINUTES,
+    ("deliver.md", "export"): DELIVERY,
+    ("deliver.md", "ops/delivery.sh"): DELIVERY,
     ("maintain-a-fleet.md", "python3 scripts/update_tested_set.py"): "asks the package index for newer versions",
     ("maintain-a-fleet.md", "make test"): SUITE,
     ("maintain-a-fleet.md", "uvx 'copier>=9.19.1' update"): UPDATE,
