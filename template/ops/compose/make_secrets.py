@@ -5,10 +5,10 @@ users of this machine; the files in it are not, because the users of the contain
 """
 
 import secrets
-from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
 from groundwork.core.settings import Settings
 from groundwork.documents.pilot import Pilot
 from groundwork.models.serving.signing import signer
