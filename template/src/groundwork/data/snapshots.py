@@ -22,7 +22,7 @@ from deltalake.transaction import AddAction, RemoveAction, create_table_with_add
 from pyarrow.parquet import read_metadata
 
 from groundwork.core.errors import Busy, NotEnoughData, TypeChanged
-from groundwork.core.windows import Step, Window, instant, local_time, window_of
+from groundwork.core.windows import Step, Window, end_of_day, instant, local_time, window_of
 from groundwork.data.spool import Spool
 from groundwork.documents.contract.contract import Dataset
 
@@ -36,6 +36,7 @@ class Snapshots:
         self.event_time = dataset.event_time.name
         self.key = dataset.key.name
         self.zone = dataset.zone
+        self._days_ahead = dataset.max_days_ahead
 
     @property
     def exists(self) -> bool:
@@ -185,8 +186,14 @@ class Snapshots:
             return shared.cast(_plain_schema(there.schema))
 
     def newest(self) -> datetime | None:
-        """Returns the newest event time, as local time of the contract's zone; None if the table has no rows."""
-        newest = self._query(f'select max("{self.event_time}") from t')[0][0].as_py() if self.exists else None
+        """Returns the newest event time, as local time of the contract's zone; None if the table has no rows.
+
+        A row that is further ahead than the contract allows does not count: it came in before that was checked.
+        """
+        if not self.exists:
+            return None
+        read = self._within(None, end_of_day(self._days_ahead, self.zone))
+        newest = self._query(f'select max("{self.event_time}") from t where {read}')[0][0].as_py()
         return local_time(newest, self.zone) if newest else None
 
     def newest_window(self, step: Step) -> Window:
