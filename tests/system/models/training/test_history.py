@@ -19,7 +19,7 @@ from pilots import visits
 def test_training_sees_the_past_and_the_gate_the_newest_window(pilot: Pilot) -> None:
     history = read_history(pilot)
     assert str(history.past) == "2013-01-01 to 2013-01-31"
-    assert str(history.newest) == "2013-02-01 to 2013-02-28"
+    assert str(history.judged) == "2013-02-01 to 2013-02-28"
     rows = Snapshots(pilot.snapshots, pilot.contract.dataset).read().to_pylist()
     known = [int(row["flight_id"][4:6]) for row in rows if row["late"] is not None]
     assert (len(history.training), len(history.evaluation)) == (known.count(1), known.count(2))
