@@ -110,8 +110,8 @@ def told_ahead(dataset: Dataset, rows: int, days: Window) -> str:
     """Returns in words that the rows of these days are not read, and what to do if they are right."""
     until = end_of_day(dataset.max_days_ahead, dataset.zone) - timedelta(days=1)
     return (
-        f"{rows:,} rows have a {dataset.event_time.name} from {days}, and are not read: contract.yaml allows it up to "
-        f"{until:%Y-%m-%d} (maxDaysAhead {dataset.max_days_ahead:g}). Correct them in the source, or raise maxDaysAhead"
+        f"rows not read: {rows:,}, with a {dataset.event_time.name} of {days}; contract.yaml allows it up to "
+        f"{until:%Y-%m-%d} (maxDaysAhead {dataset.max_days_ahead:g}): correct them in the source, or raise maxDaysAhead"
     )
 
 
