@@ -110,7 +110,7 @@ def later(sql: Callable, pilot: Pilot, at: datetime) -> None:
     """Add a flight at that time."""
     sql(
         pilot,
-        "insert into flights select * replace (1000 as distance, 9999 as flight, "
+        "insert into flights select * replace (1000 as distance, 9999 as flight, 12 as hour, 1200 as sched_dep_time, "
         f"{at.year} as year, {at.month} as month, {at.day} as day) from flights limit 1",
     )
 
