@@ -77,7 +77,7 @@ def score(since: Day = None, until: Day = None, as_json: Json = False) -> None:
 
 @verbs.command(rich_help_panel=PANEL)
 def monitor(since: Day = None, until: Day = None, as_json: Json = False) -> None:
-    """Measure drift in a window; by default the newest. Exit 2 if drift is unknown."""
+    """Measure drift in a window; by default the newest, or several. Exit 2 if drift is unknown."""
     with entered() as pilot:
         known = run_monitor(pilot, since, until)
     suggest("status")
@@ -268,6 +268,7 @@ def run_score(pilot: "Pilot", since: datetime | None, until: datetime | None) ->
 
 
 def run_monitor(pilot: "Pilot", since: datetime | None, until: datetime | None) -> bool:
+    from groundwork.core.windows import Window
     from groundwork.monitoring.drift import DriftUnknown
     from groundwork.pipeline import by_hand
 
@@ -282,8 +283,9 @@ def run_monitor(pilot: "Pilot", since: datetime | None, until: datetime | None) 
         return False
     print_json(drift)
     mark = "[green]✓[/]" if drift.status == "ok" else "[yellow]![/]"
+    window = Window(drift.window_start, drift.window_end)
     console.print(
-        f"{mark} {'monitor':<8} {drift.status}: {escape(drift.reason)} [dim]{time.monotonic() - started:.1f} s[/]",
+        f"{mark} {'monitor':<8} {drift.status}: {escape(drift.reason)}, in {window} [dim]{time.monotonic() - started:.1f} s[/]",
         soft_wrap=True,
     )
     for name in sorted(drift.drifted, key=lambda name: -drift.distances[name]):

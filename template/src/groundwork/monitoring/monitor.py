@@ -96,7 +96,8 @@ def newest_windows(pilot: Pilot, store: Store) -> Window:
     at = answered_at(Window(learned_until, newest.end))
     if len(at) < least:
         return newest
-    return Window(max(window_of(datetime.fromisoformat(at[-least]), step).start, learned_until), newest.end)
+    first = datetime.fromisoformat(at[-least]).replace(tzinfo=None)  # as clocks show it, like the windows
+    return Window(max(window_of(first, step).start, learned_until), newest.end)
 
 
 def monitor(pilot: Pilot, start: datetime | None = None, end: datetime | None = None) -> Drift:
