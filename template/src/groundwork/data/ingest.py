@@ -121,13 +121,16 @@ def ingest(pilot: Pilot, start: datetime | None = None, end: datetime | None = N
         _proven(pilot, store, run),
     ):
 
-        def remember(window: Window, fingerprint: str) -> None:
+        def remember(window: Window, fingerprint: str, version: int | None) -> None:
+            nonlocal table_id
             known[window] = fingerprint
-            if snapshots.exists:
-                store.ingested.record(window, fingerprint, str(snapshots.table_id), snapshots.version or 0)
+            if version is not None:
+                table_id = table_id or snapshots.table_id
+                store.ingested.record(window, fingerprint, str(table_id), version)
 
         forget_spools(pilot.settings.data_folder)
-        known, newest = store.ingested.windows(snapshots.table_id, snapshots.version), None
+        table_id, version = snapshots.table_id, snapshots.version
+        known, newest = store.ingested.windows(table_id, version), None
         gone: list[Window] = []
         if start and end:
             last = window_of(end - timedelta(microseconds=1), step)
@@ -150,12 +153,13 @@ def ingest(pilot: Pilot, start: datetime | None = None, end: datetime | None = N
                 waiting = sorted({*waiting[len(together) :], *later})
                 total = len(ingested) + len(together) + len(waiting)
                 for window in (*later, *(each for each, read in reads.items() if read.fingerprint == DEPENDS)):
-                    remember(window, DEPENDS)  # before the writes, in case this run is killed
+                    remember(window, DEPENDS, version)  # before the writes, in case this run is killed
                 broken = broken_as_a_whole(backend, dataset, reads, newest)
                 for window in together:
                     result = let_in(pilot, window, reads[window], broken.get(window, []))
+                    version = result.version
                     if result.fingerprint:
-                        remember(window, result.fingerprint)
+                        remember(window, result.fingerprint, version)
                     ingested.append(result)
                     tell("windows", len(ingested), total)
                     run.rows_in = sum(each.rows_in for each in ingested)
@@ -177,7 +181,6 @@ def ingest(pilot: Pilot, start: datetime | None = None, end: datetime | None = N
                 f"the source has no rows any more for {', '.join(named(gone))}: the snapshots keep the rows they have"
             )
             _log.info(run.message)
-            version = ingested[-1].version
             ingested += [Ingested(window=each, rows_in=0, rows_quarantined=0, version=version) for each in gone]
         if not (start and end):  # given days may be old on purpose
             check_freshness(backend, pilot, datetime.now(UTC))
