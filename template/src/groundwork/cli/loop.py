@@ -284,10 +284,8 @@ def run_monitor(pilot: "Pilot", since: datetime | None, until: datetime | None) 
     print_json(drift)
     mark = "[green]✓[/]" if drift.status == "ok" else "[yellow]![/]"
     window = Window(drift.window_start, drift.window_end)
-    console.print(
-        f"{mark} {'monitor':<8} {drift.status}: {escape(drift.reason)}, in {window} [dim]{time.monotonic() - started:.1f} s[/]",
-        soft_wrap=True,
-    )
+    took = f"[dim]{time.monotonic() - started:.1f} s[/]"
+    console.print(f"{mark} {'monitor':<8} {drift.status}: {escape(drift.reason)}, in {window} {took}", soft_wrap=True)
     for name in sorted(drift.drifted, key=lambda name: -drift.distances[name]):
         console.print(f"  {'':<8} {name}: distance {drift.distances[name]:.2f}")
     console.print(f"  {'':<8} report: {pilot.settings.reports / str(drift.report)}", soft_wrap=True)

@@ -131,13 +131,16 @@ def ingest(pilot: Pilot, start: datetime | None = None, end: datetime | None = N
         _proven(pilot, store, run),
     ):
 
-        def remember(window: Window, fingerprint: str) -> None:
+        def remember(window: Window, fingerprint: str, version: int | None) -> None:
+            nonlocal table_id
             known[window] = fingerprint
-            if snapshots.exists:
-                store.ingested.record(window, fingerprint, str(snapshots.table_id), snapshots.version or 0)
+            if version is not None:
+                table_id = table_id or snapshots.table_id
+                store.ingested.record(window, fingerprint, str(table_id), version)
 
         forget_spools(pilot.settings.data_folder)
-        known, newest = store.ingested.windows(snapshots.table_id, snapshots.version), None
+        table_id, version = snapshots.table_id, snapshots.version
+        known, newest = store.ingested.windows(table_id, version), None
         gone: list[Window] = []
         ahead: Ahead | None = None
         if start and end:
@@ -162,7 +165,7 @@ def ingest(pilot: Pilot, start: datetime | None = None, end: datetime | None = N
                 waiting = sorted({*waiting[len(together) :], *later})
                 total = len(ingested) + len(breaches) + len(together) + len(waiting)
                 for window in (*later, *(each for each, read in reads.items() if read.fingerprint == DEPENDS)):
-                    remember(window, DEPENDS)  # before the writes, in case this run is killed
+                    remember(window, DEPENDS, version)  # before the writes, in case this run is killed
                 broken = broken_as_a_whole(backend, dataset, reads, newest)
                 for window in together:
                     try:
@@ -171,8 +174,9 @@ def ingest(pilot: Pilot, start: datetime | None = None, end: datetime | None = N
                         breaches.append(str(error))
                         _log.warning("%s", error)
                         continue
+                    version = result.version
                     if result.fingerprint:
-                        remember(window, result.fingerprint)
+                        remember(window, result.fingerprint, version)
                     ingested.append(result)
                     tell("windows", len(ingested) + len(breaches), total)
                     run.rows_in = sum(each.rows_in for each in ingested)

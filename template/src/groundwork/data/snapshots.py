@@ -61,7 +61,7 @@ class Snapshots:
         table = DeltaTable(self.path) if self.exists else None
         outdated: list[str] | None = []
         if table:
-            self._refuse_other_types(rows.schema)
+            self._refuse_other_types(table, rows.schema)
             outdated = self._files_of_window(table, start, end)
             there = (
                 digest(_rows(table, f"select * from t where {self._within(start, end)}")) if outdated != [] else None
@@ -81,7 +81,10 @@ class Snapshots:
             if isinstance(error, CommitFailedError) or (table is None and self.exists):
                 raise Busy(f"another process wrote to {self.path} meanwhile; nothing was changed") from error
             raise
-        return DeltaTable(self.path).version()
+        if table is None:
+            return DeltaTable(self.path).version()
+        table.update_incremental()  # a transaction leaves it as it was; opening it again would read the whole log
+        return table.version()
 
     def _take(self, rows: Spool, table: DeltaTable | None, outdated: Sequence[str]) -> None:
         """Add the file of the rows to the table, and remove the `outdated` files, in one commit.
@@ -205,13 +208,14 @@ class Snapshots:
 
     def append(self, rows: pa.Table) -> int:
         """Append the rows in one commit; returns the new version. Raises TypeChanged as `replace` does."""
-        self._refuse_other_types(rows.schema)
-        write_deltalake(self.path, rows, mode="append")
-        return DeltaTable(self.path).version()
+        table = DeltaTable(self.path)
+        self._refuse_other_types(table, rows.schema)
+        write_deltalake(table, rows, mode="append")
+        return table.version()
 
-    def _refuse_other_types(self, schema: pa.Schema) -> None:
+    def _refuse_other_types(self, table: DeltaTable, schema: pa.Schema) -> None:
         """Raise TypeChanged if a column has another type: Delta Lake would cast silently and drop decimals."""
-        there = {field.name: field.type for field in pa.schema(DeltaTable(self.path).schema().to_arrow())}
+        there = {field.name: field.type for field in pa.schema(table.schema().to_arrow())}
         for field in schema:
             before, now = _plain(there.get(field.name, field.type)), _plain(field.type)
             if before != now and not pa.types.is_null(now):
