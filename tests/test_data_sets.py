@@ -24,6 +24,7 @@ class DataSet(NamedTuple):
     table: str  # SQL that fills the operational system from a file in the folder
     metric: str  # of the gate, as `up` prints it
     prediction: str  # of the service, as `up` prints it
+    days: tuple[str, str] | None = None  # with few rows in a window: those to score before drift is known
 
 
 DATA_SETS = [
@@ -38,6 +39,14 @@ DATA_SETS = [
         table="create table months as from read_csv('txhousing.csv.gz', nullstr = 'NA')",
         metric=r"mae [45],\d{3}\.\d{3}",
         prediction=r"Abilene-2015-07: (sell|wait), score 1\d\d,\d{3}\.\d{3}",
+    ),
+    DataSet(
+        name="birdstrikes",
+        table="create table strikes as select row_number() over () as report, * from read_csv('birdstrikes.csv.gz') "
+        "where \"Flight Date\" >= date '1996-01-01'",
+        metric=r"roc_auc 0\.8\d\d",
+        prediction=r"\d+: (inspect|fly), score 0\.\d{3}",
+        days=("2001-08-27", "2002-07-29"),
     ),
 ]
 
@@ -74,12 +83,25 @@ def test_its_documents_have_no_mistake(brought: Brought) -> None:
 
 def test_it_runs_the_whole_loop(brought: Brought) -> None:
     """To a champion that is served as what was trained, a prediction of it, and a drift report."""
-    said = brought.project.run("groundwork.cli.main", "up", "--once")
+    if brought.expected.days is None:
+        said = brought.project.run("groundwork.cli.main", "up", "--once")
+    else:
+        with pytest.raises(AssertionError, match="ended with 2") as unknown:  # drift, on the rows of one window
+            brought.project.run("groundwork.cli.main", "up", "--once")
+        said = str(unknown.value)
+        assert re.search(
+            r"the newest window, .* gate\.minRows is 1,000: the newest 4\d with known outcomes are judged", said
+        )
+        assert re.search(r"\bmonitor +drift in .* is unknown: the logged predictions: \d+ rows", said)
     assert "version 1 is now the champion" in said
     assert "served as ONNX: proven equal to the pipeline" in said
     assert ", 0 decisions differ," in said
     assert re.search(rf"version 1 .* USD per 1,000 decisions, {brought.expected.metric}", said)
     assert re.search(rf"\bpredict +{brought.expected.prediction}, by version 1, logged as ", said)
+    if brought.expected.days:
+        since, until = brought.expected.days
+        brought.project.run("groundwork.cli.main", "score", "--since", since, "--until", until)
+        said = brought.project.run("groundwork.cli.main", "monitor")
     assert re.search(r"\bmonitor +(drift|ok): \d", said)
     assert re.search(r"report: .*/data/reports/drift-.*\.html", said)
 

@@ -201,7 +201,8 @@ def ingest(pilot: Pilot, start: datetime | None = None, end: datetime | None = N
         if ahead:
             notes.append(told_ahead(dataset, ahead.rows, ahead.days))
         run.message = "; ".join(notes)
-        _log.info(run.message)
+        for note in notes:
+            _log.info(note)
         if breaches:
             raise _breach(breaches, len(ingested))
         if not (start and end):  # given days may be old on purpose
