@@ -34,6 +34,8 @@ if shutil.which("uv") is None:  # the one beside the Python that runs the tests 
 # code in place, and leave in it what their session needs.
 ENVIRONMENTS = {"repository": dict(os.environ)}
 
+collect_ignore = ["data_sets"]  # what is in there are files of pilots, whose tests run in them
+
 TRAINED = {"pilot", "pilot_copy", "flights", "first_weeks"}  # fixtures that take seconds to make
 SYSTEM = ROOT / "tests" / "system"
 
