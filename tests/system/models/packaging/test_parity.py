@@ -28,7 +28,8 @@ from sklearn.ensemble import (
     RandomForestRegressor,
     VotingClassifier,
 )
-from sklearn.impute import MissingIndicator, SimpleImputer
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+from sklearn.impute import IterativeImputer, MissingIndicator, SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import TunedThresholdClassifierCV
 from sklearn.neighbors import KNeighborsClassifier
@@ -215,6 +216,7 @@ WRONG: dict[str, Any] = {
     "one column of integer codes as a native category": ordinal(
         HistGradientBoostingClassifier(categorical_features=[0], max_iter=20)
     ),
+    "numbers imputed from the others": numbers(IterativeImputer(max_iter=2), LogisticRegression()),
     "isotonic calibration": scaled(CalibratedClassifierCV(LogisticRegression(), method="isotonic", cv=3)),
     "neighbours by distance": scaled(KNeighborsClassifier(weights="distance")),
     "discriminants of two classes": scaled(LinearDiscriminantAnalysis()),
