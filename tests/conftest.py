@@ -19,7 +19,7 @@ for name in list(os.environ):
     if name.startswith(
         (
             *("GROUNDWORK_", "MLFLOW_", "PREFECT_", "COPIER_", "GIT_DIR", "GIT_INDEX", "VIRTUAL_ENV", "PYTHONPATH"),
-            "PYTHONDONTWRITEBYTECODE",  # each command of a pilot would compile all its libraries anew, for half a minute
+            "PYTHONDONTWRITEBYTECODE",  # each command would compile all its libraries anew, for half a minute
         )
     ):
         del os.environ[name]
