@@ -47,6 +47,7 @@ MADE_BY_RUNNING = (
     "readiness.yaml",
     "decision-record.yaml",
     "tests/use_case/sample.duckdb",
+    "pilots/",
 )
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=NAMES)
@@ -278,6 +279,8 @@ PREFECT = "needs a Prefect server: tests/test_flows.py starts a worker, and a po
 DOCKER = "needs Docker: tests/containers/test_pipeline.py runs flows in a pool of containers"
 STACK = "needs Docker: tests/containers/test_compose.py runs the whole stack"
 ENGINES = "needs another engine, a bucket or a cluster: tests/test_scale_out.py and tests/system/ start them"
+DELIVERY = "needs a registry, a cluster or a larger repository: tests/test_delivery.py and tests/containers/ have them"
+CLUSTER = "needs a cluster: tests/test_kubernetes.py runs it with a kubectl that only builds what it is asked to apply"
 NOT_RUN = {
     ("README.md", "make"): SUITE,
     ("README.md", "uvx 'copier>=9.19.1' copy"): "the tutorial copies and starts a pilot in the same way",
@@ -291,6 +294,8 @@ NOT_RUN = {
     ("bring-your-own.md", "export GROUNDWORK_SOURCE_URL"): OWN_DATA,
     ("bring-your-own.md", "uv run groundwork ingest"): OWN_DATA,
     ("bring-your-own.md", "uv run groundwork evaluate"): MINUTES,
+    ("deliver.md", "export"): DELIVERY,
+    ("deliver.md", "ops/delivery.sh"): DELIVERY,
     ("maintain-a-fleet.md", "python3 scripts/update_tested_set.py"): "asks the package index for newer versions",
     ("maintain-a-fleet.md", "make test"): SUITE,
     ("maintain-a-fleet.md", "uvx 'copier>=9.19.1' update"): UPDATE,
@@ -309,6 +314,10 @@ NOT_RUN = {
     ("run-the-stack.md", "GIT_COMMIT="): STACK,
     ("run-the-stack.md", "docker"): STACK,
     ("run-the-stack.md", "ops/compose/archive.sh"): STACK,
+    ("deploy-to-kubernetes.md", "kubectl"): CLUSTER,
+    ("deploy-to-kubernetes.md", "cat ops/kubernetes/components/monitoring/alerts.yaml"): CLUSTER,
+    ("deploy-to-kubernetes.md", "cp"): CLUSTER,
+    ("deploy-to-kubernetes.md", "git"): CLUSTER,
     ("scale-out.md", "uv"): ENGINES,
     ("scale-out.md", "export"): ENGINES,
     ("runbook.md", "prometheus"): "serves until Ctrl-C: tests/test_ops.py checks its configuration and alerts",

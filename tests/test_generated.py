@@ -1,43 +1,16 @@
 """A generated project, really installed and run: whatever it ships works, and its own checks find nothing."""
 
 import re
-import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from support import PYTHON, ROOT, execute
 
 pytestmark = pytest.mark.slow
-
-TEMPLATE = ROOT / "template"
-
-
-def steps(ci_file: Path) -> list[str]:
-    """The commands that a CI file runs, but for the one that installs uv."""
-    content = yaml.safe_load(ci_file.read_text(encoding="utf-8"))
-    job = content["jobs"]["checks"]["steps"] if "jobs" in content else content["checks"]["script"]
-    lines = [step if isinstance(step, str) else step.get("run", "") for step in job]
-    return [line for line in lines if line and "install uv" not in line]
-
-
-CI = steps(TEMPLATE / "{% if ci_github %}.github{% endif %}/workflows/checks.yml")
-
-
-def test_ci_runs_the_same_everywhere() -> None:
-    assert steps(TEMPLATE / "{% if ci_gitlab %}.gitlab-ci.yml{% endif %}") == CI
-    assert len(CI) == 7
-
-
-@pytest.mark.parametrize("step", CI)
-def test_a_step_of_ci_finds_nothing(pilot: Path, step: str) -> None:
-    """Its format, lint, types, documents and tests, just as CI runs them."""
-    execute(pilot, *shlex.split(step))
-
 
 OWN_TEST = """
 import pytest

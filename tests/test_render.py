@@ -22,7 +22,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no-ci": {"ci": "none"},
 }
 MOST_FILES, MOST_LINES = 204, 21_400  # as it is; a change that adds to it has to say why
-CI_FILES = {".github/workflows/checks.yml": {"defaults", DEMO, "github"}, ".gitlab-ci.yml": {"gitlab"}}
+CI_FILES = {
+    **{f".github/workflows/{name}.yml": {"defaults", DEMO, "github"} for name in ("checks", "deliver", "rollback")},
+    ".gitlab-ci.yml": {"gitlab"},
+}
 
 
 @pytest.fixture(scope="module", params=VARIANTS)
@@ -96,12 +99,14 @@ def test_only_the_chosen_ci_is_there(variant: str, project: Path) -> None:
         name for name, variants in CI_FILES.items() if variant in variants
     }
     assert (project / ".github").exists() == (variant in CI_FILES[".github/workflows/checks.yml"])
+    workflows = {file for file in files(project) if file.startswith(".github/")}
+    assert workflows <= set(CI_FILES)
 
 
 def test_ci_files_are_what_their_service_reads(variant: str, project: Path) -> None:
-    schemas = {".github/workflows/checks.yml": "vendor.github-workflows", ".gitlab-ci.yml": "vendor.gitlab-ci"}
-    for name, schema in schemas.items():
+    for name in CI_FILES:
         if (project / name).exists():
+            schema = "vendor.gitlab-ci" if "gitlab" in name else "vendor.github-workflows"
             execute(project, PYTHON, "-m", "check_jsonschema", "--builtin-schema", schema, name)
 
 
