@@ -25,7 +25,7 @@ import pytest
 
 from .conftest import Docker, gateway, must, timed
 
-pytestmark = [pytest.mark.container, pytest.mark.soak, pytest.mark.night]
+pytestmark = [pytest.mark.container, pytest.mark.soak, pytest.mark.night, pytest.mark.timeout(3600)]
 
 WAREHOUSE = "postgresql://loader:a-loader-for-the-tests-alone@postgres/warehouse"
 MAKE_WAREHOUSE = (
@@ -228,10 +228,12 @@ def stack(docker: Docker, pilot: Path, mails: tuple[str, list[str]], tmp_path: P
     """The stack, up and healthy, with an operational system in PostgreSQL; nothing is trained yet."""
     must("stack/images.sh", environment=docker.environment)
     project = tmp_path / "late-flights"
-    shutil.copytree(pilot, project, ignore=shutil.ignore_patterns(".venv", "data", ".git"))
+    shutil.copytree(pilot, project, ignore=shutil.ignore_patterns(".venv", "data", ".git", ".env", "secrets"))
     stack = Stack(docker, project)
     owners = (project / "OWNERS").read_text(encoding="utf-8")
-    (project / "OWNERS").write_text(owners.replace("handle: alan", "handle: alan\n    email: alan@example.com"))
+    reached = owners.replace('    handle: "alan"', '    handle: "alan"\n    email: alan@example.com')
+    assert reached != owners
+    (project / "OWNERS").write_text(reached)
     groundwork = {"GROUNDWORK_HOME": str(project), "PYTHONPATH": str(project / "src")}
     for command in (["-m", "groundwork.cli.main", "owners"], ["ops/compose/make_secrets.py"]):
         done = subprocess.run([pilot / ".venv/bin/python", *command], cwd=project, env=os.environ | groundwork)
