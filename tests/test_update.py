@@ -27,11 +27,13 @@ YOURS = [
     "OWNERS",
     "docs/data-dictionary.md",
     "docs/clients.md",
+    "ops/kubernetes/overlays/staging/kustomization.yaml",
+    "ops/kubernetes/overlays/production/images/kustomization.yaml",
     "src/use_case/source.py",
     "src/use_case/model.py",
     "tests/use_case/test_model.py",
 ]
-SOURCES = {"charter.yaml": "charter.yaml.jinja", "OWNERS": "OWNERS.jinja"}
+SOURCES = {name: f"{name}.jinja" for name in YOURS if name.startswith(("charter", "OWNERS", "ops/"))}
 
 
 def append(path: Path, text: str) -> None:

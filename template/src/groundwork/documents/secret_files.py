@@ -18,6 +18,6 @@ def check(home: Path) -> bool:
             "\n".join(
                 f"{FOLDER}/{file.name}: has fewer than {SHORTEST} characters, so it can be guessed" for file in short
             )
-            + "\ndelete it, then run `python ops/compose/make_secrets.py`"
+            + "\ndelete it, then run `uv run python ops/compose/make_secrets.py`"
         )
     return bool(files)

@@ -4,10 +4,10 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 import mlflow
 import numpy as np
-from numpy.typing import NDArray
 
 from groundwork.core.progress import track
 from groundwork.core.windows import Window, window_of, windows
@@ -115,32 +115,52 @@ def age(pilot: Pilot, version: Version, window: Window) -> Age:
     return Age(version.number, gone_by, found.get(RETRAIN_AFTER), int(found.get(OLDEST_SEEN, -1)))
 
 
+class _Step(NamedTuple):
+    """Consecutive windows that are evaluated together: the rows' numbers, and the number of windows before them."""
+
+    windows_before: int
+    rows: range
+
+
+def _steps(known: Examples, windows: list[Window], least: int) -> list[_Step]:
+    """Return the windows as steps of at least so many rows, if there are as many; a gain on a few rows is chance."""
+    assert known.days is not None
+    ends = np.searchsorted(known.days, np.array([each.end for each in windows], "datetime64[D]")).tolist()
+    steps, begin, before = [], 0, 0
+    for number, end in enumerate(ends, start=1):
+        if end - begin >= least:
+            steps.append(_Step(before, range(begin, end)))
+            begin, before = end, number
+    if begin < len(known):  # too few for a step of their own
+        first = steps.pop() if steps else _Step(0, range(0))
+        steps.append(_Step(first.windows_before, range(first.rows.start, len(known))))
+    return steps
+
+
 def back_test(pilot: Pilot, version: Version) -> Ageing:
     """Return the gain over the no-model rule by age, and the age at which it falls below the charter's line.
 
-    Models are fitted on at most MAX_FITS lengths of the past, and each is evaluated on every later window.
+    Models are fitted on at most MAX_FITS lengths of the past, and each is evaluated on every later window. Windows with
+    fewer rows than the gate needs are put together.
     """
-    dataset, snapshot = pilot.contract.dataset, int(version.tags["snapshot_version"])
-    snapshots = Snapshots(pilot.snapshots, dataset)
+    dataset, gate, snapshot = pilot.contract.dataset, pilot.charter.gate, int(version.tags["snapshot_version"])
     start, end = (datetime.fromisoformat(version.tags[name]) for name in ("train_start", "evaluation_end"))
-    steps = [
-        examples(snapshots.read(*window, version=snapshot), dataset)
-        for window in windows(start, end, pilot.charter.monitoring.window)
-    ]
+    known = examples(Snapshots(pilot.snapshots, dataset).read(start, end, snapshot), dataset)
+    steps = _steps(known, list(windows(start, end, pilot.charter.monitoring.window)), gate.min_rows)
     parameters = parameters_of(version)
     apart: dict[int, list[tuple[Decisions, Decisions]]] = {}
     cuts = range(1, len(steps))
     fits = sorted({cuts[each] for each in np.linspace(0, len(cuts) - 1, min(MAX_FITS, len(cuts))).astype(int)})
     for cut in track("ages", fits):
-        training = _joined(steps[:cut])
+        training = known.part(np.arange(steps[cut].rows.start))
         if not_among(training.outcomes, dataset.task):
             continue
         model, _ = fit(training, dataset, parameters)
-        for age, later in enumerate(steps[cut:]):
-            if len(later):
-                scores = pipeline_scores(model, later.frame, dataset.task).astype(np.float32)
-                apart.setdefault(age, []).append((decided(pilot, scores, later), decided_by_rule(pilot, later)))
-    gate = pilot.charter.gate
+        for step in steps[cut:]:
+            later = known.part(np.arange(step.rows.start, step.rows.stop))
+            scores = pipeline_scores(model, later.frame, dataset.task).astype(np.float32)
+            pair = decided(pilot, scores, later), decided_by_rule(pilot, later)
+            apart.setdefault(step.windows_before - steps[cut].windows_before, []).append(pair)
     ages = [
         Aged(
             age,
@@ -161,13 +181,6 @@ def _all(parts: Iterable[Decisions]) -> Decisions:
     """Return the decisions of several windows as one."""
     values, days = zip(*((part.values, part.days) for part in parts), strict=True)
     return Decisions(np.concatenate(values), days=np.concatenate(days))
-
-
-def _joined(parts: list[Examples]) -> Examples:
-    columns: dict[str, NDArray] = {
-        name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns
-    }
-    return Examples(columns=columns, outcomes=np.concatenate([part.outcomes for part in parts]))
 
 
 def describe_age(ageing: Ageing | None) -> str:
