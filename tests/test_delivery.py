@@ -168,6 +168,20 @@ def test_gitlab_finds_the_pipeline_of_a_pilot_in_a_folder(
     assert set((tmp_path / "where").read_text().split(str(root))) == {"", "/pilots/late-flights"}
 
 
+@pytest.mark.parametrize(
+    ("platform", "words"),
+    [("github", "ops/delivery.sh monorepo copies"), ("gitlab", "with the variable FOLDER"), ("none", "")],
+)
+def test_the_copy_says_what_a_larger_repository_needs(
+    platform: str, words: str, template: Path, tmp_path: Path
+) -> None:
+    said = execute(
+        tmp_path, PYTHON, "-m", "copier", "copy", "--defaults", "-d", f"ci={platform}", str(template), "pilot"
+    )
+    assert words in said
+    assert ("larger repository" in said) == bool(words)
+
+
 def test_the_root_of_a_repository_needs_no_copies(projects: dict[str, Path]) -> None:
     commit(projects["github"])
     with pytest.raises(AssertionError, match="is the root of its repository"):
