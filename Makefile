@@ -4,7 +4,7 @@
 PARALLEL := --numprocesses 2 --dist loadgroup # a group of tests that share a project stays in one process
 SOAK ?= soak
 export PATH := $(CURDIR)/.tools/bin:$(CURDIR)/.tools/uv/bin:$(PATH)
-unexport VIRTUAL_ENV PYTHONPATH
+unexport VIRTUAL_ENV PYTHONPATH PYTHONDONTWRITEBYTECODE # without bytecode every command compiles its libraries anew: 35 s
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

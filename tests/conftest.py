@@ -17,7 +17,10 @@ RELEASE = "v1000.0.0"  # above every real one, so that this is the version that 
 # No setting of the person who runs the tests may decide how they end.
 for name in list(os.environ):
     if name.startswith(
-        ("GROUNDWORK_", "MLFLOW_", "PREFECT_", "COPIER_", "GIT_DIR", "GIT_INDEX", "VIRTUAL_ENV", "PYTHONPATH")
+        (
+            *("GROUNDWORK_", "MLFLOW_", "PREFECT_", "COPIER_", "GIT_DIR", "GIT_INDEX", "VIRTUAL_ENV", "PYTHONPATH"),
+            "PYTHONDONTWRITEBYTECODE",  # each command would compile all its libraries anew, for half a minute
+        )
     ):
         del os.environ[name]
 for role in ("AUTHOR", "COMMITTER"):
@@ -30,6 +33,8 @@ if shutil.which("uv") is None:  # the one beside the Python that runs the tests 
 # The environment of the repository's tests, kept before the system's tests are read: those set up their process for the
 # code in place, and leave in it what their session needs.
 ENVIRONMENTS = {"repository": dict(os.environ)}
+
+collect_ignore = ["data_sets"]  # what is in there are files of pilots, whose tests run in them
 
 TRAINED = {"pilot", "pilot_copy", "flights", "first_weeks"}  # fixtures that take seconds to make
 SYSTEM = ROOT / "tests" / "system"
@@ -44,8 +49,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if names & TRAINED:
                 item.add_marker("slow")
             continue
-        for shared in {"pilot", "shell"} & names:
-            item.add_marker(pytest.mark.xdist_group(shared))  # it is made and used in one process alone
+        if {"pilot", "shell", "docker"} & names:  # made in one process and used there, test after test
+            together = item.path.parent if item.path.parent.name == "containers" else item.path
+            item.add_marker(pytest.mark.xdist_group(together.stem))
     items.sort(key=lambda item: [item.get_closest_marker(mark) is not None for mark in ("soak", "slow")])
 
 

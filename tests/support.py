@@ -19,6 +19,17 @@ def execute(folder: Path, *command: str) -> str:
     return done.stdout
 
 
+class Project:
+    """A project that runs in the environment of another one, which is installed."""
+
+    def __init__(self, folder: Path, environment: Path) -> None:
+        self.folder = folder
+        self._python = str(environment / "bin/python")
+
+    def run(self, *module: str) -> str:
+        return execute(self.folder, "env", f"PYTHONPATH={self.folder / 'src'}", self._python, "-m", *module)
+
+
 def files(folder: Path) -> list[str]:
     """What git knows of in a folder, or would add: nothing that was deleted, nothing ignored."""
     listed = execute(folder, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")

@@ -74,12 +74,12 @@ def test_a_quick_run_over_models_finds_what_converters_get_wrong(tmp_path: Path)
     said = execute(
         ROOT, PYTHON, str(ROOT / "benchmarks/parity/run.py"), "--quick", "--json", str(tmp_path / "found.json")
     )
-    assert "| scikit-learn | SimpleImputer(add_indicator) | before LogisticRegression | pipeline (skops) |" in said
+    assert "| scikit-learn | PowerTransformer, then imputed | before LogisticRegression | pipeline (skops) |" in said
 
     found = {each["name"]: each for each in json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))}
     assert {name: each["served"] for name, each in found.items()} == {
         "LogisticRegression": "onnx",
         "RandomForestClassifier": "onnx",
-        "SimpleImputer(add_indicator)": "skops",
+        "PowerTransformer, then imputed": "skops",
     }
-    assert found["SimpleImputer(add_indicator)"]["decisions"] > 1000
+    assert found["PowerTransformer, then imputed"]["decisions"] > 1000

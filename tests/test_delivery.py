@@ -299,7 +299,8 @@ def runner(database: tuple[str, set[str]], tmp_path: Path) -> Callable[[Path, st
     return make
 
 
-Clone, Make = Callable[[str], Path], Callable[[Path, str], Runner]
+Clone = Callable[[str], Path]
+Make = Callable[[Path, str], Runner]
 
 
 def run(runner: Runner, job: Job) -> Ended:

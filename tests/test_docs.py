@@ -40,6 +40,7 @@ MADE_BY_RUNNING = (
     "uv.lock",
     "catalog-info.yaml",
     "ops/prometheus/alertmanager.yml",
+    "secrets/",
     "champion",
     "groundwork.db",
     "mlflow.db",
@@ -149,8 +150,9 @@ OF_LIBRARIES = {  # read by libraries, or by the shell of the example itself
 @every_page
 def test_environment_variables_are_read(page: Path) -> None:
     build_arguments = set(re.findall(r"^ARG (\w+)", text(TEMPLATE / "Dockerfile"), re.MULTILINE))
+    of_compose = set(re.findall(r"^(\w+)=", text(TEMPLATE / ".env.example"), re.MULTILINE))
     named = {name for each in code(page) for name in re.findall(r"\b[A-Z]+_[A-Z_]+\b", each)}
-    assert named - settings() - OF_LIBRARIES - set(QUIET) - build_arguments == set()
+    assert named - settings() - OF_LIBRARIES - set(QUIET) - build_arguments - of_compose == set()
 
 
 def test_the_reference_lists_every_setting() -> None:
@@ -276,6 +278,7 @@ MINUTES = "takes minutes: tests/system/ calls it on a part of the data"
 TWO_CHAMPIONS = "needs several versions: tests/system/models/registry and tests/system/models/gate have them"
 PREFECT = "needs a Prefect server: tests/test_flows.py starts a worker, and a pool on a server of its own"
 DOCKER = "needs Docker: tests/containers/test_pipeline.py runs flows in a pool of containers"
+STACK = "needs Docker: tests/containers/test_compose.py runs the whole stack"
 ENGINES = "needs another engine, a bucket or a cluster: tests/test_scale_out.py and tests/system/ start them"
 DELIVERY = "needs a registry, a cluster or a larger repository: tests/test_delivery.py and tests/containers/ have them"
 CLUSTER = "needs a cluster: tests/test_kubernetes.py runs it with a kubectl that only builds what it is asked to apply"
@@ -313,6 +316,9 @@ NOT_RUN = {
     ("deploy-to-kubernetes.md", "cat ops/kubernetes/components/monitoring/alerts.yaml"): CLUSTER,
     ("deploy-to-kubernetes.md", "cp"): CLUSTER,
     ("deploy-to-kubernetes.md", "git"): CLUSTER,
+    ("run-the-stack.md", "GIT_COMMIT="): STACK,
+    ("run-the-stack.md", "docker"): STACK,
+    ("run-the-stack.md", "ops/compose/archive.sh"): STACK,
     ("scale-out.md", "uv"): ENGINES,
     ("scale-out.md", "export"): ENGINES,
     ("runbook.md", "prometheus"): "serves until Ctrl-C: tests/test_ops.py checks its configuration and alerts",

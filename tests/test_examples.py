@@ -8,22 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from support import ROOT, execute
+from support import ROOT, Project
 
 pytestmark = pytest.mark.soak
 
 EXAMPLE = ROOT / "examples/predicted-delay"
-
-
-class Project:
-    """The example's project, in the environment of another one."""
-
-    def __init__(self, folder: Path, environment: Path) -> None:
-        self.folder = folder
-        self._python = str(environment / "bin/python")
-
-    def run(self, *module: str) -> str:
-        return execute(self.folder, "env", f"PYTHONPATH={self.folder / 'src'}", self._python, "-m", *module)
 
 
 @pytest.fixture(scope="module")

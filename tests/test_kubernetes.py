@@ -96,7 +96,8 @@ def templates(objects: list[Object]) -> Iterator[tuple[str, Object, Object]]:
 
 def selects(selector: Object, template: Object) -> bool:
     """Whether a selector of labels, not of expressions, selects the template's pods."""
-    return selector.items() <= template["metadata"]["labels"].items()
+    labels: dict[str, str] = template["metadata"]["labels"]
+    return selector.items() <= labels.items()
 
 
 def dockerfile() -> str:
@@ -575,7 +576,8 @@ def test_the_page_deploys_promotes_and_rolls_back(kubectl: str, project: Path, t
         staging.read_text(encoding="utf-8").replace("sha256:" + "0" * 64, "sha256:" + "5" * 64), encoding="utf-8"
     )
     commit(cluster.pilot)
-    images, every = [], {}
+    images: list[tuple[str, set[str]]] = []
+    every: dict[tuple[str, str], Object] = {}
     for command in commands(PAGE):
         applied = cluster.run(command.text)
         every |= {(each["kind"].lower(), each["metadata"]["name"]): each for each in applied}

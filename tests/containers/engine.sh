@@ -32,7 +32,7 @@ unpack() {
         { apt-get -qq update && apt-get -qq install -y --no-install-recommends "${packages[@]}"; } >&2 ||
             cannot "apt-get could not install ${packages[*]}"
     fi
-    [ -e "$work/engine" ] && return
+    [ -e "$work/engine/usr/bin/tini-static" ] && return # `init: true` runs it
     say "unpacking Debian's docker.io ($suite) into $work"
     # An apt of its own, so that the machine's keeps to its own suite. The mirror is the one the machine already uses.
     local mirror apt=$work/apt
@@ -47,11 +47,11 @@ unpack() {
 	EOF
     (
         export APT_CONFIG=$apt/conf
-        cd "$apt/archives" && apt-get -qq update && apt-get -qq download docker.io docker-cli docker-buildx containerd
+        cd "$apt/archives" && apt-get -qq update && apt-get -qq download docker.io docker-cli docker-buildx containerd tini
     ) >&2 || cannot "apt-get could not fetch the engine's packages"
     local deb
     for deb in "$apt"/archives/*.deb; do dpkg-deb -x "$deb" "$work/engine.new"; done
-    rm -rf "$apt" && mv "$work/engine.new" "$work/engine" # last and at once: a broken-off install is not mistaken for a whole one
+    rm -rf "$apt" "$work/engine" && mv "$work/engine.new" "$work/engine" # last and at once: a broken-off install is not mistaken for a whole one
 }
 
 start() {

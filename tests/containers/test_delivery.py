@@ -51,7 +51,7 @@ def registry(docker: Docker, tmp_path: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     (tmp_path / "config.yml").write_text(CONFIG.format(folder=tmp_path, port=port))
-    command = [tmp_path / "unpacked/usr/bin/docker-registry", "serve", tmp_path / "config.yml"]
+    command: list[str | Path] = [tmp_path / "unpacked/usr/bin/docker-registry", "serve", tmp_path / "config.yml"]
     with (tmp_path / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as server:
         try:
             while not reachable(f"http://127.0.0.1:{port}/v2/"):

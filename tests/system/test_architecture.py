@@ -1,5 +1,6 @@
 """Who may import whom: import-linter finds each kind of import that `template/.importlinter` forbids."""
 
+import ast
 import os
 import shutil
 import subprocess
@@ -44,3 +45,15 @@ def test_a_planted_import_breaks_its_contract(contract: str, file: str, code: st
     done = lint(tmp_path, "--contract", contract)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Contracts: 0 kept, 1 broken." in done.stdout or "loose" in done.stdout + done.stderr
+
+
+def test_the_model_is_imported_when_it_is_trained() -> None:
+    """The packages that model.py imports may be missing where nothing is trained, so no module imports it at once."""
+    at_once = [
+        str(file.relative_to(ROOT))
+        for file in (ROOT / "template/src/groundwork").rglob("*.py")
+        for line in ast.parse(file.read_bytes()).body
+        if isinstance(line, ast.Import | ast.ImportFrom)
+        and ast.unparse(line).startswith(("from use_case import model", "from use_case.model", "import use_case.model"))
+    ]
+    assert at_once == []

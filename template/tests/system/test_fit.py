@@ -6,7 +6,7 @@ tests with that mark, here and in tests/use_case/, and stores their results.
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from datetime import time as midnight
@@ -283,7 +283,7 @@ def test_what_is_confidential_stays_in_the_snapshots(loop: Pilot, answers: list[
 
 @proves("data-new-features")
 def test_a_new_feature_is_ingested_trained_on_asked_for_and_logged(
-    loop: Pilot, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+    loop: Pilot, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, train_in_service: Callable[[Pilot], None]
 ) -> None:
     feature = {
         "name": "proof_feature",
@@ -311,7 +311,7 @@ def test_a_new_feature_is_ingested_trained_on_asked_for_and_logged(
     }  # creating one takes seconds
     pilot = Pilot(loop.settings.model_copy(update=same_registry))
     by_hand.ingest(pilot)
-    assert by_hand.train(pilot).in_service
+    train_in_service(pilot)
     assert _champion(pilot)[1].bundle.features[-1] == "proof_feature"
     by_hand.score(pilot)
     assert all(1 <= json.loads(entry.record)["proof_feature"] <= 31 for entry in _logged(pilot))

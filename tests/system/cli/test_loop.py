@@ -13,7 +13,7 @@ from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.registry import Registry
 from groundwork.store.database import Store
-from groundwork.store.runs import UnderWay
+from groundwork.store.runs import FlowRun, UnderWay
 
 
 def test_status_tells_what_is_under_way_from_what_is_lost(new_pilot: Pilot) -> None:
@@ -50,6 +50,19 @@ def test_a_candidate_that_waits_says_how_it_is_approved(pilot_copy: Pilot, set_i
     done = groundwork("train")
     assert done.returncode == 0
     assert done.stdout.endswith("next: groundwork approve 2 --by HANDLE --why REASON\n")
+
+
+def test_train_names_its_windows_and_an_ingest_that_failed(pilot_copy: Pilot) -> None:
+    now = datetime.now(UTC)
+    with Store(pilot_copy.settings.store) as store:
+        store.runs.record(FlowRun(flow="ingest", started_at=now, message="ContractBreach: too\nmany"))
+    said = groundwork("train").stdout
+    assert re.search(
+        r"version 1 was already trained with this code on [\d,]+ rows of 2013-01-01 to 2013-01-31, "
+        r"judged on [\d,]+ rows of 2013-02-01 to 2013-02-28",
+        said,
+    )
+    assert f"the last ingest, {now:%Y-%m-%d %H:%M} UTC, failed: ContractBreach: too many" in said
 
 
 ONE_AFTER_THE_OTHER = """

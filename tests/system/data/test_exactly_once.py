@@ -193,7 +193,7 @@ def test_a_window_as_it_is_read_has_the_fingerprint_that_the_scan_tells(
     backend.create_table("rows", rows, overwrite=True)
     try:
         source_rows = expression(backend, dataset, Window(BEGINNING, END))
-        told = in_source(backend, source_rows, dataset, "month", hashed=True)
+        told, _ = in_source(backend, source_rows, dataset, "month", hashed=True)
         reads = read_windows(backend, dataset, [JANUARY, FEBRUARY, MARCH], tmp_path, Erased(plain))
         for window, read in reads.items():
             assert told[window] == read.fingerprint

@@ -4,12 +4,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import ibis
 import pytest
 from groundwork.core.errors import ContractBreach, NotEnoughData, SourceError
-from groundwork.core.windows import Window
+from groundwork.core.windows import Window, local_time
 from groundwork.data.rules import REASONS
 from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
@@ -85,6 +85,66 @@ def test_too_many_broken_rows_change_nothing_but_the_quarantine(share: str, pilo
     assert {row["origin"] for row in quarantine(pilot_copy)} == {"LHR"}
     [failed] = Store(pilot_copy.settings.store).runs.latest(succeeded=False)
     assert (failed.flow, failed.message.startswith("ContractBreach: ")) == ("ingest", True)
+
+
+@pytest.mark.parametrize("change", ["origin = 'LHR'", "distance = 4000"])
+def test_a_window_that_breaks_the_contract_keeps_no_other_out(change: str, new_pilot: Pilot, sql: Callable) -> None:
+    """By its rows or as a whole; it is told, and read again until it is right."""
+    sql(new_pilot, "create table before as from flights", f"update flights set {change} where month = 1")
+    with pytest.raises(ContractBreach) as stopped:
+        by_hand.ingest(Pilot.here())
+    said = str(stopped.value)
+    assert "2013-01-01 to 2013-01-31" in said
+    assert "The other windows were let in (1)." in said
+    assert said.count("answers for the data set") == 1
+    assert snapshots(new_pilot).newest() > FEBRUARY.start
+    assert not snapshots(new_pilot).read(*JANUARY).num_rows
+    with pytest.raises(ContractBreach):
+        by_hand.ingest(Pilot.here())
+    sql(new_pilot, "drop table flights", "alter table before rename to flights")
+    assert {JANUARY} <= {done.window for done in by_hand.ingest(Pilot.here())}
+    assert snapshots(new_pilot).read(*JANUARY).num_rows
+
+
+def later(sql: Callable, pilot: Pilot, at: datetime) -> None:
+    """Add a flight at that time."""
+    sql(
+        pilot,
+        "insert into flights select * replace (1000 as distance, 9999 as flight, 12 as hour, 1200 as sched_dep_time, "
+        f"{at.year} as year, {at.month} as month, {at.day} as day) from flights limit 1",
+    )
+
+
+def test_a_row_of_a_wrong_year_is_told_and_not_read(new_pilot: Pilot, sql: Callable, set_in: Callable) -> None:
+    later(sql, new_pilot, datetime(2146, 1, 5))
+    done = by_hand.ingest(Pilot.here())
+    assert [(str(each.window), each.rows_ahead) for each in done[-2:]] == [
+        ("2013-02-01 to 2013-02-28", 0),
+        ("2146-01-05 to 2146-01-05", 1),
+    ]
+    assert snapshots(new_pilot).read(start=FEBRUARY.end).num_rows == 0
+    with Store(new_pilot.settings.store) as store:
+        [run] = store.runs.latest(succeeded=True)
+    assert run.message.startswith(
+        "rows not read: 1, with a scheduled_departure of 2146-01-05 to 2146-01-05; contract.yaml allows it up to 20"
+    )
+    sql(new_pilot, "update flights set year = 2046 where year = 2146")  # within a hundred years
+    set_in(
+        new_pilot.settings.home / "contract.yaml",
+        "schema.0.customProperties",
+        [{"property": "maxDaysAhead", "value": 36_500}],
+    )
+    assert str(by_hand.ingest(Pilot.here())[-1].window) == "2046-01-01 to 2046-01-31"
+
+
+def test_a_departure_of_tomorrow_is_read_and_one_of_the_day_after_waits(new_pilot: Pilot, sql: Callable) -> None:
+    today = local_time(datetime.now(UTC), new_pilot.contract.dataset.zone)
+    for days in (1, 2):
+        later(sql, new_pilot, today + timedelta(days=days))
+    assert sum(done.rows_ahead for done in by_hand.ingest(Pilot.here())) == 1
+    newest = snapshots(new_pilot).newest()
+    assert newest is not None
+    assert newest.date() == (today + timedelta(days=1)).date()
 
 
 def test_rows_that_were_mended_leave_quarantine(new_pilot: Pilot, sql: Callable) -> None:

@@ -199,6 +199,12 @@ def test_a_sound_document_loads(name: str, tmp_path: Path) -> None:
             [{"property": "maxQuarantinedShare", "value": 5}],
             "maxQuarantinedShare must be between 0 and 1, found 5",
         ),
+        (
+            "contract.yaml",
+            "schema.0.customProperties",
+            [{"property": "maxDaysAhead", "value": "a week"}],
+            "maxDaysAhead must be between 0 and 36,500, found 'a week'",
+        ),
         ("OWNERS", "approvers", [], "at least 1 item"),
         ("OWNERS", "approvers", "ada", "valid tuple"),
         ("OWNERS", "approvers.0", "@ada", "should match pattern"),

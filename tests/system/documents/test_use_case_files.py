@@ -105,6 +105,18 @@ def test_a_decision_may_ask_for_the_rows(takes: str, sound: bool, folder: Path) 
     assert (mistakes(folder) == []) is sound
 
 
+def test_what_only_training_imports_need_not_be_installed_where_nothing_is_trained(folder: Path) -> None:
+    for name in ("model.py", "layers.py"):
+        (folder / name).write_text("import no_such_package\n\n\ndef build():\n    return 1\n", encoding="utf-8")
+    assert [each.partition(" ")[0] for each in mistakes(folder)] == [
+        "src/use_case/layers.py:1:",
+        "src/use_case/model.py:1:",
+    ]
+    assert mistakes(folder, trains=False) == []
+    (folder / "decision.py").write_text(f"import no_such_package\n{(folder / 'decision.py').read_text()}")
+    assert [each.partition(" ")[0] for each in mistakes(folder, trains=False)] == ["src/use_case/decision.py:1:"]
+
+
 def test_a_file_that_is_missing_is_named(folder: Path) -> None:
     (folder / "decision.py").unlink()
     assert mistakes(folder) == ["src/use_case/decision.py: not found"]

@@ -1,5 +1,6 @@
 """A check of drift records what it found, and `unknown`, with the reason, where it found nothing."""
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.registry import Registry
 from groundwork.monitoring import monitor as monitor_module
 from groundwork.monitoring.drift import DriftUnknown
-from groundwork.monitoring.monitor import check_drift
+from groundwork.monitoring.monitor import check_drift, newest_windows
 from groundwork.pipeline import by_hand
 from groundwork.store.database import Store
 from groundwork.store.drifts import Drift
@@ -109,3 +110,21 @@ def test_the_flow_fails_when_drift_is_unknown(pilot_copy: Pilot) -> None:
         [failed] = store.runs.latest(succeeded=False)
         assert failed.flow == "monitor"
         assert "monitor" not in [run.flow for run in store.runs.latest(succeeded=True)]
+
+
+def test_windows_with_few_predictions_are_monitored_together(pilot_copy: Pilot, set_in: Callable) -> None:
+    """As many of the newest as hold enough; none without a prediction in the newest one, as something is down."""
+    charter = pilot_copy.settings.home / "charter.yaml"
+    set_in(charter, "monitoring.window", "week")
+    set_in(charter, "monitoring.minRows", 1)
+    last = Window(datetime(2013, 2, 4), datetime(2013, 2, 11))
+    both = Window(datetime(2013, 2, 1), last.end)
+    with Store(pilot_copy.settings.store) as store:
+        by_hand.score(Pilot.here(), both.start, last.start)
+        assert newest_windows(Pilot.here(), store) == last
+        by_hand.score(Pilot.here(), last.start, datetime(2013, 2, 6))
+        few, all_of_them = (len(store.predictions.between(*window)) for window in (last, both))
+        assert 0 < few < all_of_them
+        for least, expected in ((few, last), (few + 1, both), (all_of_them, both), (all_of_them + 1, last)):
+            set_in(charter, "monitoring.minRows", least)
+            assert newest_windows(Pilot.here(), store) == expected

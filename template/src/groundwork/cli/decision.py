@@ -27,10 +27,11 @@ def check(as_json: Json = False) -> None:
     """Validate the documents and the use case's code, without data, and list the fields that are still TBD.
 
     Exit 1 if a document is invalid, if sealed criteria were changed without an amendment or this cannot be determined,
-    if the contract breaks the last released version, if a file generated from the contract or OWNERS is out of date, or
-    if the code in src/use_case has a syntax error, lacks a function, or needs a package that is not installed.
+    if the contract breaks the last released version, if a file generated from the contract or OWNERS is out of date, if
+    a secret of compose.yaml can be guessed, or if the code in src/use_case has a syntax error, lacks a function, or
+    needs a package that is not installed.
     """
-    from groundwork.documents import sealing, use_case_files
+    from groundwork.documents import sealing, secret_files, use_case_files
     from groundwork.documents.contract.compatibility import check_version
     from groundwork.documents.document import unanswered
     from groundwork.documents.publish import data_dictionary as dictionary
@@ -59,6 +60,8 @@ def check(as_json: Json = False) -> None:
         console.print("[green]✓[/] CODEOWNERS, catalog-info.yaml and the alert routes match OWNERS", soft_wrap=True)
         for warning in warnings:
             console.print(f"  [yellow]{escape(warning)}[/]", soft_wrap=True)
+        if secret_files.check(pilot.settings.home):
+            console.print("[green]✓[/] the secrets of compose.yaml are long enough")
         use_case_files.check()
         console.print("[green]✓[/] src/use_case can be imported, and has the functions that are called")
         print_json({"valid": True, "tbd": still_open, "warnings": [*pilot.contract.left_alone, *warnings]})

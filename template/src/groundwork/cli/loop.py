@@ -77,7 +77,7 @@ def score(since: Day = None, until: Day = None, as_json: Json = False) -> None:
 
 @verbs.command(rich_help_panel=PANEL)
 def monitor(since: Day = None, until: Day = None, as_json: Json = False) -> None:
-    """Measure drift in a window; by default the newest. Exit 2 if drift is unknown."""
+    """Measure drift in a window; by default the newest, or several. Exit 2 if drift is unknown."""
     with entered() as pilot:
         known = run_monitor(pilot, since, until)
     suggest("status")
@@ -163,6 +163,7 @@ def require_both_or_neither(since: datetime | None, until: datetime | None) -> N
 
 def run_ingest(pilot: "Pilot", since: datetime | None, until: datetime | None) -> list[str]:
     from groundwork.core.windows import named
+    from groundwork.data.ingest import told_ahead
     from groundwork.pipeline import by_hand
 
     require_both_or_neither(since, until)
@@ -172,8 +173,9 @@ def run_ingest(pilot: "Pilot", since: datetime | None, until: datetime | None) -
     filled = [each.window for each in done if each.rows_in]
     kept = [
         f"the source has no rows for {each}: the snapshots keep the rows they have"
-        for each in named([each.window for each in done if not each.rows_in])
+        for each in named([each.window for each in done if not each.rows_in and not each.rows_ahead])
     ]
+    kept += [told_ahead(pilot.contract.dataset, each.rows_ahead, each.window) for each in done if each.rows_ahead]
     return [
         f"{rows:,} rows in, {quarantined:,} quarantined, "
         f"{filled[0].start:%Y-%m-%d} to {str(filled[-1])[-10:]}, snapshot version {done[-1].version}",
@@ -192,8 +194,13 @@ def run_train(pilot: "Pilot") -> "Trained":
     currency = pilot.charter.value.currency
     with step("train") as said:
         trained: Trained = by_hand.run(pilot, "train")
-        made = f"trained on {trained.rows:,} rows" if trained.new else "was already trained on this data with this code"
-        said += [f"version {trained.version} {made}", how_served(trained.bundle)]
+        made = "trained" if trained.new else "was already trained with this code"
+        said.append(
+            f"version {trained.version} {made} on {trained.rows:,} rows of {trained.past}, judged on "
+            f"{trained.rows_judged:,} rows of {trained.judged}"
+        )
+        said += [each for each in (trained.judged_because, trained.ingest_problem) if each]
+        said.append(how_served(trained.bundle))
         if trained.constant:
             said.append(f"nothing to learn from {', '.join(trained.constant)}: one value in all rows to train on")
     rivals = [("version " + trained.version, trained.candidate), ("no-model rule", trained.rule)]
@@ -227,7 +234,7 @@ def _show_verdict(trained: "Trained") -> None:
     }[trained.standing]
     console.print(f"{mark} {'gate':<8} version {trained.version} {said}", soft_wrap=True)
     for check in trained.verdict.checks:
-        mark = "[green]✓[/]" if check.passed else "[red]✗[/]"
+        mark = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]?[/]"}[check.passed]
         console.print(
             f"  {'':<8} {mark} {escape(check.name)}: required {escape(check.wanted)}, found {escape(check.seen)}",
             soft_wrap=True,
@@ -261,6 +268,7 @@ def run_score(pilot: "Pilot", since: datetime | None, until: datetime | None) ->
 
 
 def run_monitor(pilot: "Pilot", since: datetime | None, until: datetime | None) -> bool:
+    from groundwork.core.windows import Window
     from groundwork.monitoring.drift import DriftUnknown
     from groundwork.pipeline import by_hand
 
@@ -275,10 +283,9 @@ def run_monitor(pilot: "Pilot", since: datetime | None, until: datetime | None) 
         return False
     print_json(drift)
     mark = "[green]✓[/]" if drift.status == "ok" else "[yellow]![/]"
-    console.print(
-        f"{mark} {'monitor':<8} {drift.status}: {escape(drift.reason)} [dim]{time.monotonic() - started:.1f} s[/]",
-        soft_wrap=True,
-    )
+    window = Window(drift.window_start, drift.window_end)
+    took = f"[dim]{time.monotonic() - started:.1f} s[/]"
+    console.print(f"{mark} {'monitor':<8} {drift.status}: {escape(drift.reason)}, in {window} {took}", soft_wrap=True)
     for name in sorted(drift.drifted, key=lambda name: -drift.distances[name]):
         console.print(f"  {'':<8} {name}: distance {drift.distances[name]:.2f}")
     console.print(f"  {'':<8} report: {pilot.settings.reports / str(drift.report)}", soft_wrap=True)

@@ -43,6 +43,11 @@ def windows(start: datetime, end: datetime, step: Step) -> Iterator[Window]:
         start = border
 
 
+def end_of_day(days_ahead: float, zone: tzinfo) -> datetime:
+    """Returns the local midnight that ends the day which lies so many days after now."""
+    return window_of(local_time(datetime.now(UTC), zone) + timedelta(days=days_ahead), "day").end
+
+
 def zone_named(name: str) -> tzinfo:
     """Returns the time zone with this name of the tz database. Raises ValueError if there is none."""
     if name.rpartition("/")[2] in ("UTC", "UCT", "Universal", "Zulu"):

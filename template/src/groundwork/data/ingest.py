@@ -5,22 +5,23 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import ibis
 
 from groundwork.core.errors import ContractBreach, NotEnoughData, SourceError, SourceUnavailable
 from groundwork.core.progress import tell
-from groundwork.core.windows import Window, named, window_of, windows
+from groundwork.core.windows import Window, end_of_day, named, window_of, windows
 from groundwork.data.duplicates import DEPENDS, set_apart
 from groundwork.data.erasure import Erased
 from groundwork.data.quarantine import put_into_quarantine
 from groundwork.data.reading import Read, broken_as_a_whole, read_windows
 from groundwork.data.rules import REASONS, stale
 from groundwork.data.snapshots import Snapshots
-from groundwork.data.source import BEGINNING, END, connected, expression, in_source, source_error
+from groundwork.data.source import BEGINNING, END, Ahead, connected, expression, in_source, source_error
 from groundwork.data.spool import Spool, forget_spools, spool_folder
+from groundwork.documents.contract.contract import Dataset
 from groundwork.documents.pilot import Pilot
 from groundwork.store.connection import without_password
 from groundwork.store.database import Store
@@ -41,6 +42,7 @@ class Ingested:
     rows_quarantined: int
     version: int | None  # of the snapshots
     fingerprint: str | None = None  # of the rows read; None if the source's engine cannot compute one
+    rows_ahead: int = 0  # rows not read: they are further ahead than the contract allows
 
 
 def let_in(pilot: Pilot, window: Window, read: Read, broken: Sequence[str]) -> Ingested:
@@ -57,18 +59,15 @@ def let_in(pilot: Pilot, window: Window, read: Read, broken: Sequence[str]) -> I
         return Ingested(window=window, rows_in=0, rows_quarantined=0, version=snapshots.version)
     put_into_quarantine(pilot, window, read.broken)
     if quarantined > dataset.max_quarantined_share * rows:
-        raise _breach(
-            pilot,
+        raise ContractBreach(
             f"{quarantined:,} of {rows:,} rows of {window} break contract.yaml; at most "
             f"{dataset.max_quarantined_share:.0%} are tolerated (maxQuarantinedShare). Most frequent: "
             f"{_most_frequent(read.broken)}.\n"
-            f"The broken rows are in {pilot.quarantine}; no row of this window was let in, and no later window.",
+            f"The broken rows are in {pilot.quarantine}; no row of this window was let in."
         )
     if broken:
-        raise _breach(
-            pilot,
-            f"{window} as a whole breaks contract.yaml: {'; '.join(broken)}.\n"
-            "No row of this window was let in, and no later window.",
+        raise ContractBreach(
+            f"{window} as a whole breaks contract.yaml: {'; '.join(broken)}.\nNo row of this window was let in."
         )
     version = snapshots.replace(read.sound, *window)
     return Ingested(
@@ -80,36 +79,47 @@ def check_freshness(backend: ibis.BaseBackend, pilot: Pilot, now: datetime) -> N
     """Raises ContractBreach if the newest data in the source is older than the contract allows; `now` has an offset."""
     rows = expression(backend, pilot.contract.dataset, Window(BEGINNING, END))
     if broken := stale(rows, pilot.contract, now):
-        raise _breach(pilot, f"the source breaks contract.yaml: {'; '.join(broken)}.\nThe rows it has were let in.")
+        raise ContractBreach(f"the source breaks contract.yaml: {'; '.join(broken)}.\nThe rows it has were let in.")
 
 
 def due_windows(
     backend: ibis.BaseBackend, pilot: Pilot, known: Mapping[Window, str]
-) -> tuple[list[Window], list[Window]]:
-    """Returns the windows to read, and the known windows for which the source has no rows any more.
+) -> tuple[list[Window], list[Window], Ahead | None]:
+    """Returns the windows to read, the known windows for which the source has no rows any more, and the rows ahead.
 
     To read are the windows whose fingerprint is not in `known`, and always the newest window. Raises NotEnoughData if
-    the source has no rows at all, SourceError if it cannot be read.
+    the source has no rows to read, SourceError if it cannot be read.
     """
     dataset = pilot.contract.dataset
-    rows = expression(backend, dataset, Window(BEGINNING, END))
+    rows = expression(backend, dataset, Window(BEGINNING, END), any_time=True)
     try:
-        found = in_source(backend, rows, dataset, pilot.charter.monitoring.window, hashed=bool(known))
+        found, ahead = in_source(backend, rows, dataset, pilot.charter.monitoring.window, hashed=bool(known))
     except Exception as error:
         raise source_error(dataset, "the source cannot be read", error) from dataset.safe_text(error)[1]
     if not found:
-        raise NotEnoughData(f"the source {without_password(pilot.settings.source)} has no rows yet")
+        but = f": {told_ahead(dataset, ahead.rows, ahead.days)}" if ahead else ""
+        raise NotEnoughData(f"the source {without_password(pilot.settings.source)} has no rows yet{but}")
     newest = max(found)
     due = [window for window, now in found.items() if now is None or now != known.get(window) or window == newest]
-    gone = [each for each in known if not any(now.start < each.end and now.end > each.start for now in found)]
-    return due, sorted(gone)
+    there = [*found, *([ahead.days] if ahead else [])]
+    gone = [each for each in known if not any(now.start < each.end and now.end > each.start for now in there)]
+    return due, sorted(gone), ahead
+
+
+def told_ahead(dataset: Dataset, rows: int, days: Window) -> str:
+    """Returns in words that the rows of these days are not read, and what to do if they are right."""
+    until = end_of_day(dataset.max_days_ahead, dataset.zone) - timedelta(days=1)
+    return (
+        f"rows not read: {rows:,}, with a {dataset.event_time.name} of {days}; contract.yaml allows it up to "
+        f"{until:%Y-%m-%d} (maxDaysAhead {dataset.max_days_ahead:g}): correct them in the source, or raise maxDaysAhead"
+    )
 
 
 def ingest(pilot: Pilot, start: datetime | None = None, end: datetime | None = None) -> list[Ingested]:
     """Ingest the windows that changed in the source, or every window that overlaps [start, end).
 
-    Returns one result per window. Only one ingest may run at a time per store. Raises SourceError, ContractBreach,
-    NotEnoughData.
+    Returns one result per window. A window that breaks the contract keeps no other window out: ContractBreach is raised
+    after all others were let in. Only one ingest may run at a time per store. Raises SourceError, NotEnoughData.
     """
     dataset, step = pilot.contract.dataset, pilot.charter.monitoring.window
     snapshots = Snapshots(pilot.snapshots, dataset)
@@ -120,22 +130,27 @@ def ingest(pilot: Pilot, start: datetime | None = None, end: datetime | None = N
         connected(pilot) as backend,
         _proven(pilot, store, run),
     ):
+        table_id, version = snapshots.table_id, snapshots.version
 
-        def remember(window: Window, fingerprint: str) -> None:
+        def remember(window: Window, fingerprint: str, version: int | None) -> None:
+            nonlocal table_id
             known[window] = fingerprint
-            if snapshots.exists:
-                store.ingested.record(window, fingerprint, str(snapshots.table_id), snapshots.version or 0)
+            if version is not None:
+                table_id = table_id or snapshots.table_id
+                store.ingested.record(window, fingerprint, str(table_id), version)
 
         forget_spools(pilot.settings.data_folder)
-        known, newest = store.ingested.windows(snapshots.table_id, snapshots.version), None
+        known, newest = store.ingested.windows(table_id, version), None
         gone: list[Window] = []
+        ahead: Ahead | None = None
         if start and end:
             last = window_of(end - timedelta(microseconds=1), step)
             waiting = list(windows(window_of(start, step).start, last.end, step))
         else:
-            waiting, gone = due_windows(backend, pilot, known)
+            waiting, gone, ahead = due_windows(backend, pilot, known)
             newest = waiting[-1]
         ingested: list[Ingested] = []
+        breaches: list[str] = []
         tell("windows", 0, len(waiting))
         while waiting:
             together = _first_that_follow(waiting)
@@ -148,39 +163,54 @@ def ingest(pilot: Pilot, start: datetime | None = None, end: datetime | None = N
                 ]
                 later = set_apart(dataset, snapshots, reads, changed, step, folder / "apart")
                 waiting = sorted({*waiting[len(together) :], *later})
-                total = len(ingested) + len(together) + len(waiting)
+                total = len(ingested) + len(breaches) + len(together) + len(waiting)
                 for window in (*later, *(each for each, read in reads.items() if read.fingerprint == DEPENDS)):
-                    remember(window, DEPENDS)  # before the writes, in case this run is killed
+                    remember(window, DEPENDS, version)  # before the writes, in case this run is killed
                 broken = broken_as_a_whole(backend, dataset, reads, newest)
                 for window in together:
-                    result = let_in(pilot, window, reads[window], broken.get(window, []))
+                    try:
+                        result = let_in(pilot, window, reads[window], broken.get(window, []))
+                    except ContractBreach as error:
+                        breaches.append(str(error))
+                        _log.warning("%s", error)
+                        continue
+                    version = result.version
                     if result.fingerprint:
-                        remember(window, result.fingerprint)
+                        remember(window, result.fingerprint, version)
                     ingested.append(result)
-                    tell("windows", len(ingested), total)
+                    tell("windows", len(ingested) + len(breaches), total)
                     run.rows_in = sum(each.rows_in for each in ingested)
                     run.rows_quarantined = sum(each.rows_quarantined for each in ingested)
                     _log.info(
                         "%d of %d, %s: %d rows in, %d quarantined",
-                        len(ingested),
+                        len(ingested) + len(breaches),
                         total,
                         window,
                         result.rows_in,
                         result.rows_quarantined,
                     )
-        if not run.rows_in:
+        if not run.rows_in and not breaches:
             raise NotEnoughData(
                 f"the source {without_password(pilot.settings.source)} has no rows from {start} to {end}"
             )
+        notes = []
         if gone:
-            run.message = (
+            notes.append(
                 f"the source has no rows any more for {', '.join(named(gone))}: the snapshots keep the rows they have"
             )
-            _log.info(run.message)
-            version = ingested[-1].version
-            ingested += [Ingested(window=each, rows_in=0, rows_quarantined=0, version=version) for each in gone]
+        if ahead:
+            notes.append(told_ahead(dataset, ahead.rows, ahead.days))
+        run.message = "; ".join(notes)
+        for note in notes:
+            _log.info(note)
+        if breaches:
+            raise _breach(breaches, len(ingested))
         if not (start and end):  # given days may be old on purpose
             check_freshness(backend, pilot, datetime.now(UTC))
+        empty = Ingested(window=ingested[-1].window, rows_in=0, rows_quarantined=0, version=ingested[-1].version)
+        ingested += [replace(empty, window=each) for each in gone]
+        if ahead:
+            ingested.append(replace(empty, window=ahead.days, rows_ahead=ahead.rows))
     return ingested
 
 
@@ -212,16 +242,22 @@ def _proven(pilot: Pilot, store: Store, run: FlowRun) -> Iterator[None]:
     found(True, f"{run.rows_in:,} rows were checked against contract.yaml, {run.rows_quarantined:,} broke it")
 
 
-def _breach(pilot: Pilot, said: str) -> ContractBreach:
-    return ContractBreach(f"{said} {_owner_sentence(pilot)}")
+MOST_TOLD = 3  # windows that break the contract, in one message
+
+
+def _breach(breaches: Sequence[str], let_in: int) -> ContractBreach:
+    """Returns the error about the windows that break the contract; `let_in` windows did not."""
+    more = len(breaches) - MOST_TOLD
+    told = [*breaches[:MOST_TOLD], *([f"{more:,} more windows break contract.yaml."] if more > 0 else [])]
+    return ContractBreach("\n".join([*told, f"The other windows were let in ({let_in:,})." if let_in else ""]).strip())
 
 
 @contextmanager
 def _name_owner(pilot: Pilot) -> Iterator[None]:
-    """Add the data set's owner to the message of a SourceError."""
+    """Add the data set's owner to the message of a SourceError or a ContractBreach."""
     try:
         yield
-    except SourceError as error:
+    except (SourceError, ContractBreach) as error:
         raise type(error)(f"{error}\n{_owner_sentence(pilot)}") from error
 
 

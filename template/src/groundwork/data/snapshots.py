@@ -22,7 +22,7 @@ from deltalake.transaction import AddAction, RemoveAction, create_table_with_add
 from pyarrow.parquet import read_metadata
 
 from groundwork.core.errors import Busy, NotEnoughData, TypeChanged
-from groundwork.core.windows import Step, Window, instant, local_time, window_of
+from groundwork.core.windows import Step, Window, end_of_day, instant, local_time, window_of
 from groundwork.data.spool import Spool
 from groundwork.documents.contract.contract import Dataset
 
@@ -36,6 +36,7 @@ class Snapshots:
         self.event_time = dataset.event_time.name
         self.key = dataset.key.name
         self.zone = dataset.zone
+        self._days_ahead = dataset.max_days_ahead
 
     @property
     def exists(self) -> bool:
@@ -60,7 +61,7 @@ class Snapshots:
         table = DeltaTable(self.path) if self.exists else None
         outdated: list[str] | None = []
         if table:
-            self._refuse_other_types(rows.schema)
+            self._refuse_other_types(table, rows.schema)
             outdated = self._files_of_window(table, start, end)
             there = (
                 digest(_rows(table, f"select * from t where {self._within(start, end)}")) if outdated != [] else None
@@ -80,7 +81,10 @@ class Snapshots:
             if isinstance(error, CommitFailedError) or (table is None and self.exists):
                 raise Busy(f"another process wrote to {self.path} meanwhile; nothing was changed") from error
             raise
-        return DeltaTable(self.path).version()
+        if table is None:
+            return DeltaTable(self.path).version()
+        table.update_incremental()  # a transaction leaves it as it was; opening it again would read the whole log
+        return table.version()
 
     def _take(self, rows: Spool, table: DeltaTable | None, outdated: Sequence[str]) -> None:
         """Add the file of the rows to the table, and remove the `outdated` files, in one commit.
@@ -185,8 +189,14 @@ class Snapshots:
             return shared.cast(_plain_schema(there.schema))
 
     def newest(self) -> datetime | None:
-        """Returns the newest event time, as local time of the contract's zone; None if the table has no rows."""
-        newest = self._query(f'select max("{self.event_time}") from t')[0][0].as_py() if self.exists else None
+        """Returns the newest event time, as local time of the contract's zone; None if the table has no rows.
+
+        A row that is further ahead than the contract allows does not count: it came in before that was checked.
+        """
+        if not self.exists:
+            return None
+        read = self._within(None, end_of_day(self._days_ahead, self.zone))
+        newest = self._query(f'select max("{self.event_time}") from t where {read}')[0][0].as_py()
         return local_time(newest, self.zone) if newest else None
 
     def newest_window(self, step: Step) -> Window:
@@ -198,13 +208,14 @@ class Snapshots:
 
     def append(self, rows: pa.Table) -> int:
         """Append the rows in one commit; returns the new version. Raises TypeChanged as `replace` does."""
-        self._refuse_other_types(rows.schema)
-        write_deltalake(self.path, rows, mode="append")
-        return DeltaTable(self.path).version()
+        table = DeltaTable(self.path)
+        self._refuse_other_types(table, rows.schema)
+        write_deltalake(table, rows, mode="append")
+        return table.version()
 
-    def _refuse_other_types(self, schema: pa.Schema) -> None:
+    def _refuse_other_types(self, table: DeltaTable, schema: pa.Schema) -> None:
         """Raise TypeChanged if a column has another type: Delta Lake would cast silently and drop decimals."""
-        there = {field.name: field.type for field in pa.schema(DeltaTable(self.path).schema().to_arrow())}
+        there = {field.name: field.type for field in pa.schema(table.schema().to_arrow())}
         for field in schema:
             before, now = _plain(there.get(field.name, field.type)), _plain(field.type)
             if before != now and not pa.types.is_null(now):

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, tzinfo
+from typing import NamedTuple
 
 import ibis
 import ibis.expr.datatypes as dt
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from groundwork.core.errors import SourceError, SourceUnavailable, place
-from groundwork.core.windows import Step, Window, instant, window_of
+from groundwork.core.windows import Step, Window, end_of_day, instant, window_of
 from groundwork.data.column_types import mismatch
 from groundwork.documents.contract.contract import Dataset
 from groundwork.documents.pilot import Pilot
@@ -63,11 +64,15 @@ def _set_zone(backend: ibis.BaseBackend, dataset: Dataset) -> None:
             backend.raw_sql(statement.format(dataset.zone))
 
 
-def expression(backend: ibis.BaseBackend, dataset: Dataset, window: Window) -> ibis.Table:
+def expression(backend: ibis.BaseBackend, dataset: Dataset, window: Window, *, any_time: bool = False) -> ibis.Table:
     """Returns the use case's rows for a window, with the contract's columns.
 
+    Rows further ahead than the contract allows (`maxDaysAhead`) are left out, unless `any_time` asks for them.
     Raises SourceError if the rows cannot be read, or a column is missing or has another type than in the contract.
     """
+    if not any_time:
+        last = end_of_day(dataset.max_days_ahead, dataset.zone)
+        window = Window(min(window.start, last), min(window.end, last))
     try:
         rows = use_case_source.rows(backend, *_distinct(window, dataset.zone))
     except Exception as error:
@@ -201,10 +206,20 @@ def row_hash(backend: ibis.BaseBackend, rows: ibis.Table, names: Sequence[str]) 
     )
 
 
+class Ahead(NamedTuple):
+    """The rows of the source that are further ahead than the contract allows; they are not read."""
+
+    rows: int
+    days: Window  # from the first of them to the last
+
+
 def in_source(
     backend: ibis.BaseBackend, rows: ibis.Table, dataset: Dataset, step: Step, hashed: bool
-) -> dict[Window, str | None]:
-    """Returns the windows with rows in the source, in order, from one scan; with their fingerprints if `hashed`."""
+) -> tuple[dict[Window, str | None], Ahead | None]:
+    """Returns the windows with rows in the source, in order, from one scan; with their fingerprints if `hashed`.
+
+    `rows` are those of any time; those that are too far ahead are in no window, and are returned as `Ahead`.
+    """
     hashed = hashed and can_hash(backend)
     hashes = row_hash(backend, rows, rows.columns) if hashed else ibis.literal(0, "int64")
     # Grouped by day, because engines define weeks differently. The two 32-bit halves are summed separately, so that the
@@ -215,13 +230,19 @@ def in_source(
         .aggregate(rows=lambda t: t.count(), low=(lambda t: (t.hash & 0xFFFFFFFF).sum()), high=_high)
     )
     windows: dict[Window, tuple[int, int]] = {}
+    last, ahead = end_of_day(dataset.max_days_ahead, dataset.zone), None
     for day, count, low, high in sorted(_values(days.to_pyarrow())):
+        if day >= last:
+            before, first = (ahead.rows, ahead.days.start) if ahead else (0, day)
+            ahead = Ahead(before + count, Window(first, day + timedelta(days=1)))
+            continue
         window = window_of(day, step)
         rows_before, sum_before = windows.get(window, (0, 0))
         windows[window] = rows_before + count, (sum_before + low + (high << 32)) % BITS
-    return {
+    found = {
         window: fingerprint(dataset, count, total) if hashed else None for window, (count, total) in windows.items()
     }
+    return found, ahead
 
 
 def fingerprint(dataset: Dataset, rows: int, hashes: int) -> str:

@@ -57,7 +57,7 @@ class Value(Part):
 
 
 class Gate(Part):
-    """The criteria that a candidate must meet on the newest window before it is promoted."""
+    """The criteria that a candidate must meet on the newest data before it is promoted."""
 
     metric: Literal["roc_auc", "average_precision", "accuracy", "macro_f1", "log_loss", "mae", "rmse"] = Field(
         description="The model's metric; the possible metrics depend on the outcome's type."
@@ -69,7 +69,7 @@ class Gate(Part):
         description="Minimum gain over the champion, in money per 1,000 decisions."
     )
     max_metric_loss: MetricValue = Field(description="How much worse than the champion's the metric may be.")
-    min_rows: PositiveInt = Field(description="Minimum number of rows with a known outcome.")
+    min_rows: PositiveInt = Field(description="Rows with a known outcome; with fewer, earlier windows are judged too.")
     confidence: float = Field(
         default=0.95, gt=0.5, lt=1, description="Confidence level of the one-sided bound that must meet each criterion."
     )

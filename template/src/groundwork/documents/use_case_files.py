@@ -18,25 +18,31 @@ FUNCTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "value": ("decisions", "outcomes", "worth"),
     },
 }
+WITHOUT_TRAINING = ("source.py", "decision.py")  # imported by commands that do not train
 PASSED_BY_NAME = "rows"  # given to a function of decision.py that has this parameter
 
 
-def check() -> None:
-    """Raises UseCaseError with one line per mistake, each with the file, and the line if there is one."""
+def check(trains: bool = True) -> None:
+    """Raises UseCaseError with one line per mistake, each with the file, and the line if there is one.
+
+    `trains`: the packages that only training needs must be installed too.
+    """
     package = find_spec(USE_CASE)
     if package is None or not package.submodule_search_locations:
         raise UseCaseError(f"src/{USE_CASE}: not found: restore the folder, and run `uv sync`")
-    if found := mistakes(Path(package.submodule_search_locations[0])):
+    if found := mistakes(Path(package.submodule_search_locations[0]), trains):
         raise UseCaseError("\n".join(found))
 
 
-def mistakes(folder: Path) -> list[str]:
+def mistakes(folder: Path, trains: bool = True) -> list[str]:
     """Returns one line per mistake in the folder's files."""
     missing = [f"src/{USE_CASE}/{name}: not found" for name in FUNCTIONS if not (folder / name).is_file()]
-    return missing + [mistake for file in sorted(folder.rglob("*.py")) for mistake in _mistakes(file, folder)]
+    files = sorted(folder.rglob("*.py"))
+    needed = {file for file in files if trains or file.name in WITHOUT_TRAINING}
+    return missing + [mistake for file in files for mistake in _mistakes(file, folder, file in needed)]
 
 
-def _mistakes(file: Path, folder: Path) -> Iterator[str]:
+def _mistakes(file: Path, folder: Path, imported: bool) -> Iterator[str]:
     inside = file.relative_to(folder).as_posix()
     at = f"src/{USE_CASE}/{inside}"
     try:
@@ -45,7 +51,7 @@ def _mistakes(file: Path, folder: Path) -> Iterator[str]:
         line = getattr(error, "lineno", None)
         yield f"{at}:{line}: {getattr(error, 'msg', error)}" if line else f"{at}: {error}"
         return
-    for line, package in _packages(module):
+    for line, package in _packages(module) if imported else ():
         if package != USE_CASE and package not in sys.builtin_module_names and find_spec(package) is None:
             yield (
                 f"{at}:{line}: the package with the module {package} is not installed: "

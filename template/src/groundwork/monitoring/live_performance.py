@@ -1,5 +1,6 @@
 """Live performance: compares the champion in service with its figures at the gate."""
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -80,14 +81,16 @@ def _quality(
     live = metric_estimate(metric_of(pilot), targets_of(pilot, rows), made, None, gate.confidence)
     said = f"{gate.metric} {live.value:,.4f} on {len(known):,} answers"
     known_gain = f"gain over today's rule {pilot.charter.value.currency} {over_rule:,.0f} per 1,000 decisions"
-    sound = bool(gate.reaches(live.value, gate.line) and over_rule >= gate.min_gain_over_rule)
+    sound: bool | None = bool(gate.reaches(live.value, gate.line) and over_rule >= gate.min_gain_over_rule)
+    if math.isnan(live.value):  # for example because only one outcome occurred
+        sound = None
     yield Finding("monitor-quality", sound, f"{said}, required {gate.line:,.15g}; {known_gain}")
     offline = _metric_at_the_gate(champion)
     if offline is None:
         yield Finding("model-online", None, f"the gate's verdict on version {champion.number} was not kept")
         return
     chance = live.value - live.lower + gate.max_metric_loss
-    agree = abs(live.value - offline) <= chance
+    agree = None if math.isnan(chance) else abs(live.value - offline) <= chance
     yield Finding("model-online", agree, f"{said}, {offline:,.4f} at the gate, tolerated difference {chance:,.4f}")
 
 

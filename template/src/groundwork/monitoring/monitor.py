@@ -7,12 +7,12 @@ from pathlib import Path
 import mlflow
 
 from groundwork.core.errors import GroundworkError
-from groundwork.core.windows import Window
+from groundwork.core.windows import Window, window_of
 from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.promotion import reconcile
 from groundwork.models.registry.registry import Registry
-from groundwork.models.registry.version import Version
+from groundwork.models.registry.version import Version, champion_of
 from groundwork.monitoring.drift import (
     DriftUnknown,
     MeasuredDrift,
@@ -74,12 +74,37 @@ def check_drift(pilot: Pilot, store: Store, window: Window) -> Drift:
     return drift
 
 
+def newest_windows(pilot: Pilot, store: Store) -> Window:
+    """Return the newest window; if it has a few predictions, as many of the newest, as one, as hold `minRows` of them.
+
+    The windows that the champion was trained on do not count. Without a prediction in the newest window, or without
+    enough in all of them, it is the newest window, whose drift is then unknown.
+    """
+    step, least = pilot.charter.monitoring.window, pilot.charter.monitoring.min_rows
+    newest = Snapshots(pilot.snapshots, pilot.contract.dataset).newest_window(step)
+    champion = champion_of(pilot, store)
+    if champion is None:
+        return newest
+    learned_until = datetime.fromisoformat(champion.tags["train_end"])
+
+    def answered_at(window: Window) -> list[str]:
+        logged = store.predictions.between(*window)
+        return [each.event_time for each in logged if each.model_version == champion.number and each.role != "shadow"]
+
+    if not 0 < len(answered_at(newest)) < least:
+        return newest
+    at = answered_at(Window(learned_until, newest.end))
+    if len(at) < least:
+        return newest
+    first = datetime.fromisoformat(at[-least]).replace(tzinfo=None)  # as clocks show it, like the windows
+    return Window(max(window_of(first, step).start, learned_until), newest.end)
+
+
 def monitor(pilot: Pilot, start: datetime | None = None, end: datetime | None = None) -> Drift:
-    """Check drift in [start, end), by default in the newest window. Raises DriftUnknown if it is unknown."""
-    snapshots = Snapshots(pilot.snapshots, pilot.contract.dataset)
+    """Check drift in [start, end), by default in `newest_windows`. Raises DriftUnknown if it is unknown."""
     began = time.monotonic()
     with Store(pilot.settings.store) as store, store.runs.recorded("monitor") as run:
-        window = Window(start, end) if start and end else snapshots.newest_window(pilot.charter.monitoring.window)
+        window = Window(start, end) if start and end else newest_windows(pilot, store)
         drift = check_drift(pilot, store, window)
         logged = store.predictions.between(*window)
         for shadow in compare(logged):

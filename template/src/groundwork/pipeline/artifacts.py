@@ -24,6 +24,7 @@ def of_ingest(done: list[Ingested]) -> None:
             "window": str(each.window),
             "rows in": each.rows_in,
             "quarantined": each.rows_quarantined,
+            "too far ahead": each.rows_ahead,
             "snapshot version": each.version,
         }
         for each in done
@@ -31,9 +32,12 @@ def of_ingest(done: list[Ingested]) -> None:
     create_table_artifact(rows, key="ingest", description="Rows read and rows quarantined, per window.")
 
 
+ANSWERS = {True: "yes", False: "no", None: "unknown"}
+
+
 def of_train(trained: Trained) -> None:
     checks = [
-        {"check": each.name, "required": each.wanted, "found": each.seen, "passed": "yes" if each.passed else "no"}
+        {"check": each.name, "required": each.wanted, "found": each.seen, "passed": ANSWERS[each.passed]}
         for each in trained.verdict.checks
     ]
     create_table_artifact(

@@ -37,7 +37,7 @@ def ingest(pilot: Pilot, start: datetime | None = None, end: datetime | None = N
 
 def train(pilot: Pilot) -> Trained:
     """Train a candidate, check it at the gate, and promote it if it passes."""
-    with _alone(pilot, "train"):
+    with _alone(pilot, "train", trains=True):
         from groundwork.models.training.train import train as work
 
         return work(pilot)
@@ -66,7 +66,7 @@ def retrain(
 
     `ingest_first` and `train_then` replace the plain functions, such as by flows.
     """
-    with _alone(pilot, "retrain"):
+    with _alone(pilot, "retrain", trains=True):
         from groundwork.monitoring.retraining import retrain as work
 
         return work(pilot, ingest_first or (lambda: ingest(pilot)), train_then or (lambda: train(pilot)))
@@ -74,7 +74,7 @@ def retrain(
 
 def prove(pilot: Pilot) -> list[Proof]:
     """Run the scorecard checks that no other flow runs; returns their results."""
-    with _alone(pilot, "prove"):
+    with _alone(pilot, "prove", trains=True):
         from groundwork.readiness.prove import prove as work
 
         return work(pilot)
@@ -84,13 +84,14 @@ WORK: dict[str, Callable[..., Any]] = {each.__name__: each for each in (ingest, 
 
 
 @contextmanager
-def _alone(pilot: Pilot, verb: str) -> Iterator[None]:
+def _alone(pilot: Pilot, verb: str, trains: bool = False) -> Iterator[None]:
     """Hold the flow's lock during the block.
 
-    Raises UseCaseError before any work if the team's code cannot be imported or called, Busy if another run of the flow
-    is active on the same store.
+    Raises UseCaseError before any work if the team's code cannot be called, or needs a package that is not installed;
+    those of model.py are only needed by a flow that trains. Raises Busy if another run of the flow is active on the
+    same store.
     """
-    use_case_files.check()
+    use_case_files.check(trains)
     with Store(pilot.settings.store) as store, store.alone(verb):
         yield
 

@@ -140,6 +140,7 @@ def test_days_without_one_class_are_chance_too(days_with_some: int, blocked: boo
     verdict = judge(GATE, Comparison(**GOOD | change))
     said = ["roc_auc: required at least 0.6000, found 1.0000, with too few days or rows for a confidence bound"]
     assert verdict.reasons == (said if blocked else [])
+    assert [check.passed for check in verdict.checks if check.name == "roc_auc"] == [None if blocked else True]
 
 
 def test_a_metric_that_may_be_as_low_by_chance_blocks() -> None:

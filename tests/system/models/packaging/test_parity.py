@@ -26,12 +26,14 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
     RandomForestClassifier,
     RandomForestRegressor,
+    VotingClassifier,
 )
-from sklearn.impute import SimpleImputer
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+from sklearn.impute import IterativeImputer, MissingIndicator, SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import TunedThresholdClassifierCV
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline, make_union
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, PowerTransformer, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
 
@@ -146,6 +148,60 @@ def test_what_most_pilots_begin_with_is_onnx(model: Any, tmp_path: Path) -> None
     assert bundle.format == "onnx", bundle.reason
 
 
+def infrequent(**options: Any) -> Pipeline:
+    """A column for the cities that are rare."""
+    encode = make_column_transformer((OneHotEncoder(**options), ["city"]), (SimpleImputer(), ["age"]))
+    return make_pipeline(encode, LogisticRegression(C=30))
+
+
+def voting(*voters: Any, **options: Any) -> VotingClassifier:
+    return VotingClassifier([(str(number), voter) for number, voter in enumerate(voters)], voting="soft", **options)
+
+
+FOREST, BOOSTING = RandomForestClassifier(20, max_depth=4, random_state=0), HistGradientBoostingClassifier(max_iter=5)
+ON_BOTH_NUMBERS = SimpleImputer(add_indicator=True, strategy="median")
+CONVERTED: dict[str, Any] = {
+    "unseen categories are infrequent": infrequent(min_frequency=30, handle_unknown="infrequent_if_exist"),
+    "unseen categories are ignored": infrequent(min_frequency=30, handle_unknown="ignore"),
+    "all but two are infrequent, one is dropped": infrequent(max_categories=3, drop="first", handle_unknown="warn"),
+    "no category is infrequent": infrequent(min_frequency=1, handle_unknown="infrequent_if_exist", dtype=np.int64),
+    "infrequent texts and numbers": make_pipeline(
+        make_column_transformer(
+            (OneHotEncoder(min_frequency=30, handle_unknown="infrequent_if_exist"), ["city", "age"])
+        ),
+        LogisticRegression(),
+    ),
+    "an indicator of what is missing": numbers(SimpleImputer(add_indicator=True), LogisticRegression()),
+    "an indicator, then scaled": numbers(ON_BOTH_NUMBERS, StandardScaler(), FOREST),
+    "an indicator of nothing": make_pipeline(
+        make_column_transformer((SimpleImputer(add_indicator=True), ["age"])), LogisticRegression()
+    ),
+    "indicators alone": numbers(
+        make_union(SimpleImputer(), MissingIndicator(features="all"), MissingIndicator(error_on_new=False)),
+        LogisticRegression(),
+    ),
+    "two forests vote": ordinal(voting(FOREST, ExtraTreesClassifier(20, random_state=0))),
+    "votes with weights, and without one voter": scaled(
+        voting(FOREST, "drop", LogisticRegression(), weights=[1, 5, 3], flatten_transform=False)
+    ),
+    "pipelines vote": scaled(voting(make_pipeline(StandardScaler(), LogisticRegression()), BOOSTING)),
+    "whole pipelines vote": voting(scaled(LogisticRegression()), ordinal(BOOSTING)),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Found unknown categories")
+@pytest.mark.parametrize("name", CONVERTED)
+def test_what_the_library_refuses_or_gets_wrong_is_converted_rightly(name: str, tmp_path: Path) -> None:
+    model = CONVERTED[name]
+    bundle = packed(model, tmp_path)
+    assert bundle.format == "onnx", bundle.reason
+    asked = FRAME.assign(city=np.where(np.arange(ROWS) % 3, FRAME["city"], "Nowhere").astype(object))
+    for rows in (1, ROWS):
+        found = Predictor(tmp_path, bundle.sha256, list(FRAME)).scores(columns(asked.iloc[-rows:]))
+        expected = model.predict_proba(asked.iloc[-rows:])[:, 1]
+        np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
+
+
 def test_values_on_the_thresholds_of_trees_are_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A share on a threshold goes left; where the converter rounds the threshold up or down, some go right."""
     from groundwork.models.packaging import tree_converters
@@ -160,13 +216,7 @@ WRONG: dict[str, Any] = {
     "one column of integer codes as a native category": ordinal(
         HistGradientBoostingClassifier(categorical_features=[0], max_iter=20)
     ),
-    "infrequent categories": make_pipeline(
-        make_column_transformer(
-            (OneHotEncoder(min_frequency=30, handle_unknown="infrequent_if_exist", sparse_output=False), ["city"])
-        ),
-        LogisticRegression(),
-    ),
-    "an indicator of what is missing": numbers(SimpleImputer(add_indicator=True), LogisticRegression()),
+    "numbers imputed from the others": numbers(IterativeImputer(max_iter=2), LogisticRegression()),
     "isotonic calibration": scaled(CalibratedClassifierCV(LogisticRegression(), method="isotonic", cv=3)),
     "neighbours by distance": scaled(KNeighborsClassifier(weights="distance")),
     "discriminants of two classes": scaled(LinearDiscriminantAnalysis()),
@@ -222,10 +272,10 @@ def test_the_newest_window_alone_would_have_proven_too_much(tmp_path: Path, monk
     name = "SklearnRandomForestClassifier"
     monkeypatch.setattr(tree_converters, "register", lambda: None)
     try:
-        update_registered_converter(RandomForestClassifier, name, shapes, right, options=tree_converters._ZIPMAP)
+        update_registered_converter(RandomForestClassifier, name, shapes, right, options=tree_converters.ZIPMAP)
         bundle = packed(ordinal(RandomForestClassifier(20, random_state=0)), tmp_path)
     finally:
-        update_registered_converter(RandomForestClassifier, name, shapes, convert, options=tree_converters._ZIPMAP)
+        update_registered_converter(RandomForestClassifier, name, shapes, convert, options=tree_converters.ZIPMAP)
     assert bundle.format == "skops"
     assert "the newest window: " not in bundle.reason
     assert "share missing: " in bundle.reason

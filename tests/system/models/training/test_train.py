@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from groundwork.models.training import train as train_module
 from groundwork.models.training.lineage import lineage
 from groundwork.pipeline import by_hand
 from groundwork.store.database import Store
+from groundwork.store.runs import FlowRun
 from sklearn.dummy import DummyClassifier
 from use_case import model
 
@@ -78,6 +80,16 @@ def test_the_gates_evidence_is_kept_with_the_run(pilot: Pilot) -> None:
     ]
     assert 0 < evidence["footprint"]["latency_ms"] < 100
     assert 0 < evidence["footprint"]["size_mb"] < 10
+
+
+def test_an_old_ingest_is_told(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    with Store(f"sqlite:///{tmp_path / 'store.db'}") as store:
+        assert train_module._problem_of_ingest(store, "week") == ""
+        for age, told in ((9, "more than a week ago: run `groundwork ingest`"), (6, "")):
+            store.runs.record(FlowRun(flow="ingest", started_at=now - timedelta(days=age), succeeded=True))
+            problem = train_module._problem_of_ingest(store, "week")
+            assert told in problem if told else problem == ""
 
 
 def test_the_same_inputs_make_no_second_version(pilot_copy: Pilot, monkeypatch: pytest.MonkeyPatch) -> None:

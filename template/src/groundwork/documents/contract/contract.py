@@ -14,7 +14,7 @@ from groundwork.documents.contract import sql
 from groundwork.documents.contract.column import BINARY, Column, Task
 from groundwork.documents.contract.fundamentals import Fundamentals
 from groundwork.documents.contract.quality import ROLES, DatasetQuality, Rule, ServiceLevel
-from groundwork.documents.contract.standard import Context, DatasetRelationship, Element, newer_parts
+from groundwork.documents.contract.standard import Context, DatasetRelationship, Element, newer_parts, number_of
 from groundwork.documents.document import Document
 
 
@@ -81,7 +81,7 @@ class Dataset(Element):
                 )
         if secret := [each.name for each in self.slices if not each.may_be_in("reports")]:
             raise ValueError(f"{', '.join(secret)} is sensitive and cannot be a slice, unless allowedIn has reports")
-        self.max_quarantined_share  # noqa: B018 - raises if it is not a share
+        self.max_quarantined_share, self.max_days_ahead  # noqa: B018 - raise if they are not in bounds
         list(self._rules())  # raises for a query that cannot be enforced
         return self
 
@@ -233,10 +233,12 @@ class Dataset(Element):
     @property
     def max_quarantined_share(self) -> float:
         """The largest tolerated share of broken rows in a window, 0 to 1; with more, the ingest stops."""
-        share = {custom.property: custom.value for custom in self.custom_properties}.get("maxQuarantinedShare", 0.0)
-        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
-            raise ValueError(f"maxQuarantinedShare must be between 0 and 1, found {share!r}")
-        return float(share)
+        return number_of(self.custom_properties, "maxQuarantinedShare", default=0, most=1)
+
+    @property
+    def max_days_ahead(self) -> float:
+        """The last day whose rows are read, in days after today; by default tomorrow."""
+        return number_of(self.custom_properties, "maxDaysAhead", default=1, most=36_500)
 
 
 class Contract(Fundamentals, Document):

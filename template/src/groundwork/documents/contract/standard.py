@@ -74,6 +74,14 @@ Definitions = Annotated[tuple[Definition, ...], Field(strict=False)]
 CustomProperties = Annotated[tuple[CustomProperty, ...], Field(strict=False)]
 
 
+def number_of(properties: CustomProperties, name: str, *, default: float, most: float) -> float:
+    """Returns the property's value, from 0 to `most`. Raises ValueError if it is no such number."""
+    value = {each.property: each.value for each in properties}.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+        raise ValueError(f"{name} must be between 0 and {most:,}, found {value!r}")
+    return float(value)
+
+
 class Statement(StandardPart):
     id: str | None = None
     question: str

@@ -17,10 +17,9 @@ from groundwork.models.evaluation.estimates import Decisions, Estimate, gain
 from groundwork.models.evaluation.performance import decided, decided_by_rule
 from groundwork.models.registry.version import Version
 from groundwork.models.serving.predictor import pipeline_scores
-from groundwork.models.training.fit import fit
+from groundwork.models.training.fit import fit, unfitted
 from groundwork.models.training.history import Examples, examples, not_among
 from groundwork.models.training.lineage import lineage
-from use_case import model as use_case_model
 
 
 def rows_of(pilot: Pilot, version: Version) -> tuple[Examples, Examples]:
@@ -50,7 +49,7 @@ def obstacle_to_refitting(pilot: Pilot, version: Version) -> str:
     ]
     if changed:
         return f"{' and '.join(changed)} changed since the version was trained"
-    return "the model was trained elsewhere" if isinstance(use_case_model.build(), str) else ""
+    return "the model was trained elsewhere" if isinstance(unfitted(), str) else ""
 
 
 def parameters_of(version: Version) -> dict[str, object]:

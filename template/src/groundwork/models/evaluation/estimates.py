@@ -131,6 +131,20 @@ def measured(metric: Metric, outcomes: NDArray, decided: Decisions) -> Measured:
     return Measured(seen, np.array([resampled() for _ in range(RESAMPLES_OF_METRIC)]), days)
 
 
+def has_bound(outcomes: NDArray[np.bool_], days: NDArray[np.datetime64]) -> bool:
+    """Return whether a metric that needs two classes has a bound on these rows, whatever the scores are."""
+
+    def exists(targets: NDArray, _: NDArray) -> float:
+        return 0.0 if len(np.unique(targets)) > 1 else math.nan
+
+    if len(np.unique(days)) > 1:  # days are drawn, so one row for each day and outcome is enough
+        both = np.unique(days.astype(np.int64) * 2 + outcomes)
+        outcomes, days = both % 2 == 1, (both // 2).astype("datetime64[D]")
+    nothing = np.zeros(len(outcomes))
+    estimate = measured(exists, outcomes, Decisions(nothing, nothing, days)).estimate(confidence=0.95)
+    return not math.isnan(estimate.lower)
+
+
 def _day_of_each_row(decided: Decisions) -> NDArray[np.intp]:
     """Return the number of each row's day, from 0; if there is only one day, each row counts as a day."""
     if decided.days is not None:

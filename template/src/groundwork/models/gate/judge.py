@@ -41,7 +41,7 @@ class Check:
     name: str
     wanted: str
     seen: str
-    passed: bool
+    passed: bool | None  # None: unknown, because so few days or rows give no confidence bound
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ class Verdict:
 
     @property
     def reasons(self) -> list[str]:
-        """The failed checks in words, one line each."""
+        """The checks that did not pass in words, one line each."""
         return [f"{c.name}: required {c.wanted}, found {c.seen}" for c in self.checks if not c.passed]
 
     def as_dict(self) -> dict[str, Any]:
@@ -128,13 +128,19 @@ def judge(gate: Gate, compared: Comparison) -> Verdict:
 
 def _gain_reaches(gate: Gate, rival: str, seen: Estimate, line: float) -> Check:
     name, bound = f"gain per 1,000 decisions over {rival}", seen.lower
-    return Check(name, f"at least {line:,.0f}", _told(gate, seen, f"at least {bound:,.0f}", ",.0f"), bound >= line)
+    told = _told(gate, seen, f"at least {bound:,.0f}", ",.0f")
+    return Check(name, f"at least {line:,.0f}", told, _unless_unknown(seen, bound >= line))
 
 
 def _metric_reaches(gate: Gate, name: str, seen: Estimate, line: float) -> Check:
     side = "at most" if gate.lower_is_better else "at least"
     told = _told(gate, seen, f"{side} {bound_of(gate, seen):,.4f}", ",.4f")
-    return Check(name, f"{side} {line:,.4f}", told, reaches(gate, seen, line))
+    return Check(name, f"{side} {line:,.4f}", told, _unless_unknown(seen, reaches(gate, seen, line)))
+
+
+def _unless_unknown(seen: Estimate, reached: bool) -> bool | None:
+    """Return whether the bound reached its line; None if there is a figure, but no bound."""
+    return None if math.isnan(seen.lower) and not math.isnan(seen.value) else bool(reached)
 
 
 def bound_of(gate: Gate, seen: Estimate) -> float:
@@ -226,5 +232,5 @@ def _sliced(gate: Gate, column: str, slices: list[Slice]) -> Check:
         f"{side} {gate.line_in_a_slice:,.15g}, and at most {gate.loss_in_a_slice:,.15g} worse than the "
         f"champion's, at {gate.confidence:.0%} confidence, in slices of at least {gate.slice_min_rows:,} rows",
         "; ".join(parts) or "no rows",
-        bool(passed) and not failed,
+        False if failed else bool(passed) or None,
     )

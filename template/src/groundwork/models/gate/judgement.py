@@ -44,7 +44,8 @@ class Judgement:
         """Return the verdict and its inputs, as they are stored with the version's run."""
         return self.verdict.as_dict() | {
             "judged_against": self.champion_number,
-            "window": str(history.newest),
+            "window": str(history.judged),
+            "window_because": history.judged_because,
             "snapshot_version": history.snapshot_version,
             "rows": len(history.evaluation),
             "confidence": pilot.charter.gate.confidence,

@@ -1,4 +1,4 @@
-"""Registers converters with skl2onnx: for trees, text, LightGBM, XGBoost, and PyTorch through skorch."""
+"""Registers converters with skl2onnx: for scikit-learn, LightGBM, XGBoost, and PyTorch through skorch."""
 
 import copy
 import logging
@@ -12,13 +12,14 @@ from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_
 from skl2onnx.common.shape_calculator import calculate_linear_regressor_output_shapes as _shapes_of_regressor
 from sklearn.base import BaseEstimator
 
-from groundwork.models.packaging import text, tree_converters
+from groundwork.models.packaging import sklearn_converters, text, tree_converters
 
 
 def register() -> None:
-    """Register the converters of trees and text, and those of the libraries that this process has imported."""
+    """Register the converters of scikit-learn's models, and of the libraries that this process has imported."""
     text.register()
     tree_converters.register()
+    sklearn_converters.register()
     if "lightgbm" in sys.modules:
         _register_lightgbm()
     if "xgboost" in sys.modules:

@@ -31,7 +31,7 @@ Convert = Callable[[Any, Any, Any], None]
 
 _CLASSIFIERS = (DecisionTreeClassifier, ExtraTreeClassifier, RandomForestClassifier, ExtraTreesClassifier)
 _REGRESSORS = (DecisionTreeRegressor, ExtraTreeRegressor, RandomForestRegressor, ExtraTreesRegressor)
-_ZIPMAP = {"zipmap": [True, False, "columns"], "nocl": [True, False]}
+ZIPMAP = {"zipmap": [True, False, "columns"], "nocl": [True, False]}
 _SEVERAL = "Groundwork converts trees with one outcome only"
 
 
@@ -41,7 +41,7 @@ def register() -> None:
         return
     for kind in _CLASSIFIERS:
         shapes = calculate_linear_classifier_output_shapes
-        update_registered_converter(kind, f"Sklearn{kind.__name__}", shapes, _convert_forest, options=_ZIPMAP)
+        update_registered_converter(kind, f"Sklearn{kind.__name__}", shapes, _convert_forest, options=ZIPMAP)
     for kind in _REGRESSORS:
         shapes = calculate_linear_regressor_output_shapes
         update_registered_converter(kind, f"Sklearn{kind.__name__}", shapes, _convert_forest)
@@ -124,15 +124,14 @@ def _convert_forest(scope: Any, operator: Any, container: Any) -> None:
     if classes is not None and len(classes) == 2:
         weights = weights[:, 1:]  # the other probability is the rest
     width = weights.shape[1]
-    [rows], [total, mean] = operator.inputs, _names(scope, "total", "mean")
-    number_rows = _cast(scope, container, rows.full_name, TensorProto.FLOAT)
-    container.add_node(
+    [rows] = operator.inputs
+    total = add(
+        scope,
+        container,
         "TreeEnsembleRegressor",
-        [number_rows],
-        [total],
+        [add(scope, container, "Cast", [rows.full_name], to=TensorProto.FLOAT)],
         op_domain="ai.onnx.ml",
         op_version=1,
-        name=scope.get_unique_operator_name("forest"),
         n_targets=width,
         nodes_treeids=number,
         nodes_nodeids=node,
@@ -148,42 +147,37 @@ def _convert_forest(scope: Any, operator: Any, container: Any) -> None:
         target_ids=np.tile(np.arange(width), int((~inner).sum())),
         target_weights=weights.astype(np.float32).ravel(),
     )
-    count = _constant(scope, container, TensorProto.FLOAT, [float(len(trees))])
+    count = constant(scope, container, TensorProto.FLOAT, [float(len(trees))])
     if classes is None:
-        container.add_node("Div", [total, count], [operator.outputs[0].full_name], name=_named(scope, "mean"))
+        add(scope, container, "Div", [total, count], operator.outputs[0].full_name)
         return
     label, probabilities = (output.full_name for output in operator.outputs)
     if width == len(classes):
-        container.add_node("Div", [total, count], [probabilities], name=_named(scope, "mean"))
+        add(scope, container, "Div", [total, count], probabilities)
     else:
-        [rest] = _names(scope, "rest")
-        one = _constant(scope, container, TensorProto.FLOAT, [1.0])
-        container.add_node("Div", [total, count], [mean], name=_named(scope, "mean"))
-        container.add_node("Sub", [one, mean], [rest], name=_named(scope, "rest"))
-        container.add_node("Concat", [rest, mean], [probabilities], name=_named(scope, "probabilities"), axis=1)
-    [likeliest] = _names(scope, "likeliest")
+        one = constant(scope, container, TensorProto.FLOAT, [1.0])
+        mean = add(scope, container, "Div", [total, count])
+        add(scope, container, "Concat", [add(scope, container, "Sub", [one, mean]), mean], probabilities, axis=1)
+    add_labels(scope, container, probabilities, label, classes)
+
+
+def add_labels(scope: Any, container: Any, probabilities: str, label: str, classes: Any) -> None:
+    """Add the likeliest class of each row, under the name `label`, to the graph."""
     texts = all(isinstance(each, str) for each in classes)
     kind, known = (TensorProto.STRING, list(classes)) if texts else (TensorProto.INT64, [int(each) for each in classes])
-    named = _constant(scope, container, kind, known)
-    container.add_node("ArgMax", [probabilities], [likeliest], name=_named(scope, "likeliest"), axis=1, keepdims=0)
-    container.add_node("Gather", [named, likeliest], [label], name=_named(scope, "label"))
+    likeliest = add(scope, container, "ArgMax", [probabilities], axis=1, keepdims=0)
+    add(scope, container, "Gather", [constant(scope, container, kind, known), likeliest], label)
 
 
-def _cast(scope: Any, container: Any, name: str, kind: int) -> str:
-    [cast] = _names(scope, "cast")
-    container.add_node("Cast", [name], [cast], name=_named(scope, "cast"), to=kind)
-    return cast
+def add(scope: Any, container: Any, kind: str, inputs: list[str], output: str = "", **attributes: Any) -> str:
+    """Add a node with one output to the graph, and return the output's name: `output`, or else a new one."""
+    output = output or str(scope.get_unique_variable_name(kind.lower()))
+    container.add_node(kind, inputs, [output], name=scope.get_unique_operator_name(kind), **attributes)
+    return output
 
 
-def _constant(scope: Any, container: Any, kind: int, values: list[Any]) -> str:
-    [name] = _names(scope, "constant")
+def constant(scope: Any, container: Any, kind: int, values: list[Any]) -> str:
+    """Add a constant of one dimension to the graph, and return its name."""
+    name = str(scope.get_unique_variable_name("constant"))
     container.add_initializer(name, kind, [len(values)], values)
     return name
-
-
-def _names(scope: Any, *names: str) -> list[str]:
-    return [scope.get_unique_variable_name(name) for name in names]
-
-
-def _named(scope: Any, name: str) -> str:
-    return str(scope.get_unique_operator_name(name))

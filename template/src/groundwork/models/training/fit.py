@@ -3,6 +3,7 @@
 import random
 import sys
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any
 
 import mlflow
@@ -19,7 +20,6 @@ from groundwork.models.evaluation.performance import decided, performance
 from groundwork.models.packaging.pretrained import Pretrained
 from groundwork.models.serving.predictor import pipeline_scores
 from groundwork.models.training.history import Examples
-from use_case import model as use_case_model
 
 
 def fit(training: Examples, dataset: Dataset, parameters: Mapping[str, Any]) -> tuple[Any, str]:
@@ -28,6 +28,7 @@ def fit(training: Examples, dataset: Dataset, parameters: Mapping[str, Any]) -> 
     The same rows and parameters give the same model: all random generators are seeded. Raises ModelMismatch if the
     model at the address does not fit the contract, UseCaseError if the model cannot be built or fitted.
     """
+    _use_case_model()  # it may import PyTorch, whose generator is seeded too
     random.seed(SEED)
     np.random.seed(SEED)  # scikit-learn uses it if the use case sets no random_state
     if "torch" in sys.modules:
@@ -55,8 +56,9 @@ def unfitted() -> Any:
 
     Raises UseCaseError if it fails, or returns something else.
     """
+    model = _use_case_model()
     with in_use_case("model.py", "build() fails"):
-        built = use_case_model.build()
+        built = model.build()
     if isinstance(built, str):
         return built
     if isinstance(built, type):
@@ -66,6 +68,13 @@ def unfitted() -> Any:
     else:
         return built
     raise UseCaseError(f"src/use_case/model.py: build() returns {found.replace('NoneType', 'None')}: {mend}")
+
+
+def _use_case_model() -> ModuleType:
+    """Return the module use_case/model.py, imported on the first call: only training needs the packages it imports."""
+    with in_use_case("model.py", "the module cannot be imported"):
+        from use_case import model
+    return model
 
 
 FEW_OF_A_CLASS = 20
@@ -108,7 +117,7 @@ def asked_parameters() -> list[dict[str, Any]]:
 
     Raises UseCaseError if it fails, NotEnoughData if it yields no parameters.
     """
-    candidates = getattr(use_case_model, "search", None)
+    candidates = getattr(_use_case_model(), "search", None)
     if candidates is None:
         return []
     with in_use_case("model.py", "search() fails"):

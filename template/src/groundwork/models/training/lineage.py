@@ -7,24 +7,23 @@ import platform
 from pathlib import Path
 
 import groundwork
+import use_case
 from groundwork.core.files import digest_of
 from groundwork.core.git import git
 from groundwork.data.snapshots import Snapshots
 from groundwork.documents.pilot import Pilot
-from use_case import model as use_case_model
 
 PACKAGES = "packages.txt"
 
 
 def lineage(pilot: Pilot, snapshot_version: int) -> dict[str, str]:
     """Return the lineage as tags of the version; `lineage` is the digest of data, documents and use case."""
-    use_case = Path(use_case_model.__file__).parent
     made_from = {
         "snapshot_table": str(Snapshots(pilot.snapshots, pilot.contract.dataset).table_id),
         "snapshot_version": str(snapshot_version),
         "contract_sha256": digest_of(pilot.settings.home / "contract.yaml"),
         "charter_sha256": digest_of(pilot.settings.home / "charter.yaml"),
-        "use_case_sha256": digest_of(*sorted(use_case.glob("*.py"))),
+        "use_case_sha256": digest_of(*sorted(Path(*use_case.__path__).glob("*.py"))),
     }
     digest = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
     # Groundwork's own code is not in the digest: a template update alone makes no new version. `reproduce` checks it.

@@ -4,12 +4,15 @@ import json
 import tempfile
 import time
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 import mlflow
 from numpy.typing import NDArray
 
+from groundwork.core.errors import shortened
+from groundwork.core.windows import Step, Window, window_of
 from groundwork.documents.pilot import Pilot
 from groundwork.models.evaluation.diagnostics import calibration_of, leanings
 from groundwork.models.evaluation.estimates import SEED, Performance
@@ -51,7 +54,7 @@ def fit_and_register(pilot: Pilot, registry: Registry, history: History, made_fr
             "bundle_reason": bundle.reason,
             "train_start": history.past.start.isoformat(),
             "train_end": history.past.end.isoformat(),
-            "evaluation_end": history.newest.end.isoformat(),
+            "evaluation_end": history.judged.end.isoformat(),
             "parameters": json.dumps(chosen, sort_keys=True),
             "trials": str(trials),
             "seed": str(SEED),
@@ -102,6 +105,11 @@ class Trained:
     gain_per_1000: float  # gain over the no-model rule, in money per 1,000 decisions
     bundle: str
     rows: int
+    past: Window  # that the rows to train on are from
+    rows_judged: int
+    judged: Window
+    judged_because: str  # why it is not the newest window alone; empty if it is
+    ingest_problem: str  # the last ingest failed, or is old; empty if neither
     constant: list[str]  # features with one value in all rows
 
     @property
@@ -121,6 +129,7 @@ def train(pilot: Pilot) -> Trained:
     with Store(pilot.settings.store) as store, store.runs.recorded("train") as run:
         registry = Registry(pilot)
         newest = reconcile(store, registry)
+        problem = _problem_of_ingest(store, pilot.charter.monitoring.window)
         history = read_history(pilot)
         run.rows_in = len(history.training) + len(history.evaluation)
         made_from = lineage(pilot, history.snapshot_version)
@@ -155,8 +164,28 @@ def train(pilot: Pilot) -> Trained:
         gain_per_1000=judged.gain_per_1000,
         bundle=version.tags["bundle_reason"],
         rows=len(history.training),
+        past=history.past,
+        rows_judged=len(history.evaluation),
+        judged=history.judged,
+        judged_because=history.judged_because,
+        ingest_problem=problem,
         constant=constant_features(history.training),
     )
+
+
+def _problem_of_ingest(store: Store, step: Step) -> str:
+    """Return in words that the last ingest failed, or was longer than a window ago; empty if neither."""
+    ended = [run for succeeded in (True, False) for run in store.runs.latest(succeeded) if run.flow == "ingest"]
+    if not ended:
+        return ""
+    last = max(ended, key=lambda run: run.started_at)
+    at = f"{last.started_at:%Y-%m-%d %H:%M} UTC"
+    if not last.succeeded:
+        return f"the last ingest, {at}, failed: {shortened(last.message)}"
+    today = datetime.now(UTC).replace(tzinfo=None)
+    if last.started_at.replace(tzinfo=None) < today - (window_of(today, step).end - window_of(today, step).start):
+        return f"the last ingest was {at}, more than a {step} ago: run `groundwork ingest` for newer rows"
+    return ""
 
 
 def _let_in(

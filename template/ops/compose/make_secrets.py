@@ -1,0 +1,48 @@
+"""Makes the secrets of compose.yaml, one file each in secrets/: `uv run python ops/compose/make_secrets.py`.
+
+A file that is there already is kept, so that running it again makes only what is missing. The folder is closed to other
+users of this machine; the files in it are not, because the users of the containers have numbers of their own.
+"""
+
+import secrets
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from groundwork.core.settings import Settings
+from groundwork.documents.pilot import Pilot
+from groundwork.models.serving.signing import signer
+from groundwork.service.auth import new_key
+
+PASSWORDS = ("postgres", "groundwork", "mlflow", "prefect", "grafana")
+
+
+def main() -> None:
+    """Write the files that are missing, and print their names."""
+    home = Pilot.here().settings.home
+    folder = home / "secrets"
+    folder.mkdir(mode=0o700, exist_ok=True)
+
+    def keep(name: str, value: str) -> None:
+        if not (folder / name).exists():
+            (folder / name).write_text(value, encoding="utf-8")
+            (folder / name).chmod(0o644)
+            print(f"secrets/{name}")
+
+    for name in PASSWORDS:
+        keep(f"{name}_password", secrets.token_urlsafe(32))
+    keep("s3_secret", secrets.token_urlsafe(32))
+    if not (folder / "api_keys").exists():  # the service knows the keys by their digests alone
+        keys = {"admin": "predict+outcomes+admin", "client": "predict+outcomes"}
+        made = {name: new_key(name, scopes) for name, scopes in keys.items()}
+        for name, (key, _) in made.items():
+            keep(f"{name}_key", key)
+        keep("api_keys", ",".join(entry for _, entry in made.values()))
+    key = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    keep("signing_key", key.decode())
+    keep("trusted_keys", signer(Pilot(Settings(home=home, signing_key=str(folder / "signing_key")))))
+    keep("source_url", "")  # empty: the example's operational system
+
+
+if __name__ == "__main__":
+    main()
