@@ -48,7 +48,7 @@ def test_both_platforms_run_the_same_commands(projects: dict[str, Path]) -> None
     )
     assert [each.pop("rollback")[0].split()[1] for each in (there, here)] == ["rollback", "rollback"]
     assert there == here
-    assert set(there) == {"checks", "scan", "image", "images", "staging", "readiness", "production"}
+    assert set(there) == {"checks", "scan", "build", "images", "staging", "readiness", "production"}
     assert len(there["checks"]) == 9
 
 
@@ -144,7 +144,7 @@ def test_github_finds_the_workflows_of_a_pilot_in_a_folder(
         == "ghcr.io/${{ github.repository }}/late-flights"
     )
     runner = Runner(root, tmp_path / "state", {}, docker=NOTE_FOLDER.format(tmp_path / "where"))
-    ended = runner.run(github(root)["image"])
+    ended = runner.run(github(root)["build"])
     assert ended.code == 0, ended.printed
     assert set((tmp_path / "where").read_text().split(str(root))) == {"", "/pilots/late-flights"}
 
@@ -161,11 +161,25 @@ def test_gitlab_finds_the_pipeline_of_a_pilot_in_a_folder(
     nothing = dict.fromkeys(("apt_get", "pip"), "")
     known = {"CI_REGISTRY_IMAGE": "registry/all", "CI_PROJECT_DIR": str(root)}
     runner = Runner(root, tmp_path / "state", known, docker=NOTE_FOLDER.format(tmp_path / "where"), **nothing)
-    job = gitlab(root)["image"]
+    job = gitlab(root)["build"]
     job.blocks[0].environment.update(content["variables"])
     ended = runner.run(job)
     assert ended.code == 0, ended.printed
     assert set((tmp_path / "where").read_text().split(str(root))) == {"", "/pilots/late-flights"}
+
+
+@pytest.mark.parametrize(
+    ("platform", "words"),
+    [("github", "ops/delivery.sh monorepo copies"), ("gitlab", "with the variable FOLDER"), ("none", "")],
+)
+def test_the_copy_says_what_a_larger_repository_needs(
+    platform: str, words: str, template: Path, tmp_path: Path
+) -> None:
+    said = execute(
+        tmp_path, PYTHON, "-m", "copier", "copy", "--defaults", "-d", f"ci={platform}", str(template), "pilot"
+    )
+    assert words in said
+    assert ("larger repository" in said) == bool(words)
 
 
 def test_the_root_of_a_repository_needs_no_copies(projects: dict[str, Path]) -> None:

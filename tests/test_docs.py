@@ -136,6 +136,7 @@ OF_LIBRARIES = {  # read by libraries, or by the shell of the example itself
     "AWS_REGION",
     "AWS_SECRET_ACCESS_KEY",
     "GROUNDWORK_KEY",  # of docs/clients.md
+    "KUBE_CONFIG",  # by ops/delivery.sh
     "OTEL_EXPORTER_OTLP_HEADERS",
     "OTEL_SERVICE_NAME",
     "OTEL_TRACES_SAMPLER",

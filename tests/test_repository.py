@@ -139,7 +139,7 @@ def test_ci_pins_what_it_runs() -> None:
     """An action by its commit, since a tag can be moved."""
     used = [use for name, text in texts().items() if "/workflows/" in name for use in re.findall(r"uses: (\S+)", text)]
     assert used
-    assert [use for use in used if not re.search(r"@[0-9a-f]{40}$", use)] == []
+    assert [use for use in used if not re.search(r"^\./|@[0-9a-f]{40}$", use)] == []
 
 
 def test_the_python_that_ruff_writes_for_is_the_oldest_that_a_project_accepts() -> None:
