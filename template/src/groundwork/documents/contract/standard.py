@@ -74,21 +74,24 @@ Definitions = Annotated[tuple[Definition, ...], Field(strict=False)]
 CustomProperties = Annotated[tuple[CustomProperty, ...], Field(strict=False)]
 
 
-class Statement(StandardPart):
+class Labelled(StandardPart):
+    """What many parts may say of themselves."""
+
+    id: Identifier | None = None
+    tags: Texts = ()
+    authoritative_definitions: Definitions = ()
+    custom_properties: CustomProperties = ()
+
+
+class Statement(Labelled):
     id: str | None = None
     question: str
     answer: str | None = None
-    authoritative_definitions: Definitions = ()
-    tags: Texts = ()
-    custom_properties: CustomProperties = ()
 
 
-class Constraint(StandardPart):
+class Constraint(Labelled):
     id: str | None = None
     constraint: str
-    authoritative_definitions: Definitions = ()
-    tags: Texts = ()
-    custom_properties: CustomProperties = ()
 
 
 class Context(StandardPart):
@@ -109,18 +112,14 @@ class Synonym(StandardPart):
     custom_properties: CustomProperties = ()
 
 
-class Element(StandardPart):
+class Element(Labelled):
     """What a data set and a column have in common."""
 
     newer = frozenset({"deprecated", "synonyms"})
 
-    id: Identifier | None = None
     business_name: str | None = None
     physical_name: str | None = None
     physical_type: str | None = None
-    authoritative_definitions: Definitions = ()
-    tags: Texts = ()
-    custom_properties: CustomProperties = ()
     deprecated: bool = False
     synonyms: tuple[Synonym, ...] = Field(default=(), strict=False)
 
