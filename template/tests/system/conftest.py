@@ -134,8 +134,10 @@ def loop(own: Any, sample: Sample) -> Iterator[Any]:
     from groundwork.documents.pilot import Pilot
     from groundwork.pipeline import by_hand
     from groundwork.service.model_source import OtherRegistry
-    from use_case import source
+    from use_case import model, source
 
+    if isinstance(address := model.build(), str):
+        pytest.skip(f"build() in src/use_case/model.py returns the address {address}: the tests train a model")
     dataset = own.contract.dataset
     with tempfile.TemporaryDirectory(prefix="proof-") as folder, pytest.MonkeyPatch.context() as patch:
         home = Path(folder)
