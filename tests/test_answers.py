@@ -118,6 +118,18 @@ def test_odd_texts_arrive_as_they_were_typed(render: Callable[..., Path], start:
     assert [text for text in answers.values() if text not in readme] == []
 
 
+OPEN = ("decision", "without_model", "sponsor", "decision_owner", "data_owner", "model_owner", "service_owner", "day0")
+
+
+def test_an_answer_of_tbd_is_one_that_is_left_open(render: Callable[..., Path]) -> None:
+    named = {"model_owner": "Emmy Noether @emmy"}
+    empty, tbd = (render(**(dict.fromkeys(OPEN, answer) | named)) for answer in ("", "TBD"))
+    for document in ("charter.yaml", "OWNERS", "README.md"):
+        assert (tbd / document).read_text(encoding="utf-8") == (empty / document).read_text(encoding="utf-8")
+    owners = yaml.safe_load((tbd / "OWNERS").read_text(encoding="utf-8"))
+    assert owners["approvers"] == owners["reviewers"] == ["emmy"]
+
+
 def test_a_handle_stays_a_text(render: Callable[..., Path]) -> None:
     handles = ["on", "1234", "0x1f", "a.b_c-d"]
     roles = ("decision_owner", "data_owner", "model_owner", "service_owner")

@@ -27,10 +27,6 @@ IN_CONTAINER = "host.docker.internal"  # the name by which containers reach this
 figures: dict[str, str] = {}  # measured on the way, told at the end
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "container: builds and runs the pilot's image; needs a container engine")
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if figures:
         terminalreporter.section("container")

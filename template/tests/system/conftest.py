@@ -173,8 +173,10 @@ def loop(own: Any, sample: Sample, train_in_service: Callable[[Any], None]) -> I
     from groundwork.documents.pilot import Pilot
     from groundwork.pipeline import by_hand
     from groundwork.service.model_source import OtherRegistry
-    from use_case import source
+    from use_case import model, source
 
+    if isinstance(address := model.build(), str):
+        pytest.skip(f"build() in src/use_case/model.py returns the address {address}: the tests train a model")
     dataset = own.contract.dataset
     with tempfile.TemporaryDirectory(prefix="proof-") as folder, pytest.MonkeyPatch.context() as patch:
         home = Path(folder)

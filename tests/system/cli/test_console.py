@@ -45,6 +45,21 @@ def test_every_command_begins_with_an_overdue_decision(new_pilot: Pilot, set_in:
     assert groundwork("check").stderr == ""
 
 
+def test_a_line_into_a_pipe_stays_one(new_pilot: Pilot, set_in: Callable) -> None:
+    name = "Emmy " + "N" * 150
+    set_in(new_pilot.settings.home / "OWNERS", "accountable.model.name", name)
+    set_in(new_pilot.settings.home / "charter.yaml", "plan.deciders", [])
+    assert f"owner     {name} (@emmy) answers for the model\n" in groundwork("status").stdout
+    [row] = [line for line in groundwork("readiness").stdout.splitlines() if "Are day 0 and the deciders" in line]
+    for cell in (
+        "Are day 0 and the deciders of day 90 fixed? (required)",
+        "day 0 and at least two deciders",
+        "Ada Love",
+    ):
+        assert cell in row
+    assert row.rstrip().endswith("set plan.day0 and plan.deciders in charter.yaml")
+
+
 def test_a_decision_that_is_not_due_yet_is_not_spoken_of(new_pilot: Pilot, set_in: Callable) -> None:
     for day0 in (date.today() - timedelta(90), "TBD"):
         set_in(new_pilot.settings.home / "charter.yaml", "plan.day0", day0)

@@ -26,7 +26,9 @@ def test_quarantine_and_erasure_say_what_they_did(new_pilot: Pilot, sql: Callabl
     subject = Snapshots(new_pilot.snapshots, new_pilot.contract.dataset).read()["flight_id"][0].as_py()
     said = groundwork("erase", "--subject", subject).stdout
     assert "erased by flight_id: 1 snapshot rows, 0 quarantined rows, 0 predictions, 0 outcomes" in said
-    assert "not erased: the source, backups, and models trained on this subject" in said
+    assert "not erased: the source, backups and models trained on this subject\n" in said
+    said = groundwork("erase", "--subject", subject, MLFLOW_TRACKING_URI="http://127.0.0.1:9").stdout
+    assert "not erased: the source, backups, models trained on this subject and drift reports on the MLflow" in said
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -129,6 +131,15 @@ def test_check_holds_the_examples_against_their_columns(new_pilot: Pilot, set_in
     )
 
 
+def test_an_example_that_is_no_valid_value_is_held_against_a_list_that_can_be_read(
+    new_pilot: Pilot, set_in: Callable
+) -> None:
+    values = ["A, B", "C"]
+    rule = {"metric": "invalidValues", "arguments": {"validValues": values}, "mustBe": 0}
+    set_in(new_pilot.settings.home / "contract.yaml", "schema.0.properties.2.quality", [rule])
+    assert "carrier: examples: must be one of 'A, B', 'C', found" in groundwork("check").stderr
+
+
 def test_check_reads_the_statements_too(new_pilot: Pilot) -> None:
     file = new_pilot.settings.home / "readiness.yaml"
     file.write_text("attestations:\n  - {id: trained, value: 1, by: ada, on: 2026-08-01, why: looked at}\n")
@@ -137,3 +148,18 @@ def test_check_reads_the_statements_too(new_pilot: Pilot) -> None:
     done = groundwork("check")
     assert done.returncode == 1
     assert "readiness.yaml: attestations.0.on: must be a valid date as YYYY-MM-DD, found 'soon'" in done.stderr
+
+
+def test_check_imports_the_parser_of_sql_only_if_there_is_a_rule(new_pilot: Pilot, set_in: Callable) -> None:
+    ask = (
+        "import sys; from groundwork.cli.main import app; "
+        "app(['check', '--json'], standalone_mode=False); sys.exit('sqlglot' in sys.modules)"
+    )
+    document = new_pilot.settings.home / "contract.yaml"
+    for rules, needed in ((None, 1), ([], 0)):
+        if rules is not None:
+            for part in ("schema.0.quality", "schema.0.properties.6.quality"):
+                set_in(document, part, rules)
+            groundwork("dictionary")
+        done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=False)
+        assert (done.returncode, '"valid":true' in done.stdout) == (needed, True), done.stderr

@@ -1,6 +1,10 @@
 """Time is cut into half-open days, weeks from Monday, and calendar months, in the time zone of the contract."""
 
+import os
 import random
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import pairwise
@@ -8,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from groundwork.core.windows import Step, Window, instant, local_time, window_of, windows, with_offset, zone_named
+from pilots import ROOT
 
 
 @pytest.mark.parametrize(
@@ -132,3 +137,22 @@ def test_utc_has_several_names(name: str) -> None:
 def test_a_zone_must_be_in_the_tz_database(name: str) -> None:
     with pytest.raises(ValueError, match="is not a time zone of the tz database, such as UTC or Europe/Berlin"):
         zone_named(name)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+def test_an_instant_lies_in_the_window_of_its_local_time(zone: str) -> None:
+    expected = datetime(2013, 3, 10 if zone == "UTC" else 11)
+    moment = datetime(2013, 3, 10, 23, 30, tzinfo=UTC)
+    assert window_of(moment, "day", zone_named(zone)).start == expected
+    assert window_of(local_time(moment, zone_named(zone)), "day", zone_named(zone)).start == expected
+
+
+def test_zones_are_known_on_a_system_without_a_tz_database() -> None:
+    """As in a slim image: the package tzdata has the zones, and the service's own group has the package."""
+    ask = "from groundwork.core.windows import zone_named; print(zone_named('Europe/Berlin'))"
+    environment = os.environ | {"PYTHONTZPATH": ""}
+    assert subprocess.check_output([sys.executable, "-c", ask], env=environment, text=True) == "Europe/Berlin\n"
+    [serve] = re.findall(
+        r"^serve = \[(.*?)^\]", (ROOT / "template/pyproject.toml.jinja").read_text(encoding="utf-8"), re.DOTALL | re.M
+    )
+    assert '"tzdata"' in serve

@@ -152,7 +152,11 @@ def test_the_monitor_shows_how_the_champion_does_in_service(pilot_copy: Pilot, s
     by_hand.monitor(Pilot.here())
     assert states(pilot_copy, *checks[:2]) == dict.fromkeys(checks[:2], "passed")
     set_in(pilot_copy.settings.home / "charter.yaml", "gate.maxLatencyMs", 0.000001)
+    found = float(newest(pilot_copy)["monitor-quality"].seen.split()[1])
+    set_in(pilot_copy.settings.home / "charter.yaml", "gate.minimum", found - 0.001)  # above the metric's bound
     by_hand.monitor(Pilot.here())
+    assert states(pilot_copy, "monitor-quality") == {"monitor-quality": "unknown"}
+    assert "too few outcomes to be sure of both at 95% confidence" in newest(pilot_copy)["monitor-quality"].seen
     assert states(pilot_copy, "monitor-performance") == {"monitor-performance": "failed"}
 
 

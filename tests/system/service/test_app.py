@@ -396,6 +396,25 @@ def test_on_a_network_only_those_with_a_key_are_answered(pilot: Pilot, monkeypat
         assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
 
 
+@pytest.mark.parametrize("needed", [False, True])
+def test_the_api_description_says_how_a_key_is_sent(
+    needed: bool, pilot: Pilot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, entry = new_key("keeper", "admin")
+    monkeypatch.setenv("GROUNDWORK_API_KEYS", entry if needed else "")
+    client = TestClient(create_app(Pilot.here()))
+    description = client.get("/openapi.json", headers={"Authorization": f"Bearer {key}"}).json()
+    [(name, scheme)] = description["components"]["securitySchemes"].items()
+    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+    for path, methods in description["paths"].items():
+        for operation in methods.values():
+            if path.startswith("/health/"):
+                assert "security" not in operation
+            else:
+                assert operation["security"] == [{name: []}, *([] if needed else [{}])]
+                assert {"401", "403"} <= set(operation["responses"])
+
+
 def series(client: TestClient, name: str) -> dict[tuple[str, ...], float]:
     return {
         tuple(sample.labels.values()): sample.value

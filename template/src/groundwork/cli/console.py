@@ -24,7 +24,8 @@ from groundwork.core.errors import DocumentError, GroundworkError, UnfitSubject,
 if TYPE_CHECKING:
     from groundwork.documents.pilot import Pilot
 
-console = Console(highlight=False)
+# The terminal wraps long lines; in a file or a pipe, a line stays one, and a table is as wide as its cells.
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 100_000)
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])]
 
 
@@ -96,9 +97,9 @@ def step(name: str) -> Iterator[list[str]]:
     with under_way(name):
         yield result
     line, *more = result or [""]
-    console.print(f"[green]✓[/] {name:<8} {escape(line)} [dim]{time.monotonic() - started:.1f} s[/]", soft_wrap=True)
+    console.print(f"[green]✓[/] {name:<8} {escape(line)} [dim]{time.monotonic() - started:.1f} s[/]")
     for text in more:
-        console.print(f"  {'':<8} {escape(text)}", soft_wrap=True)
+        console.print(f"  {'':<8} {escape(text)}")
 
 
 @contextlib.contextmanager

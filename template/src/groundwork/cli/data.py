@@ -26,7 +26,7 @@ def write_dictionary() -> None:
     with entered() as pilot:
         dictionary.write(pilot.settings.home, pilot.contract)
         for page in dictionary.PAGES:
-            console.print(f"[green]✓[/] {page}", soft_wrap=True)
+            console.print(f"[green]✓[/] {page}")
 
 
 @quarantine_app.command("list")
@@ -39,7 +39,7 @@ def quarantine_list(as_json: Json = False) -> None:
         found = held(pilot)
         for entry in found:
             values = f": {', '.join(listed(entry.examples))}" if entry.examples else ""
-            console.print(f"{entry.window}  {entry.rows:>7,} rows  {escape(entry.rule + values)}", soft_wrap=True)
+            console.print(f"{entry.window}  {entry.rows:>7,} rows  {escape(entry.rule + values)}")
         owner = pilot.owners.accountable.data[pilot.contract.dataset.name]
         console.print(
             f"{escape(owner.name)} (@{escape(owner.handle)}) answers for the data set {pilot.contract.dataset.name}"
@@ -94,5 +94,8 @@ def erase(
                 said.append(f"{done.reports:,} drift reports that showed the subject were deleted")
             if done.rows:
                 said.append(f"snapshots can be read from version {done.version} onwards")
-        console.print("not erased: the source, backups, and models trained on this subject", soft_wrap=True)
+        left = ["the source", "backups", "models trained on this subject"]
+        if pilot.settings.tracking_uri.startswith(("http://", "https://")):
+            left.append("drift reports on the MLflow server")
+        console.print(f"not erased: {', '.join(left[:-1])} and {left[-1]}")
         suggest("train")

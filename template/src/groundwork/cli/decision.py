@@ -45,7 +45,7 @@ def check(as_json: Json = False) -> None:
             lines = [f"[green]✓[/] {name} is valid", *(f"  [yellow]{path} is still TBD[/]" for path in paths)]
             console.print("\n".join(lines))
             for sentence in pilot.contract.left_alone if name == "contract.yaml" else ():
-                console.print(f"  [yellow]{escape(sentence)}[/]", soft_wrap=True)
+                console.print(f"  [yellow]{escape(sentence)}[/]")
         if wrong := [line for column in pilot.contract.dataset.columns for line in column.wrong_examples()]:
             raise DocumentError("\n".join(f"contract.yaml: {line}" for line in wrong))
         Statements.of(pilot.settings.home, pilot.owners)  # raises if readiness.yaml is invalid
@@ -53,13 +53,13 @@ def check(as_json: Json = False) -> None:
             raise sealing.SealError("charter.yaml: " + "\n".join(broken))
         if unknown := sealing.cannot_tell(pilot.settings.home, pilot.charter):
             raise sealing.SealError(f"charter.yaml: {unknown}")
-        console.print(f"[green]✓[/] {escape(check_version(pilot.settings.home, pilot.contract))}", soft_wrap=True)
+        console.print(f"[green]✓[/] {escape(check_version(pilot.settings.home, pilot.contract))}")
         dictionary.check(pilot.settings.home, pilot.contract)
-        console.print(f"[green]✓[/] {' and '.join(map(str, dictionary.PAGES))} match contract.yaml", soft_wrap=True)
+        console.print(f"[green]✓[/] {' and '.join(map(str, dictionary.PAGES))} match contract.yaml")
         warnings = owner_files.check(pilot)
-        console.print("[green]✓[/] CODEOWNERS, catalog-info.yaml and the alert routes match OWNERS", soft_wrap=True)
+        console.print("[green]✓[/] CODEOWNERS, catalog-info.yaml and the alert routes match OWNERS")
         for warning in warnings:
-            console.print(f"  [yellow]{escape(warning)}[/]", soft_wrap=True)
+            console.print(f"  [yellow]{escape(warning)}[/]")
         if secret_files.check(pilot.settings.home):
             console.print("[green]✓[/] the secrets of compose.yaml are long enough")
         use_case_files.check()
@@ -74,7 +74,7 @@ def charter_lock(by: Annotated[str, typer.Option(help="Your handle in OWNERS.")]
 
     with entered() as pilot:
         seal = sealing.lock(pilot.settings.home, pilot.owners, by, date.today())
-        console.print(f"[green]✓[/] criteria sealed on {seal.on}; commit charter.yaml", soft_wrap=True)
+        console.print(f"[green]✓[/] criteria sealed on {seal.on}; commit charter.yaml")
 
 
 @charter_app.command("amend")
@@ -90,7 +90,7 @@ def charter_amend(
         seal = sealing.amend(
             pilot.settings.home, pilot.owners, by=by, approved_by=approved_by, reason=why, today=date.today()
         )
-        console.print(f"[green]✓[/] criteria amended on {seal.on}; commit charter.yaml", soft_wrap=True)
+        console.print(f"[green]✓[/] criteria amended on {seal.on}; commit charter.yaml")
 
 
 @verbs.command("owners", rich_help_panel=PANEL)
@@ -100,9 +100,9 @@ def write_owner_files() -> None:
 
     with entered() as pilot:
         for path in owner_files.write(pilot):
-            console.print(f"[green]✓[/] {path}", soft_wrap=True)
+            console.print(f"[green]✓[/] {path}")
         for warning in owner_files.check(pilot):
-            console.print(f"  [yellow]{escape(warning)}[/]", soft_wrap=True)
+            console.print(f"  [yellow]{escape(warning)}[/]")
 
 
 @verbs.command(rich_help_panel=PANEL)
@@ -128,12 +128,12 @@ def readiness(
             with step("prove") as said:
                 said.append(summary(by_hand.run(pilot, "prove")))
         card = assess(pilot, store, date.today())
-        console.print(terminal(card))
+        console.print(terminal(card), soft_wrap=False)
         if report:
             for name, text in render.files(card).items():
                 report.mkdir(parents=True, exist_ok=True)
                 (report / name).write_text(text, encoding="utf-8")
-            console.print(f"[dim]report:[/] {report / 'scorecard.html'}", soft_wrap=True)
+            console.print(f"[dim]report:[/] {report / 'scorecard.html'}")
         print_json(card.content)
     raise typer.Exit(card.exit_code)
 
@@ -158,7 +158,7 @@ def decide(
             met=card.met, verdict=f"{card.verdict}; next: {card.next_step}", sha256=card.sha256, champion=champion
         )
         decision_record.decide(pilot, outcome, verdict, by=tuple(by), why=why, today=today)
-        console.print(f"[green]✓[/] decided: {outcome}. Commit {decision_record.FILE}.", soft_wrap=True)
+        console.print(f"[green]✓[/] decided: {outcome}. Commit {decision_record.FILE}.")
     if outcome == "scale":
         suggest("owners")  # catalog-info.yaml states the lifecycle, which is now production
 

@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from groundwork.cli.console import EXIT_UNKNOWN, Day, Json, console, entered, print_json, step, suggest, under_way
 from groundwork.core.errors import GroundworkError
+from groundwork.core.quoting import rounded
 
 if TYPE_CHECKING:
     from groundwork.data.ingest import Ingested
@@ -102,29 +103,26 @@ def status(as_json: Json = False) -> None:
             drift = store.drift.latest()
         console.print(f"champion  {f'version {champion.number}' if champion else 'none: run `groundwork train`'}")
         if champion:
-            console.print(f"          {escape(how_served(champion.tags['bundle_reason']))}", soft_wrap=True)
+            console.print(f"          {escape(how_served(champion.tags['bundle_reason']))}")
         for line in scale_line(pilot, float(champion.tags["gain_per_1000"])) if champion else []:
-            console.print(f"          {line}", soft_wrap=True)
+            console.print(f"          {line}")
         for entry in promotions[:-6:-1]:
             console.print(
                 f"          {entry.promoted_at[:16].replace('T', ' ')} UTC  {entry.from_version or '-'} → "
                 f"{entry.to_version or '-'} by {escape(entry.promoted_by)}: {escape(entry.why)}",
-                soft_wrap=True,
             )
         for run in sorted(runs, key=lambda run: run.started_at):
             mark = "[green]✓[/]" if run.succeeded else "[red]✗[/]"
             console.print(
                 f"{mark} {run.flow:<8} {run.started_at:%Y-%m-%d %H:%M} UTC, {run.seconds:.1f} s  {escape(run.message)}",
-                soft_wrap=True,
             )
         for going in unfinished:
             console.print(
                 f"… {going.flow:<8} {going.started_at:%Y-%m-%d %H:%M} UTC, running; "
                 f"last heartbeat {(now - going.heard_at).total_seconds():.0f} s ago",
-                soft_wrap=True,
             )
         known = f"{drift.status}: {escape(drift.reason)}" if drift else "unknown: run `groundwork monitor`"
-        console.print(f"drift     {known}", soft_wrap=True)
+        console.print(f"drift     {known}")
         console.print(f"owner     {escape(owner.name)} (@{escape(owner.handle)}) answers for the model")
         log = [entry._asdict() for entry in promotions]
         print_json(
@@ -210,14 +208,14 @@ def run_train(pilot: "Pilot") -> "Trained":
         metric = (
             ""
             if performance.metric != performance.metric
-            else f", {pilot.charter.gate.metric} {performance.metric:,.3f}"
+            else f", {pilot.charter.gate.metric} {rounded(performance.metric)}"
         )
         console.print(
             f"  {'':<8} {name:<14} {performance.value_per_1000:>8,.0f} {currency} per 1,000 decisions{metric}"
         )
     _show_verdict(trained)
     for line in scale_line(pilot, trained.gain_per_1000):
-        console.print(f"  {'':<8} {line}", soft_wrap=True)
+        console.print(f"  {'':<8} {line}")
     return trained
 
 
@@ -232,12 +230,11 @@ def _show_verdict(trained: "Trained") -> None:
         "taken out": ("[yellow]![/]", "was champion before and was taken out of service; it is not promoted again"),
         "refused": ("[red]✗[/]", "is refused"),
     }[trained.standing]
-    console.print(f"{mark} {'gate':<8} version {trained.version} {said}", soft_wrap=True)
+    console.print(f"{mark} {'gate':<8} version {trained.version} {said}")
     for check in trained.verdict.checks:
         mark = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]?[/]"}[check.passed]
         console.print(
             f"  {'':<8} {mark} {escape(check.name)}: required {escape(check.wanted)}, found {escape(check.seen)}",
-            soft_wrap=True,
         )
 
 
@@ -278,15 +275,15 @@ def run_monitor(pilot: "Pilot", since: datetime | None, until: datetime | None) 
         with under_way("monitor"):
             drift: Drift = by_hand.run(pilot, "monitor", since, until)
     except DriftUnknown as error:
-        console.print(f"[yellow]?[/] {'monitor':<8} {escape(str(error))}", soft_wrap=True)
+        console.print(f"[yellow]?[/] {'monitor':<8} {escape(str(error))}")
         print_json({"status": "unknown", "reason": str(error)})
         return False
     print_json(drift)
     mark = "[green]✓[/]" if drift.status == "ok" else "[yellow]![/]"
     window = Window(drift.window_start, drift.window_end)
     took = f"[dim]{time.monotonic() - started:.1f} s[/]"
-    console.print(f"{mark} {'monitor':<8} {drift.status}: {escape(drift.reason)}, in {window} {took}", soft_wrap=True)
+    console.print(f"{mark} {'monitor':<8} {drift.status}: {escape(drift.reason)}, in {window} {took}")
     for name in sorted(drift.drifted, key=lambda name: -drift.distances[name]):
         console.print(f"  {'':<8} {name}: distance {drift.distances[name]:.2f}")
-    console.print(f"  {'':<8} report: {pilot.settings.reports / str(drift.report)}", soft_wrap=True)
+    console.print(f"  {'':<8} report: {pilot.settings.reports / str(drift.report)}")
     return True

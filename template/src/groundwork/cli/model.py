@@ -34,7 +34,7 @@ def reproduce(version: str, as_json: Json = False) -> None:
         with under_way("reproduce"):
             found = again(pilot, version)
         mark = {"equal": "[green]✓[/]", "different": "[red]✗[/]", "unknown": "[yellow]?[/]"}[found.status]
-        console.print(f"{mark} {'reproduce':<8} {found.status}: {escape(found.reason)}", soft_wrap=True)
+        console.print(f"{mark} {'reproduce':<8} {found.status}: {escape(found.reason)}")
         print_json(found)
     if found.status != "equal":
         raise typer.Exit(1 if found.status == "different" else EXIT_UNKNOWN)

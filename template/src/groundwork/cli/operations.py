@@ -50,8 +50,8 @@ def worker() -> None:
         with announced(pilot.settings) as api:
             from groundwork.pipeline.worker import work as run_schedules
 
-            console.print(f"Prefect at {api.removesuffix('/api')}", soft_wrap=True)
-            run_schedules(pilot, sole, lambda line: console.print(escape(line), soft_wrap=True))
+            console.print(f"Prefect at {api.removesuffix('/api')}")
+            run_schedules(pilot, sole, lambda line: console.print(escape(line)))
     sys.stdout.flush()
     os._exit(0)  # a normal exit takes seconds to tear down the imported libraries, and the caller waits
 
@@ -69,7 +69,7 @@ def deploy(
         from groundwork.pipeline.deployments import register
 
         for line in register(pilot, pool, image):
-            console.print(f"[green]✓[/] {escape(line)}", soft_wrap=True)
+            console.print(f"[green]✓[/] {escape(line)}")
 
 
 @verbs.command(rich_help_panel=PANEL)

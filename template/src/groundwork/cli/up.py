@@ -26,6 +26,7 @@ from groundwork.cli.loop import (
     run_train,
 )
 from groundwork.core.errors import GroundworkError
+from groundwork.core.quoting import rounded
 
 if TYPE_CHECKING:
     from groundwork.documents.pilot import Pilot
@@ -139,7 +140,8 @@ def show_months(pilot: "Pilot") -> None:
                 "" if drift.status == "unknown" else f"{drift.share:.0%}",
                 escape(", ".join(drift.drifted)),
             )
-    console.print(table if table.rows else "no model is in service, so no month was scored; try one more month")
+    none = "no model is in service, so no month was scored; try one more month"
+    console.print(table if table.rows else none, soft_wrap=False)
 
 
 def ask_service(pilot: "Pilot", address: str) -> list[str]:
@@ -162,7 +164,7 @@ def ask_service(pilot: "Pilot", address: str) -> list[str]:
 
 def _score_text(score: float | dict[str, float]) -> str:
     if not isinstance(score, dict):
-        return f"score {score:,.3f}"
+        return f"score {rounded(score)}"
     likeliest = max(score, key=lambda name: score[name])
     return f"{likeliest} {score[likeliest]:.0%}"
 
@@ -172,7 +174,6 @@ def _what_next(pilot: "Pilot", address: str, serving: bool) -> None:
     if serving:
         console.print(
             f"Serving on {address}: API at {address}/docs, metrics at {address}/metrics. Ctrl-C stops it.",
-            soft_wrap=True,
         )
     else:
         console.print("Next commands:")
@@ -182,7 +183,6 @@ def _what_next(pilot: "Pilot", address: str, serving: bool) -> None:
     if plays_example(pilot):
         console.print(
             "To use your own data, edit contract.yaml, src/use_case/, charter.yaml and OWNERS; see README.md.",
-            soft_wrap=True,
         )
 
 

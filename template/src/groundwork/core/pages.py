@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from groundwork.core.quoting import rounded
+
 if TYPE_CHECKING:
     from jinja2 import Environment
 
@@ -38,6 +40,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["rounded"] = rounded
     environment.filters["figure"] = format  # {{ 1234.5 | figure(",.0f") }}, with Python's format specification
     return environment
 

@@ -1,4 +1,4 @@
-"""Values of columns in messages and pages: on one line, and quoted where they would be hard to tell apart."""
+"""Values in messages and pages: on one line, quoted where it is hard to tell them apart, figures by their size."""
 
 import re
 from collections.abc import Iterable
@@ -17,3 +17,8 @@ def listed(values: Iterable[object]) -> list[str]:
     found = [str(value) for value in values]
     plain = all(_PLAIN.fullmatch(value) and len(value) <= MOST_CHARACTERS for value in found)
     return found if plain else [quoted(value) for value in found]
+
+
+def rounded(figure: float) -> str:
+    """Returns a measured figure with four significant digits, from 1,000 upwards as a whole number: 0.6272, 12,346."""
+    return f"{figure:,.0f}" if abs(figure) >= 1000 else f"{figure:.4g}"

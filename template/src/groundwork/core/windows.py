@@ -23,9 +23,9 @@ class Window(NamedTuple):
         return f"{self.start:%Y-%m-%d} to {self.end - timedelta(days=1):%Y-%m-%d}"
 
 
-def window_of(moment: datetime, step: Step) -> Window:
-    """Returns the window that contains the moment, a local time."""
-    start = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+def window_of(moment: datetime, step: Step, zone: tzinfo = UTC) -> Window:
+    """Returns the window that contains the moment: an instant, or a local time of the zone."""
+    start = local_time(moment, zone).replace(hour=0, minute=0, second=0, microsecond=0)
     if step == "day":
         return Window(start, start + timedelta(days=1))
     if step == "week":

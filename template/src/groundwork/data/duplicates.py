@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from groundwork.core.windows import Step, Window, instant, local_time, window_of
+from groundwork.core.windows import Step, Window, instant, window_of
 from groundwork.data.reading import Read
 from groundwork.data.rules import REASONS, is_there_already
 from groundwork.data.snapshots import Snapshots
@@ -48,7 +48,7 @@ def set_apart(
         is_earlier = pc.less(rows[clock], pa.scalar(instant(span.start, dataset.zone), rows.schema.field(clock).type))
         taken[name].update(rows[name].filter(is_earlier).to_pylist())
         hours = pc.floor_temporal(rows[clock].filter(pc.invert(is_earlier)), unit="hour").unique()
-        later.update(window_of(local_time(hour, dataset.zone), step) for hour in hours.to_pylist())
+        later.update(window_of(hour, step, dataset.zone) for hour in hours.to_pylist())
     shared = {name: _shared(name, reads.values(), elsewhere.get(name)) for name in dataset.unique}
     for window, read in sorted(reads.items()):
         moved = {}

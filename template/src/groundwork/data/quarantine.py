@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from groundwork.core.errors import ContractBreach
-from groundwork.core.windows import Window, local_time, window_of, with_offset
+from groundwork.core.windows import Window, window_of, with_offset
 from groundwork.data.column_types import exactly, kept_exact
 from groundwork.data.erasure import Erased
 from groundwork.data.rules import REASONS, broken_by_window, is_there_already, with_broken_rules
@@ -61,7 +61,7 @@ def held(pilot: Pilot) -> list[Held]:
         return []
     found: dict[tuple[Window, str], Held] = {}
     for row in quarantine.read().to_pylist():
-        window = window_of(local_time(row[dataset.event_time.name], dataset.zone), pilot.charter.monitoring.window)
+        window = window_of(row[dataset.event_time.name], pilot.charter.monitoring.window, dataset.zone)
         for rule in _BETWEEN_REASONS.split(row[REASONS]):
             entry = found.setdefault((window, rule), Held(window, rule))
             entry.rows += 1
@@ -168,7 +168,7 @@ def _by_window(rows: pa.Table, pilot: Pilot) -> Iterator[tuple[Window, pa.Table]
     dataset = pilot.contract.dataset
     places: dict[Window, list[int]] = defaultdict(list)
     for place, moment in enumerate(rows[dataset.event_time.name].to_pylist()):
-        places[window_of(local_time(moment, dataset.zone), pilot.charter.monitoring.window)].append(place)
+        places[window_of(moment, pilot.charter.monitoring.window, dataset.zone)].append(place)
     for window in sorted(places):
         yield window, rows.take(places[window])
 

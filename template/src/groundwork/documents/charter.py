@@ -46,7 +46,7 @@ class Decision(Part):
     cadence: Text = Field(default="TBD", description="How often the decision is taken.")
     volume_per_month: PositiveInt | Open = Field(default="TBD", description="Number of decisions per month.")
     actions: tuple[str, ...] = Field(default=(), strict=False, description="The possible decisions.")
-    override: Override = Override()
+    override: Override = Field(default_factory=Override)
     changed_work: Text = Field(default="TBD", description="Whose work changes, and how.")
 
 
@@ -163,9 +163,9 @@ class Target(Part):
 
 
 class Costs(Part):
-    build: Range = Range()
-    run_per_month: Range = Range()
-    people_per_month: Range = Range()
+    build: Range = Field(default_factory=Range)
+    run_per_month: Range = Field(default_factory=Range)
+    people_per_month: Range = Field(default_factory=Range)
 
 
 class Attribution(Part):
@@ -179,12 +179,12 @@ class BusinessCase(Part):
     """Benefit and costs of the pilot; business_case.py computes return and break-even from them."""
 
     metric: Text = Field(default="TBD", description="What is counted per 1,000 decisions, such as calls that sold.")
-    baseline: Baseline = Field(default=Baseline(), description="The metric without the model, as measured.")
-    target: Target = Field(default=Target(), description="The expected metric with the model.")
-    value_per_unit: Range = Field(default=Range(), description="Money for one more unit of the metric.")
-    costs: Costs = Costs()
+    baseline: Baseline = Field(default_factory=Baseline, description="The metric without the model, as measured.")
+    target: Target = Field(default_factory=Target, description="The expected metric with the model.")
+    value_per_unit: Range = Field(default_factory=Range, description="Money for one more unit of the metric.")
+    costs: Costs = Field(default_factory=Costs)
     horizon_months: PositiveInt = 12
-    attribution: Attribution = Attribution()
+    attribution: Attribution = Field(default_factory=Attribution)
 
 
 class Measure(Part):
@@ -281,13 +281,13 @@ class Charter(Document):
     metadata: Metadata
     decision: Decision
     value: Value
-    business_case: BusinessCase = BusinessCase()
+    business_case: BusinessCase = Field(default_factory=BusinessCase)
     gate: Gate
     monitoring: Monitoring
     ready_to_scale: ReadyToScale
     stop_criteria: tuple[Criterion, ...] = Field(default=(), strict=False)
     plan: Plan
-    roadmap: Roadmap = Roadmap()
+    roadmap: Roadmap = Field(default_factory=Roadmap)
     seals: tuple[Seal, ...] = Field(
         default=(), strict=False, description="Written by `groundwork charter` at the end of the file; do not edit."
     )

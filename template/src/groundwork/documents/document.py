@@ -34,7 +34,8 @@ Day = Annotated[date, BeforeValidator(as_day)]
 class Part(BaseModel):
     """A part of a document: immutable, with camelCase keys in the file; unknown keys are an error."""
 
-    # A part's own validator is built when it is first used: most are only used as parts of a document.
+    # A part's own validator is built when it is first used: most are only used as parts of a document. So a default is
+    # given by `default_factory`, as `Part()` in the code of a class would build one at import.
     model_config = ConfigDict(
         alias_generator=to_camel, validate_by_name=True, extra="forbid", frozen=True, strict=True, defer_build=True
     )

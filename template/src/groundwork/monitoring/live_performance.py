@@ -8,6 +8,7 @@ import mlflow
 import numpy as np
 from numpy.typing import NDArray
 
+from groundwork.core.quoting import rounded
 from groundwork.core.windows import Window
 from groundwork.documents.pilot import Pilot
 from groundwork.models.evaluation.ageing import age
@@ -19,6 +20,7 @@ from groundwork.models.evaluation.performance import (
     metric_of,
     targets_of,
 )
+from groundwork.models.gate.judge import reaches
 from groundwork.models.registry.registry import Registry
 from groundwork.models.registry.version import Version
 from groundwork.models.serving import deciding
@@ -58,8 +60,8 @@ def _cost(pilot: Pilot, champion: Version, answered: list[Prediction]) -> Findin
     registry = Registry(pilot)
     bundle = Path(registry.pull(champion).folder)
     seen = measure_footprint(registry.predictor(champion), bundle, _examples(pilot, asked, np.zeros(len(asked))))
-    said = f"version {champion.number} takes {seen.latency_ms:.2f} ms of CPU time per row, at most {limit:g} ms allowed"
-    return Finding(check, seen.latency_ms <= limit, said)
+    said = f"version {champion.number} takes {rounded(seen.latency_ms)} ms of CPU time per row"
+    return Finding(check, seen.latency_ms <= limit, f"{said}, at most {limit:g} ms allowed")
 
 
 def _quality(
@@ -77,13 +79,16 @@ def _quality(
     decisions = np.array([each.decision for each in known])
     money = deciding.value(decisions, rows.outcomes, pilot.charter.value.parameters, rows.rows)
     made = Decisions(money, scores_of_log(known, dataset.task), rows.days)
-    over_rule = gain(made, decided_by_rule(pilot, rows), gate.confidence).value
+    over_rule = gain(made, decided_by_rule(pilot, rows), gate.confidence)
     live = metric_estimate(metric_of(pilot), targets_of(pilot, rows), made, None, gate.confidence)
-    said = f"{gate.metric} {live.value:,.4f} on {len(known):,} answers"
-    known_gain = f"gain over today's rule {pilot.charter.value.currency} {over_rule:,.0f} per 1,000 decisions"
-    sound: bool | None = bool(gate.reaches(live.value, gate.line) and over_rule >= gate.min_gain_over_rule)
+    said = f"{gate.metric} {rounded(live.value)} on {len(known):,} answers"
+    known_gain = f"gain over today's rule {pilot.charter.value.currency} {over_rule.value:,.0f} per 1,000 decisions"
+    sound: bool | None = bool(reaches(gate, live, gate.line) and over_rule.lower >= gate.min_gain_over_rule)
     if math.isnan(live.value):  # for example because only one outcome occurred
         sound = None
+    elif not sound and gate.reaches(live.value, gate.line) and over_rule.value >= gate.min_gain_over_rule:
+        sound = None  # the figures are good enough, their bounds are not yet
+        known_gain += f"; too few outcomes to be sure of both at {gate.confidence:.0%} confidence"
     yield Finding("monitor-quality", sound, f"{said}, required {gate.line:,.15g}; {known_gain}")
     offline = _metric_at_the_gate(champion)
     if offline is None:
@@ -91,7 +96,9 @@ def _quality(
         return
     chance = live.value - live.lower + gate.max_metric_loss
     agree = None if math.isnan(chance) else abs(live.value - offline) <= chance
-    yield Finding("model-online", agree, f"{said}, {offline:,.4f} at the gate, tolerated difference {chance:,.4f}")
+    yield Finding(
+        "model-online", agree, f"{said}, {rounded(offline)} at the gate, tolerated difference {rounded(chance)}"
+    )
 
 
 def _metric_at_the_gate(version: Version) -> float | None:

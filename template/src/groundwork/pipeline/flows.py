@@ -16,7 +16,6 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.context import FlowRunContext
-from prefect.events.worker import EventsWorker
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, get_current_settings, temporary_settings
 from prefect.states import Crashed
@@ -33,6 +32,7 @@ from groundwork.models.training.train import Trained
 from groundwork.monitoring.retraining import Retrained
 from groundwork.pipeline import artifacts, by_hand
 from groundwork.pipeline.liveness import TIMEOUT_SECONDS, alive, marked_runs, record_lost_runs
+from groundwork.pipeline.prefect_server import close_connection, drop_events
 from groundwork.store.drifts import Drift
 from groundwork.store.proofs import Proof
 from groundwork.store.runs import LOST
@@ -117,7 +117,7 @@ def outcome_of(work: Flow[..., R], *arguments: Any) -> R:
             url = get_current_settings().api.url
             raise GroundworkError(f"the Prefect server at {url} does not answer: {error}") from error
         if not outcome.told:
-            _drop_events()
+            drop_events()
         if outcome.error:
             raise outcome.error from None
         return cast(R, outcome.result)
@@ -144,15 +144,8 @@ def _let_go_of_a_dead_server(settings: Settings, context: FlowRunContext) -> boo
         f"{context.flow.name if context.flow else 'the flow'} is recorded in the store, but not in Prefect",
         file=sys.stderr,
     )
-    cast(SyncPrefectClient, context.client)._client.close()
+    close_connection(cast(SyncPrefectClient, context.client))
     return True
-
-
-def _drop_events() -> None:
-    """Drop the events for a dead server: at exit, Prefect waits for all of them, and tries each for over a minute."""
-    for service in list(cast(Any, EventsWorker)._instances.values()):  # those of its log, too
-        if service._loop and service._task:
-            service._loop.call_soon_threadsafe(service._task.cancel)
 
 
 def _server_answers(within: float) -> bool:

@@ -16,10 +16,15 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from groundwork.core.errors import Busy, GroundworkError
 from groundwork.core.locks import try_lock
 from groundwork.core.settings import Settings
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.runner import Runner
 
 START_SECONDS = 300
 
@@ -145,3 +150,26 @@ def _serve(descriptor: int) -> None:
 
 if __name__ == "__main__":
     _serve(int(sys.argv[1]))
+
+
+# Private names of Prefect, of which version 3.8 has no public ones: all that the house uses stand here.
+
+
+def close_connection(client: "SyncPrefectClient") -> None:
+    """Close the client's connection at once, so that it does not try again to reach a dead server."""
+    client._client.close()
+
+
+def drop_events() -> None:
+    """Drop the events for a dead server: at exit, Prefect waits for all of them, and tries each for over a minute."""
+    from prefect.events.worker import EventsWorker
+
+    workers: Any = EventsWorker
+    for service in list(workers._instances.values()):  # those of its log, too
+        if service._loop and service._task:
+            service._loop.call_soon_threadsafe(service._task.cancel)
+
+
+def process_ids(runner: "Runner") -> list[int]:
+    """Returns the ids of the processes of the runner's active runs."""
+    return [process.pid for process in list(runner._process_manager._process_map.values()) if process.pid]

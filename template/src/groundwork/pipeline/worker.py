@@ -14,6 +14,7 @@ from groundwork.core.errors import GroundworkError
 from groundwork.documents.pilot import Pilot
 from groundwork.pipeline.deployments import announce, deployments
 from groundwork.pipeline.flows import mend_lost_runs
+from groundwork.pipeline.prefect_server import process_ids
 
 LOOK_SECONDS = 30  # between two searches for lost runs
 
@@ -39,10 +40,11 @@ def work(pilot: Pilot, sole: bool, say: Callable[[str], None]) -> None:
     for line in announce(pilot):
         say(line)
     broken: list[BaseException] = []
+    loop = asyncio.new_event_loop()
 
     def run() -> None:
         try:
-            asyncio.run(runner.start())
+            loop.run_until_complete(runner.start())
         except BaseException as error:
             broken.append(error)
         finally:
@@ -54,21 +56,19 @@ def work(pilot: Pilot, sole: bool, say: Callable[[str], None]) -> None:
         with suppress(Exception):  # the server may be unreachable for a moment; the next search finds the same runs
             mend_lost_runs(pilot.settings)
     if running.is_alive():
-        _end(runner, running, pilot.settings.grace_seconds)
+        _end(runner, loop, running, pilot.settings.grace_seconds)
     elif broken:
         raise GroundworkError(f"the worker failed: {broken[0]!r}") from broken[0]
     with suppress(Exception):
         mend_lost_runs(pilot.settings, sole)
 
 
-def _end(runner: Runner, running: threading.Thread, grace_seconds: float) -> None:
-    loop = runner._loop
-    if loop is not None and runner.started:
+def _end(runner: Runner, loop: asyncio.AbstractEventLoop, running: threading.Thread, grace_seconds: float) -> None:
+    if runner.started:
         stopping = asyncio.run_coroutine_threadsafe(runner.astop(), loop)
         with suppress(Exception):
             stopping.result(grace_seconds)
     running.join(1)
-    for process in list(runner._process_manager._process_map.values()):  # those that ignored SIGTERM
-        if process.pid:
-            with suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
+    for process in process_ids(runner):  # those that ignored SIGTERM
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)

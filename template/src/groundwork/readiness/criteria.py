@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from groundwork.core.errors import StoreError, UseCaseError
+from groundwork.core.quoting import rounded
 from groundwork.documents.charter import Criterion
 from groundwork.documents.pilot import Pilot
 from groundwork.models.serving import deciding
@@ -66,9 +67,7 @@ def _row(criterion: Criterion, context: MeasurementContext, fix: str) -> Row:
     seen = measured.problem
     state: State = "unknown"
     if measured.value is not None:
-        small = ",.2f" if criterion.measure == "gain_per_1000" else ".4g"
-        figure = f"{measured.value:{',.0f' if abs(measured.value) >= 1000 else small}}"
-        seen = f"{_with_unit(criterion, figure, currency)} (n = {measured.samples:,})"
+        seen = f"{_with_unit(criterion, rounded(measured.value), currency)} (n = {measured.samples:,})"
         if measured.samples < criterion.min_samples:
             seen += ": too few samples"
         else:

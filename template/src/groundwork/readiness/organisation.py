@@ -1,7 +1,8 @@
 """Checks of the scorecard that people settle: decision, business case, owners, locked criteria and plan."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
+from functools import partial
 
 from groundwork.documents import sealing
 from groundwork.documents.business_case import returns
@@ -9,33 +10,31 @@ from groundwork.documents.charter import Charter
 from groundwork.documents.document import unanswered
 from groundwork.documents.pilot import Pilot
 from groundwork.documents.publish import owner_files
-from groundwork.readiness.scorecard import Level, Row, Section
+from groundwork.readiness.scorecard import Level, Row
 from groundwork.store.database import Store
 from groundwork.store.proofs import Proof
 
-SECTION: Section = "organisation"
+Asked = Callable[..., Row]  # a row of this section, whose owner is the one of the decision
 
 
 def rows(pilot: Pilot, store: Store, broken_seals: list[str], cannot_tell: str, today: date) -> Iterator[Row]:
     """Return one row per check. `broken_seals` and `cannot_tell` come from the functions of `sealing`."""
     charter, owners = pilot.charter, pilot.owners
-    decider = owners.accountable.decision.name
-    yield _open("decision", "Which decision does the pilot serve?", "must", decider, "decision", charter)
-    yield _open("business-case", "Are benefit and cost estimated?", "should", decider, "businessCase", charter)
-    yield _open("roadmap", "What comes after day 90?", "should", decider, "roadmap", charter)
+    row = partial(Row, section="organisation", owner=owners.accountable.decision.name)
+    yield _open(row, "decision", "Which decision does the pilot serve?", "must", "decision", charter)
+    yield _open(row, "business-case", "Are benefit and cost estimated?", "should", "businessCase", charter)
+    yield _open(row, "roadmap", "What comes after day 90?", "should", "roadmap", charter)
     worth = returns(charter)
     pays = worth is not None and worth.base.net > 0
-    yield Row(
+    yield row(
         id="return",
         title="Is the benefit larger than the cost?",
-        section=SECTION,
         level="should",
         state="unknown" if worth is None else "passed" if pays else "failed",
         wanted="more benefit than cost in the base case",
         seen="the business case is incomplete"
         if worth is None
         else " · ".join(f"{name} {case.net:,.0f}" for name, case in vars(worth).items()) + f" {charter.value.currency}",
-        owner=decider,
         proof="charter.yaml, businessCase; computed",
         fix=""
         if pays
@@ -44,31 +43,27 @@ def rows(pilot: Pilot, store: Store, broken_seals: list[str], cannot_tell: str, 
         else "find a larger effect, or decide to stop",
     )
     findings = owners.findings(today)
-    yield Row(
+    yield row(
         id="owners",
         title="Does each part have one owner and a deputy?",
-        section=SECTION,
         level="must",
         state="failed" if findings else "passed",
         wanted="one named person each, no groups, no expired appointments",
         seen="; ".join(findings) or "every owner is named",
-        owner=decider,
         proof="OWNERS",
         fix=f"update OWNERS: {findings[0]}" if findings else "",
     )
-    yield _told(pilot, decider)
-    yield _sealed(pilot, store, broken_seals, cannot_tell, decider)
+    yield _told(row, pilot)
+    yield _sealed(row, pilot, store, broken_seals, cannot_tell)
     deciders = len(set(charter.plan.deciders))
     planned = charter.plan.day(0) is not None and deciders > 1
-    yield Row(
+    yield row(
         id="plan",
         title="Are day 0 and the deciders of day 90 fixed?",
-        section=SECTION,
         level="must",
         state="passed" if planned else "failed",
         wanted="day 0 and at least two deciders",
         seen=f"day 0 is {charter.plan.day0}, {deciders} decider{'' if deciders == 1 else 's'}",
-        owner=decider,
         proof="charter.yaml, plan",
         fix="" if planned else "set plan.day0 and plan.deciders in charter.yaml",
     )
@@ -81,44 +76,40 @@ def not_in_force(pilot: Pilot, broken_seals: list[str]) -> list[str]:
     return broken_seals
 
 
-def _open(name: str, title: str, level: Level, owner: str, part: str, charter: Charter) -> Row:
+def _open(row: Asked, name: str, title: str, level: Level, part: str, charter: Charter) -> Row:
     missing = [path for path in unanswered(charter) if path.startswith(f"{part}.")]
-    return Row(
+    return row(
         id=name,
         title=title,
-        section=SECTION,
         level=level,
         state="failed" if missing else "passed",
         wanted="every field answered",
         seen=f"{len(missing)} open: {', '.join(missing[:3])}{' …' if len(missing) > 3 else ''}"
         if missing
         else "answered",
-        owner=owner,
         proof=f"charter.yaml, {part}",
         fix=f"answer {missing[0]} in charter.yaml" if missing else "",
     )
 
 
-def _told(pilot: Pilot, owner: str) -> Row:
+def _told(row: Asked, pilot: Pilot) -> Row:
     """Check the files made from OWNERS; unknown if none of them exists, as in the service's image."""
     found = owner_files.differences(pilot)
     there = any((pilot.settings.home / path).exists() for path in (owner_files.CODEOWNERS, owner_files.CATALOG))
-    return Row(
+    return row(
         id="owner-files",
         title="Do code review, catalogue and alerts use OWNERS?",
-        section=SECTION,
         level="should",
         state="failed" if found and there else "passed" if there else "unknown",
         wanted="CODEOWNERS, catalog-info.yaml and the alerts' routes match OWNERS",
         seen="; ".join(f"{path} {problem}" for path, problem in found.items())
         or ("they match" if there else "none of these files exists"),
-        owner=owner,
         proof="`groundwork check`",
         fix="" if there and not found else "run `groundwork owners` and commit the files it writes",
     )
 
 
-def _sealed(pilot: Pilot, store: Store, broken_seals: list[str], cannot_tell: str, owner: str) -> Row:
+def _sealed(row: Asked, pilot: Pilot, store: Store, broken_seals: list[str], cannot_tell: str) -> Row:
     """Check that the criteria were locked before the first promotion: later they could be fitted to the model."""
     seals = pilot.charter.seals
     first = next(iter(store.promotions.of(pilot.name)), None)
@@ -131,10 +122,9 @@ def _sealed(pilot: Pilot, store: Store, broken_seals: list[str], cannot_tell: st
     if told and told.exit_code:
         problems.append(told.seen)
     unknown = cannot_tell if not problems and told is None else ""
-    return Row(
+    return row(
         id="locked",
         title="Criteria fixed before launch and unchanged?",
-        section=SECTION,
         level="must",
         state="failed" if problems else "unknown" if unknown else "passed",
         wanted="locked before the first promotion, changed only by amendment",
@@ -142,7 +132,6 @@ def _sealed(pilot: Pilot, store: Store, broken_seals: list[str], cannot_tell: st
         or unknown
         or f"locked on {seals[0].on} by {seals[0].by}, {len(seals) - 1} amendment{'' if len(seals) == 2 else 's'}"
         + (f"; checked with git on {told.proven_at[:10]}" if told else ""),
-        owner=owner,
         proof="charter.yaml, seals; git log",
         fix=""
         if not problems and not unknown

@@ -71,8 +71,10 @@ def review_findings(pilot: Pilot, store: Store, champion: Version | None) -> lis
     if pilot.charter.gate.approval == "required" and approver in pilot.owners.approvers:
         return [Finding(check, True, f"{name} was approved by {approver}")]
     change = git(pilot.settings.home, "log", "-1", "--format=%H", commit, "--", USE_CASE)
-    if not change or is_shallow(pilot.settings.home):
-        return [Finding(check, None, f"git has no history of {USE_CASE} here: run `git fetch --unshallow`")]
+    if is_shallow(pilot.settings.home):
+        return [Finding(check, None, "this clone lacks the older commits: run `git fetch --unshallow`")]
+    if not change:
+        return [Finding(check, None, f"this repository lacks the commit {commit[:10]} from which {name} was trained")]
     author, *others = _people(pilot, change, commit)
     said = f"{USE_CASE} as of {name} was last changed by {author} in {change[:10]}"
     if others:

@@ -24,7 +24,7 @@ from groundwork.readiness.assemble import assess
 from groundwork.readiness.render import html as scorecard_page
 from groundwork.service.answering import Answerer, Records
 from groundwork.service.api_page import api_page
-from groundwork.service.auth import keys_for
+from groundwork.service.auth import SCOPES, keys_for
 from groundwork.service.batcher import Batcher
 from groundwork.service.champion import ModelLoader
 from groundwork.service.home_page import home_page
@@ -85,7 +85,14 @@ def create_app(pilot: Pilot | None = None) -> Front:
         store.close()
 
     parts = _Parts(
-        pilot=pilot, store=store, loader=loader, answerer=answerer, batcher=batcher, metrics=metrics, reader=reader
+        pilot=pilot,
+        store=store,
+        loader=loader,
+        answerer=answerer,
+        batcher=batcher,
+        metrics=metrics,
+        reader=reader,
+        needs_key=keys is not None,
     )
     app = _routes(parts, lifespan)
     app.state.loader = loader
@@ -109,6 +116,7 @@ class _Parts:
     batcher: Batcher[Records, bytes]
     metrics: Metrics
     reader: RequestReader
+    needs_key: bool
 
 
 def _routes(parts: _Parts, lifespan: Any) -> FastAPI:
@@ -195,6 +203,7 @@ def _routes(parts: _Parts, lifespan: Any) -> FastAPI:
     def openapi() -> dict[str, Any]:
         if not app.openapi_schema:
             _describe_requests(describe(), reader, outcomes_reader, pilot.contract.dataset.task)
+            _describe_keys(describe(), parts.needs_key)
         return describe()
 
     app.openapi = openapi  # type: ignore[method-assign]
@@ -222,6 +231,17 @@ def _describe_requests(
     tell["requestBody"] = _json_body(outcomes_schema, outcomes_reader.example)
     tell["responses"]["200"]["content"]["application/json"]["schema"] = _RECEIVED
     tell["responses"] |= described(413, 422, 503)
+
+
+def _describe_keys(description: dict[str, Any], needed: bool) -> None:
+    """Add how an API key is sent. Without keys in the settings, requests are answered without one, too."""
+    description["components"]["securitySchemes"] = {
+        "apiKey": {"type": "http", "scheme": "bearer", "description": "An API key, made by `groundwork key`."}
+    }
+    for path in SCOPES:
+        operation = description["paths"][path]["post"]
+        operation["security"] = [{"apiKey": []}] if needed else [{"apiKey": []}, {}]
+        operation["responses"] |= described(401, 403)
 
 
 def _json_body(schema: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:

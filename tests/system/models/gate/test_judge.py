@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from groundwork.core.quoting import rounded
 from groundwork.documents.charter import Gate
 from groundwork.models.evaluation.estimates import Decisions, metric_estimate
 from groundwork.models.evaluation.performance import Footprint
@@ -58,7 +59,7 @@ def test_the_first_candidate_needs_no_champion_to_beat() -> None:
             },
             "rows with a known outcome: required at least 50, found 49",
         ),
-        ({"candidate": alike(1010, 0.599), "champion": None}, "roc_auc: required at least 0.6000, found 0.5990"),
+        ({"candidate": alike(1010, 0.599), "champion": None}, "roc_auc: required at least 0.6, found 0.599"),
         (
             {"candidate": alike(999, 0.7), "champion": None},
             "gain per 1,000 decisions over the no-model rule: required at least 100, found 99",
@@ -68,7 +69,7 @@ def test_the_first_candidate_needs_no_champion_to_beat() -> None:
             {"champion": alike(1001, 0.7)},
             "gain per 1,000 decisions over the champion: required at least 10, found 9",
         ),
-        ({"champion": alike(1000, 0.7101)}, "roc_auc minus the champion's: required at least -0.0100, found -0.0101"),
+        ({"champion": alike(1000, 0.7101)}, "roc_auc minus the champion's: required at least -0.01, found -0.0101"),
         ({"footprint": Footprint(101, 1)}, "CPU time for one row: required at most 100 ms, found 101 ms"),
         ({"footprint": Footprint(1, 501)}, "size of the bundle: required at most 500 MB, found 501 MB"),
     ],
@@ -138,7 +139,7 @@ def test_days_without_one_class_are_chance_too(days_with_some: int, blocked: boo
     made = Decisions(np.ones(240), outcomes.astype(float), days)
     change = {"metric": known, "outcomes": outcomes, "candidate": made, "rule": alike(0, rows=240), "champion": None}
     verdict = judge(GATE, Comparison(**GOOD | change))
-    said = ["roc_auc: required at least 0.6000, found 1.0000, with too few days or rows for a confidence bound"]
+    said = ["roc_auc: required at least 0.6, found 1, with too few days or rows for a confidence bound"]
     assert verdict.reasons == (said if blocked else [])
     assert [check.passed for check in verdict.checks if check.name == "roc_auc"] == [None if blocked else True]
 
@@ -170,11 +171,11 @@ def test_where_less_is_better_just_little_enough_is_good_enough() -> None:
     [
         (
             {"candidate": alike(1010, 0.751), "champion": None},
-            "mae: required at most 0.7500, found 0.7510, at 95% confidence at most 0.7510",
+            "mae: required at most 0.75, found 0.751, at 95% confidence at most 0.751",
         ),
         (
             {"champion": alike(1000, 0.6899)},
-            "mae minus the champion's: required at most 0.0100, found 0.0101, at 95% confidence at most 0.0101",
+            "mae minus the champion's: required at most 0.01, found 0.0101, at 95% confidence at most 0.0101",
         ),
     ],
 )
@@ -224,7 +225,7 @@ def test_every_slice_must_be_good_enough() -> None:
     verdict = sliced({"EWR": (500, 0.7), "JFK": (40, 0.55)})
     assert verdict.reasons == [
         "roc_auc in each slice of origin: required at least 0.6, and at most 0.05 worse than the champion's, "
-        "at 95% confidence, in slices of at least 20 rows, found 'JFK' 0.5500 (at least 0.5500); 1 passed"
+        "at 95% confidence, in slices of at least 20 rows, found 'JFK' 0.55 (at least 0.55); 1 passed"
     ]
 
 
@@ -232,7 +233,7 @@ def test_a_slice_that_loses_against_the_champion_blocks() -> None:
     assert sliced({"EWR": (2000, 0.72), "JFK": (40, 0.66)}, champion=0.7).passed
     verdict = sliced({"EWR": (2000, 0.72), "JFK": (40, 0.64)}, champion=0.7)
     assert len(verdict.reasons) == 1
-    said = "found 'JFK' 0.6400 (at least 0.6400), minus the champion's -0.0600 (at least -0.0600); 1 passed"
+    said = "found 'JFK' 0.64 (at least 0.64), minus the champion's -0.06 (at least -0.06); 1 passed"
     assert said in verdict.reasons[0]
 
 
@@ -286,8 +287,8 @@ def test_a_slice_that_may_be_as_bad_by_chance_blocks_as_all_rows_do(lower_is_bet
         if not passes:
             [reason] = sliced.reasons
             bound = bound_of(gate, whole.estimates["metric"])
-            assert f"found 'doubtful' {gate.line + better * 0.01:.4f} (at " in reason
-            assert f"{bound:.4f}); 1 passed" in reason
+            assert f"found 'doubtful' {rounded(gate.line + better * 0.01)} (at " in reason
+            assert f"{rounded(bound)}); 1 passed" in reason
 
 
 def test_a_loss_against_the_champion_in_a_slice_is_paired() -> None:
@@ -343,7 +344,7 @@ def test_a_line_of_zero_is_reached_by_every_metric() -> None:
 def test_values_are_told_apart_whatever_they_hold() -> None:
     verdict = sliced({"a, b": (40, 0.1), "two\nlines [red]": (40, 0.1), "Citroën": (2000, 0.7), "x" * 200: (19, 0.7)})
     [reason] = verdict.reasons
-    failed = "found 'a, b' 0.1000 (at least 0.1000); 'two\\nlines [red]' 0.1000 (at least 0.1000); "
+    failed = "found 'a, b' 0.1 (at least 0.1); 'two\\nlines [red]' 0.1 (at least 0.1); "
     assert f"{failed}1 passed; 1 unknown ('xx" in reason
     assert "\n" not in reason
     assert len(reason) < 400
@@ -360,4 +361,4 @@ def test_rows_without_a_value_are_a_slice_of_their_own() -> None:
     }
     verdict = judge(SLICED.model_copy(update={"minimum": 0.3, "slice_minimum": 0.6}), Comparison(**GOOD | change))
     assert [(each.value, each.status) for each in verdict.slices] == [("missing", "passed"), (None, "failed")]
-    assert "found no value 0.1000" in verdict.reasons[0]
+    assert "found no value 0.1 " in verdict.reasons[0]

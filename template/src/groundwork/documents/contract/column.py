@@ -4,12 +4,14 @@ import json
 import math
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic.alias_generators import to_camel
 
+from groundwork.core.quoting import listed
 from groundwork.core.windows import zone_named
 from groundwork.documents.contract.options import EnumValue, Options
 from groundwork.documents.contract.quality import (
@@ -35,14 +37,13 @@ METRICS: dict[Kind, tuple[str, ...]] = {
 LOWER_IS_BETTER = ("log_loss", "mae", "rmse")
 
 
-class Task(BaseModel):
+@dataclass(frozen=True)
+class Task:
     """The prediction task: the kind of outcome, and the types and shapes of outcomes and scores.
 
     A score is the probability of true (binary), the predicted quantity (regression), or one probability per class in
     the order of `classes` (multiclass).
     """
-
-    model_config = ConfigDict(frozen=True)
 
     kind: Kind = "binary"
     classes: tuple[str, ...] = ()  # of a multiclass outcome, in the order of the contract
@@ -105,7 +106,7 @@ class Column(Element):
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     description: str
     logical_type: LogicalType
-    logical_type_options: Options = Options()
+    logical_type_options: Options = Field(default_factory=Options)
     required: bool = False
     unique: bool = False
     primary_key: bool = False
@@ -257,7 +258,7 @@ class Column(Element):
         if self.logical_type == "timestamp" and not (text and _is_timestamp(value)):
             return "must be a timestamp as YYYY-MM-DDTHH:MM:SS"
         if self.valid_values and value not in self.valid_values:
-            return f"must be one of {', '.join(self.valid_values)}"
+            return f"must be one of {', '.join(listed(self.valid_values))}"
         size, low, high = (value, limits.minimum, limits.maximum) if numeric else (0, None, None)
         if self.logical_type == "string":
             size, low, high = len(value), limits.min_length, self.longest

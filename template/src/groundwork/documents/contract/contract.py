@@ -10,7 +10,6 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from groundwork.documents.contract import sql
 from groundwork.documents.contract.column import BINARY, Column, Task
 from groundwork.documents.contract.fundamentals import Fundamentals
 from groundwork.documents.contract.quality import ROLES, DatasetQuality, Rule, ServiceLevel
@@ -220,6 +219,8 @@ class Dataset(Element):
             if not reason and rule.type == "library" and rule.metric == "invalidValues":
                 continue  # the values are a limit of the column
             if not reason:
+                from groundwork.documents.contract import sql  # a third of the time of `check`, for rules alone
+
                 text = query.replace("${object}", self.name).replace("${property}", place)
                 try:
                     yield Rule(place, name, sql.parse(text, self.name, kinds), rule)

@@ -9,6 +9,7 @@ from groundwork.documents.contract.standard import (
     CustomProperties,
     Definitions,
     Identifier,
+    Labelled,
     StandardPart,
     Texts,
 )
@@ -37,8 +38,7 @@ class Role(StandardPart):
     custom_properties: CustomProperties = ()
 
 
-class TeamMember(StandardPart):
-    id: Identifier | None = None
+class TeamMember(Labelled):
     username: str
     name: str | None = None
     description: str | None = None
@@ -46,19 +46,12 @@ class TeamMember(StandardPart):
     date_in: str | None = None
     date_out: str | None = None
     replaced_by_username: str | None = None
-    tags: Texts = ()
-    custom_properties: CustomProperties = ()
-    authoritative_definitions: Definitions = ()
 
 
-class Team(StandardPart):
-    id: Identifier | None = None
+class Team(Labelled):
     name: str | None = None
     description: str | None = None
     members: tuple[TeamMember, ...] = Field(default=(), strict=False)
-    tags: Texts = ()
-    custom_properties: CustomProperties = ()
-    authoritative_definitions: Definitions = ()
 
 
 class Channel(StandardPart):
@@ -178,7 +171,7 @@ class Fundamentals(StandardPart):
     newer = frozenset({"context"})
 
     name: str | None = None
-    description: About = About()
+    description: About = Field(default_factory=About)
     status: str = "active"
     tenant: str | None = None
     domain: str | None = None

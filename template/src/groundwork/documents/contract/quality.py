@@ -3,19 +3,21 @@
 import math
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, FiniteFloat, model_validator
 
-from groundwork.documents.contract import sql
 from groundwork.documents.contract.standard import (
     CustomProperties,
     Definitions,
     Identifier,
+    Labelled,
     Scalar,
     StandardPart,
-    Texts,
 )
+
+if TYPE_CHECKING:
+    from groundwork.documents.contract import sql
 
 LogicalType = Literal["string", "integer", "number", "boolean", "timestamp"]
 ROLES = ("event_time", "outcome", "feature")
@@ -24,7 +26,7 @@ Dimension = Literal["accuracy", "completeness", "conformity", "consistency", "co
 PLACES = ("features", "log", "reports")  # places where a sensitive column needs permission in the contract
 
 
-class Quality(StandardPart):
+class Quality(Labelled):
     """A quality rule: a metric of the standard's library or a figure in SQL with its bound, or a rule for others."""
 
     reads = (
@@ -34,7 +36,6 @@ class Quality(StandardPart):
     nullable = frozenset({"mustBe", "mustNotBe"})
     runs: ClassVar[str] = ""  # the metric that is run here
 
-    id: Identifier | None = None
     name: str | None = None
     description: str | None = None
     type: Literal["library", "sql", "text", "custom"] = "library"
@@ -59,9 +60,6 @@ class Quality(StandardPart):
     schedule: str | None = None
     scheduler: str | None = None
     business_impact: str | None = None
-    tags: Texts = ()
-    custom_properties: CustomProperties = ()
-    authoritative_definitions: Definitions = ()
 
     @model_validator(mode="after")
     def _says_what_and_how_much(self) -> Self:
@@ -182,7 +180,7 @@ class Rule:
 
     place: str  # the column or data set under which the rule is written
     name: str
-    query: sql.Query
+    query: "sql.Query"
     quality: Quality
 
     @property

@@ -82,21 +82,24 @@ def number_of(properties: CustomProperties, name: str, *, default: float, most: 
     return float(value)
 
 
-class Statement(StandardPart):
+class Labelled(StandardPart):
+    """What many parts may say of themselves."""
+
+    id: Identifier | None = None
+    tags: Texts = ()
+    authoritative_definitions: Definitions = ()
+    custom_properties: CustomProperties = ()
+
+
+class Statement(Labelled):
     id: str | None = None
     question: str
     answer: str | None = None
-    authoritative_definitions: Definitions = ()
-    tags: Texts = ()
-    custom_properties: CustomProperties = ()
 
 
-class Constraint(StandardPart):
+class Constraint(Labelled):
     id: str | None = None
     constraint: str
-    authoritative_definitions: Definitions = ()
-    tags: Texts = ()
-    custom_properties: CustomProperties = ()
 
 
 class Context(StandardPart):
@@ -117,18 +120,14 @@ class Synonym(StandardPart):
     custom_properties: CustomProperties = ()
 
 
-class Element(StandardPart):
+class Element(Labelled):
     """What a data set and a column have in common."""
 
     newer = frozenset({"deprecated", "synonyms"})
 
-    id: Identifier | None = None
     business_name: str | None = None
     physical_name: str | None = None
     physical_type: str | None = None
-    authoritative_definitions: Definitions = ()
-    tags: Texts = ()
-    custom_properties: CustomProperties = ()
     deprecated: bool = False
     synonyms: tuple[Synonym, ...] = Field(default=(), strict=False)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from groundwork.core.quoting import rounded
 from groundwork.documents.pilot import Pilot
 from groundwork.models.evaluation.estimates import SEED, Performance
 from groundwork.models.evaluation.performance import decided, performance
@@ -100,7 +101,7 @@ def picture(found: Calibration) -> bytes:
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     axes.plot([each.mean_score for each in found.bins], [each.share_true for each in found.bins], marker="o")
-    axes.set(xlabel="score", ylabel="observed share", title=f"expected calibration error {found.error:.3f}")
+    axes.set(xlabel="score", ylabel="observed share", title=f"expected calibration error {rounded(found.error)}")
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=100)
     return content.getvalue()

@@ -7,6 +7,7 @@ from pathlib import Path
 import mlflow
 
 from groundwork.core.errors import GroundworkError
+from groundwork.core.quoting import rounded
 from groundwork.documents.pilot import Pilot
 from groundwork.models.evaluation.ageing import (
     NOT_YET,
@@ -48,7 +49,7 @@ class Evaluation:
     @property
     def summary(self) -> list[str]:
         """The main results, one line each."""
-        lines = [f"calibration error {self.calibration.error:.3f}"] if self.calibration else []
+        lines = [f"calibration error {rounded(self.calibration.error)}"] if self.calibration else []
         if self.dropped is None:
             return [*lines, f"features to drop and age: unknown, {self.reason}"]
         return [*lines, describe_features(self.dropped), describe_age(self.ageing)]

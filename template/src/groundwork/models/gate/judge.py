@@ -1,14 +1,14 @@
 """The gate: the checks that a candidate must pass on the newest window to be promoted. It blocks by default."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from groundwork.core.quoting import quoted
+from groundwork.core.quoting import quoted, rounded
 from groundwork.documents.charter import Gate
 from groundwork.models.evaluation.estimates import Decisions, Estimate, Measured, Metric, gain, measured
 from groundwork.models.evaluation.performance import Footprint
@@ -127,15 +127,15 @@ def judge(gate: Gate, compared: Comparison) -> Verdict:
 
 
 def _gain_reaches(gate: Gate, rival: str, seen: Estimate, line: float) -> Check:
-    name, bound = f"gain per 1,000 decisions over {rival}", seen.lower
-    told = _told(gate, seen, f"at least {bound:,.0f}", ",.0f")
-    return Check(name, f"at least {line:,.0f}", told, _unless_unknown(seen, bound >= line))
+    name = f"gain per 1,000 decisions over {rival}"
+    told = _told(gate, seen, "at least", lambda figure: f"{figure:,.0f}")
+    return Check(name, f"at least {line:,.0f}", told, _unless_unknown(seen, seen.lower >= line))
 
 
 def _metric_reaches(gate: Gate, name: str, seen: Estimate, line: float) -> Check:
     side = "at most" if gate.lower_is_better else "at least"
-    told = _told(gate, seen, f"{side} {bound_of(gate, seen):,.4f}", ",.4f")
-    return Check(name, f"{side} {line:,.4f}", told, _unless_unknown(seen, reaches(gate, seen, line)))
+    told = _told(gate, seen, side, rounded)
+    return Check(name, f"{side} {rounded(line)}", told, _unless_unknown(seen, reaches(gate, seen, line)))
 
 
 def _unless_unknown(seen: Estimate, reached: bool) -> bool | None:
@@ -158,16 +158,16 @@ def _at_least_zero(gate: Gate, seen: Estimate) -> Estimate:
     return seen if gate.lower_is_better else Estimate(seen.value, max(seen.lower, 0.0))
 
 
-def _told(gate: Gate, seen: Estimate, bound: str, form: str) -> str:
+def _told(gate: Gate, seen: Estimate, side: str, text: Callable[[float], str]) -> str:
     """Return the figure with its bound, in words."""
     if math.isnan(seen.lower):
-        return f"{seen.value:{form}}, with too few days or rows for a confidence bound"
-    return f"{seen.value:{form}}, at {gate.confidence:.0%} confidence {bound}"
+        return f"{text(seen.value)}, with too few days or rows for a confidence bound"
+    bound = seen.lower if side == "at least" else seen.upper
+    return f"{text(seen.value)}, at {gate.confidence:.0%} confidence {side} {text(bound)}"
 
 
 def _within(name: str, seen: float, limit: float, unit: str) -> Check:
-    found = f"{seen:,.0f}" if seen >= 1000 else f"{seen:.3g}"
-    return Check(name, f"at most {limit:,.15g} {unit}", f"{found} {unit}", seen <= limit)
+    return Check(name, f"at most {limit:,.15g} {unit}", f"{rounded(seen)} {unit}", seen <= limit)
 
 
 def _slices(gate: Gate, compared: Comparison, column: str) -> list[Slice]:
@@ -213,7 +213,7 @@ def _sliced(gate: Gate, column: str, slices: list[Slice]) -> Check:
     side = "at most" if gate.lower_is_better else "at least"
 
     def told(seen: Estimate | None, what: str = "") -> str:
-        return f"{what}{seen.value:,.4f} ({side} {bound_of(gate, seen):,.4f})" if seen else ""
+        return f"{what}{rounded(seen.value)} ({side} {rounded(bound_of(gate, seen))})" if seen else ""
 
     failed = [
         f"{each.name} {told(each.metric)}" + told(each.over_champion, ", minus the champion's ")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from groundwork.core.errors import FeatureMismatch, UntrustedBundle
+from groundwork.core.quoting import rounded
 from groundwork.documents.charter import Gate
 from groundwork.documents.pilot import Pilot
 from groundwork.models.evaluation.estimates import Estimate, Performance
@@ -134,8 +135,9 @@ def gate_findings(pilot: Pilot, served: Version, candidate: Version, judged: Jud
     costs = judged.verdict.footprint
     if own and costs:
         said = (
-            f"with all features, {name} takes {costs.latency_ms:.2f} ms of CPU time per row (at most "
-            f"{gate.max_latency_ms:g} ms allowed) and {costs.size_mb:.1f} MB (at most {gate.max_size_mb:g} MB allowed)"
+            f"with all features, {name} takes {rounded(costs.latency_ms)} ms of CPU time per row (at most "
+            f"{gate.max_latency_ms:g} ms allowed) and {rounded(costs.size_mb)} MB (at most {gate.max_size_mb:g} MB "
+            "allowed)"
         )
         within = costs.latency_ms <= gate.max_latency_ms and costs.size_mb <= gate.max_size_mb
         found.append(Finding("data-cost", within, said))
@@ -152,8 +154,8 @@ def _of_slices(check: str, gate: Gate, measured: list[tuple[Slice, Estimate | No
     if not known:
         return Finding(check, None, without if not measured else f"no slice has at least {gate.slice_min_rows:,} rows")
     below = [
-        f"{each.column} {each.name} {metric.value:,.4f}, at {gate.confidence:.0%} confidence "
-        f"{'at most' if gate.lower_is_better else 'at least'} {bound_of(gate, metric):,.4f}"
+        f"{each.column} {each.name} {rounded(metric.value)}, at {gate.confidence:.0%} confidence "
+        f"{'at most' if gate.lower_is_better else 'at least'} {rounded(bound_of(gate, metric))}"
         for each, metric in known
         if not reaches(gate, metric, gate.line_in_a_slice)
     ]
