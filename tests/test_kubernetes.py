@@ -27,7 +27,7 @@ from support import ROOT, commit, execute
 
 KUBERNETES = ROOT / "template/ops/kubernetes"
 PAGE = ROOT / "docs/how-to/deploy-to-kubernetes.md"
-COMPONENTS = ["monitoring", "queue-depth", "signed-images"]
+COMPONENTS = ["monitoring", "queue-depth"]
 STAGES = ["staging", "production"]
 VERSIONS = [f"1.{minor}" for minor in range(30, 38)]
 DEFAULTS = {name: field.default for name, field in Settings.model_fields.items()}
@@ -492,19 +492,6 @@ def test_the_autoscaler_goes_by_a_metric_that_exists(objects: dict[str, list[Obj
     assert cpu["type"] == "Resource"
     assert depth["pods"]["metric"]["name"] in metrics
     assert int(depth["pods"]["target"]["averageValue"]) <= DEFAULTS["max_waiting"] / 2
-
-
-def test_nothing_is_signed_for_the_identity_that_has_to_be_replaced(objects: dict[str, list[Object]]) -> None:
-    [policy] = of_kind(objects["signed-images"], "NamespacedImageValidatingPolicy")
-    spec = policy["spec"]
-    [attestor] = spec["attestors"]
-    [identity] = attestor["cosign"]["keyless"]["identities"]
-    theirs = "https://github.com/{}/.github/workflows/checks.yml@refs/heads/main"
-    assert re.search(identity["subjectRegExp"], theirs.format("OWNER/REPOSITORY"))
-    assert not re.search(identity["subjectRegExp"], theirs.format("ada/late-flights"))
-    assert spec["validationActions"] == ["Deny"]
-    assert spec["failurePolicy"] == "Fail"
-    assert f"attestors.{attestor['name']}" in spec["validations"][0]["expression"]
 
 
 def test_stages_differ_in_what_is_said_to_differ(objects: dict[str, list[Object]]) -> None:
