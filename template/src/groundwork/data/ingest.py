@@ -120,6 +120,7 @@ def ingest(pilot: Pilot, start: datetime | None = None, end: datetime | None = N
         connected(pilot) as backend,
         _proven(pilot, store, run),
     ):
+        table_id, version = snapshots.table_id, snapshots.version
 
         def remember(window: Window, fingerprint: str, version: int | None) -> None:
             nonlocal table_id
@@ -129,7 +130,6 @@ def ingest(pilot: Pilot, start: datetime | None = None, end: datetime | None = N
                 store.ingested.record(window, fingerprint, str(table_id), version)
 
         forget_spools(pilot.settings.data_folder)
-        table_id, version = snapshots.table_id, snapshots.version
         known, newest = store.ingested.windows(table_id, version), None
         gone: list[Window] = []
         if start and end:
