@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import ibis
 import pytest
+from deltalake import DeltaTable
 from groundwork.core.errors import ContractBreach, NotEnoughData, SourceError
 from groundwork.core.windows import Window, local_time
 from groundwork.data.rules import REASONS
@@ -152,6 +153,22 @@ def test_rows_that_were_mended_leave_quarantine(new_pilot: Pilot, sql: Callable)
     assert by_hand.ingest(Pilot.here())[-1].rows_quarantined == len(quarantine(new_pilot)) > 0
     sql(new_pilot, "update flights set origin = 'JFK' where origin = 'jfk'")
     assert by_hand.ingest(Pilot.here())[-1].rows_quarantined == len(quarantine(new_pilot)) == 0
+
+
+def test_a_window_opens_the_table_once(new_pilot: Pilot, set_in: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time, Delta Lake reads the table's whole log, which has an entry per window."""
+    opened = []
+
+    class Counted(DeltaTable):
+        def __init__(self, *arguments: object, **options: object) -> None:
+            opened.append(arguments)
+            super().__init__(*arguments, **options)
+
+    monkeypatch.setattr("groundwork.data.snapshots.DeltaTable", Counted)
+    set_in(new_pilot.settings.home / "charter.yaml", "monitoring.window", "day")
+    windows = len(by_hand.ingest(Pilot.here(), *JANUARY))
+    assert windows == 31
+    assert windows - 1 <= len(opened) < 1.5 * windows
 
 
 @pytest.mark.parametrize(
