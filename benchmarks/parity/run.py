@@ -2,7 +2,7 @@
 
 Each model is fitted on 1,500 rows with missing values and categories, or with texts, and packed as `groundwork train`
 does. The Python needs the packages of a pilot with the group `boosting`; CatBoost and PyTorch (catboost, torch, skorch,
-onnxscript) are measured if they are installed. Takes about ten minutes on one core, with OMP_NUM_THREADS=1. No file is
+onnxscript) are measured if they are installed. Takes six minutes of one core, with OMP_NUM_THREADS=1. No file is
 written but the page.
 """
 
