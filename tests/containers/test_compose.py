@@ -236,7 +236,8 @@ def stack(docker: Docker, pilot: Path, mails: tuple[str, list[str]], tmp_path: P
     """The stack, up and healthy, with an operational system in PostgreSQL; nothing is trained yet."""
     must("stack/images.sh", environment=docker.environment)
     project = tmp_path / "late-flights"
-    shutil.copytree(pilot, project, ignore=shutil.ignore_patterns(".venv", "data", ".git", ".env", "secrets"))
+    own = {".venv", "data", ".git", ".env", "secrets"}  # at the top alone: there is a groundwork/data
+    shutil.copytree(pilot, project, ignore=lambda folder, names: own & set(names) if Path(folder) == pilot else set())
     stack = Stack(docker, project)
     owners = (project / "OWNERS").read_text(encoding="utf-8")
     reached = owners.replace('    handle: "alan"', '    handle: "alan"\n    email: alan@example.com')
