@@ -17,19 +17,19 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse
 
 from groundwork import __version__
-from groundwork.documents.contract.column import Task
 from groundwork.documents.decision_record import due
 from groundwork.documents.pilot import Pilot
 from groundwork.readiness.assemble import assess
 from groundwork.readiness.render import html as scorecard_page
 from groundwork.service.answering import Answerer, Records
 from groundwork.service.api_page import api_page
-from groundwork.service.auth import SCOPES, keys_for
+from groundwork.service.auth import keys_for
 from groundwork.service.batcher import Batcher
 from groundwork.service.champion import ModelLoader
 from groundwork.service.home_page import home_page
 from groundwork.service.metrics import Metrics
 from groundwork.service.middleware import Front
+from groundwork.service.openapi import describe_keys, describe_requests
 from groundwork.service.request_schema import (
     FORESEEN,
     MEDIA_TYPE,
@@ -202,108 +202,13 @@ def _routes(parts: _Parts, lifespan: Any) -> FastAPI:
 
     def openapi() -> dict[str, Any]:
         if not app.openapi_schema:
-            _describe_requests(describe(), reader, outcomes_reader, pilot.contract.dataset.task)
-            _describe_keys(describe(), parts.needs_key)
+            describe_requests(describe(), reader, outcomes_reader, pilot.contract.dataset.task)
+            describe_keys(describe(), needed=parts.needs_key)
         return describe()
 
     app.openapi = openapi  # type: ignore[method-assign]
     return app
 
 
-def _describe_requests(
-    description: dict[str, Any], reader: RequestReader, outcomes_reader: OutcomesReader, task: Task
-) -> None:
-    """Add the request bodies, which FastAPI does not know because it does not read them."""
-    predict_schema, components = reader.json_schema()
-    outcomes_schema, more = outcomes_reader.json_schema()
-    description.setdefault("components", {}).setdefault("schemas", {}).update(components | more)
-    description["paths"]["/predict"] = {
-        "post": {
-            "summary": "Decide for one or more records",
-            "description": "Answer each record with a score, a decision and an id, in the order of the request. "
-            "Each answer is stored in the prediction log.",
-            "operationId": "predict",
-            "requestBody": _json_body(predict_schema, reader.example),
-            "responses": {"200": _predicted(task), **described(408, 413, 422, 503)},
-        }
-    }
-    tell = description["paths"]["/outcomes"]["post"]
-    tell["requestBody"] = _json_body(outcomes_schema, outcomes_reader.example)
-    tell["responses"]["200"]["content"]["application/json"]["schema"] = _RECEIVED
-    tell["responses"] |= described(413, 422, 503)
-
-
-def _describe_keys(description: dict[str, Any], needed: bool) -> None:
-    """Add how an API key is sent. Without keys in the settings, requests are answered without one, too."""
-    description["components"]["securitySchemes"] = {
-        "apiKey": {"type": "http", "scheme": "bearer", "description": "An API key, made by `groundwork key`."}
-    }
-    for path in SCOPES:
-        operation = description["paths"][path]["post"]
-        operation["security"] = [{"apiKey": []}] if needed else [{"apiKey": []}, {}]
-        operation["responses"] |= described(401, 403)
-
-
-def _json_body(schema: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:
-    return {"required": True, "content": {"application/json": {"schema": schema, "example": example}}}
-
-
 def _respond(problem: Problem) -> Response:
     return Response(problem.body, problem.status, problem.headers, MEDIA_TYPE)
-
-
-def _predicted(task: Task) -> dict[str, Any]:
-    """Return the response of POST /predict for OpenAPI."""
-    score: dict[str, Any] = {"type": ["number", "null"], "description": _SCORES[task.kind]}
-    example: Any = 0.41
-    if task.kind == "multiclass":
-        by_class = {name: {"type": "number"} for name in task.classes}
-        score |= {"type": ["object", "null"], "properties": by_class, "required": list(by_class)}
-        example = {name: round(1 / len(task.classes), 2) for name in task.classes}
-    prediction = {
-        "prediction_id": {"type": "string"},
-        "score": score,
-        "decision": {"type": "string"},
-        "model_version": {"type": "string", "description": "Empty without a model."},
-        "role": {"enum": ["champion", "canary", "no-model"]},
-    }
-    schema = {
-        "type": "object",
-        "required": ["model", "predictions"],
-        "properties": {
-            "model": {"type": "string"},
-            "predictions": {
-                "type": "array",
-                "items": {"type": "object", "required": list(prediction), "properties": prediction},
-            },
-        },
-    }
-    answer = {
-        "model": "late-flights",
-        "predictions": [
-            {
-                "prediction_id": "0f3c1f0e4f524f5e9d0b3d2f6a1b8c77",
-                "score": example,
-                "decision": "replan",
-                "model_version": "3",
-                "role": "champion",
-            }
-        ],
-    }
-    return {
-        "description": "One prediction per record",
-        "content": {"application/json": {"schema": schema, "example": answer}},
-    }
-
-
-_IDS = {"type": "array", "items": {"type": "string"}}
-_RECEIVED = {
-    "type": "object",
-    "required": ["received", "unknown", "contradicting"],
-    "properties": {"received": {"type": "integer"}, "unknown": _IDS, "contradicting": _IDS},
-}
-_SCORES = {
-    "binary": "The probability that the outcome is true. Null without a model.",
-    "multiclass": "The probability of each class. Null without a model.",
-    "regression": "The predicted quantity. Null without a model.",
-}
