@@ -124,20 +124,23 @@ def _enough_windows(
     """Return as many of the newest windows as the gate needs, as one, and why it judges them.
 
     `outcomes` and `days` are those of all rows with a known outcome, in order. At least half of these rows are kept for
-    training. Where that leaves too few, it is the newest window with a known outcome, as the gate then refuses anyway.
+    training. Where that leaves too few, it is the newest window with a known outcome, or, without rows to train on
+    before it, the newest of all: the gate then refuses anyway.
     """
     task, step = pilot.contract.dataset.task, pilot.charter.monitoring.window
     windows = sorted({window_of(day, step) for day in np.unique(days).astype("datetime64[us]").tolist()}, reverse=True)
     because = f"the newest window, {newest}, has {lacking}"
+    judged = newest
     for number, window in enumerate(windows, start=1):
         first = int(np.searchsorted(days, np.datetime64(window.start, "D")))
-        if number > 1 and (2 * first < len(days) or not_among(outcomes[:first], task)):
+        if not_among(outcomes[:first], task) or (number > 1 and 2 * first < len(days)):
             break
+        if number == 1:
+            judged = window
         if not _lacking(pilot, outcomes[first:], days[first:]):
             said = f"the newest {number} with known outcomes are judged" if number > 1 else f"{window} is judged"
             return Window(window.start, windows[0].end), f"{because}: {said}"
-    because = f"{because}; earlier ones are not enough, because at least half of the rows are for training"
-    return windows[0] if windows else newest, because
+    return judged, f"{because}; earlier ones are not enough, because at least half of the rows are for training"
 
 
 def examples(rows: pa.Table, dataset: Dataset) -> Examples:
