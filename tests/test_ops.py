@@ -133,19 +133,24 @@ def test_a_pilot_of_defaults_needs_no_routes_yet(pilot: Path, render: Callable[.
 # ---- mistakes, one each, that the alerts' own tests have to notice ---------------------------------------------------
 
 
-def mutants() -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """What was done to which alert, and the rule that came of it."""
-    for name, rule in ALERTS.items():
-        yield "never fires", name, rule | {"expr": "vector(1) > 2"}
-        yield "always fires", name, rule | {"expr": "vector(1)"}
+def mutants() -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """What was done to which alert, the number of its rule among RULES, and the rule that came of it."""
+    for number, rule in enumerate(RULES):
+        if "alert" not in rule:
+            continue
+        of_the_name = [each for each in RULES[: number + 1] if each.get("alert") == rule["alert"]]
+        name = rule["alert"] + (f" {len(of_the_name)}" if len(of_the_name) > 1 else "")
+        yield f"{name} never fires", number, rule | {"expr": "vector(1) > 2"}
+        yield f"{name} always fires", number, rule | {"expr": "vector(1)"}
         wait = rule.get("for", "0m")
         minutes = int(wait[:-1]) * (60 if wait.endswith("h") else 1)
-        yield "a minute late", name, rule | {"for": f"{minutes + 1}m"}
+        yield f"{name} a minute late", number, rule | {"for": f"{minutes + 1}m"}
         if minutes:
-            yield "a minute early", name, rule | {"for": f"{minutes - 1}m"}
+            yield f"{name} a minute early", number, rule | {"for": f"{minutes - 1}m"}
         for what, new, found in mistakes(rule["expr"]):
             start, end = found.span()
-            yield f"{what} at {start}", name, rule | {"expr": rule["expr"][:start] + new + rule["expr"][end:]}
+            expression = rule["expr"][:start] + new + rule["expr"][end:]
+            yield f"{name} {what} at {start}", number, rule | {"expr": expression}
 
 
 def mistakes(expression: str) -> Iterator[tuple[str, str, re.Match[str]]]:
@@ -160,15 +165,20 @@ def mistakes(expression: str) -> Iterator[tuple[str, str, re.Match[str]]]:
         yield f"without {found[0]}", "", found
 
 
-MUTANTS = {f"{name} {what}": (name, mutant) for what, name, mutant in mutants()}
+MUTANTS = {mistake: (number, mutant) for mistake, number, mutant in mutants()}
+
+
+class Texts(yaml.SafeLoader):
+    """Reads every value as a text: to YAML 1.1 the values 0x90, ninety times zero, are the number 144."""
+
+    yaml_implicit_resolvers = {"<": [("tag:yaml.org,2002:merge", re.compile("^<<$"))]}  # noqa: RUF012
 
 
 @pytest.fixture(scope="module")
 def noticed(promtool: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, subprocess.CompletedProcess[str]]:
     """What the alerts' own tests say of each mistake; as many at once as there are cores."""
 
-    scenarios = yaml.safe_load(SCENARIOS.read_text(encoding="utf-8"))
-    recorded = [rule for rule in RULES if "alert" not in rule]
+    scenarios = yaml.load(SCENARIOS.read_text(encoding="utf-8"), Loader=Texts)
 
     def about(name: str) -> list[dict[str, Any]]:
         """The scenarios with what they expect of this alert alone, since no other one changes."""
@@ -178,16 +188,18 @@ def noticed(promtool: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str
             if (expected := [each for each in scenario.get("alert_rule_test", ()) if each["alertname"] == name])
         ]
 
-    def tested(name: str, mutant: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    def tested(number: int, mutant: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+        name = mutant["alert"]
         folder = tmp_path_factory.mktemp("mutant")
-        rules = {"groups": [{"name": "groundwork", "rules": [*recorded, mutant]}]}
-        (folder / "alerts.yml").write_text(yaml.safe_dump(rules), encoding="utf-8")
+        changed = [mutant if each == number else rule for each, rule in enumerate(RULES)]
+        rules = [rule for rule in changed if rule.get("alert", name) == name]
+        (folder / "alerts.yml").write_text(yaml.safe_dump({"groups": [{"name": "groundwork", "rules": rules}]}))
         beside = scenarios | {"rule_files": ["alerts.yml"], "tests": about(name)}
         (folder / "alerts.test.yml").write_text(yaml.safe_dump(beside), encoding="utf-8")
         command = [promtool, "test", "rules", "alerts.test.yml"]
         return subprocess.run(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
-    every = {name: (name, rule) for name, rule in ALERTS.items()} | MUTANTS
+    every = {name: (RULES.index(rule), rule) for name, rule in ALERTS.items()} | MUTANTS
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         return dict(zip(every, threads.map(lambda each: tested(*each), every.values()), strict=True))
 
