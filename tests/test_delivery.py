@@ -445,7 +445,7 @@ def test_nothing_is_deployed_without_both_digests(clone: Clone, runner: Make) ->
 # ---- the tools of a job ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @both
 def test_uv_is_installed_as_a_job_does_it(platform: str, projects: dict[str, Path], tmp_path: Path) -> None:
     lines = {line for job in READERS[platform](projects[platform]).values() for line in job.lines if "uv==" in line}

@@ -383,14 +383,14 @@ def follow(page: Path, shell: Shell) -> None:
     assert wrong == [], "\n".join(["not as on the page (UPDATE_DOCS=1 writes it there):", *wrong])
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_tutorial_runs_as_written(shell: Shell, late_flights: dict[str, Any]) -> None:
     follow(TUTORIAL, shell)
     answers = yaml.safe_load((shell.home / "late-flights/.copier-answers.yml").read_text(encoding="utf-8"))
     assert [str(answers[name]) for name in late_flights] == [str(answer) for answer in late_flights.values()]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("page", TYPED[1:], ids=[page.name for page in TYPED[1:]])
 def test_commands_run_as_written(page: Path, shell: Shell) -> None:
     """In the pilot that the tutorial leaves behind."""

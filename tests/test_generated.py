@@ -64,6 +64,7 @@ duckdb.connect("tests/use_case/sample.duckdb").execute(
 """
 
 
+@pytest.mark.soak
 def test_the_proof_holds_where_the_example_is_gone(orders: Path, pilot: Path) -> None:
     """On the small copy that the team committed, and within a minute on two cores."""
     with pytest.raises(
@@ -90,6 +91,7 @@ LEAKS = {
 }
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("leak", LEAKS)
 def test_the_proof_fails_on_a_feature_that_is_not_known_in_time(leak: str, orders: Path, pilot: Path) -> None:
     changed, named = LEAKS[leak]
@@ -115,6 +117,7 @@ def hooks(folder: Path, *hook: str) -> str:
     return execute(folder, "env", *settings, PYTHON, "-m", "pre_commit", "run", *hook, "--all-files")
 
 
+@pytest.mark.soak
 def test_hooks_pass_on_what_was_generated(pilot: Path) -> None:
     assert hooks(pilot).count("Passed") == 5
 

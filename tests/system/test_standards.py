@@ -107,6 +107,7 @@ console.log(decision, told.data?.received, refused.error?.detail);
 """
 
 
+@pytest.mark.soak
 def test_a_typescript_client_is_generated_and_answered(service: Service, description: Path) -> None:
     """Compiled strictly: a column that may be missing may be left out, and what is answered has a type."""
     folder = node_modules(*NODE_CLIENT)

@@ -187,6 +187,7 @@ def full_disk(pilot: Pilot, room: int) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", data], check=True)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("room", [0, 150_000])  # the latter lets a run begin and write a part
 def test_on_a_full_disk_every_verb_ends_in_one_sentence_and_works_again_when_there_is_room(
     room: int, pilot_copy: Pilot, sql: Callable[..., Any], set_in: Callable[[Path, str, Any], None]

@@ -77,6 +77,7 @@ for command in sys.argv[1:]:
 """
 
 
+@pytest.mark.soak
 def test_real_flows_do_what_the_plain_functions_do(pilot: Pilot, new_pilot: Pilot) -> None:
     """In a process of its own: a refusal, the whole way to a champion, and drift that is not known."""
     commands = ["status", "monitor", "ingest", "train", "monitor --json", "monitor", "status"]

@@ -48,6 +48,7 @@ def training_digest(pilot: Pilot) -> str:
     return hashlib.sha256(content(history.training) + content(history.evaluation)).hexdigest()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("seed", range(4))
 def test_any_order_and_repetition_of_arrival_ends_in_the_same_table(
     seed: int, plain: Pilot, sql: Callable, tmp_path: Path

@@ -161,7 +161,7 @@ def ingest(**environment: str) -> None:
     assert "✓ ingest" in done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_beside_a_worker_a_command_is_a_run_on_its_server(worker: Worker) -> None:
     with worker.one_more_run("ingest"):
         ingest(**worker.environment)

@@ -98,7 +98,7 @@ print(by_hand.run(Pilot.here(), flow), flush=True)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("flow", "result", "told"),
     [

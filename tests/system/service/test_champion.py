@@ -30,6 +30,7 @@ def test_the_last_good_champion_serves_when_the_registry_does_not(
             assert cut_off.predict()[0] == 200
 
 
+@pytest.mark.soak
 def test_a_swap_under_load_fails_no_request(pilot_copy: Pilot, second_version: str) -> None:
     with serving(pilot_copy) as service, load(service) as answers:
         for version in (second_version, "1", second_version):
@@ -40,6 +41,7 @@ def test_a_swap_under_load_fails_no_request(pilot_copy: Pilot, second_version: s
     assert versions == {"1", second_version}
 
 
+@pytest.mark.soak
 def test_the_rollback_drill(pilot_copy: Pilot, second_version: str) -> None:
     """One command, and within ten seconds the service serves the version before, though it asks the registry rarely."""
     put_in_service(pilot_copy, second_version)

@@ -175,6 +175,7 @@ def smuggle_a_type_in(bundle: Path) -> dict[str, str]:
     return tags
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("alter", "said"),
     [
@@ -302,6 +303,7 @@ REGISTRIES = {
 }
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("kind", REGISTRIES)
 def test_a_registry_that_is_of_no_use_leaves_it_live_with_a_reason_and_the_last_good_champion(
     server: Server, pilot_copy: Pilot, kind: str

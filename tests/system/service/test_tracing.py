@@ -99,6 +99,7 @@ def test_each_request_is_a_span_of_the_callers_trace(workers: str, collector: Co
     assert (named[422], named[404]) == (TRACE, own.trace_id.hex())
 
 
+@pytest.mark.soak
 @traced
 @pytest.mark.parametrize("dead", ["closed", "black hole"])
 def test_a_dead_collector_slows_no_answer(dead: str, pilot_copy: Pilot) -> None:

@@ -106,6 +106,7 @@ def test_what_several_workers_count_adds_up_even_after_one_was_killed(pilot_copy
     assert not any(alive(pid) for pid in pids)
 
 
+@pytest.mark.soak
 def test_a_swap_under_load_reaches_every_worker_and_leaves_no_stale_series(pilot_copy: Pilot) -> None:
     second = register_again(pilot_copy)
     with serving(pilot_copy, WEB_CONCURRENCY=str(WORKERS)) as service, load(service) as answers:
@@ -153,6 +154,7 @@ def test_workers_ask_for_keys_and_end_with_their_supervisor(pilot_copy: Pilot) -
             time.sleep(0.1)
 
 
+@pytest.mark.soak
 def test_a_worker_that_hangs_is_started_again(pilot_copy: Pilot, tmp_path: Path) -> None:
     hang = tmp_path / "sitecustomize.py"
     hang.write_text(

@@ -149,7 +149,7 @@ def broken_here(contract: Contract, database: Path) -> list[str]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_datacontract_cli_finds_the_same_rows_and_windows_broken(tmp_path: Path) -> None:
     import duckdb
 

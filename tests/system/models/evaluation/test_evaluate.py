@@ -14,6 +14,7 @@ from other_tasks import Ran
 from registries import set_tag
 
 
+@pytest.mark.soak
 @pytest.mark.slow  # a fit for each feature, and one for each window
 def test_the_evaluation_names_what_it_could_do_without_and_how_it_ages(
     months: Pilot,

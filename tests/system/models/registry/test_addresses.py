@@ -116,6 +116,7 @@ def test_a_copy_trains_promotes_and_monitors_and_writes_nothing_into_the_origina
     assert not [address for address in recorded if str(pilot.settings.home) in address]
 
 
+@pytest.mark.soak
 def test_a_pilot_that_was_moved_goes_on(pilot_copy: Pilot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     by_hand.score(pilot_copy)
     by_hand.monitor(pilot_copy)

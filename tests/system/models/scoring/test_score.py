@@ -167,6 +167,7 @@ def test_without_workers_it_says_how_to_start_one(dask: Cluster, monkeypatch: py
         by_hand.score(Pilot.here())
 
 
+@pytest.mark.soak
 @needs_dask
 def test_workers_that_are_all_lost_are_missed(
     dask: Cluster, monkeypatch: pytest.MonkeyPatch, in_process: tuple[Scored, list[Prediction]]
