@@ -31,21 +31,21 @@ DATA_SETS = [
     DataSet(
         name="movies",
         table="create table movies as select row_number() over () as movie_no, * from read_json('movies.json.gz')",
-        metric=r"accuracy 0\.\d{3}",
+        metric=r"accuracy 0\.\d{2,4}\b",
         prediction=r"2238: (R|PG-13|PG|G), R \d+%",
     ),
     DataSet(
         name="housing",
         table="create table months as from read_csv('txhousing.csv.gz', nullstr = 'NA')",
-        metric=r"mae [45],\d{3}\.\d{3}",
-        prediction=r"Abilene-2015-07: (sell|wait), score 1\d\d,\d{3}\.\d{3}",
+        metric=r"mae [45],\d{3}\b",
+        prediction=r"Abilene-2015-07: (sell|wait), score 1\d\d,\d{3}\b",
     ),
     DataSet(
         name="birdstrikes",
         table="create table strikes as select row_number() over () as report, * from read_csv('birdstrikes.csv.gz') "
         "where \"Flight Date\" >= date '1996-01-01'",
-        metric=r"roc_auc 0\.8\d\d",
-        prediction=r"\d+: (inspect|fly), score 0\.\d{3}",
+        metric=r"roc_auc 0\.8\d+\b",
+        prediction=r"\d+: (inspect|fly), score 0\.\d+",
         days=("2001-08-27", "2002-07-29"),
     ),
 ]
