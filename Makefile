@@ -19,7 +19,7 @@ check: .venv/ready ## the quick checks: format, lint, types, and the tests that 
 	cd template && PYTHONPATH=src ../.venv/bin/lint-imports --no-cache
 	.venv/bin/python -m pytest -m 'not slow and not soak' $(PARALLEL)
 
-test: check ## the quick checks, the slower tests, and a generated project really installed and run: 12 minutes on two cores
+test: check ## the quick checks, the slower tests, and a generated project really installed and run: 14 minutes on two cores
 	.venv/bin/python -m pytest -m 'slow and not soak' $(PARALLEL)
 
 soak: .venv/ready ## what takes longer: containers, clusters, every variant, a hundred kills
