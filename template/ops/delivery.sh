@@ -85,9 +85,9 @@ END
     namespace=$(kubectl kustomize "$overlay" | sed -n 's/^  namespace: //p' | sort -u)
     kubectl delete job migrate --namespace "$namespace" --ignore-not-found # a Job cannot be changed
     kubectl apply --kustomize "$overlay"
-    # A rollout that fails leaves the pods of the release before as they are.
-    kubectl rollout status deployment/service --namespace "$namespace" --timeout 15m
-    kubectl rollout status deployment/worker --namespace "$namespace" --timeout 15m
+    # A rollout that fails leaves the service's pods of the release before as they are; the worker is down.
+    kubectl rollout status deployment/service --namespace "$namespace" --timeout 35m
+    kubectl rollout status deployment/worker --namespace "$namespace" --timeout 5m
     echo "$1 runs $registry/service@$SERVICE_DIGEST and $registry/pipeline@$PIPELINE_DIGEST"
 }
 

@@ -107,7 +107,7 @@ class Stack:
 
     def build(self) -> None:
         """As `docker compose build`, which asks for a newer buildx than Debian's: from the same lines of the file."""
-        tags = {"service": f"{self.name}-service:local", "worker": f"{self.name}-pipeline:local"}
+        tags = {"service": f"{self.name}-service:local", "migrate": f"{self.name}-pipeline:local"}
         named = [word for target, tag in tags.items() for word in ("--set", f"{target}.tags={tag}")]
         bundle = f"CA_BUNDLE={os.environ.get('SSL_CERT_FILE') or '/dev/null'}"
         bake = ("docker", "buildx", "bake", "--file", "compose.yaml", "--load", "--progress", "quiet", *named, *tags)

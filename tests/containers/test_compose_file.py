@@ -56,6 +56,14 @@ def test_a_container_needs_only_what_its_profiles_bring() -> None:
             assert set(service["profiles"]) <= set(SERVICES[needed]["profiles"])
 
 
+def test_an_image_that_is_built_is_built_in_each_profile_that_runs_it() -> None:
+    builders = {service["image"]: set(service["profiles"]) for service in SERVICES.values() if "build" in service}
+    assert len(builders) == 2
+    for service in SERVICES.values():
+        if service["image"] in builders:
+            assert set(service["profiles"]) <= builders[service["image"]]
+
+
 def test_ports_are_published_on_this_machine_alone_and_never_those_of_a_store() -> None:
     for name, service in SERVICES.items():
         ports = service.get("ports", [])

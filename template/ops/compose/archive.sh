@@ -18,7 +18,9 @@ backup)
     ;;
 restore)
     [ -f "$file" ] || { echo "$file: no such file" >&2 && exit 1; }
-    [ ! -d secrets ] || docker compose down --volumes
+    tar --list --gzip --file "$file" secrets .env volumes.tar >/dev/null # to its end, before anything is deleted
+    { [ -d secrets ] && [ -f .env ]; } || tar --extract --gzip --file "$file" secrets .env # they name what is to go
+    docker compose down --volumes
     tar --extract --gzip --file "$file" secrets .env
     tar --extract --gzip --file "$file" --to-stdout volumes.tar | docker compose run --rm --no-TTY archive --extract
     docker compose up --detach --wait

@@ -32,7 +32,13 @@ def main() -> None:
     for name in PASSWORDS:
         keep(f"{name}_password", secrets.token_urlsafe(32))
     keep("s3_secret", secrets.token_urlsafe(32))
-    if not (folder / "api_keys").exists():  # the service knows the keys by their digests alone
+    if not all((folder / name).exists() for name in ("admin_key", "client_key", "api_keys")):
+        for name in (
+            "admin_key",
+            "client_key",
+            "api_keys",
+        ):  # one set: the service knows the keys by their digests alone
+            (folder / name).unlink(missing_ok=True)
         keys = {"admin": "predict+outcomes+admin", "client": "predict+outcomes"}
         made = {name: new_key(name, scopes) for name, scopes in keys.items()}
         for name, (key, _) in made.items():
@@ -40,7 +46,11 @@ def main() -> None:
         keep("api_keys", ",".join(entry for _, entry in made.values()))
     key = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     keep("signing_key", key.decode())
-    keep("trusted_keys", signer(Pilot(Settings(home=home, signing_key=str(folder / "signing_key")))))
+    trusted = signer(Pilot(Settings(home=home, signing_key=str(folder / "signing_key"))))
+    before = (folder / "trusted_keys").read_text(encoding="utf-8").strip() if (folder / "trusted_keys").exists() else ""
+    if trusted not in before:  # what earlier keys signed stays trusted
+        (folder / "trusted_keys").unlink(missing_ok=True)
+        keep("trusted_keys", f"{before},{trusted}".strip(","))
     keep("source_url", "")  # empty: the example's operational system
 
 
