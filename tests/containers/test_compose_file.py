@@ -3,11 +3,14 @@
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from support import execute
 
 TEMPLATE = Path(__file__).parents[2] / "template"
 TEXT = (TEMPLATE / "compose.yaml").read_text(encoding="utf-8")
@@ -100,3 +103,20 @@ def test_secrets_are_files_that_one_script_makes_and_git_ignores() -> None:
     files = {Path(secret["file"]).name for name, secret in COMPOSE["secrets"].items() if name != "ca_bundle"}
     assert files == named - {"client_key"}  # which is for the clients alone
     assert "/secrets/" in (TEMPLATE / ".gitignore.jinja").read_text(encoding="utf-8").splitlines()
+
+
+def test_secrets_are_made_once_and_what_is_lost_is_made_anew_with_what_belongs_to_it(
+    render: Callable[..., Path], late_flights: dict[str, Any]
+) -> None:
+    folder = render("stack", **late_flights)
+    make = ("env", f"PYTHONPATH={folder / 'src'}", sys.executable, "ops/compose/make_secrets.py")
+    assert "secrets/signing_key" in execute(folder, *make)
+    assert execute(folder, *make) == ""
+    kept = {file.name: file.read_text(encoding="utf-8") for file in (folder / "secrets").iterdir()}
+    for lost in ("client_key", "signing_key"):
+        (folder / "secrets" / lost).unlink()
+    execute(folder, *make)
+    now = {file.name: file.read_text(encoding="utf-8") for file in (folder / "secrets").iterdir()}
+    changed = {name for name in kept if kept[name] != now[name]}
+    assert changed == {"admin_key", "client_key", "api_keys", "signing_key", "trusted_keys"}
+    assert now["trusted_keys"].startswith(kept["trusted_keys"].strip() + ",")  # what the lost key signed stays trusted
