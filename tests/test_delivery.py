@@ -370,8 +370,8 @@ def test_a_merge_reaches_production_by_the_digests_that_staging_runs(platform: s
     assert calls == [
         ["delete", "job", "migrate", *namespace, "--ignore-not-found"],
         ["apply", "--kustomize", "ops/kubernetes/overlays/staging"],
-        ["rollout", "status", "deployment/service", *namespace, "--timeout", "15m"],
-        ["rollout", "status", "deployment/worker", *namespace, "--timeout", "15m"],
+        ["rollout", "status", "deployment/service", *namespace, "--timeout", "35m"],
+        ["rollout", "status", "deployment/worker", *namespace, "--timeout", "5m"],
     ]
     assert (runs.state / "kubeconfig").read_text() == "the cluster\n"
 
