@@ -219,7 +219,7 @@ if arguments[0] == "cache":
     os.environ["UV_CACHE_DIR"] = "{cache}"
 os.execv("{uv}", ["uv", *arguments])
 """
-SECRETS = ("GROUNDWORK_SOURCE_URL", "GROUNDWORK_STORE_URL", "MLFLOW_TRACKING_URI")
+SECRETS = ("GROUNDWORK_SOURCE_URL", "GROUNDWORK_STORE_URL", "GROUNDWORK_PROMETHEUS_URL")
 KNOWN = {
     "github": {
         "vars.DELIVER": "true",
