@@ -26,6 +26,19 @@ def test_a_window_of_predictions_is_half_open(store_url: str) -> None:
         assert store.predictions.between(MARCH, APRIL) == [prediction(1, MARCH)]
 
 
+def test_the_newest_times_are_those_of_one_version_and_not_of_its_shadow(store_url: str) -> None:
+    days = [MARCH.replace(day=day) for day in range(1, 6)]
+    made = [prediction(number, day) for number, day in enumerate(days)]
+    made[4] = made[4]._replace(role="shadow")
+    made[3] = made[3]._replace(model_version="other")
+    with Store(store_url) as store:
+        store.predictions.log(made)
+        version = made[0].model_version
+        assert store.predictions.newest_times(version, MARCH, APRIL, 2) == [days[2], days[1]]
+        assert store.predictions.newest_times(version, days[1], days[2], 9) == [days[1]]  # half open
+        assert store.predictions.newest_times("unknown", MARCH, APRIL, 9) == []
+
+
 def test_a_batch_is_kept_whole_or_not_at_all(store_url: str) -> None:
     with Store(store_url) as store:
         with pytest.raises(StoreError):

@@ -85,18 +85,13 @@ def newest_windows(pilot: Pilot, store: Store) -> Window:
     champion = champion_of(pilot, store)
     if champion is None:
         return newest
+    if not 0 < len(store.predictions.newest_times(champion.number, *newest, least)) < least:
+        return newest
     learned_until = datetime.fromisoformat(champion.tags["train_end"])
-
-    def answered_at(window: Window) -> list[str]:
-        logged = store.predictions.between(*window)
-        return [each.event_time for each in logged if each.model_version == champion.number and each.role != "shadow"]
-
-    if not 0 < len(answered_at(newest)) < least:
+    times = store.predictions.newest_times(champion.number, learned_until, newest.end, least)
+    if len(times) < least:
         return newest
-    at = answered_at(Window(learned_until, newest.end))
-    if len(at) < least:
-        return newest
-    first = datetime.fromisoformat(at[-least]).replace(tzinfo=None)  # as clocks show it, like the windows
+    first = times[-1].replace(tzinfo=None)  # as clocks show it, like the windows
     return Window(max(window_of(first, step).start, learned_until), newest.end)
 
 

@@ -69,6 +69,15 @@ class Predictions:
         )
         return [Prediction(**dict(zip(Prediction._fields, row, strict=True))) for row in rows]
 
+    def newest_times(self, version: str, start: datetime, end: datetime, most: int) -> list[datetime]:
+        """Returns the event times of the version's newest answers in [start, end), newest first, at most so many."""
+        rows = self._connection.rows(
+            "select event_time from predictions where event_time >= ? and event_time < ? and model_version = ?"
+            " and role != 'shadow' order by event_time desc limit ?",
+            (start.isoformat(), end.isoformat(), version, most),
+        )
+        return [datetime.fromisoformat(time) for (time,) in rows]
+
     def erase(self, keys: Collection[str], column: str, value: str | int) -> tuple[int, int]:
         """Erase the predictions with this value in their record, and their outcomes.
 
