@@ -9,7 +9,6 @@ import pty
 import re
 import select
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+from support import free_port
 
 SECONDS = 600  # for one command
 QUESTION = "🎤 "  # how copier marks a question; the line below it is the answer
@@ -103,9 +104,7 @@ class Shell:
         self.home = folder
         self.state = state
         self.services: list[subprocess.Popen[bytes]] = []
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         tools = state / "bin"
         tools.mkdir(parents=True)
         under_test = f'case "$1" in copier*) shift; exec "{sys.executable}" -m copier "$@";; esac; exit 127'

@@ -1,12 +1,16 @@
-"""What the tests do over and over: run commands, commit, release, write a project."""
+"""What the tests do over and over: run commands, find tools and ports, commit, release, write a project."""
 
+import os
+import shutil
+import socket
 import subprocess
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import copier
+import pytest
 
 ROOT = Path(__file__).parents[1]
 PYTHON = sys.executable  # with the tools of requirements-dev.txt
@@ -17,6 +21,26 @@ def execute(folder: Path, *command: str) -> str:
     done = subprocess.run(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert done.returncode == 0, f"`{' '.join(command)}` ended with {done.returncode}:\n{done.stdout[-8000:]}"
     return done.stdout
+
+
+def missing(reason: str) -> NoReturn:
+    """Skip the test for want of something on this machine; on a machine of CI's, fail."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def tool(*names: str, lacking: str) -> str:
+    """The first of these commands that there is, also beside the Python that runs the tests; `lacking` if none is."""
+    path = f"{Path(PYTHON).parent}{os.pathsep}{os.environ['PATH']}"
+    return next(filter(None, (shutil.which(name, path=path) for name in names)), None) or missing(lacking)
+
+
+def free_port(address: str = "127.0.0.1") -> int:
+    """A port of this machine on which nothing listens."""
+    with socket.socket() as free:
+        free.bind((address, 0))
+        return int(free.getsockname()[1])
 
 
 class Project:

@@ -4,7 +4,6 @@ Docker, the cluster and what installs a job's tools are stand-ins: tests/contain
 """
 
 import json
-import os
 import re
 import shutil
 import threading
@@ -27,7 +26,7 @@ ACTIONS = {
     "actions/checkout": ("08c6903cd8c0fde910a37f88322edcfb5dd907a8", "v5.0.0"),
     "actions/upload-artifact": ("bbbca2ddaa5d8feaa63e36b76fdaad77386f024f", "v7.0.0"),
 }
-ZIZMOR = str(shutil.which("zizmor", path=f"{Path(PYTHON).parent}{os.pathsep}{os.environ['PATH']}"))
+ZIZMOR = str(Path(PYTHON).with_name("zizmor"))
 SERVICE, PIPELINE = (f"sha256:{digit * 64}" for digit in "ab")
 
 both = pytest.mark.parametrize("platform", READERS)

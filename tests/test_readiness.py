@@ -8,7 +8,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import time
 import urllib.parse
@@ -22,7 +21,7 @@ import pytest
 import yaml
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
-from support import execute
+from support import execute, free_port, tool
 
 pytestmark = pytest.mark.slow
 
@@ -133,9 +132,7 @@ def run(pilot: Path, home: Path, *words: str, **environment: str) -> "subprocess
 @pytest.fixture(scope="module")
 def service(pilot: Path, home: Path) -> Iterator[str]:
     """The address of the pilot's service, which has answered and been told what came of it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     address, there = f"http://127.0.0.1:{port}", os.environ | {"GROUNDWORK_HOME": str(home)}
     links = {
         "GROUNDWORK_DASHBOARDS_URL": "https://grafana.example.com",
@@ -178,11 +175,7 @@ def wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """The machine's own Chromium: nothing is downloaded."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("Chromium is not installed")
-        pytest.skip("Chromium is not installed")
+    found = tool("chromium", "chromium-browser", "google-chrome", lacking="Chromium is not installed")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found)
         yield browser
@@ -324,19 +317,12 @@ def test_the_example_on_its_days(day: int, code: int, verdict: str, pilot: Path,
 @pytest.fixture(scope="module")
 def prometheus(service: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real one, which scrapes the service every second."""
-    found = shutil.which("prometheus")
-    if found is None:
-        reason = "Prometheus is missing: on Debian and Ubuntu it is the package prometheus"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+    found = tool("prometheus", lacking="Prometheus is missing: on Debian and Ubuntu it is the package prometheus")
     folder = tmp_path_factory.mktemp("prometheus")
     job = {"job_name": "groundwork", "static_configs": [{"targets": [service.removeprefix("http://")]}]}
     configuration = {"global": {"scrape_interval": "1s"}, "scrape_configs": [job]}
     (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     options = {"config.file": folder / "prometheus.yml", "storage.tsdb.path": folder, "web.listen-address": address}
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(

@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import socket
 import subprocess
 import time
 import urllib.request
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support import ROOT
+from support import ROOT, free_port
 
 pytestmark = pytest.mark.slow
 
@@ -31,9 +30,7 @@ def key(pilot: Path) -> tuple[str, str]:
 @pytest.fixture(scope="module")
 def service(pilot: Path, key: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the pilot's service, ready."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     log = tmp_path_factory.mktemp("service") / "log"
     with log.open("w") as out:
         process = subprocess.Popen(

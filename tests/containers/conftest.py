@@ -19,10 +19,24 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from support import free_port
+
 HERE = Path(__file__).parent
 WORK = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "groundwork" / "docker"
 CANNOT = 77  # how engine.sh and base_images.sh say that it is the machine's fault
 IN_CONTAINER = "host.docker.internal"  # the name by which containers reach this machine
+
+# Asks Prefect's server, in the pilot's environment: starts a run of a flow and waits until it has ended.
+RUN_A_FLOW = """
+import sys, time
+from prefect import get_client
+with get_client(sync_client=True) as client:
+    deployment = client.read_deployment_by_name(f"{sys.argv[1]}/scheduled")
+    run = client.create_flow_run_from_deployment(deployment.id)
+    while not (run := client.read_flow_run(run.id)).state.is_final():
+        time.sleep(1)
+print(run.state.name, run.state.message)
+"""
 
 figures: dict[str, str] = {}  # measured on the way, told at the end
 
@@ -177,9 +191,7 @@ def tracking(docker: Docker, pilot: Path, tmp_path_factory: pytest.TempPathFacto
         pilot / "data", folder / "data", ignore=shutil.ignore_patterns("ml*", "prefect", "champion", "groundwork.db*")
     )
     address = gateway(docker)
-    with socket.socket() as free:
-        free.bind((address, 0))
-        port = free.getsockname()[1]
+    port = free_port(address)
     environment = os.environ | {
         "GROUNDWORK_HOME": str(pilot),
         "GROUNDWORK_DATA": str(folder / "data"),

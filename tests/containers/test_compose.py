@@ -9,7 +9,6 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -23,7 +22,9 @@ from typing import Any
 
 import pytest
 
-from .conftest import Docker, gateway, must, timed
+from support import free_port
+
+from .conftest import RUN_A_FLOW, Docker, gateway, must, timed
 
 pytestmark = [pytest.mark.container, pytest.mark.soak, pytest.mark.night, pytest.mark.timeout(3600)]
 
@@ -42,18 +43,6 @@ from use_case.seed import release
 release(Path("/tmp/flights.duckdb"), 4)
 flights = ibis.duckdb.connect("/tmp/flights.duckdb").table("flights").to_pyarrow()
 ibis.connect(sys.argv[1]).create_table("flights", flights)
-"""
-
-# Runs a deployment now, and waits until it has ended.
-RUN = """
-import sys, time
-from prefect import get_client
-with get_client(sync_client=True) as client:
-    deployment = client.read_deployment_by_name(f"{sys.argv[1]}/scheduled")
-    run = client.create_flow_run_from_deployment(deployment.id)
-    while not (run := client.read_flow_run(run.id)).state.is_final():
-        time.sleep(1)
-print(run.state.name, run.state.message)
 """
 
 RECORD = {
@@ -148,12 +137,6 @@ class Stack:
     def healthy(self) -> bool:
         states = self.compose("ps", "--format", "{{.Service}} {{.Health}}").splitlines()
         return len(states) == 9 and all(state.endswith(" healthy") for state in states)
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def wait_until(reached: Callable[[], object], what: str, seconds: float = 300) -> None:
@@ -303,7 +286,7 @@ def alerts_the_owner(stack: Stack, received: list[str]) -> None:
     stack.compose("stop", "service")
     for flow in ("score", "monitor"):
         with timed(f"stack: {flow}"):
-            assert stack.worker("python", "-c", RUN, flow).strip().splitlines()[-1].startswith("Completed")
+            assert stack.worker("python", "-c", RUN_A_FLOW, flow).strip().splitlines()[-1].startswith("Completed")
     wait_until(lambda: any("GroundworkServiceDown" in mail for mail in received), "a mail about the service", 600)
     [mail, *_] = [mail for mail in received if "GroundworkServiceDown" in mail]
     assert "alan@example.com" in mail
@@ -377,5 +360,5 @@ def comes_back_from_a_backup(stack: Stack, file: Path, acknowledged: list[str]) 
     wait_until(stack.serves, "the service has its champion")
     assert "champion  version 1" in stack.worker("groundwork", "status")
     assert "109,119 rows in" in stack.worker("groundwork", "ingest", "--since", "2013-01-01", "--until", "2013-05-01")
-    assert stack.worker("python", "-c", RUN, "score").strip().splitlines()[-1].startswith("Completed")
+    assert stack.worker("python", "-c", RUN_A_FLOW, "score").strip().splitlines()[-1].startswith("Completed")
     wait_until(lambda: stack.ask("max_over_time(groundwork_drift_measured_timestamp_seconds[1d])"), "metrics of before")

@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ import pytest
 import yaml
 
 from pipelines import Runner, gitlab
-from support import ROOT, commit, execute
+from support import ROOT, commit, execute, free_port
 
 from .conftest import Docker, reachable
 
@@ -47,9 +46,7 @@ def registry(docker: Docker, tmp_path: Path) -> Iterator[str]:
     execute(tmp_path, "apt-get", "-qq", "download", "docker-registry")
     [package] = tmp_path.glob("*.deb")
     execute(tmp_path, "dpkg", "-x", str(package), "unpacked")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     (tmp_path / "config.yml").write_text(CONFIG.format(folder=tmp_path, port=port))
     command: list[str | Path] = [tmp_path / "unpacked/usr/bin/docker-registry", "serve", tmp_path / "config.yml"]
     with (tmp_path / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as server:

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,24 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Docker, Tracking, built, gateway, reachable
+from support import free_port
+
+from .conftest import RUN_A_FLOW, Docker, Tracking, built, gateway, reachable
 
 pytestmark = [pytest.mark.container, pytest.mark.soak]
 
 PATIENCE = 600
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-# Asks Prefect's server, in the pilot's environment: starts a run of a flow and waits until it has ended.
-RUN = """
-import sys, time
-from prefect import get_client
-with get_client(sync_client=True) as client:
-    deployment = client.read_deployment_by_name(f"{sys.argv[1]}/scheduled")
-    run = client.create_flow_run_from_deployment(deployment.id)
-    while not (run := client.read_flow_run(run.id)).state.is_final():
-        time.sleep(1)
-print(run.state.name, run.state.message)
-"""
 
 SECRET = """
 import sys
@@ -89,9 +78,7 @@ def test_a_work_pool_runs_flows_in_containers(
 ) -> None:
     """Ingest and score, each as a container that Prefect's Docker worker starts; told by the pool alone."""
     address = gateway(docker)
-    with socket.socket() as free:
-        free.bind((address, 0))
-        port = free.getsockname()[1]
+    port = free_port(address)
     registry = tracking.environment["MLFLOW_TRACKING_URI"]
     environment = docker.environment | {
         "GROUNDWORK_HOME": str(pilot),
@@ -139,7 +126,7 @@ def test_a_work_pool_runs_flows_in_containers(
         command = ["uv", "run", "--no-sync", "--project", pilot, "--with", "prefect-docker"]
         with running([*command, "prefect", "worker", "start", "--pool", "pilots"], environment, log):
             for flow in ("ingest", "score"):
-                assert pilots(python, "-c", RUN, flow).startswith("Completed"), log.read_text()[-8000:]
+                assert pilots(python, "-c", RUN_A_FLOW, flow).startswith("Completed"), log.read_text()[-8000:]
     rows, commit = json.loads(docker("run", "--rm", "--volume", f"{volume}:/app/data", image, "python", "-c", LEFT))
     assert rows == 336_776
     assert commit == COMMIT

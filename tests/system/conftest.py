@@ -1,6 +1,5 @@
 """Pilots as fixtures: new, with a champion, on a source of its own; real flights; a real PostgreSQL."""
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -14,6 +13,8 @@ from groundwork.documents.pilot import Pilot
 from groundwork.pipeline import by_hand
 from pilots import Postgres, enter, write_pilot
 from stores import load_old_store
+
+from support import missing
 
 
 @pytest.fixture(scope="session")
@@ -164,9 +165,7 @@ def set_in() -> Callable[[Path, str, Any], None]:
 def postgres() -> Iterator[Postgres]:
     found = shutil.which("initdb") or next(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), None)
     if found is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("PostgreSQL is not installed")
-        pytest.skip("PostgreSQL is not installed")
+        missing("PostgreSQL is not installed")
     # Not among pytest's own folders, which each run of pytest on the machine closes to all but its user.
     with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
         server = Postgres(Path(folder), Path(found).parent)
