@@ -96,7 +96,7 @@ def test_the_settings_are_those_of_the_example_with_the_same_defaults() -> None:
 
 def test_secrets_are_files_that_one_script_makes_and_git_ignores() -> None:
     script = (TEMPLATE / "ops/compose/make_secrets.py").read_text(encoding="utf-8")
-    named = set(re.findall(r'keep\("(\w+)"', script)) | {"admin_key", "client_key"}
+    named = set(re.findall(r'(?:keep|write)\("(\w+)"', script)) | {"admin_key", "client_key"}
     named |= {
         f"{name}_password" for name in re.findall(r'"(\w+)"', script.partition("PASSWORDS = ")[2].partition(")")[0])
     }

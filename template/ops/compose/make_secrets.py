@@ -23,34 +23,31 @@ def main() -> None:
     folder = home / "secrets"
     folder.mkdir(mode=0o700, exist_ok=True)
 
+    def write(name: str, value: str) -> None:
+        (folder / name).write_text(value, encoding="utf-8")
+        (folder / name).chmod(0o644)
+        print(f"secrets/{name}")
+
     def keep(name: str, value: str) -> None:
         if not (folder / name).exists():
-            (folder / name).write_text(value, encoding="utf-8")
-            (folder / name).chmod(0o644)
-            print(f"secrets/{name}")
+            write(name, value)
 
     for name in PASSWORDS:
         keep(f"{name}_password", secrets.token_urlsafe(32))
     keep("s3_secret", secrets.token_urlsafe(32))
     if not all((folder / name).exists() for name in ("admin_key", "client_key", "api_keys")):
-        for name in (
-            "admin_key",
-            "client_key",
-            "api_keys",
-        ):  # one set: the service knows the keys by their digests alone
-            (folder / name).unlink(missing_ok=True)
+        # One set: the service knows the keys by their digests alone.
         keys = {"admin": "predict+outcomes+admin", "client": "predict+outcomes"}
         made = {name: new_key(name, scopes) for name, scopes in keys.items()}
         for name, (key, _) in made.items():
-            keep(f"{name}_key", key)
-        keep("api_keys", ",".join(entry for _, entry in made.values()))
+            write(f"{name}_key", key)
+        write("api_keys", ",".join(entry for _, entry in made.values()))
     key = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     keep("signing_key", key.decode())
     trusted = signer(Pilot(Settings(home=home, signing_key=str(folder / "signing_key"))))
     before = (folder / "trusted_keys").read_text(encoding="utf-8").strip() if (folder / "trusted_keys").exists() else ""
     if trusted not in before:  # what earlier keys signed stays trusted
-        (folder / "trusted_keys").unlink(missing_ok=True)
-        keep("trusted_keys", f"{before},{trusted}".strip(","))
+        write("trusted_keys", f"{before},{trusted}".strip(","))
     keep("source_url", "")  # empty: the example's operational system
 
 

@@ -148,10 +148,6 @@ def _serve(descriptor: int) -> None:
     uvicorn.Server(config).run(sockets=[socket.socket(fileno=descriptor)])
 
 
-if __name__ == "__main__":
-    _serve(int(sys.argv[1]))
-
-
 # Private names of Prefect, of which version 3.8 has no public ones: all that the house uses stand here.
 
 
@@ -173,3 +169,7 @@ def drop_events() -> None:
 def process_ids(runner: "Runner") -> list[int]:
     """Returns the ids of the processes of the runner's active runs."""
     return [process.pid for process in list(runner._process_manager._process_map.values()) if process.pid]
+
+
+if __name__ == "__main__":
+    _serve(int(sys.argv[1]))

@@ -107,8 +107,7 @@ def _register_skorch() -> None:
 
 
 def _register_classifier(kind: Any, name: str, convert: Any) -> None:
-    options = {"nocl": [True, False], "zipmap": [True, False, "columns"]}
-    update_registered_converter(kind, name, _shapes_of_classifier, convert, options=options)
+    update_registered_converter(kind, name, _shapes_of_classifier, convert, options=tree_converters.ZIPMAP)
 
 
 def _register_regressor(kind: Any, name: str, convert: Any) -> None:

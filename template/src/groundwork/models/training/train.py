@@ -182,8 +182,9 @@ def _problem_of_ingest(store: Store, step: Step) -> str:
     at = f"{last.started_at:%Y-%m-%d %H:%M} UTC"
     if not last.succeeded:
         return f"the last ingest, {at}, failed: {shortened(last.message)}"
-    today = datetime.now(UTC).replace(tzinfo=None)
-    if last.started_at.replace(tzinfo=None) < today - (window_of(today, step).end - window_of(today, step).start):
+    now = datetime.now(UTC)
+    window = window_of(now, step)
+    if now - last.started_at > window.end - window.start:
         return f"the last ingest was {at}, more than a {step} ago: run `groundwork ingest` for newer rows"
     return ""
 
