@@ -53,6 +53,13 @@ def test_a_pilot_is_small(project: Path) -> None:
     assert sum((project / name).read_text(encoding="utf-8").count("\n") for name in names) <= MOST_LINES
 
 
+def test_a_lock_needs_no_package_that_must_be_built_to_be_read(project: Path) -> None:
+    """What is written of such a package holds for the version of the tested set, and for no other."""
+    uv = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["uv"]
+    for package in uv["dependency-metadata"]:
+        assert f"{package['name']}=={package['version']}" in uv["constraint-dependencies"]
+
+
 def test_every_file_has_something_in_it(project: Path) -> None:
     assert [name for name in files(project) if not (project / name).stat().st_size] == []
 
