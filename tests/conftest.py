@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from support import ROOT, commit, copy, execute, files, release
+from support import ROOT, commit, copy, execute, files, release, tag_releases
 
 RELEASE = "v1000.0.0"  # above every real one, so that this is the version that a copy chooses
 
@@ -83,6 +83,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in files(ROOT):
         (clone / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, clone / name)
+    tag_releases(clone)
     (clone / "RELEASE").write_text(RELEASE)  # so that there is always something to commit
     release(clone, RELEASE)
     return clone

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import copier
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 PYTHON = sys.executable  # with the tools of requirements-dev.txt
@@ -83,3 +84,28 @@ def copy(template: Path, project: Path, **answers: Any) -> None:
 def update(project: Path, **answers: Any) -> None:
     """Bring a project up to date as `copier update --defaults` does, without trust."""
     copier.run_update(project, data=answers, defaults=True, overwrite=True, quiet=True, unsafe=False)
+
+
+def releases() -> list[dict[str, Any]]:
+    """The recorded releases, newest first: version, commit, date, and lines for owners of pilots."""
+    recorded: list[dict[str, Any]] = yaml.safe_load((ROOT / "releases.yaml").read_text(encoding="utf-8"))
+    return recorded
+
+
+def tag_releases(clone: Path) -> None:
+    """Tag each recorded release in a clone of this repository, whose tags need not have travelled with it."""
+    for recorded in releases():
+        name = f"v{recorded['version']}"
+        execute(
+            clone,
+            "git",
+            "-c",
+            "tag.gpgsign=false",
+            "tag",
+            "--force",
+            "--annotate",
+            name,
+            recorded["commit"],
+            "-m",
+            name,
+        )
