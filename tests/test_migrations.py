@@ -1,23 +1,23 @@
-"""A release may move a file that teams edit: its migration brings every edit along, and an update says that it runs one.
+"""A release may move a file that teams edit: its migration brings every edit along, if the update is trusted to run it.
 
 No release so far moves anything, so these are releases that the tests make up.
 """
 
+import json
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import copier
 import pytest
+import yaml
 from copier.errors import UnsafeTemplateError
+from scan_moves import entry
 
 from support import ROOT, commit, copy, execute, release
 
 STEPS = ROOT / "hooks/migrations/steps.py"
-ENTRY = """
-  - version: {version}
-    command: ["{{{{ _copier_python }}}}", "{{{{ _copier_conf.src_path }}}}/hooks/migrations/{script}", "{{{{ _copier_conf.answers_file }}}}"]
-    when: true
-"""
 MIGRATION = '''"""Made up by a test."""
 
 from steps import migrate
@@ -29,14 +29,17 @@ migrate(MOVES, ANSWERS)
 '''
 
 
-def with_migration(source: Path, version: str, moves: dict[str, str | None], answers: dict | None = None) -> None:
+def with_migration(
+    source: Path, version: str, moves: dict[str, str | None], answers: dict[str, dict[str, str]] | None = None
+) -> None:
     """Give a template the migration of a version, as docs/how-to/maintain-a-fleet.md says."""
-    script = f"v{version.replace('.', '_')}.py"
-    (source / "hooks/migrations" / script).write_text(MIGRATION.format(moves=moves, answers=answers or {}))
+    script = source / "hooks/migrations" / f"v{version.replace('.', '_')}.py"
+    script.write_text(MIGRATION.format(moves=moves, answers=answers or {}))
     settings = (source / "copier.yml").read_text(encoding="utf-8")
-    listed = settings.replace("_migrations: []", "_migrations:")
-    entry = ENTRY.format(version=version, script=script)
-    (source / "copier.yml").write_text(listed.replace("_migrations:", f"_migrations:{entry.rstrip()}", 1), encoding="utf-8")
+    listed = [*yaml.safe_load(settings)["_migrations"], entry(script)]
+    text, found = re.subn("^_migrations: .*$", f"_migrations: {json.dumps(listed)}", settings, flags=re.MULTILINE)
+    assert found == 1
+    (source / "copier.yml").write_text(text, encoding="utf-8")
 
 
 def moved(source: Path, old: str, new: str) -> Path:
@@ -46,7 +49,7 @@ def moved(source: Path, old: str, new: str) -> Path:
     return source / "template" / new
 
 
-def update(project: Path, **settings: object) -> None:
+def update(project: Path, **settings: Any) -> None:
     """`copier update --defaults --trust`, since the release has a migration."""
     copier.run_update(project, defaults=True, overwrite=True, quiet=True, unsafe=True, **settings)
 
@@ -117,7 +120,7 @@ def test_a_move_without_conflict_leaves_nothing_to_merge(after: Path) -> None:
 
 QUESTIONS = """
 _subdirectory: template
-_exclude: ["{% if _copier_operation == 'update' %}theirs{% endif %}", "{% if _copier_operation == 'update' %}owned{% endif %}"]
+_exclude: ["{{ 'theirs' if _copier_operation == 'update' }}", "{{ 'owned' if _copier_operation == 'update' }}"]
 _migrations: []
 ci: {type: str, choices: [github, gitlab, none], default: github}
 """

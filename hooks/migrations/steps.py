@@ -19,7 +19,9 @@ from typing import Any
 FOLDER = Path(__file__).parent
 
 Moves = dict[str, str | None]  # where a file of the template was, and where it is now; None where it was dropped
-Answers = dict[str, dict[str, str]]  # by question: an answer that is no choice any more, and the one that takes its place
+Answers = dict[
+    str, dict[str, str]
+]  # by question: an answer that is no choice any more, and the one that takes its place
 
 
 def scripts(folder: Path = FOLDER) -> dict[tuple[int, ...], Path]:
@@ -71,7 +73,17 @@ def _before(answers_file: str, folder: Path) -> Path:
     answers = folder / answers_file
     answers.parent.mkdir(parents=True, exist_ok=True)
     answers.write_bytes(_committed(answers_file) or b"")
-    copier = [sys.executable, "-m", "copier", "recopy", "--quiet", "--defaults", "--overwrite", "--vcs-ref", ":current:"]
+    copier = [
+        sys.executable,
+        "-m",
+        "copier",
+        "recopy",
+        "--quiet",
+        "--defaults",
+        "--overwrite",
+        "--vcs-ref",
+        ":current:",
+    ]
     subprocess.run([*copier, "--answers-file", answers_file, str(folder)], check=True)
     return folder
 
@@ -124,7 +136,9 @@ def _merge(moved: Path, base: Path, ours: bytes) -> bool:
         mode = "100755" if os.access(moved, os.X_OK) else "100644"
         name = _git("rev-parse", "--show-prefix").decode().strip() + moved.as_posix()
         stages = (base.read_bytes(), ours, theirs)
-        hashes = [_git("hash-object", "-w", "--stdin", f"--path={name}", given=text).decode().strip() for text in stages]
+        hashes = [
+            _git("hash-object", "-w", "--stdin", f"--path={name}", given=text).decode().strip() for text in stages
+        ]
         lines = [f"{mode} {found} {stage}\t{name}\n" for stage, found in enumerate(hashes, start=1)]
         _git("update-index", "--index-info", given="".join(lines).encode())
     return bool(status)
