@@ -3,6 +3,7 @@
 No release so far moves anything, so these are releases that the tests make up.
 """
 
+import ast
 import json
 import re
 import shutil
@@ -52,6 +53,18 @@ def moved(source: Path, old: str, new: str) -> Path:
 def update(project: Path, **settings: Any) -> None:
     """`copier update --defaults --trust`, since the release has a migration."""
     copier.run_update(project, defaults=True, overwrite=True, quiet=True, unsafe=True, **settings)
+
+
+def test_the_page_shows_migrations_as_they_are_here() -> None:
+    page = (ROOT / "docs/how-to/maintain-a-fleet.md").read_text(encoding="utf-8")
+    [listed] = re.findall(r"^```yaml\n(_migrations:.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert yaml.safe_load(listed) == {"_migrations": [entry(Path("v0_3_0.py"))]}
+    shown = re.findall(r"^```python\n# hooks/migrations/v\d_\d_\d.py\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert len(shown) == 2
+    for script in shown:
+        names = {node.id for node in ast.walk(ast.parse(script)) if isinstance(node, ast.Name)}
+        assert names <= {"MOVES", "ANSWERS", "migrate"}
+        assert script.strip().splitlines()[2] == MIGRATION.splitlines()[2]
 
 
 # ------------------------------------------------- a file of Groundwork's own ----
@@ -113,7 +126,7 @@ def test_a_file_that_was_deleted_stays_deleted(after: Path) -> None:
 
 def test_a_move_without_conflict_leaves_nothing_to_merge(after: Path) -> None:
     assert execute(after, "git", "ls-files", "--unmerged") == ""
-    assert execute(after, "git", "diff", "--cached", "--name-only") == ""  # Renovate takes no file that is staged
+    assert execute(after, "git", "diff", "--cached", "--name-only") == ""  # as Copier leaves it
 
 
 # ------------------------------------------ every other case, in a small template ----

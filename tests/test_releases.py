@@ -115,10 +115,13 @@ def state(root: Path) -> str:
 
 
 def test_a_release_is_committed_recorded_and_tagged(small: Path) -> None:
-    start = execute(small, "git", "rev-parse", "HEAD").strip()
+    before = state(small)
     printed = execute(small, "make", "release", f"VERSION={NEW}")
     assert len(re.findall("^ok ", printed, re.MULTILINE)) == len(release.CHECKS) + 2
     assert printed.endswith("git push --atomic origin main v0.2.0\n")
+    execute(small, "git", "clone", "--quiet", "--bare", ".", "../published")
+    execute(small, "git", "remote", "add", "origin", "../published")
+    execute(small, "git", "push", "--atomic", "origin", "main", "v0.2.0")
     assert execute(small, "git", "status", "--porcelain") == ""
     released, first = release.recorded(small)
     assert released == {
@@ -128,7 +131,6 @@ def test_a_release_is_committed_recorded_and_tagged(small: Path) -> None:
         "owners": ["Run `uv sync`, then look.", "Nothing else."],
     }
     assert first["version"] == OLD
-    assert execute(small, "git", "rev-parse", "HEAD~2").strip() == start
     assert execute(small, "git", "cat-file", "-t", "v0.2.0").strip() == "tag"  # annotated, as Copier needs
     assert execute(small, "git", "rev-parse", "v0.2.0^{commit}").strip() == released["commit"]
     assert execute(small, "git", "show", f"v0.2.0:{release.VERSION}") == f'__version__ = "{NEW}"\n'
@@ -137,6 +139,9 @@ def test_a_release_is_committed_recorded_and_tagged(small: Path) -> None:
     assert "[Unreleased]" not in dated
     assert (small / release.VERSION).read_text() == f'__version__ = "{AFTER}.dev0"\n'
     assert (small / release.CHANGELOG).read_text() == dated.replace("## [0.2.0]", "## [Unreleased]\n\n## [0.2.0]")
+    execute(small, "git", "tag", "--delete", "v0.2.0")  # as the page says, to take it back
+    execute(small, "git", "reset", "--hard", "HEAD~2")
+    assert state(small) == before
 
 
 def test_a_second_run_completes_the_first(small: Path) -> None:
