@@ -104,6 +104,7 @@ def after(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return project
 
 
+@pytest.mark.slow
 def test_every_edit_of_a_file_moves_with_it(after: Path) -> None:
     """Edits above the line, which a team may not make, and below it; the template's own change arrives too."""
     before = execute(after, "git", "show", "HEAD:README.md")
@@ -113,17 +114,20 @@ def test_every_edit_of_a_file_moves_with_it(after: Path) -> None:
     assert not (after / "README.md").exists()
 
 
+@pytest.mark.slow
 def test_a_file_without_edits_is_the_templates_at_its_new_place(after: Path) -> None:
     before = execute(after, "git", "show", "HEAD:docs/runbook.md")
     assert (after / "docs/how-to/runbook.md").read_text(encoding="utf-8") == "A line of the next release.\n" + before
     assert not (after / "docs/runbook.md").exists()
 
 
+@pytest.mark.slow
 def test_a_file_that_was_deleted_stays_deleted(after: Path) -> None:
     assert not (after / ".env.example").exists()
     assert not (after / "ops/compose/.env.example").exists()
 
 
+@pytest.mark.slow
 def test_a_move_without_conflict_leaves_nothing_to_merge(after: Path) -> None:
     assert execute(after, "git", "ls-files", "--unmerged") == ""
     assert execute(after, "git", "diff", "--cached", "--name-only") == ""  # as Copier leaves it

@@ -157,6 +157,7 @@ def test_an_answer_can_be_changed_later(render: Callable[..., Path]) -> None:
     assert execute(project, "git", "ls-files", "--unmerged") == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", [f"v{each['version']}" for each in releases()])
 def test_a_project_of_every_release_can_be_updated(template: Path, tmp_path: Path, version: str) -> None:
     project = tmp_path / "pilot"
