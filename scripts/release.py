@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 from scan_moves import number, unexplained, unlisted
+from steps import scripts
 
 CHANGELOG, RECORD, VERSION = "CHANGELOG.md", "releases.yaml", "template/src/groundwork/__init__.py"
 OWNERS = "For project owners"
@@ -128,8 +129,10 @@ def tested_set_is_installed(root: Path, _: str) -> str:
     return f"requirements-dev.txt has {', '.join(wrong)}: make lock" if wrong else ""
 
 
-def migrations_are_listed(root: Path, _: str) -> str:
-    return "; ".join(unlisted(root))
+def migrations_are_listed(root: Path, version: str) -> str:
+    known = scripts(root / "hooks/migrations").items()
+    late = [f"{path.name} is for a later release than this" for each, path in known if each > number(version)]
+    return "; ".join([*unlisted(root), *late])
 
 
 CHECKS = {
@@ -141,7 +144,7 @@ CHECKS = {
     "the recorded releases are ancestors of this commit": earlier_releases_are_ancestors,
     "the changelog has entries, and says what owners must do": changelog_is_written,
     "the tests run with the tested set": tested_set_is_installed,
-    "every migration is listed in copier.yml": migrations_are_listed,
+    "every migration is listed in copier.yml, and for no later release": migrations_are_listed,
 }
 
 

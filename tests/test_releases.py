@@ -1,5 +1,6 @@
 """What a release promises is checked before it is cut, and what the recorded releases promised still holds."""
 
+import json
 import re
 import shutil
 import sys
@@ -168,7 +169,7 @@ FAULTS: dict[str, list[Callable[[Path], object]]] = {
         commit,
     ],
     "the tests run with the tested set": [lambda root: changed(root, "requirements-dev.txt", "a==1.0", "a==1"), commit],
-    "every migration is listed in copier.yml": [
+    "every migration is listed in copier.yml, and for no later release": [
         lambda root: (root / "hooks/migrations/v0_2_0.py").write_text("MOVES = {}\n"),
         commit,
     ],
@@ -261,6 +262,13 @@ def test_the_scan_finds_an_answer_that_is_no_choice_any_more(small: Path) -> Non
     script = small / "hooks/migrations/v0_2_0.py"
     script.write_text('MOVES = {".github/checks.yml": None}\nANSWERS = {"ci": {"github": "none"}}\n')
     assert found(small) == []
+
+
+def test_a_migration_that_this_release_would_not_run_is_found(small: Path) -> None:
+    (small / "hooks/migrations/v0_3_0.py").write_text("MOVES = {}\n")
+    changed(small, "copier.yml", "_migrations: []", f"_migrations: {json.dumps([scan_moves.entry(Path('v0_3_0.py'))])}")
+    assert release.migrations_are_listed(small, NEW) == "v0_3_0.py is for a later release than this"
+    assert release.migrations_are_listed(small, AFTER) == ""
 
 
 def test_a_listed_migration_without_its_script_is_found(small: Path) -> None:

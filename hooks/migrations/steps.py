@@ -41,13 +41,12 @@ def declared(script: Path, name: str) -> dict[str, Any]:
 
 def migrate(moves: Moves | None = None, answers: Answers | None = None) -> None:
     """Do one of the two stages of a migration, the one that Copier names, in the pilot in the current folder."""
-    answers_file = sys.argv[1]
+    answers_file = Path(sys.argv[1]).as_posix()
     if os.environ["STAGE"] == "before":
         _replace(Path(answers_file), answers or {})
     elif moves:
-        here = Path(sys.argv[0]).resolve()
-        later = [declared(path, "MOVES") for path in scripts(here.parent).values()]
-        later = later[list(scripts(here.parent).values()).index(here) + 1 :]
+        known = [path.name for path in scripts().values()]
+        later = [declared(FOLDER / name, "MOVES") for name in known[known.index(Path(sys.argv[0]).name) + 1 :]]
         with tempfile.TemporaryDirectory() as folder:
             before = _before(answers_file, Path(folder))
             for old, new in moves.items():
@@ -73,18 +72,8 @@ def _before(answers_file: str, folder: Path) -> Path:
     answers = folder / answers_file
     answers.parent.mkdir(parents=True, exist_ok=True)
     answers.write_bytes(_committed(answers_file) or b"")
-    copier = [
-        sys.executable,
-        "-m",
-        "copier",
-        "recopy",
-        "--quiet",
-        "--defaults",
-        "--overwrite",
-        "--vcs-ref",
-        ":current:",
-    ]
-    subprocess.run([*copier, "--answers-file", answers_file, str(folder)], check=True)
+    again = ["recopy", "--quiet", "--defaults", "--overwrite", "--vcs-ref", ":current:"]
+    subprocess.run([sys.executable, "-m", "copier", *again, "--answers-file", answers_file, str(folder)], check=True)
     return folder
 
 
