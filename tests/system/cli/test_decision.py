@@ -148,6 +148,7 @@ def test_check_holds_the_examples_against_their_columns(new_pilot: Pilot, set_in
     assert done.stderr == (
         "✗ contract.yaml: scheduled_departure: examples: must be a timestamp as YYYY-MM-DDTHH:MM:SS, found 'soon'\n"
         "contract.yaml: distance_miles: examples: must be a number, found '762'\n"
+        "docs/data-dictionary.md: does not match contract.yaml: run `groundwork dictionary` and commit it\n"
     )
 
 
