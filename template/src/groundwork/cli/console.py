@@ -116,7 +116,7 @@ def entered(invalid: int = 1, otherwise: int = 1) -> "Iterator[Pilot]":
     atexit.register(_end_quietly)  # before the libraries register theirs, hence run after them
     try:
         pilot = Pilot.here()
-        pilot.charter, pilot.contract, pilot.owners  # noqa: B018 - reports an invalid document before any work starts
+        pilot.read()  # reports what is wrong in the documents before any work starts
         if overdue := DecisionRecord.of(pilot.settings.home).overdue(pilot.charter, date.today()):
             complaints().print(f"[yellow]![/] {overdue}: `groundwork decide scale`, `stop` or `extend`")
         prepare(pilot.settings)

@@ -27,6 +27,19 @@ class Pilot:
         """Returns the pilot of the environment variables and the current folder."""
         return cls(Settings())
 
+    def read(self) -> None:
+        """Read the three documents. Raises DocumentError with every mistake in them, one per line."""
+        mistakes: dict[
+            str, None
+        ] = {}  # each once: two documents that cannot be compared with a third tell of the third
+        for document in ("charter", "contract", "owners"):
+            try:
+                getattr(self, document)
+            except DocumentError as error:
+                mistakes |= dict.fromkeys(str(error).splitlines())
+        if mistakes:
+            raise DocumentError("\n".join(mistakes))
+
     @property
     def name(self) -> str:
         """The charter's short name; also the name of the registered model, the MLflow experiment and the worker."""
