@@ -161,7 +161,9 @@ def test_every_name_gives_a_short_name_that_tools_accept(render: Callable[..., P
     project = render(project_name=name)
     charter = yaml.safe_load((project / "charter.yaml").read_text(encoding="utf-8"))
     pyproject = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
-    overlay = yaml.safe_load((project / "ops/kubernetes/overlays/staging/kustomization.yaml").read_text(encoding="utf-8"))
+    overlay = yaml.safe_load(
+        (project / "ops/kubernetes/overlays/staging/kustomization.yaml").read_text(encoding="utf-8")
+    )
     assert charter["metadata"]["name"] == pyproject["project"]["name"] == slug
     assert overlay["labels"][0]["pairs"] == {"app.kubernetes.io/part-of": slug}
     used = pyproject["tool"]["uv"]["constraint-dependencies"]

@@ -6,24 +6,20 @@ import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from support import PYTHON, ROOT, commit, execute, files
+from support import PYTHON, ROOT, commit, execute, files, variants
 
 DEMO = "late-flights"
-VARIANTS: dict[str, dict[str, Any]] = {
-    "defaults": {},
-    DEMO: yaml.safe_load((ROOT / "examples/late-flights.yml").read_text(encoding="utf-8")),
-    "github": {"ci": "github"},
-    "gitlab": {"ci": "gitlab"},
-    "no-ci": {"ci": "none"},
-}
+VARIANTS = variants()
 MOST_FILES, MOST_LINES = 236, 23_500  # as it is, the stack included; a change that adds to it has to say why
 CI_FILES = {
-    **{f".github/workflows/{name}.yml": {"defaults", DEMO, "github"} for name in ("checks", "deliver", "rollback")},
+    **{
+        f".github/workflows/{name}.yml": set(VARIANTS) - {"gitlab", "no-ci"}
+        for name in ("checks", "deliver", "rollback")
+    },
     ".gitlab-ci.yml": {"gitlab"},
 }
 
