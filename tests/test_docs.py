@@ -302,6 +302,7 @@ NOT_RUN = {
     ("maintain-a-fleet.md", "uvx 'copier>=9.19.1' update"): UPDATE,
     ("maintain-a-fleet.md", "uv run groundwork check && uv run pytest"): SUITE,
     ("maintain-a-fleet.md", "git add"): UPDATE,
+    ("retrofit.md", ""): "needs a repository of the team's own: tests/test_retrofit.py follows the page in one",
     ("run-on-a-schedule.md", "uv run groundwork worker"): PREFECT,
     ("run-on-a-schedule.md", "export PREFECT_API_URL"): PREFECT,
     ("run-on-a-schedule.md", "uv run prefect work-pool create --type process"): PREFECT,
