@@ -26,8 +26,10 @@ from support import ROOT
 TEMPLATE = ROOT / "template"
 PAGES = [
     ROOT / "README.md",
+    ROOT / "AGENTS.md",
     *sorted((ROOT / "docs").rglob("*.md")),
     TEMPLATE / "README.md.jinja",
+    TEMPLATE / "AGENTS.md",
     TEMPLATE / "docs/clients.md",
     TEMPLATE / "docs/runbook.md",
 ]
@@ -89,7 +91,10 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
         reached.add(page)
         targets = [target.partition("#")[0] for target in re.findall(r"\]\(([^)\s]+\.md[^)\s]*)\)", text(page))]
         waiting += [(page.parent / target).resolve() for target in targets if "://" not in target]
-    assert {page for page in PAGES if page.suffix == ".md"} - {TEMPLATE / "docs/clients.md"} <= reached
+    assert {page for page in PAGES if page.suffix == ".md"} - {
+        TEMPLATE / "docs/clients.md",
+        TEMPLATE / "AGENTS.md",
+    } <= reached
 
 
 def test_pictures_are_small() -> None:
@@ -268,6 +273,7 @@ TYPED = [  # pages whose commands are run, in this order: what they do to the pi
     TEMPLATE / "README.md.jinja",
     *sorted((ROOT / "docs/how-to").glob("*.md")),
     COMMAND_LINE,
+    TEMPLATE / "AGENTS.md",
     TEMPLATE / "docs/runbook.md",
 ]
 # Commands that are not run here as they are written, by their page and beginning, and why not.
@@ -292,11 +298,14 @@ NOT_RUN = {
     ("README.md.jinja", "uv run groundwork demo"): MINUTES,
     ("README.md.jinja", "uv run pytest"): SUITE,
     ("README.md.jinja", "uvx 'copier>=9.19.1' update"): UPDATE,
+    **{("AGENTS.md", begin): SUITE for begin in ("uv run ruff", "uv run mypy", "uv run lint-imports", "uv run pytest")},
+    ("AGENTS.md", "ops/delivery.sh alerts"): DELIVERY,
     ("bring-your-own.md", "export GROUNDWORK_SOURCE_URL"): OWN_DATA,
     ("bring-your-own.md", "uv run groundwork ingest"): OWN_DATA,
     ("bring-your-own.md", "uv run groundwork evaluate"): MINUTES,
     ("deliver.md", "export"): DELIVERY,
     ("deliver.md", "ops/delivery.sh"): DELIVERY,
+    ("maintain-the-template.md", ""): "changes the template: tests/test_maintaining.py follows the page in a clone",
     ("maintain-a-fleet.md", "python3 scripts/update_tested_set.py"): "asks the package index for newer versions",
     ("maintain-a-fleet.md", "make test"): SUITE,
     ("maintain-a-fleet.md", "uvx 'copier>=9.19.1' update"): UPDATE,
