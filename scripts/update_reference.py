@@ -18,7 +18,7 @@ SETTINGS: dict[str, Any] = yaml.safe_load((ROOT / "copier.yml").read_text(encodi
 QUESTIONS = {name: about for name, about in SETTINGS.items() if not name.startswith("_") and about.get("when", True)}
 COMPUTED = {name: about for name, about in SETTINGS.items() if not name.startswith("_") and name not in QUESTIONS}
 YOURS, SHARED, TEMPLATES, COPIERS = "yours", "shared", "the template's", "Copier's"
-MARK = "Above: the template's"  # the line that divides a shared file
+MARK = re.compile(r"^(?:#|<!--) ---- Above: the template's", re.MULTILINE)  # the line that divides a shared file
 CONDITION = re.compile(r"\{% if (\w+) %\}(.*?)\{% endif %\}")
 
 TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -52,7 +52,7 @@ def _described(source: Path) -> Shipped:
     elif _in_a_list_of_yours(path):
         owner = YOURS
     else:
-        owner = SHARED if MARK in source.read_text(encoding="utf-8") else TEMPLATES
+        owner = SHARED if MARK.search(source.read_text(encoding="utf-8")) else TEMPLATES
     return Shipped(path, owner, " and ".join(conditions), source)
 
 

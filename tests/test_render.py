@@ -114,7 +114,7 @@ def test_ci_files_are_what_their_service_reads(variant: str, project: Path) -> N
 
 
 def test_shared_files_say_where_the_teams_part_begins(project: Path) -> None:
-    for name in ("README.md", "pyproject.toml", ".gitignore"):
+    for name in ("AGENTS.md", "README.md", "pyproject.toml", ".gitignore"):
         lines = (project / name).read_text(encoding="utf-8").splitlines()
         assert len([line for line in lines if "Above: the template's" in line and "Below: yours." in line]) == 1, name
 
@@ -181,4 +181,7 @@ def test_every_path_has_one_owner_in_the_reference(project: Path) -> None:
     """And a file has the marked line if, and only if, the reference says that it is shared."""
     for name in files(project):
         [owner] = [OWNERS[path] for path in OWNERS if name == path or (path.endswith("/") and name.startswith(path))]
-        assert ("Above: the template's" in (project / name).read_text(encoding="utf-8")) == (owner == "shared"), name
+        marked = re.search(
+            r"^\S+ ---- Above: the template's", (project / name).read_text(encoding="utf-8"), re.MULTILINE
+        )
+        assert bool(marked) == (owner == "shared"), name

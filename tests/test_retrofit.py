@@ -12,6 +12,7 @@ from support import PYTHON, ROOT, commit, execute, files
 PAGE = ROOT / "docs/how-to/retrofit.md"
 THEIRS = {
     "README.md": "# The shop\n\nSells things.\n",
+    "AGENTS.md": "# Agents\n\nPrices are in cents.\n",
     "pyproject.toml": '[project]\nname = "shop"\nversion = "1.0.0"\ndependencies = ["httpx"]\n',
     ".gitignore": "*.log\n",
     "Dockerfile": "FROM scratch\n",
@@ -20,7 +21,7 @@ THEIRS = {
     "tests/test_shop.py": "def test_price() -> None:\n    assert True\n",
 }
 MOVED = {"Dockerfile": "Dockerfile.shop", ".github/workflows/checks.yml": ".github/workflows/shop.yml"}
-SHARED = {"README.md", "pyproject.toml", ".gitignore"}
+SHARED = {"AGENTS.md", "README.md", "pyproject.toml", ".gitignore"}
 
 
 @pytest.fixture
