@@ -11,7 +11,6 @@
 # shellcheck disable=SC2016 # what is in single quotes is for others to expand
 set -euo pipefail
 
-suite=trixie # the oldest Debian whose engine knows `HEALTHCHECK --start-interval` and runs on an older Debian's libc
 work=${XDG_CACHE_HOME:-$HOME/.cache}/groundwork/docker
 forwarding=$work/forward-policy # what dockerd changes in the machine's firewall, to be put back
 
@@ -33,25 +32,9 @@ unpack() {
             cannot "apt-get could not install ${packages[*]}"
     fi
     [ -e "$work/engine/usr/bin/tini-static" ] && return # `init: true` runs it
-    say "unpacking Debian's docker.io ($suite) into $work"
-    # An apt of its own, so that the machine's keeps to its own suite. The mirror is the one the machine already uses.
-    local mirror apt=$work/apt
-    mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -E '/debian/?$' | sort -u | head -n 1) ||
-        cannot "apt has no Debian mirror to fetch packages from"
-    rm -rf "$apt" "$work/engine.new" && mkdir -p "$apt"/{lists,archives}/partial
-    : >"$apt/status"
-    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" >"$apt/sources.list"
-    cat >"$apt/conf" <<-EOF
-		Dir::State::Lists "$apt/lists"; Dir::State::Status "$apt/status"; Dir::Cache "$apt"; Dir::Cache::Archives "$apt/archives";
-		Dir::Etc::SourceList "$apt/sources.list"; Dir::Etc::SourceParts "/dev/null"; Dir::Etc::PreferencesParts "/dev/null"; APT::Sandbox::User "root";
-	EOF
-    (
-        export APT_CONFIG=$apt/conf
-        cd "$apt/archives" && apt-get -qq update && apt-get -qq download docker.io docker-cli docker-buildx containerd tini
-    ) >&2 || cannot "apt-get could not fetch the engine's packages"
-    local deb
-    for deb in "$apt"/archives/*.deb; do dpkg-deb -x "$deb" "$work/engine.new"; done
-    rm -rf "$apt" "$work/engine" && mv "$work/engine.new" "$work/engine" # last and at once: a broken-off install is not mistaken for a whole one
+    say "unpacking Debian's docker.io into $work"
+    "$(dirname "$0")/packages.sh" "$work/engine" docker.io docker-cli docker-buildx containerd tini ||
+        cannot "the engine's packages could not be fetched"
 }
 
 start() {
