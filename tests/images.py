@@ -88,7 +88,7 @@ def put(image: str, tag: str, manifest: bytes) -> str:
     """Name a manifest by a tag, whatever the tag named before; its digest."""
     host, _, name = image.partition("/")
     _ask("PUT", host, f"{name}/manifests/{tag}", manifest, MANIFEST)
-    return _digest(manifest)
+    return digest(manifest)
 
 
 def get(image: str, tag: str) -> bytes:
@@ -97,16 +97,26 @@ def get(image: str, tag: str) -> bytes:
     return _ask("GET", host, f"{name}/manifests/{tag}")[0]
 
 
+def copy(source: str, target: str, tag: str) -> None:
+    """Put an image, or what a tag names beside it, into another repository of the registry."""
+    manifest = get(source, tag)
+    (host, _, origin), name = source.partition("/"), target.partition("/")[2]
+    content = json.loads(manifest)
+    for blob in (content["config"], *content["layers"]):
+        _ask("POST", host, f"{name}/blobs/uploads/?mount={blob['digest']}&from={origin}", b"")
+    put(target, tag, manifest)
+
+
+def digest(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
 def _upload(image: str, content: bytes) -> dict[str, object]:
     host, _, name = image.partition("/")
     where = _ask("POST", host, f"{name}/blobs/uploads/", b"")[1].partition("/v2/")[2]
     joint = "&" if "?" in where else "?"
-    _ask("PUT", host, f"{where}{joint}digest={_digest(content)}", content, "application/octet-stream")
-    return {"digest": _digest(content), "size": len(content)}
-
-
-def _digest(content: bytes) -> str:
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+    _ask("PUT", host, f"{where}{joint}digest={digest(content)}", content, "application/octet-stream")
+    return {"digest": digest(content), "size": len(content)}
 
 
 def _ask(method: str, host: str, path: str, body: bytes | None = None, kind: str = MANIFEST) -> tuple[bytes, str]:

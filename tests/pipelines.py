@@ -116,7 +116,7 @@ class Runner:
             environment = {
                 name: value
                 for name, value in os.environ.items()
-                if not name.startswith("GROUNDWORK_") and name not in ("VIRTUAL_ENV", "PYTHONPATH")
+                if not name.startswith(("GROUNDWORK_", "GITHUB_", "CI_")) and name not in ("VIRTUAL_ENV", "PYTHONPATH")
             }
             environment |= {
                 "PATH": f"{self.tools}{os.pathsep}{os.environ['PATH']}",
