@@ -21,6 +21,7 @@ YOURS, SHARED, TEMPLATES, COPIERS = "yours", "shared", "the template's", "Copier
 MARK = re.compile(r"^(?:#|<!--) ---- Above: the template's", re.MULTILINE)  # the line that divides a shared file
 CONDITION = re.compile(r"\{% if (\w+) %\}(.*?)\{% endif %\}")
 
+REFUSED = {"str": "the list of choices", "bool": "nothing: any word but no, false, off, none or 0 is a yes"}
 TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 Table = tuple[list[str], Iterable[list[str]]]  # heads, and rows
@@ -62,7 +63,9 @@ def _in_a_list_of_yours(path: str) -> str:
 
 
 def _by_choice(computed: str) -> str:
-    """Return the condition of a computed answer in words: "`ci` is `github`"."""
+    """Return the condition of an answer, computed or not, in words: "`ci` is `github`"."""
+    if computed in QUESTIONS:
+        return f"`{computed}` is yes"
     asked, answer = re.findall(r"(\w+) == '(\w+)'", COMPUTED[computed]["default"])[0]
     return f"`{asked}` is `{answer}`"
 
@@ -92,7 +95,7 @@ def landing() -> dict[str, list[str]]:
     for each in shipped():
         named = each.source.relative_to(ROOT / "template").as_posix()
         texts = [named, each.source.read_text(encoding="utf-8")] if each.source.suffix == ".jinja" else [named]
-        place = each.path.partition("/")[0] if each.condition else _in_a_list_of_yours(each.path) or each.path
+        place = _in_a_list_of_yours(each.path) or (each.path.partition("/")[0] if each.condition else each.path)
         place += "/" * (place != each.path)
         for name in set[str]().union(*map(_asked, texts)):
             found[name] += [place] * (place not in found[name])
@@ -119,7 +122,7 @@ def questions() -> Table:
             _without_jinja(about["help"]),
             _kind(about),
             _default(about),
-            _without_jinja(about.get("validator", "")) or "the list of choices",
+            _without_jinja(about.get("validator", "")) or REFUSED[about["type"]],
             ", ".join(f"`{place}`" for place in landing()[name]) or "messages",
         ]
         for name, about in QUESTIONS.items()
@@ -134,10 +137,14 @@ def variants() -> Table:
 
 
 def _kind(about: dict[str, Any]) -> str:
+    if about["type"] == "bool":
+        return "yes or no"
     return f"one of {', '.join(f'`{each}`' for each in about['choices'].values())}" if "choices" in about else "text"
 
 
 def _default(about: dict[str, Any]) -> str:
+    if about["type"] == "bool":
+        return "yes" if about["default"] else "no"
     if "_folder_name" in about["default"]:
         return "the name of the folder"
     return f"`{about['default']}`" if about["default"] else "open"

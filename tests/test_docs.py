@@ -288,6 +288,7 @@ DOCKER = "needs Docker: tests/containers/test_pipeline.py runs flows in a pool o
 STACK = "needs Docker: tests/containers/test_compose.py runs the whole stack"
 ENGINES = "needs another engine, a bucket or a cluster: tests/test_scale_out.py and tests/system/ start them"
 DELIVERY = "needs a registry, a cluster or a larger repository: tests/test_delivery.py and tests/containers/ have them"
+SIGNING = "needs cosign: tests/test_signing.py does what the page says"
 CLUSTER = "needs a cluster: tests/test_kubernetes.py runs it with a kubectl that only builds what it is asked to apply"
 NOT_RUN = {
     ("README.md", "make"): SUITE,
@@ -309,6 +310,9 @@ NOT_RUN = {
     ("bring-your-own.md", "uv run groundwork evaluate"): MINUTES,
     ("deliver.md", "export"): DELIVERY,
     ("deliver.md", "ops/delivery.sh"): DELIVERY,
+    ("deliver.md", "uvx 'copier>=9.19.1' update"): SIGNING,
+    ("deliver.md", "cosign"): SIGNING,
+    ("deliver.md", "mv cosign.pub"): SIGNING,
     ("maintain-the-template.md", ""): "the commands are those of AGENTS.md, which tests/test_agents.py runs",
     ("maintain-a-fleet.md", "python3 scripts/update_tested_set.py"): "asks the package index for newer versions",
     ("maintain-a-fleet.md", "make test"): SUITE,

@@ -109,7 +109,7 @@ def test_what_is_yours_is_kept_both_ways() -> None:
     on_update = {match[1] for entry in settings["_exclude"] if (match := re.match(r"\{\{ '(.*?)' if ", entry))}
     assert len(on_update) >= 8
     assert on_update <= set(settings["_skip_if_exists"])
-    template = {re.sub(r"\.jinja$", "", name.removeprefix("template/")) for name in FILES}
+    template = {re.sub(r"\{%.*?%\}|\.jinja$", "", name.removeprefix("template/")) for name in FILES}
     assert [path for path in settings["_skip_if_exists"] if not any(name.startswith(path) for name in template)] == []
 
 

@@ -33,7 +33,8 @@ WITH_ANSWERS = {  # and nothing else holds an answer's text
 def projects(render: Callable[..., Path]) -> dict[str, Path]:
     """A project for each CI with all questions answered, and one with none answered."""
     answered = {ci: render(**from_file("examples/late-flights.yml") | {"ci": ci}) for ci in CI}
-    return answered | {"open": render()}
+    signed = render(**from_file("examples/late-flights.yml") | {"sign_images": True})
+    return answered | {"open": render(), "signed": signed}
 
 
 def content(project: Path) -> set[str]:
@@ -53,6 +54,10 @@ def test_the_ci_decides_on_its_own_files_and_nothing_else(ci: str, projects: dic
     assert {name for name in found if not CI_FILES.fullmatch(name)} == {".copier-answers.yml"}
     kept, other = ((projects[each] / ".copier-answers.yml").read_text(encoding="utf-8") for each in ("github", ci))
     assert other == kept.replace("ci: github\n", f"ci: {ci}\n")
+
+
+def test_signing_brings_the_key_file_and_nothing_else(projects: dict[str, Path]) -> None:
+    assert differing(projects["github"], projects["signed"]) == {".copier-answers.yml", "ops/cosign.pub"}
 
 
 def test_the_other_answers_change_documents_and_no_code(projects: dict[str, Path]) -> None:
