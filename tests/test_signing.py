@@ -5,6 +5,7 @@ The images are small ones, made by the tests; tests/containers/test_delivery.py 
 
 import base64
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -307,15 +308,21 @@ def test_nothing_is_deployed_before_the_team_has_put_its_public_key_there(
 
 @pytest.mark.soak
 def test_a_pilot_that_exists_takes_up_signing_and_gives_it_up_by_an_update(
-    template: Path, keys: list[Key], tmp_path: Path
+    template: Path, debian: Path, tmp_path: Path
 ) -> None:
+    """With the commands of the guide; the private key is nothing that git would take."""
+    guide = (ROOT / "docs/how-to/deliver.md").read_text(encoding="utf-8")
+    [typed] = re.findall(r"```sh\n(cosign generate-key-pair\n.*?)```", guide, re.DOTALL)
     project = tmp_path / "pilot"
     copy(template, project)
     commit(project)
     update(project, sign_images=True)
     key = project / "ops/cosign.pub"
     assert key.read_text().startswith("TBD")
-    key.write_text(keys[0].public)
+    execute(project, "env", "COSIGN_PASSWORD=secret", f"PATH={debian}:/usr/bin:/bin", "bash", "-ec", typed)
+    assert "PUBLIC KEY" in key.read_text()
     commit(project)
+    assert (project / "cosign.key").exists()
+    assert "cosign.key" not in execute(project, "git", "ls-files")
     update(project, sign_images=False)
     assert not key.exists()

@@ -1,5 +1,6 @@
 """What delivery does with images, on a real engine and a real registry; and the tools of a job of GitLab, installed."""
 
+import json
 import os
 import re
 import shutil
@@ -59,6 +60,11 @@ def registry(docker: Docker, tmp_path: Path) -> Iterator[str]:
             server.terminate()
 
 
+def components(bill: Path) -> set[str]:
+    """The packages that a CycloneDX file lists, without their versions."""
+    return {each["purl"].partition("@")[0] for each in json.loads(bill.read_text())["components"] if "purl" in each}
+
+
 def applied(runner: Runner) -> dict[str, str]:
     images = yaml.safe_load((runner.state / "applied.yaml").read_text())["images"]
     return {each["name"]: f"{each['newName']}@{each['digest']}" for each in images}
@@ -95,6 +101,9 @@ def test_what_was_built_is_deployed_and_found_again_by_its_digest(
     ended = runner.run(jobs["images"])
     assert ended.code == 0, ended.printed[-6000:]
     assert set(ended.outputs) == {"SERVICE_DIGEST", "PIPELINE_DIGEST"}
+    listed = {name: components(folder / f"sbom/{name}.cdx.json") for name in ("service", "pipeline")}
+    assert {"pkg:deb/debian/libc6", "pkg:pypi/fastapi"} <= listed["service"]
+    assert "pkg:pypi/mlflow" in listed["pipeline"] - listed["service"]
     runner.known |= ended.outputs
     ended = runner.run(jobs["staging"])
     assert ended.code == 0, ended.printed
@@ -122,8 +131,15 @@ def test_the_tools_of_gitlabs_jobs_are_in_debians_packages(docker: Docker) -> No
     lines = {line for job in content.values() if isinstance(job, dict) for line in job.get("before_script", [])}
     installed = sorted((line for line in lines if "apt-get" in line), key=lambda line: "update" not in line)
     assert len(installed) == 4
-    script = "\n".join(["set -e", *installed, "docker --version", "docker buildx version", "kubectl version --client"])
+    signing = ["cd /tmp", "apt-get -qq download cosign", "dpkg -x ./cosign*.deb .", "usr/bin/cosign version"]
+    tools = [
+        "docker --version",
+        "docker buildx version",
+        "kubectl version --client",
+        *signing,
+    ]  # as ops/delivery.sh does
+    script = "\n".join(["set -e", *installed, *tools])
     certificates = os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt")
     trusted = "/etc/ssl/certs/ca-certificates.crt"
     shown = docker("run", "--rm", "--volume", f"{certificates}:{trusted}:ro", "python:3.12-slim", "bash", "-c", script)
-    assert re.search(r"Docker version (.|\n)*buildx(.|\n)*Client Version: v1\.", shown)
+    assert re.search(r"Docker version (.|\n)*buildx(.|\n)*Client Version: v1\.(.|\n)*GitVersion:", shown)
