@@ -86,6 +86,21 @@ def update(project: Path, **answers: Any) -> None:
     copier.run_update(project, data=answers, defaults=True, overwrite=True, quiet=True, unsafe=False)
 
 
+def variants() -> dict[str, dict[str, Any]]:
+    """The answers of each supported combination, by its name in variants.yaml."""
+    listed = yaml.safe_load((ROOT / "tests/variants.yaml").read_text(encoding="utf-8"))
+    return {
+        each["name"]: from_file(each["file"]) | each["answers"] if "file" in each else each["answers"]
+        for each in listed
+    }
+
+
+def from_file(name: str) -> dict[str, Any]:
+    """The answers that a file of this repository holds."""
+    answers: dict[str, Any] = yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+    return answers
+
+
 def releases() -> list[dict[str, Any]]:
     """The recorded releases, newest first: version, commit, date, and lines for owners of pilots."""
     recorded: list[dict[str, Any]] = yaml.safe_load((ROOT / "releases.yaml").read_text(encoding="utf-8"))

@@ -26,8 +26,10 @@ from support import ROOT
 TEMPLATE = ROOT / "template"
 PAGES = [
     ROOT / "README.md",
+    ROOT / "AGENTS.md",
     *sorted((ROOT / "docs").rglob("*.md")),
     TEMPLATE / "README.md.jinja",
+    TEMPLATE / "AGENTS.md",
     TEMPLATE / "docs/clients.md",
     TEMPLATE / "docs/runbook.md",
 ]
@@ -89,7 +91,10 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
         reached.add(page)
         targets = [target.partition("#")[0] for target in re.findall(r"\]\(([^)\s]+\.md[^)\s]*)\)", text(page))]
         waiting += [(page.parent / target).resolve() for target in targets if "://" not in target]
-    assert {page for page in PAGES if page.suffix == ".md"} - {TEMPLATE / "docs/clients.md"} <= reached
+    assert {page for page in PAGES if page.suffix == ".md"} - {
+        TEMPLATE / "docs/clients.md",
+        TEMPLATE / "AGENTS.md",
+    } <= reached
 
 
 def test_pictures_are_small() -> None:
@@ -268,6 +273,7 @@ TYPED = [  # pages whose commands are run, in this order: what they do to the pi
     TEMPLATE / "README.md.jinja",
     *sorted((ROOT / "docs/how-to").glob("*.md")),
     COMMAND_LINE,
+    TEMPLATE / "AGENTS.md",
     TEMPLATE / "docs/runbook.md",
 ]
 # Commands that are not run here as they are written, by their page and beginning, and why not.
@@ -293,11 +299,17 @@ NOT_RUN = {
     ("README.md.jinja", "uv run groundwork demo"): MINUTES,
     ("README.md.jinja", "uv run pytest"): SUITE,
     ("README.md.jinja", "uvx 'copier>=9.19.1' update"): UPDATE,
+    ("AGENTS.md", "uv run ruff"): SUITE,
+    ("AGENTS.md", "uv run mypy"): SUITE,
+    ("AGENTS.md", "uv run lint-imports"): SUITE,
+    ("AGENTS.md", "uv run pytest"): SUITE,
+    ("AGENTS.md", "ops/delivery.sh alerts"): SUITE,
     ("bring-your-own.md", "export GROUNDWORK_SOURCE_URL"): OWN_DATA,
     ("bring-your-own.md", "uv run groundwork ingest"): OWN_DATA,
     ("bring-your-own.md", "uv run groundwork evaluate"): MINUTES,
     ("deliver.md", "export"): DELIVERY,
     ("deliver.md", "ops/delivery.sh"): DELIVERY,
+    ("maintain-the-template.md", ""): "the commands are those of AGENTS.md, which tests/test_agents.py runs",
     ("maintain-a-fleet.md", "python3 scripts/update_tested_set.py"): "asks the package index for newer versions",
     ("maintain-a-fleet.md", "make test"): SUITE,
     ("maintain-a-fleet.md", "make release"): RELEASE,
@@ -307,6 +319,7 @@ NOT_RUN = {
     ("maintain-a-fleet.md", "uvx 'copier>=9.19.1' update"): UPDATE,
     ("maintain-a-fleet.md", "uv run groundwork check && uv run pytest"): SUITE,
     ("maintain-a-fleet.md", "git add"): UPDATE,
+    ("retrofit.md", ""): "needs a repository of the team's own: tests/test_retrofit.py follows the page in one",
     ("run-on-a-schedule.md", "uv run groundwork worker"): PREFECT,
     ("run-on-a-schedule.md", "export PREFECT_API_URL"): PREFECT,
     ("run-on-a-schedule.md", "uv run prefect work-pool create --type process"): PREFECT,
