@@ -11,8 +11,8 @@ from rich.console import Console
 
 from groundwork_fleet import fleet, listing, show
 
-CODES = """exit codes: 0 if every repository was read and no pilot needs attention; 1 if one could not be read or a pilot
-needs attention; 2 if the command was used wrongly"""
+CODES = """exit codes: 0 if every repository was read and no pilot needs attention; 1 if one could not be read, or needs
+attention; 2 if the command was used wrongly"""
 
 
 def main() -> None:

@@ -119,5 +119,5 @@ def _most_common(found: Sequence[pilots.Pilot]) -> str:
 
 
 def _last_part(entry: Entry) -> str:
-    path = (entry.folder or entry.repository).rstrip("/").removesuffix(".git")
+    path = (entry.folder or without_credentials(entry.repository)).rstrip("/").removesuffix(".git").rstrip("/")
     return path.replace(":", "/").rpartition("/")[2] or path

@@ -1,4 +1,4 @@
-"""Reads git repositories, local and remote, through the git command; asks no questions, and never waits for a person."""
+"""Reads git repositories, local and remote, by the git command; asks no questions, and never waits for a person."""
 
 import asyncio
 import contextlib

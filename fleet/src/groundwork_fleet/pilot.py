@@ -60,8 +60,7 @@ async def read(repository: Repository) -> Pilot:
     candidates = [path for path in blobs if path.startswith(".copier-answers") and path.endswith((".yml", ".yaml"))]
     name = ANSWERS if ANSWERS in candidates else candidates[0] if len(candidates) == 1 else ""
     if not name:
-        several = f"several answers files and none is {ANSWERS}" if candidates else f"there is no {ANSWERS}"
-        raise NotAPilot(f"not made with Copier: {several}")
+        raise NotAPilot(f"it has {'several answers files, and none is' if candidates else 'no'} {ANSWERS}")
     there = [path for path in DOCUMENTS if path in blobs]
     texts = await repository.contents([blobs[path] for path in (name, *there)])
     answers = _parsed(texts[0], Loader)
@@ -141,7 +140,7 @@ def _version(answers: Mapping[str, Any], template: Template | str, today: date) 
     version = version_of(noted)
     if version is None:
         return unknown(f"its version is no release: {noted}" if noted else "its answers file names no version")
-    value = {"version": str(version), "newest": None, "releases_behind": None, "days_behind": None}
+    value: dict[str, Any] = {"version": str(version), "newest": None, "releases_behind": None, "days_behind": None}
     if isinstance(template, str):
         return Fact(text=f"{version}, newest unknown", value=value, unknown=template)
     newer = template.newer_than(version)

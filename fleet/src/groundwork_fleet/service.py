@@ -34,12 +34,17 @@ async def service_facts(client: httpx.AsyncClient, entry: Entry, today: date) ->
         status = await _ask(
             client, f"{entry.service.rstrip('/')}/status", {"Authorization": f"Bearer {key}"} if key else {}
         )
-        return {"verdict": _verdict(status), "champion": _champion(status, today), "gain": _gain(status)}
+        return facts_of(status, today)
     except NoAnswer as error:
         reason = f"its service {error}"
     except (ArithmeticError, LookupError, TypeError, ValueError):
         reason = "its service answers something else than the status of a pilot"
     return dict.fromkeys(OF_SERVICE, unknown(reason, reason))
+
+
+def facts_of(status: Any, today: date) -> dict[str, Fact]:
+    """Return the facts in what a service answers at /status. Raises LookupError, TypeError or ValueError."""
+    return {"verdict": _verdict(status), "champion": _champion(status, today), "gain": _gain(status)}
 
 
 async def alert_facts(client: httpx.AsyncClient, entry: Entry) -> dict[str, Fact]:
@@ -105,8 +110,8 @@ def _champion(status: Any, today: date) -> Fact:
     if version is None:
         return Fact(text="none", value={"version": None, "live_since": None, "days": None}, unknown=reason)
     if since is None:
-        value = {"version": str(version), "live_since": None, "days": None}
-        return Fact(text=f"version {version}, age unknown", value=value, unknown=reason)
+        without = {"version": str(version), "live_since": None, "days": None}
+        return Fact(text=f"version {version}, age unknown", value=without, unknown=reason)
     live = datetime.fromisoformat(since)
     days = (today - live.astimezone(UTC).date()).days
     value = {"version": str(version), "live_since": since, "days": days}

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from groundwork_fleet.facts import COLUMNS, Fact, Row
 
-_CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+_CONTROLS = dict.fromkeys((*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), "\ufffd")
 
 
 def summary(rows: Sequence[Row]) -> str:
