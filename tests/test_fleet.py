@@ -180,7 +180,7 @@ def test_edited_and_missing_files_of_the_template_are_named(made: Callable[..., 
     commit(project)
     [row] = read(project)
     assert row.fact("edited").value == {"compared": 3, "edited": ["src/system.py"], "missing": [".github/checks.yml"]}
-    assert "template files: 1 edited, 1 missing (src/system.py, .github/checks.yml)" in row.to_do
+    assert "template files 1 edited: src/system.py; 1 missing: .github/checks.yml" in row.to_do
 
 
 def test_what_is_the_teams_may_be_edited(made: Callable[..., Path]) -> None:
@@ -514,9 +514,9 @@ def test_a_service_tells_verdict_model_and_gain(answers: dict[str, Any], made: C
         "verdict": "Ready to scale",
         "champion": "version 7, 12 days",
         "gain": "EUR 8,920 (n = 1,000)",
-        "alerts": "1 firing",
+        "alerts": "GroundworkErrors",
     }
-    assert row.to_do == ["1 alert firing: GroundworkErrors"]
+    assert row.to_do == ["alerts firing: GroundworkErrors"]
 
 
 def test_without_labels_every_alert_counts(answers: dict[str, Any], made: Callable[..., Path]) -> None:
@@ -631,7 +631,7 @@ def test_exit_codes_tell_whether_somebody_is_needed(made: Callable[..., Path]) -
     fine, behind = str(made()), str(made("behind", version="v0.1.0"))
     done = command(fine)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("0 of 1 pilot need attention\n")
+    assert done.stdout.startswith("Attention needed: 0 of 1 pilot\n")
     assert command(fine, behind).returncode == 1
     assert command(fine, "/nowhere").returncode == 1
     assert command().returncode == 2
@@ -713,7 +713,7 @@ def test_everybody_can_read_the_page(
 def test_it_is_installed_from_the_templates_repository_alone(template: Path, made: Callable[..., Path]) -> None:
     source = f"git+file://{template}#subdirectory=fleet"
     told = json.loads(execute(ROOT, "uvx", "--quiet", "--from", source, "groundwork-fleet", "--json", str(made())))
-    assert told["summary"] == "0 of 1 pilot need attention"
+    assert told["summary"] == "Attention needed: 0 of 1 pilot"
 
 
 def test_facts_without_a_column_are_unknown() -> None:

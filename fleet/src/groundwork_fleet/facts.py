@@ -1,5 +1,6 @@
 """What the page holds: one row per pilot, one fact per column; what is not known says why."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +31,12 @@ class Fact:
 def unknown(reason: str, to_do: str = "") -> Fact:
     """Return a fact that is not known, for this reason."""
     return Fact(text="unknown", unknown=reason, to_do=to_do)
+
+
+def some(names: Sequence[str], most: int = 3) -> str:
+    """Return the names on one line, and how many more there are than `most`."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from groundwork_fleet.facts import Fact, unknown
+from groundwork_fleet.facts import Fact, some, unknown
 from groundwork_fleet.git import File, GitError, Repository, without_credentials
 from groundwork_fleet.template import Template, TemplateUnknown, version_of
 
@@ -214,16 +214,11 @@ async def _edited(pilot: Pilot, template: Template | str) -> Fact:
     except TemplateUnknown as error:
         return unknown(str(error))
     value = {"compared": found.compared, "edited": found.edited, "missing": found.missing}
-    parts = [f"{len(paths)} {what}" for what, paths in (("edited", found.edited), ("missing", found.missing)) if paths]
-    if not parts:
+    if not found.edited and not found.missing:
         return Fact(text="none", value=value)
-    text = ", ".join(parts)
-    named = [*found.edited, *found.missing]
-    return Fact(
-        text=text,
-        value=value,
-        to_do=f"template files: {text} ({', '.join(named[:3])}{', …' if len(named) > 3 else ''})",
-    )
+    kinds = (("edited", found.edited), ("missing", found.missing))
+    text = "; ".join(f"{len(paths)} {what}: {some(paths)}" for what, paths in kinds if paths)
+    return Fact(text=text, value=value, to_do=f"template files {text}")
 
 
 def _update(pilot: Pilot) -> Fact:
@@ -237,7 +232,7 @@ def _update(pilot: Pilot) -> Fact:
         return Fact(text="none", value=[])
     version, branch = newer[-1]
     value = [{"version": str(each), "branch": name} for each, name in newer]
-    return Fact(text=f"{version} on {branch}", value=value, to_do=f"update to {version} waits on the branch {branch}")
+    return Fact(text=f"{version} on {branch}", value=value, to_do=f"update pending: {version} on {branch}")
 
 
 def _count(number: int, what: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from groundwork_fleet.facts import Fact, unknown
+from groundwork_fleet.facts import Fact, some, unknown
 from groundwork_fleet.git import without_credentials
 from groundwork_fleet.listing import Entry
 
@@ -64,8 +64,8 @@ async def alert_facts(client: httpx.AsyncClient, entry: Entry) -> dict[str, Fact
         return {"alerts": unknown(reason, reason)}
     if not names:
         return {"alerts": Fact(text="none", value=[])}
-    to_do = f"{len(names)} alert{'' if len(names) == 1 else 's'} firing: {', '.join(names)}"
-    return {"alerts": Fact(text=f"{len(names)} firing", value=names, to_do=to_do)}
+    text = some(names)
+    return {"alerts": Fact(text=text, value=names, to_do=f"alerts firing: {text}")}
 
 
 async def _ask(client: httpx.AsyncClient, url: str, headers: dict[str, str]) -> Any:

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from groundwork_fleet.facts import COLUMNS, Fact, Row
+from groundwork_fleet.facts import COLUMNS, Fact, Row, some
 
 _CONTROLS = dict.fromkeys((*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), "\ufffd")
 
@@ -18,8 +18,8 @@ _CONTROLS = dict.fromkeys((*range(32), *range(127, 160), *range(0x202A, 0x202F),
 def summary(rows: Sequence[Row]) -> str:
     """Return in one sentence how the fleet is."""
     waiting, lost = sum(bool(row.to_do) for row in rows), sum(bool(row.problem) for row in rows)
-    unread = f", {lost} of them could not be read" if lost else ""
-    return f"{waiting} of {len(rows)} pilot{'' if len(rows) == 1 else 's'} need attention{unread}"
+    unread = f"; {lost} could not be read" if lost else ""
+    return f"Attention needed: {waiting} of {len(rows)} pilot{'' if len(rows) == 1 else 's'}{unread}"
 
 
 def by_need(rows: Sequence[Row]) -> list[Row]:
@@ -88,16 +88,9 @@ def _reasons(rows: Sequence[Row]) -> list[str]:
         for reason, names in columns.items():
             found.setdefault((reason, tuple(names)), []).append(row.name)
     return [
-        f"{', '.join(names)}: {reason} ({_some(concerned, len(rows))})"
+        f"{', '.join(names)}: {reason} ({'all pilots' if len(concerned) == len(rows) > 1 else some(concerned, 5)})"
         for (reason, names), concerned in sorted(found.items(), key=lambda each: -len(each[1]))
     ]
-
-
-def _some(names: Sequence[str], of: int) -> str:
-    if len(names) == of > 1:
-        return "all pilots"
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + more
 
 
 def _plain(text: Any) -> str:
