@@ -299,6 +299,7 @@ NOT_RUN = {
     ("deliver.md", "ops/delivery.sh"): DELIVERY,
     ("maintain-a-fleet.md", "python3 scripts/update_tested_set.py"): "asks the package index for newer versions",
     ("maintain-a-fleet.md", "make test"): SUITE,
+    ("maintain-a-fleet.md", "uvx --from"): "needs servers: tests/test_fleet.py installs it in this way, and has them",
     ("maintain-a-fleet.md", "uvx 'copier>=9.19.1' update"): UPDATE,
     ("maintain-a-fleet.md", "uv run groundwork check && uv run pytest"): SUITE,
     ("maintain-a-fleet.md", "git add"): UPDATE,

@@ -604,6 +604,14 @@ pilots:
     assert entries[2].shown == "git@git.example.com:large.git (pilots/stock)"
 
 
+def test_the_list_of_the_how_to_can_be_read(tmp_path: Path) -> None:
+    page = (ROOT / "docs/how-to/maintain-a-fleet.md").read_text(encoding="utf-8")
+    [text] = re.findall(r"^```yaml\n(template:.*?)^```", page, re.MULTILINE | re.DOTALL)
+    write(tmp_path, {"fleet.yaml": text})
+    entries, _ = listing.read(tmp_path / "fleet.yaml")
+    assert entries[1].labels == {"namespace": "late-flights"}
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -682,7 +690,7 @@ def test_everybody_can_read_the_page(
     tmp_path: Path,
     opened: Callable[..., Any],
 ) -> None:
-    """`SCREENSHOTS=docs/images` keeps the picture that the how-to shows."""
+    """`SCREENSHOTS=FOLDER` keeps the pictures; the how-to shows one of them."""
     late, orders = (
         made("late", project_name="Late flights", day0="2026-11-03"),
         made("orders", version="v0.1.0", project_name="Orders at risk of a late delivery", day0="2026-08-20"),
@@ -692,9 +700,9 @@ def test_everybody_can_read_the_page(
     rows = [
         published(answers, late, labels={"namespace": "nowhere"}),
         published(answers, orders, labels={"namespace": "late"}),
-        *read(made("stock", project_name="Stock", day0="2026-12-01"), f"http://127.0.0.1:{free_port()}/returns.git"),
+        *read(made("stock", project_name="Stock", day0="2026-12-01"), "https://git.example.invalid/returns.git"),
     ]
-    shown = [replace(row, repository=f"https://git.example.com/{row.name.split()[0].lower()}.git") for row in rows]
+    shown = [replace(row, repository=f"https://git.example.invalid/{row.name.split()[0].lower()}.git") for row in rows]
     page_file = tmp_path / "fleet.html"
     page_file.write_text(show.html(shown, NOW), encoding="utf-8")
     page = opened(page_file.as_uri(), width, page_file.as_uri(), color_scheme=scheme)
@@ -710,10 +718,18 @@ def test_everybody_can_read_the_page(
 
 
 @pytest.mark.slow
-def test_it_is_installed_from_the_templates_repository_alone(template: Path, made: Callable[..., Path]) -> None:
-    source = f"git+file://{template}#subdirectory=fleet"
-    told = json.loads(execute(ROOT, "uvx", "--quiet", "--from", source, "groundwork-fleet", "--json", str(made())))
-    assert told["summary"] == "Attention needed: 0 of 1 pilot"
+def test_it_is_installed_from_the_templates_repository_alone(
+    template: Path, made: Callable[..., Path], tmp_path: Path
+) -> None:
+    """By the commands of the how-to."""
+    made()
+    (tmp_path / "fleet.yaml").write_text("pilots: [pilot]\n")
+    for source in (f"git+file://{template}#subdirectory=fleet", str(template / "fleet")):
+        run = ["uvx", "--quiet", "--from", source, "groundwork-fleet", "--list", "fleet.yaml"]
+        told = json.loads(execute(tmp_path, *run, "--json"))
+        assert told["summary"] == "Attention needed: 0 of 1 pilot"
+        execute(tmp_path, *run, "--html", "fleet.html")
+        assert "New pilot" in (tmp_path / "fleet.html").read_text(encoding="utf-8")
 
 
 def test_facts_without_a_column_are_unknown() -> None:

@@ -22,14 +22,13 @@ from pathlib import Path
 import copier
 import yaml
 
-ROOT = Path(__file__).parents[2]
-sys.path.append(str(ROOT / "tests"))
-sys.path.append(str(ROOT / "benchmarks"))
+sys.path.append(str(Path(__file__).parents[1]))
+sys.path.append(str(Path(__file__).parents[2] / "tests"))
 
 from page import publish
 
 from serving_git import git_over_http
-from support import commit, execute, release, tag_releases
+from support import ROOT, commit, execute, release, tag_releases
 
 DOCS = ROOT / "docs/how-to/maintain-a-fleet.md"
 BEFORE, NEXT = "v0.1.0", "v1000.0.0"

@@ -157,4 +157,5 @@ def _reason(complaint: str) -> str:
     fatal = [line.removeprefix("fatal: ") for line in lines if line.startswith("fatal: ")]
     told = [line for line in lines if not line.startswith(("fatal: ", "warning: ", "hint: ", "Please make sure"))]
     vague = not fatal or "Could not read from remote repository" in fatal[0]
-    return without_credentials((told or fatal or ["git failed"])[0] if vague else fatal[0])
+    reason = (told or fatal or ["git failed"])[0] if vague else fatal[0]
+    return without_credentials(re.sub(r"^unable to access '[^']*': ", "", reason))
