@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-LARGEST = 300_000  # bytes; larger files are not fetched, and none of them is a document or the template's
+LARGEST = 1_000_000  # bytes; a larger file is not read
+_FETCH = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head")
 # Of another repository, if this runs in a hook.
 _FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_NAMESPACE")
 _QUIET = {
@@ -51,6 +52,7 @@ class Repository:
         self._path = path
         self.folder = folder.strip("/")
         self.head = head  # the reference of the commit that counts
+        self._url = ""  # where files that are missing can be fetched
 
     @classmethod
     async def at(cls, path: Path, folder: str = "") -> "Repository":
@@ -65,10 +67,12 @@ class Repository:
 
     @classmethod
     async def branches_of(cls, url: str, into: Path, folder: str = "") -> "Repository":
-        """Fetch the newest commit of each branch, without large files."""
-        little = ("--depth=1", f"--filter=blob:limit={LARGEST}")
-        await _fetch(url, into, *little, refs=("+HEAD:refs/fleet/HEAD", "+refs/heads/*:refs/heads/*"))
-        return cls(into, folder, "refs/fleet/HEAD")
+        """Fetch the newest commit of each branch, and no files: those that are read are fetched when they are."""
+        refs = ("+HEAD:refs/fleet/HEAD", "+refs/heads/*:refs/heads/*")
+        await _fetch(url, into, "--depth=1", "--filter=blob:none", refs=refs)
+        found = cls(into, folder, "refs/fleet/HEAD")
+        found._url = url
+        return found
 
     @classmethod
     async def history_of(cls, url: str, into: Path) -> "Repository":
@@ -87,17 +91,34 @@ class Repository:
         return [File(path, about.split()[2]) for about, _, path in entries if about.split()[1] == "blob"]
 
     async def contents(self, objects: Sequence[str]) -> list[bytes | None]:
-        """Return the content of each object, by one call; None where there is no such object."""
+        """Return the content of each object; None where there is none, or a file is too large.
+
+        Files that were not fetched yet are fetched now, all in one request.
+        """
         if not objects:
             return []
+        sizes = await self._sizes(objects)
+        if self._url and (missing := [name for name in dict.fromkeys(objects) if sizes[name] is None]):
+            # Without `noop` git would tell the server that it has all files of the commits that it has.
+            again = ("-c", "fetch.negotiationAlgorithm=noop", *_FETCH, "--stdin", "--end-of-options", self._url)
+            await _git(self._path, *again, stdin="".join(f"{name}\n" for name in missing).encode())
+            sizes = await self._sizes(objects)
+        wanted = [name for name, size in sizes.items() if size is not None and size <= LARGEST]
+        rest, found = (
+            await _git(self._path, "cat-file", "--batch", stdin="".join(f"{name}\n" for name in wanted).encode()),
+            {},
+        )
+        for name in wanted:
+            _, _, rest = rest.partition(b"\n")
+            found[name], rest = rest[: sizes[name]], rest[(sizes[name] or 0) + 1 :]
+        return [found.get(name) for name in objects]
+
+    async def _sizes(self, objects: Sequence[str]) -> dict[str, int | None]:
+        """Return the size of each object in bytes; None where there is none."""
         wanted = "".join(f"{name}\n" for name in objects).encode()
-        rest, found = await _git(self._path, "cat-file", "--batch", stdin=wanted), []
-        for _ in objects:
-            head, _, rest = rest.partition(b"\n")  # OBJECT TYPE SIZE, or NAME missing
-            size = int(head.rsplit(b" ", 1)[1]) if re.search(rb" (blob|tree) \d+$", head) else None
-            found.append(None if size is None else rest[:size])
-            rest = rest if size is None else rest[size + 1 :]
-        return found
+        lines = (await _git(self._path, "cat-file", "--batch-check", stdin=wanted)).decode(errors="replace").split("\n")
+        there = [re.search(r" (?:blob|tree) (\d+)$", line) for line in lines]
+        return {name: int(size[1]) if size else None for name, size in zip(objects, there, strict=False)}
 
     async def entries(self, commits: Sequence[str], name: str) -> list[str | None]:
         """Return the object of the file `name` in the folder, at each commit; None where there is none."""
@@ -109,7 +130,9 @@ async def _fetch(url: str, into: Path, *options: str, refs: Sequence[str]) -> No
     """Fetch the refs into a new bare repository. Raises GitError."""
     into.mkdir(parents=True)
     await _git(into, "init", "--quiet", "--bare", ".")
-    await _git(into, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", *options, "--end-of-options", url, *refs)
+    settings = (into / "config").read_bytes()
+    await _git(into, *_FETCH, *options, "--end-of-options", url, *refs)
+    (into / "config").write_bytes(settings)  # else git would fetch each missing file by itself, one after the other
 
 
 def _entry(tree: bytes | None, name: bytes, size: int) -> str | None:

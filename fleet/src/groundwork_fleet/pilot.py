@@ -62,7 +62,9 @@ async def read(repository: Repository) -> Pilot:
     if not name:
         raise NotAPilot(f"it has {'several answers files, and none is' if candidates else 'no'} {ANSWERS}")
     there = [path for path in DOCUMENTS if path in blobs]
-    texts = await repository.contents([blobs[path] for path in (name, *there)])
+    others = await _answers_of_branches(repository, name, blobs[name])
+    wanted = [blobs[path] for path in (name, *there)]
+    texts = await repository.contents([*wanted, *others.values()])
     answers = _parsed(texts[0], Loader)
     if isinstance(answers, Unreadable):
         raise NotAPilot(f"{name} {answers.reason}")
@@ -75,23 +77,24 @@ async def read(repository: Repository) -> Pilot:
         files=files,
         answers_file=name,
         answers=answers,
-        documents=dict(zip(there, (_parsed(text, AsWritten) for text in texts[1:]), strict=True)),
-        branches=await _versions_of_branches(repository, name, blobs[name]),
+        documents=dict(zip(there, (_parsed(text, AsWritten) for text in texts[1 : len(wanted)]), strict=True)),
+        branches={
+            branch: str(each["_commit"])
+            for branch, text in zip(others, texts[len(wanted) :], strict=True)
+            if isinstance(each := _parsed(text, Loader), dict) and "_commit" in each
+        },
     )
 
 
-async def _versions_of_branches(repository: Repository, name: str, present: str) -> dict[str, str]:
-    """Return the `_commit` of each branch whose answers file is another one than at HEAD."""
+async def _answers_of_branches(repository: Repository, name: str, present: str) -> dict[str, str]:
+    """Return the object of the answers file on each branch where it is another one than at HEAD."""
     listed = await repository.text("for-each-ref", "--format=%(objectname) %(refname)", "refs/heads", "refs/remotes")
     tips = [line.partition(" ")[::2] for line in listed.splitlines()]
     found = await repository.entries([commit for commit, _ in tips], name)
-    others = {
-        ref.split("/", 2)[2]: blob for (_, ref), blob in zip(tips, found, strict=True) if blob not in (None, present)
-    }
-    texts = dict(zip(others.values(), await repository.contents([str(blob) for blob in others.values()]), strict=True))
-    answers = {branch: _parsed(texts[blob], Loader) for branch, blob in others.items()}
     return {
-        branch: str(each["_commit"]) for branch, each in answers.items() if isinstance(each, dict) and "_commit" in each
+        ref.split("/", 2)[2]: blob
+        for (_, ref), blob in zip(tips, found, strict=True)
+        if blob is not None and blob != present
     }
 
 
