@@ -294,6 +294,11 @@ def test_a_pilot_in_a_folder_of_a_larger_repository(made: Callable[..., Path], t
     (tmp_path / "teams/late/.git").rename(tmp_path / "old")
     write(tmp_path / "teams", {"other/README.md": "another team's\n"})
     commit(tmp_path / "teams")
+    execute(tmp_path / "teams", "git", "config", "uploadpack.allowFilter", "true")
+    execute(tmp_path / "teams", "git", "checkout", "--quiet", "--orphan", "pages")
+    execute(tmp_path / "teams", "git", "rm", "--quiet", "-r", "--cached", "late")
+    execute(tmp_path / "teams", "git", "-c", "commit.gpgsign=false", "commit", "--quiet", "--message", "No pilot")
+    execute(tmp_path / "teams", "git", "checkout", "--quiet", "--force", "master")
     by_path, by_folder, none = read(
         project,
         Entry(repository=f"file://{tmp_path}/teams", folder="late"),

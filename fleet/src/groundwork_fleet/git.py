@@ -98,16 +98,14 @@ class Repository:
         if not objects:
             return []
         sizes = await self._sizes(objects)
-        if self._url and (missing := [name for name in dict.fromkeys(objects) if sizes[name] is None]):
+        missing = [name for name, size in sizes.items() if size is None and ":" not in name]  # not REVISION:PATH
+        if self._url and missing:
             # Without `noop` git would tell the server that it has all files of the commits that it has.
             again = ("-c", "fetch.negotiationAlgorithm=noop", *_FETCH, "--stdin", "--end-of-options", self._url)
-            await _git(self._path, *again, stdin="".join(f"{name}\n" for name in missing).encode())
+            await _git(self._path, *again, stdin=_lines(missing))
             sizes = await self._sizes(objects)
         wanted = [name for name, size in sizes.items() if size is not None and size <= LARGEST]
-        rest, found = (
-            await _git(self._path, "cat-file", "--batch", stdin="".join(f"{name}\n" for name in wanted).encode()),
-            {},
-        )
+        rest, found = await _git(self._path, "cat-file", "--batch", stdin=_lines(wanted)), {}
         for name in wanted:
             _, _, rest = rest.partition(b"\n")
             found[name], rest = rest[: sizes[name]], rest[(sizes[name] or 0) + 1 :]
@@ -115,8 +113,8 @@ class Repository:
 
     async def _sizes(self, objects: Sequence[str]) -> dict[str, int | None]:
         """Return the size of each object in bytes; None where there is none."""
-        wanted = "".join(f"{name}\n" for name in objects).encode()
-        lines = (await _git(self._path, "cat-file", "--batch-check", stdin=wanted)).decode(errors="replace").split("\n")
+        told = await _git(self._path, "cat-file", "--batch-check", stdin=_lines(objects))
+        lines = told.decode(errors="replace").split("\n")
         there = [re.search(r" (?:blob|tree) (\d+)$", line) for line in lines]
         return {name: int(size[1]) if size else None for name, size in zip(objects, there, strict=False)}
 
@@ -133,6 +131,10 @@ async def _fetch(url: str, into: Path, *options: str, refs: Sequence[str]) -> No
     settings = (into / "config").read_bytes()
     await _git(into, *_FETCH, *options, "--end-of-options", url, *refs)
     (into / "config").write_bytes(settings)  # else git would fetch each missing file by itself, one after the other
+
+
+def _lines(names: Sequence[str]) -> bytes:
+    return "".join(f"{name}\n" for name in names).encode()
 
 
 def _entry(tree: bytes | None, name: bytes, size: int) -> str | None:
