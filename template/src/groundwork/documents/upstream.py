@@ -156,9 +156,9 @@ class Template:
                 *("--data-file", str(answers), "--answers-file", self.pilot.answers_file),
                 *(str(self.clone), str(folder)),
             )
-        self._record(folder / self.pilot.answers_file, version)
+        self.record(folder / self.pilot.answers_file, version)
 
-    def _record(self, answers: Path, version: str) -> None:
+    def record(self, answers: Path, version: str) -> None:
         """Put the pilot's own source and version where Copier wrote those of the clone."""
         text = answers.read_text(encoding="utf-8")
         for key, value in (("_commit", version), ("_src_path", self.pilot.source)):
@@ -222,7 +222,7 @@ def _order(tag: str) -> tuple[Any, ...]:
 def _run(what: str, *command: str) -> str:
     """Returns what the command printed. It may not ask, and Python's settings of the pilot do not reach it.
 
-    Raises TemplateUnknown, with the last line of what it said.
+    Raises TemplateUnknown, with the end of what it said.
     """
     pilots = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE")
     environment = {name: value for name, value in os.environ.items() if name not in pilots}
@@ -240,7 +240,7 @@ def _run(what: str, *command: str) -> str:
         )
     except subprocess.CalledProcessError as error:
         said = [line for line in error.stderr.splitlines() if line.strip()] or ["it said nothing"]
-        raise TemplateUnknown(f"{what}: {without_credentials(shortened(said[-1]))}") from None
+        raise TemplateUnknown(f"{what}: {without_credentials(shortened(' '.join(said[-3:])))}") from None
     except (OSError, subprocess.TimeoutExpired) as error:
         raise TemplateUnknown(f"{what}: {without_credentials(shortened(str(error)))}") from None
     return done.stdout

@@ -106,7 +106,7 @@ def _behind(facts: dict[str, Any]) -> Iterator[Ailment]:
 
 
 def _of_files(upstream: Upstream, compared: Comparison) -> Iterator[Ailment]:
-    take_back = "uv run groundwork doctor | git apply --reverse --include {}"
+    in_repository = git(upstream.home, "rev-parse", "--show-prefix") or ""  # `git apply` names files from the root
     answers = upstream.answers_file
     for edit in compared.edited:
         if edit.path == answers:
@@ -118,7 +118,9 @@ def _of_files(upstream: Upstream, compared: Comparison) -> Iterator[Ailment]:
         else:
             kind, what = "edited", f"{edit.path} is the template's, and was edited here"
             why = "An update may conflict, or lose the edit where the template moves the file. Propose the edit there."
-        yield Ailment(kind, what, why, take_back.format(shlex.quote(edit.path)), (edit.path,), edit.diff)
+        only = shlex.quote(in_repository + edit.path)
+        take_back = f"uv run groundwork doctor | git apply --reverse --include {only}"
+        yield Ailment(kind, what, why, take_back, (edit.path,), edit.diff)
     if compared.missing:
         yield Ailment(
             "missing",

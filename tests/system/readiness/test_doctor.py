@@ -1,0 +1,193 @@
+"""What an update of a pilot depends on, examined: each thing that needs a hand, why, and the command that mends it."""
+
+import shlex
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from groundwork.core.settings import Settings
+from groundwork.readiness.doctor import Ailment, Examined, examine
+from groundwork.store import schema
+from groundwork.store.database import Store
+from stores import load_old_store
+from templates import ANSWERS, FIRST, SECOND, commit, git, make_pilot, record, write
+
+pytestmark = pytest.mark.usefixtures("in_process")
+
+
+@pytest.fixture
+def pilot(small_template: Path, tmp_path: Path) -> Path:
+    return make_pilot(small_template, tmp_path / "pilot", SECOND)
+
+
+def kinds(home: Path) -> list[str]:
+    return [ailment.kind for ailment in examine(Settings(home=home)).ailments]
+
+
+def only(home: Path) -> Ailment:
+    [ailment] = examine(Settings(home=home)).ailments
+    return ailment
+
+
+def test_a_pilot_of_the_newest_release_is_healthy(pilot: Path, small_template: Path) -> None:
+    examined = examine(Settings(home=pilot))
+    assert (examined.code, examined.ailments, examined.unknown) == (0, (), ())
+    assert (examined.template, examined.version, examined.newest) == (str(small_template), SECOND, SECOND)
+    assert (examined.exact, examined.releases_behind, examined.days_behind) == (True, 0, 0)
+    assert git(pilot, "status", "--porcelain", "--ignored") == ""  # nothing was written
+
+
+def test_versions_behind_are_counted_in_releases_and_days(small_template: Path, tmp_path: Path) -> None:
+    home = make_pilot(small_template, tmp_path / "pilot", FIRST)
+    examined = examine(Settings(home=home))
+    assert (examined.code, examined.releases_behind, examined.days_behind) == (1, 1, 14)
+    assert only(home).what == f"{FIRST} is 1 release and 14 days behind {SECOND}"
+    assert examined.exact  # compared with its own version
+
+
+def edit(home: Path) -> None:
+    write(home, "ruff.toml", "line-length = 90\n")
+
+
+def edit_above(home: Path) -> None:
+    write(home, "README.md", "ours\n" + (home / "README.md").read_text())
+
+
+def delete(home: Path) -> None:
+    (home / ".gitignore").unlink()
+
+
+def leave_over(home: Path) -> None:
+    write(home, "src/groundwork/old.py", "old = 1\n")
+
+
+def never_deliver(home: Path) -> None:
+    git(home, "rm", "-q", "docs/data-dictionary.md")
+    git(home, "commit", "-q", "--amend", "-m", "A pilot of an earlier release")
+
+
+def edit_answers(home: Path) -> None:
+    write(home, ANSWERS, (home / ANSWERS).read_text() + "colour: blue\n")
+
+
+@pytest.mark.parametrize(
+    ("ail", "kind", "path"),
+    [
+        (edit, "edited", "ruff.toml"),
+        (edit_above, "edited-above-the-line", "README.md"),
+        (delete, "missing", ".gitignore"),
+        (leave_over, "added", "src/groundwork/old.py"),
+        (never_deliver, "never-delivered", "docs/data-dictionary.md"),
+        (edit_answers, "answers", ANSWERS),
+    ],
+)
+def test_what_it_tells_is_mended_by_the_command_that_it_names(
+    ail: Callable[[Path], None], kind: str, path: str, pilot: Path
+) -> None:
+    ail(pilot)
+    commit(pilot) if git(pilot, "status", "--porcelain") else None
+    ailment = only(pilot)
+    assert (ailment.kind, ailment.paths) == (kind, (path,))
+    assert path in ailment.what
+    mend(pilot, ailment)
+    commit(pilot)
+    assert examine(Settings(home=pilot)).code == 0
+
+
+def mend(home: Path, ailment: Ailment) -> None:
+    """Type the command; `doctor` prints the diff, and Copier is the tests' own."""
+    doctor, piped, command = ailment.mend.rpartition(" | ")
+    assert doctor in ("", "uv run groundwork doctor")
+    words = shlex.split(command)
+    if words[0] in ("copier", "uvx"):
+        words = [sys.executable, "-m", "copier", *words[1 if words[0] == "copier" else 2 :]]
+    subprocess.run(words, cwd=home, input=ailment.diff.encode() if piped else None, check=True, capture_output=True)
+
+
+def test_answers_that_cannot_be_read_are_told_and_nothing_is_passed(pilot: Path) -> None:
+    write(pilot, ANSWERS, "<<<<<<< before\n_commit: x\n=======\n")
+    commit(pilot)
+    examined = examine(Settings(home=pilot))
+    assert (examined.code, examined.exact) == (1, None)
+    assert only(pilot).what.startswith(f"{ANSWERS}: cannot be read")
+
+
+@pytest.mark.parametrize("answer", [{"_src_path": "/nowhere/groundwork.git"}, {"_commit": "v0.0.9"}])
+def test_a_template_that_is_out_of_reach_is_unknown_and_never_passed(answer: dict[str, str], pilot: Path) -> None:
+    record(pilot, **answer)
+    commit(pilot)
+    examined = examine(Settings(home=pilot))
+    assert (examined.code, examined.ailments, examined.exact) == (2, (), None)
+    [sentence] = examined.unknown
+    assert "\n" not in sentence
+    edit(pilot)  # is not committed, which needs a hand
+    examined = examine(Settings(home=pilot))
+    assert [ailment.kind for ailment in examined.ailments] == ["git"]
+    assert examined.code == 2
+
+
+def test_data_that_is_not_migrated_is_told(pilot: Path) -> None:
+    (pilot / "data").mkdir()
+    load_old_store(f"sqlite:///{pilot / 'data/groundwork.db'}")
+    assert only(pilot) == Ailment(
+        "not-migrated",
+        f"the store has schema version {schema.UNVERSIONED}, and the code needs version {schema.VERSION}",
+        "Until then, every command that needs the store refuses to run.",
+        "uv run groundwork migrate",
+    )
+
+
+def test_a_store_of_this_version_is_fine_and_one_that_is_newer_is_not(pilot: Path) -> None:
+    url = f"sqlite:///{pilot / 'data/groundwork.db'}"
+    Store(url).close()
+    assert kinds(pilot) == []
+    with closing(sqlite3.connect(pilot / "data/groundwork.db")) as store:
+        store.execute(f"update {schema.VERSION_TABLE} set version_num = {schema.VERSION + 1}")
+        store.commit()
+    assert kinds(pilot) == ["newer-data"]
+
+
+def test_a_store_that_does_not_answer_is_unknown(pilot: Path) -> None:
+    settings = Settings(home=pilot, store_url="postgresql://ada:secret@127.0.0.1:9/none")
+    examined = examine(settings)
+    assert (examined.code, len(examined.unknown)) == (2, 1)
+    assert "secret" not in examined.unknown[0]
+
+
+def test_what_is_not_committed_is_told(pilot: Path) -> None:
+    write(pilot, "note.txt", "a note\n")
+    ailment = only(pilot)
+    assert (ailment.kind, ailment.what) == ("git", "1 file not committed")
+
+
+def test_without_a_repository_nothing_can_be_merged(pilot: Path) -> None:
+    shutil.rmtree(pilot / ".git")
+    assert only(pilot).what == "the project is not in a git repository"
+
+
+def test_a_clone_without_its_history_is_told(pilot: Path, tmp_path: Path) -> None:
+    write(pilot, "note.txt", "a note\n")
+    commit(pilot)
+    git(tmp_path, "clone", "-q", "--depth", "1", pilot.as_uri(), "shallow")
+    ailment = only(tmp_path / "shallow")
+    assert ailment.what == "the clone has no complete history"
+    subprocess.run(ailment.mend, shell=True, cwd=tmp_path / "shallow", check=True)
+    assert kinds(tmp_path / "shallow") == []
+
+
+def test_an_unknown_author_is_told(pilot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AUTHOR_NAME", "AUTHOR_EMAIL", "COMMITTER_NAME", "COMMITTER_EMAIL"):
+        monkeypatch.delenv(f"GIT_{name}", raising=False)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(write(tmp_path, "config", "[user]\n\tuseConfigOnly = true\n")))
+    assert only(pilot).what == "git does not know who you are"
+
+
+def test_what_is_unknown_outranks_what_needs_a_hand_because_there_may_be_more() -> None:
+    ailing = Examined(ailments=(Ailment("git", "", "", ""),), unknown=())
+    assert (ailing.code, replace(ailing, unknown=("x",)).code) == (1, 2)
