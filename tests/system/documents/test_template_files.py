@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -75,9 +76,8 @@ def doubled(text: str) -> str:
 
 
 @pytest.mark.parametrize("change", [above, moved, removed, doubled])
-def test_a_shared_file_is_edited_above_its_line_or_not(change: object, pilot: Path) -> None:
+def test_a_shared_file_is_edited_above_its_line_or_not(change: Callable[[str], str], pilot: Path) -> None:
     """Its line itself is the template's."""
-    assert callable(change)
     for name in ("README.md", ".gitignore"):
         append(pilot / name, "below\n")
         write(pilot, name, change((pilot / name).read_text()))
@@ -90,7 +90,7 @@ def test_a_marked_line_hides_nothing_in_a_file_of_the_templates(pilot: Path) -> 
     assert "+import os\n" in edit.diff
 
 
-EDITS = {
+EDITS: dict[str, Callable[[str], str]] = {
     "first line": lambda text: f"first\n{text}",
     "last line above": above,
     "no marked line": removed,
