@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -19,7 +19,7 @@ from typing import Any, Literal, Self
 import yaml
 
 from groundwork.core.errors import AnswersError, TemplateUnknown, shortened
-from groundwork.core.git import git
+from groundwork.core.git import git, git_or_raise
 
 ANSWERS_FILE = ".copier-answers.yml"
 BOUNDARY = re.compile(r"^.*Above: the template's.*Below: yours\..*\n?", re.MULTILINE)
@@ -74,7 +74,7 @@ class Upstream:
         """
         with TemporaryDirectory(prefix="groundwork-template-") as folder:
             clone = Path(folder) / "template.git"  # by this ending, Copier knows a repository without a work tree
-            _run(
+            run_aside(
                 f"the template {without_credentials(self.source)} cannot be fetched",
                 *("git", "clone", "--quiet", "--bare", "--", self.address, str(clone)),
             )
@@ -132,9 +132,7 @@ class Template:
 
     def owner(self, version: str, path: str, text: str) -> Owner:
         """Returns who owns a path, as written at the version; the text tells whether the file is shared."""
-        if any(_matches(path, pattern) for pattern in self.yours(version)):
-            return "yours"
-        return "shared" if BOUNDARY.search(text) else "template"
+        return owner_of(path, text, self.yours(version))
 
     def render(self, version: str, folder: Path) -> None:
         """Write the pilot as the version makes it of the recorded answers; a question that is new has its default.
@@ -145,18 +143,40 @@ class Template:
         with TemporaryDirectory(prefix="groundwork-answers-") as aside:
             answers = Path(aside) / "answers.yml"
             answers.write_text(yaml.safe_dump(dict(self.pilot.answers), allow_unicode=True), encoding="utf-8")
-            _run(
+            run_aside(
                 f"Copier cannot write the template's version {version}",
                 *(*copier(oldest), "copy", "--quiet", "--defaults", "--vcs-ref", self.commit_of(version)),
                 *("--data-file", str(answers), "--answers-file", self.pilot.answers_file),
                 *(str(self.clone), str(folder)),
             )
-        self._record(folder / self.pilot.answers_file, version)
+        self._record(folder / self.pilot.answers_file, version, self.pilot.source)
 
-    def _record(self, answers: Path, version: str) -> None:
-        """Put the pilot's own source and version where Copier wrote those of the clone."""
+    def update(self, folder: Path, version: str, data: Mapping[str, str], trust: bool) -> None:
+        """Bring the pilot in a folder to the version, as `copier update` does; conflicts stay as markers in the files.
+
+        The folder is in a worktree of its own, without changes and on no branch: a commit comes and goes in it.
+        `data` holds changed answers. Raises TemplateUnknown if there is no Copier, or Copier fails.
+        """
+        answers, start = folder / self.pilot.answers_file, git(folder, "rev-parse", "HEAD")
+        self._record(answers, self.pilot.version, str(self.clone))  # fetched once, and found from everywhere
+        nobody = ("-c", "user.name=groundwork", "-c", "user.email=groundwork@localhost", "-c", "commit.gpgsign=false")
+        aside = ("-c", "core.hooksPath=/dev/null", "commit", "--quiet", "--all", "--message", "the clone")
+        git_or_raise(TemplateUnknown, folder, *nobody, *aside)
+        oldest = str(self._configuration(version).get("_min_copier_version", _OLDEST_COPIER))
+        changed = [word for name, value in data.items() for word in ("--data", f"{name}={value}")]
+        run_aside(
+            f"Copier cannot update the pilot to the template's version {version}",
+            *(*copier(oldest), "update", "--quiet", "--defaults", "--vcs-ref", self.commit_of(version), *changed),
+            *("--conflict", "inline", "--answers-file", self.pilot.answers_file, *(["--trust"] if trust else [])),
+            str(folder),
+        )
+        git(folder, "update-ref", "HEAD", str(start))
+        self._record(answers, version, self.pilot.source)
+
+    def _record(self, answers: Path, version: str, source: str) -> None:
+        """Write source and version into an answers file, in place of those that Copier has written."""
         text = answers.read_text(encoding="utf-8")
-        for key, value in (("_commit", version), ("_src_path", self.pilot.source)):
+        for key, value in (("_commit", version), ("_src_path", source)):
             line = yaml.safe_dump({key: value}, allow_unicode=True, width=10_000).replace("\\", r"\\")
             text = re.sub(rf"^{key}: .*\n(  .*\n)*", line, text, flags=re.MULTILINE)
         answers.write_text(text, encoding="utf-8")
@@ -172,13 +192,20 @@ class Template:
         return found
 
 
+def owner_of(path: str, text: str, yours: Iterable[str]) -> Owner:
+    """Returns who owns a path, given the patterns of the paths that belong to the team."""
+    if any(_matches(path, pattern) for pattern in yours):
+        return "yours"
+    return "shared" if BOUNDARY.search(text) else "template"
+
+
 def copier(oldest: str = _OLDEST_COPIER) -> list[str]:
     """Returns the words that start Copier: the command `copier` if it is new enough, else uv's.
 
     Raises TemplateUnknown if the machine has neither.
     """
     if shutil.which("copier"):
-        said = re.search(r"(\d+)\.(\d+)\.(\d+)", _run("Copier cannot tell its version", "copier", "--version"))
+        said = re.search(r"(\d+)\.(\d+)\.(\d+)", run_aside("Copier cannot tell its version", "copier", "--version"))
         if said and [int(each) for each in said.groups()] >= [int(each) for each in re.findall(r"\d+", oldest)[:3]]:
             return ["copier"]
     if shutil.which("uvx"):
@@ -250,12 +277,20 @@ def _matches(path: str, pattern: str) -> bool:
     return any(fnmatch.fnmatchcase(each, pattern.lstrip("/")) for each in above)
 
 
-def _run(what: str, *command: str) -> str:
+def run_aside(what: str, *command: str) -> str:
     """Returns what the command printed. It may not ask, and Python's settings of the pilot do not reach it.
 
     Raises TemplateUnknown, with the last line of what it said.
     """
-    pilots = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE")
+    pilots = (
+        "PYTHONPATH",
+        "PYTHONHOME",
+        "VIRTUAL_ENV",
+        "UV_PROJECT_ENVIRONMENT",
+        "GIT_DIR",
+        "GIT_INDEX_FILE",
+        "GIT_WORK_TREE",
+    )
     environment = {name: value for name, value in os.environ.items() if name not in pilots}
     environment |= {"GIT_TERMINAL_PROMPT": "0"}
     environment.setdefault("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")
