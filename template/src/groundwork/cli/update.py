@@ -13,8 +13,8 @@ from groundwork.cli.console import Json, complaints, console, entered, print_jso
 from groundwork.core.errors import GroundworkError, UpdateError
 
 if TYPE_CHECKING:
-    from groundwork.documents.updating.behaviour import Behaviour
     from groundwork.documents.updating.attempt import Script, Update
+    from groundwork.documents.updating.behaviour import Behaviour
 
 PANEL = "Running it"
 verbs = typer.Typer()
@@ -47,7 +47,7 @@ def update(
         upstream = Upstream.of(home)
         with under_way("fetch the template"):
             template = held.enter_context(upstream.fetched())
-        chosen = attempt.plan(template, to, _answers(data or []))
+        chosen = attempt.choose(template, to, _answers(data or []))
         if chosen is None:
             console.print(f"[green]✓[/] Groundwork {upstream.version} is the newest release: nothing to do")
             print_json({"before": upstream.version, "after": upstream.version, "changes": [], "branch": None})
@@ -128,7 +128,7 @@ def _show(tried: "Update", differs: "Behaviour") -> None:
     from groundwork.documents.updating.changes import KINDS, STOPPING
     from groundwork.documents.updating.summary import files
 
-    console.print(f"[bold]{escape(tried.plan.title)}[/]")
+    console.print(f"[bold]{escape(tried.target.title)}[/]")
     console.print("\n[dim]what owners must know[/]")
     for line in ["unknown: the template has no record of releases"] if tried.owners is None else tried.owners:
         console.print(f"  {escape(line)}")

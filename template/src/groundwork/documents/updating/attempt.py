@@ -31,7 +31,7 @@ class Script:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Target:
     """Which version the pilot goes to, with what it passes on the way."""
 
     before: str
@@ -56,7 +56,7 @@ class Plan:
 class Update:
     """An update that was carried out in a worktree, and what it does."""
 
-    plan: Plan
+    target: Target
     owners: Sequence[str] | None  # what owners of pilots must know; None if the template has no record of it
     changes: Sequence[Change]
     exact: int  # files that are the template's, and are exactly as its version makes them
@@ -73,7 +73,7 @@ class Update:
         return bool(self.of_kind(*STOPPING))
 
 
-def plan(template: Template, wanted: str | None, data: Mapping[str, str]) -> Plan | None:
+def choose(template: Template, wanted: str | None, data: Mapping[str, str]) -> Target | None:
     """Returns the way to the wanted release, by default the newest; None if the pilot is there already.
 
     Raises UpdateError if there is no such release, if it is older, or if the template asks no such question.
@@ -94,10 +94,10 @@ def plan(template: Template, wanted: str | None, data: Mapping[str, str]) -> Pla
     questions = _configuration(template, after)
     if unknown := [name for name in data if name.startswith("_") or name not in questions]:
         raise UpdateError(f"the template asks no question {', '.join(unknown)}: see {template.pilot.answers_file}")
-    return Plan(before=before, after=after, passed=passed, data=data) if passed or data else None
+    return Target(before=before, after=after, passed=passed, data=data) if passed or data else None
 
 
-def scripts(template: Template, chosen: Plan) -> list[Script]:
+def scripts(template: Template, chosen: Target) -> list[Script]:
     """Returns the migrations of the template that run on the way, each once."""
     passed = {each.version.removeprefix("v") for each in chosen.passed}
     found = {}
@@ -112,7 +112,7 @@ def scripts(template: Template, chosen: Plan) -> list[Script]:
     return list(found.values())
 
 
-def try_out(template: Template, chosen: Plan, tree: Worktree, trust: bool) -> Update:
+def try_out(template: Template, chosen: Target, tree: Worktree, trust: bool) -> Update:
     """Bring the pilot in the worktree to the chosen version, and return what that does; all of it is in git's index.
 
     Raises TemplateUnknown if Copier fails.
@@ -143,7 +143,7 @@ def try_out(template: Template, chosen: Plan, tree: Worktree, trust: bool) -> Up
     exact = [path for path, text in sorted(trees.new.items()) if owners[path] != "yours" and result.get(path) == text]
     digest = hashlib.sha256(b"".join(path.encode() + b"\0" + trees.new[path] + b"\0" for path in exact)).hexdigest()
     return Update(
-        plan=chosen,
+        target=chosen,
         owners=_owners_lines(template, chosen),
         changes=changes,
         exact=len(exact),
@@ -157,7 +157,7 @@ def to_branch(update: Update, tree: Worktree, text: str) -> bool:
 
     Raises UpdateError if the branch holds something else, or if git cannot commit.
     """
-    branch = update.plan.branch
+    branch = update.target.branch
     there = git(tree.home, "rev-parse", "--verify", "--quiet", f"refs/heads/{branch}")
     if there:
         same = tree.git("diff", "--cached", "--name-only", branch) == ""
@@ -166,7 +166,9 @@ def to_branch(update: Update, tree: Worktree, text: str) -> bool:
         raise UpdateError(
             f"there is a branch {branch} already: merge it, or delete it with `git branch --delete --force {branch}`"
         )
-    tree.git("commit", "--quiet", "--no-verify", "--cleanup=whitespace", "--message", f"{update.plan.title}\n\n{text}")
+    tree.git(
+        "commit", "--quiet", "--no-verify", "--cleanup=whitespace", "--message", f"{update.target.title}\n\n{text}"
+    )
     tree.git("branch", branch)
     return True
 
@@ -211,7 +213,7 @@ def _moved(folder: Path) -> dict[str, str]:
     }
 
 
-def _owners(template: Template, chosen: Plan, trees: Trees) -> dict[str, Owner]:
+def _owners(template: Template, chosen: Target, trees: Trees) -> dict[str, Owner]:
     """Returns the owner of each path that the template writes."""
     found: dict[str, Owner] = {}
     for version, files in ((chosen.before, trees.old), (chosen.after, trees.new)):
@@ -220,7 +222,7 @@ def _owners(template: Template, chosen: Plan, trees: Trees) -> dict[str, Owner]:
     return found
 
 
-def _owners_lines(template: Template, chosen: Plan) -> list[str] | None:
+def _owners_lines(template: Template, chosen: Target) -> list[str] | None:
     """Returns what the record of releases says to owners, oldest release first."""
     text = template.read(chosen.after, "releases.yaml")
     recorded = yaml.safe_load(text) if text else None

@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Iterable
 
+from groundwork.documents.updating.attempt import Update
 from groundwork.documents.updating.behaviour import Behaviour
 from groundwork.documents.updating.changes import Change, Kind
-from groundwork.documents.updating.attempt import Update
 
 _MOST = 8  # entries of a list in the pull request
 _PLAIN: tuple[Kind, ...] = ("updated", "new", "removed")  # the template's own files, of which a team need not read each
@@ -75,7 +75,7 @@ def pull_request(update: Update, found: Behaviour, steps: Iterable[str]) -> str:
         if changes := update.of_kind(kind):
             parts.append(f"- {kind}, {len(changes)}: {files(changes)}")
     parts.append(
-        f"- {update.exact} files are exactly those of the template's version {update.plan.after} "
+        f"- {update.exact} files are exactly those of the template's version {update.target.after} "
         f"(SHA-256 {update.digest[:16]}): `groundwork doctor` compares them"
     )
     for each in update.of_kind("lost"):
