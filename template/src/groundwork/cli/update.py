@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from groundwork.documents.updating.attempt import Script, Update
     from groundwork.documents.updating.behaviour import Behaviour
 
-PANEL = "Running it"
+PANEL = "Keeping it up to date"
 verbs = typer.Typer()
 
 
@@ -85,8 +85,7 @@ def update(
                 "owners": tried.owners,
                 "scripts": scripts,
                 "changes": tried.changes,
-                "exact": tried.exact,
-                "digest": tried.digest,
+                "digest": tried.compared.digest,
                 "behaviour": differs,
                 "branch": branch,
                 "text": text,

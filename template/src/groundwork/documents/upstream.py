@@ -8,9 +8,9 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,14 +18,13 @@ from typing import Any, Literal, Self
 
 import yaml
 
-from groundwork.core.errors import AnswersError, TemplateUnknown, shortened
+from groundwork.core.errors import TemplateUnknown, shortened
 from groundwork.core.git import git, git_or_raise
+from groundwork.documents import answers_file
 
-ANSWERS_FILE = ".copier-answers.yml"
 BOUNDARY = re.compile(r"^.*Above: the template's.*Below: yours\..*\n?", re.MULTILINE)
 Owner = Literal["yours", "template", "shared"]
 
-_OURS = {"project_name", "decision_owner"}  # questions that tell Groundwork's answers from those of other templates
 _OLDEST_COPIER = "9.19.1"
 _PATIENCE = 300  # seconds for one call of git or Copier
 _ALIASES = {"gh:": "https://github.com/", "gl:": "https://gitlab.com/"}
@@ -46,14 +45,14 @@ class Upstream:
     @classmethod
     def of(cls, home: Path) -> Self:
         """Read the answers file of the pilot. Raises AnswersError if it is missing or cannot be read."""
-        name = _find_answers(home)
-        recorded = _read(home / name)
-        for key in ("_src_path", "_commit"):
-            if not isinstance(recorded.get(key), str):
-                raise AnswersError(f"{name}: {key} is missing: take the file back from git, `git log -- {name}`")
-        answers = {key: value for key, value in recorded.items() if not str(key).startswith("_")}
+        name = answers_file.find(home)
+        recorded = answers_file.read(home / name)
         return cls(
-            home=home, answers_file=name, source=recorded["_src_path"], version=recorded["_commit"], answers=answers
+            home=home,
+            answers_file=name,
+            source=recorded["_src_path"],
+            version=recorded["_commit"],
+            answers={key: value for key, value in recorded.items() if not key.startswith("_")},
         )
 
     @property
@@ -97,6 +96,7 @@ class Template:
 
     clone: Path
     pilot: Upstream
+    _configurations: dict[str, dict[str, Any]] = field(default_factory=dict)  # by version, once read
 
     def commit_of(self, version: str) -> str:
         """Returns the version's full commit hash. Raises TemplateUnknown if the template has no such version."""
@@ -115,6 +115,11 @@ class Template:
         found = [Release(tag, date.fromisoformat(day)) for tag, day in tags if _order(tag)]
         return sorted(found, key=lambda each: _order(each.version))
 
+    def day_of(self, version: str) -> date:
+        """Returns the day of the version's tag, or of its commit if it has no tag."""
+        tagged = self._git("for-each-ref", "--format=%(creatordate:short)", f"refs/tags/{version}")
+        return date.fromisoformat(tagged or self._git("log", "-1", "--format=%cs", self.commit_of(version)) or "")
+
     def missed(self) -> list[Release]:
         """Returns the releases that are newer than the pilot's version, oldest first."""
         merged = self._git("tag", "--merged", self.commit_of(self.pilot.version)) or ""
@@ -127,19 +132,21 @@ class Template:
 
     def yours(self, version: str) -> list[str]:
         """Returns the patterns of the paths that belong to the team: written once, never updated."""
-        patterns = self._configuration(version).get("_skip_if_exists", [])
+        patterns = self.configuration(version).get("_skip_if_exists", [])
         return [str(pattern).rstrip("/") for pattern in patterns]
 
     def owner(self, version: str, path: str, text: str) -> Owner:
         """Returns who owns a path, as written at the version; the text tells whether the file is shared."""
-        return owner_of(path, text, self.yours(version))
+        if any(matches(path, pattern) for pattern in self.yours(version)):
+            return "yours"
+        return "shared" if BOUNDARY.search(text) else "template"
 
     def render(self, version: str, folder: Path) -> None:
         """Write the pilot as the version makes it of the recorded answers; a question that is new has its default.
 
         Raises TemplateUnknown if there is no Copier, or Copier fails.
         """
-        oldest = str(self._configuration(version).get("_min_copier_version", _OLDEST_COPIER))
+        oldest = str(self.configuration(version).get("_min_copier_version", _OLDEST_COPIER))
         with TemporaryDirectory(prefix="groundwork-answers-") as aside:
             answers = Path(aside) / "answers.yml"
             answers.write_text(yaml.safe_dump(dict(self.pilot.answers), allow_unicode=True), encoding="utf-8")
@@ -162,7 +169,7 @@ class Template:
         nobody = ("-c", "user.name=groundwork", "-c", "user.email=groundwork@localhost", "-c", "commit.gpgsign=false")
         aside = ("-c", "core.hooksPath=/dev/null", "commit", "--quiet", "--all", "--message", "the clone")
         git_or_raise(TemplateUnknown, folder, *nobody, *aside)
-        oldest = str(self._configuration(version).get("_min_copier_version", _OLDEST_COPIER))
+        oldest = str(self.configuration(version).get("_min_copier_version", _OLDEST_COPIER))
         changed = [word for name, value in data.items() for word in ("--data", f"{name}={value}")]
         run_aside(
             f"Copier cannot update the pilot to the template's version {version}",
@@ -184,19 +191,14 @@ class Template:
     def _git(self, *words: str) -> str | None:
         return git(self.clone, "--git-dir=.", *words)  # whatever repository a hook of git has named
 
-    def _configuration(self, version: str) -> dict[str, Any]:
-        text = self.read(version, "copier.yml") or self.read(version, "copier.yaml")
-        found = yaml.safe_load(text or "")
-        if not isinstance(found, dict):
-            raise TemplateUnknown(f"the template's version {version} has no copier.yml that can be read")
-        return found
-
-
-def owner_of(path: str, text: str, yours: Iterable[str]) -> Owner:
-    """Returns who owns a path, given the patterns of the paths that belong to the team."""
-    if any(_matches(path, pattern) for pattern in yours):
-        return "yours"
-    return "shared" if BOUNDARY.search(text) else "template"
+    def configuration(self, version: str) -> dict[str, Any]:
+        """Returns the template's copier.yml at a version. Raises TemplateUnknown if it cannot be read."""
+        if version not in self._configurations:
+            found = yaml.safe_load(self.read(version, "copier.yml") or self.read(version, "copier.yaml") or "")
+            if not isinstance(found, dict):
+                raise TemplateUnknown(f"the template's version {version} has no copier.yml that can be read")
+            self._configurations[version] = found
+        return self._configurations[version]
 
 
 def copier(oldest: str = _OLDEST_COPIER) -> list[str]:
@@ -218,41 +220,13 @@ def without_credentials(address: str) -> str:
     return re.sub(r"//[^/@]*@", "//", address)
 
 
-def _find_answers(home: Path) -> str:
-    """Returns the answers file, relative to home. It is searched for by its content if it was moved."""
-    if (home / ANSWERS_FILE).is_file() and (_is_ours(home / ANSWERS_FILE) or not _others(home)):
-        return ANSWERS_FILE
-    found = [name for name in _others(home) if _is_ours(home / name)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise AnswersError(
-            f"{', '.join(found)}: each is an answers file of Copier: keep the newest and delete the other"
-        )
-    raise AnswersError(f"{ANSWERS_FILE}: not found in {home}: take it back from git, `git log -- {ANSWERS_FILE}`")
-
-
-def _others(home: Path) -> list[str]:
-    """Returns every file that looks like Copier's answers and that git does not ignore; also outside a repository."""
-    words = ("grep", "--no-index", "--exclude-standard", "-l", "-z", "-e", "^_src_path:")
-    return sorted(name for name in (git(home, *words) or "").split("\0") if name and name != ANSWERS_FILE)
-
-
-def _is_ours(file: Path) -> bool:
-    try:
-        return _read(file).keys() >= _OURS
-    except AnswersError:
-        return False
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        recorded = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise AnswersError(f"{file.name}: cannot be read: {shortened(str(error))}") from None
-    if not isinstance(recorded, dict):
-        raise AnswersError(f"{file.name}: has no answers: take it back from git, `git log -- {file.name}`")
-    return recorded
+def matches(path: str, pattern: str) -> bool:
+    """Whether a pattern of Copier, which is one of .gitignore, names this path or a folder above it."""
+    parts = path.split("/")
+    if "/" not in pattern:
+        return any(fnmatch.fnmatchcase(part, pattern) for part in parts)
+    above = ("/".join(parts[: depth + 1]) for depth in range(len(parts)))
+    return any(fnmatch.fnmatchcase(each, pattern.lstrip("/")) for each in above)
 
 
 def _order(tag: str) -> tuple[Any, ...]:
@@ -266,15 +240,6 @@ def _order(tag: str) -> tuple[Any, ...]:
         parts.pop()
     after = -1 if post is None and dashed is None else int(post or dashed or 0)
     return int(epoch or 0), tuple(parts), after
-
-
-def _matches(path: str, pattern: str) -> bool:
-    """Whether the pattern of Copier, which is one of .gitignore, is of this path or a folder above it."""
-    parts = path.split("/")
-    if "/" not in pattern:
-        return any(fnmatch.fnmatchcase(part, pattern) for part in parts)
-    above = ("/".join(parts[: depth + 1]) for depth in range(len(parts)))
-    return any(fnmatch.fnmatchcase(each, pattern.lstrip("/")) for each in above)
 
 
 def run_aside(what: str, *command: str) -> str:

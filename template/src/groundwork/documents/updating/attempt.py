@@ -1,6 +1,5 @@
 """An update that is tried in a worktree: the version, the scripts that run, what happens to each file, the branch."""
 
-import hashlib
 import re
 import subprocess
 import tempfile
@@ -8,15 +7,15 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from groundwork.core.errors import UpdateError
 from groundwork.core.git import git
+from groundwork.documents.template_files import Comparison, compare
 from groundwork.documents.updating.changes import STOPPING, Change, Kind, Trees
 from groundwork.documents.updating.worktree import Worktree
-from groundwork.documents.upstream import Owner, Release, Template, owner_of
+from groundwork.documents.upstream import Owner, Release, Template
 
 _SCRIPT = re.compile(r"hooks/[\w./-]+")
 
@@ -59,8 +58,7 @@ class Update:
     target: Target
     owners: Sequence[str] | None  # what owners of pilots must know; None if the template has no record of it
     changes: Sequence[Change]
-    exact: int  # files that are the template's, and are exactly as its version makes them
-    digest: str  # of those files: SHA-256 of their paths and contents
+    compared: Comparison  # the template's part of the pilot after the update, with that of the new version
     new_packages: bool  # whether pyproject.toml asks for other packages
 
     def of_kind(self, *kinds: Kind) -> list[Change]:
@@ -91,7 +89,7 @@ def choose(template: Template, wanted: str | None, data: Mapping[str, str]) -> T
             "the commit of the update with `git revert`"
         )
     passed = missed[: [each.version for each in missed].index(after) + 1] if after != before else []
-    questions = _configuration(template, after)
+    questions = template.configuration(after)
     if unknown := [name for name in data if name.startswith("_") or name not in questions]:
         raise UpdateError(f"the template asks no question {', '.join(unknown)}: see {template.pilot.answers_file}")
     return Target(before=before, after=after, passed=passed, data=data) if passed or data else None
@@ -101,7 +99,7 @@ def scripts(template: Template, chosen: Target) -> list[Script]:
     """Returns the migrations of the template that run on the way, each once."""
     passed = {each.version.removeprefix("v") for each in chosen.passed}
     found = {}
-    for each in _configuration(template, chosen.after).get("_migrations", []):
+    for each in template.configuration(chosen.after).get("_migrations", []):
         version = str(each.get("version", "")).removeprefix("v") if isinstance(each, dict) else ""
         if version and version not in passed:
             continue
@@ -122,32 +120,28 @@ def try_out(template: Template, chosen: Target, tree: Worktree, trust: bool) -> 
         old, new = Path(folder) / "old", Path(folder) / "new"
         template.render(chosen.before, old)
         there.render(chosen.after, new)
-        renders = _tree(old, _files(old)), _tree(new, _files(new))
-        moved = _moved(Path(folder))
-    mine = _tree(tree.home, tree.paths("ls-files", "-z"))
-    template.update(tree.home, chosen.after, chosen.data, trust)
-    conflicts = {line.split("\t")[1] for line in tree.paths("ls-files", "-z", "--unmerged")}
-    tree.git("add", "--all", "--", ".")
-    result = _tree(tree.home, tree.paths("ls-files", "-z"))
-    trees = Trees(
-        old=renders[0],
-        new=renders[1],
-        mine=mine,
-        result=result,
-        conflicts=conflicts,
-        moved=moved,
-        in_the_way={path for path in result.keys() - mine.keys() if (template.pilot.home / path).exists()},
-    )
-    owners = _owners(template, chosen, trees)
-    changes = [each for each in trees.changes(owners) if each.path != template.pilot.answers_file]
-    exact = [path for path, text in sorted(trees.new.items()) if owners[path] != "yours" and result.get(path) == text]
-    digest = hashlib.sha256(b"".join(path.encode() + b"\0" + trees.new[path] + b"\0" for path in exact)).hexdigest()
+        mine = _tree(tree.home, tree.paths("ls-files", "-z"))
+        template.update(tree.home, chosen.after, chosen.data, trust)
+        conflicts = {line.split("\t")[1] for line in tree.paths("ls-files", "-z", "--unmerged")}
+        tree.git("add", "--all", "--", ".")
+        result = _tree(tree.home, tree.paths("ls-files", "-z"))
+        trees = Trees(
+            old=_tree(old, _files(old)),
+            new=_tree(new, _files(new)),
+            mine=mine,
+            result=result,
+            conflicts=conflicts,
+            moved=_moved(Path(folder)),
+            in_the_way={path for path in result.keys() - mine.keys() if (template.pilot.home / path).exists()},
+        )
+        compared = compare(tree.home, there, chosen.after, new)
+    expected = template.pilot.answers_file  # each update changes it
+    changes = trees.changes(_owners(template, chosen, trees))
     return Update(
         target=chosen,
         owners=_owners_lines(template, chosen),
-        changes=changes,
-        exact=len(exact),
-        digest=digest,
+        changes=[each for each in changes if each.path != expected or each.kind in STOPPING],
+        compared=compared,
         new_packages=_packages(mine) != _packages(result),
     )
 
@@ -181,11 +175,6 @@ def require_name(home: Path) -> None:
         )
 
 
-def _configuration(template: Template, version: str) -> dict[str, Any]:
-    found = yaml.safe_load(template.read(version, "copier.yml") or "")
-    return found if isinstance(found, dict) else {}
-
-
 def _files(folder: Path) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() or path.is_symlink()]
 
@@ -217,8 +206,7 @@ def _owners(template: Template, chosen: Target, trees: Trees) -> dict[str, Owner
     """Returns the owner of each path that the template writes."""
     found: dict[str, Owner] = {}
     for version, files in ((chosen.before, trees.old), (chosen.after, trees.new)):
-        yours = template.yours(version)
-        found |= {path: owner_of(path, text.decode(errors="replace"), yours) for path, text in files.items()}
+        found |= {path: template.owner(version, path, text.decode(errors="replace")) for path, text in files.items()}
     return found
 
 

@@ -74,9 +74,10 @@ def pull_request(update: Update, found: Behaviour, steps: Iterable[str]) -> str:
     for kind in _PLAIN:
         if changes := update.of_kind(kind):
             parts.append(f"- {kind}, {len(changes)}: {files(changes)}")
+    compared = update.compared
     parts.append(
-        f"- {update.exact} files are exactly those of the template's version {update.target.after} "
-        f"(SHA-256 {update.digest[:16]}): `groundwork doctor` compares them"
+        f"- {len(compared.digests) - len(compared.edited)} files are exactly those of the template's version "
+        f"{update.target.after}, SHA-256 of all {compared.digest}: `groundwork doctor` compares them again"
     )
     for each in update.of_kind("lost"):
         lines = each.edit.splitlines()
