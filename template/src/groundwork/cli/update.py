@@ -39,7 +39,7 @@ def update(
     from groundwork.documents.updating.worktree import require_clean, worktree
     from groundwork.documents.upstream import Upstream
 
-    with entered() as pilot, contextlib.ExitStack() as held:
+    with entered(documents=False) as pilot, contextlib.ExitStack() as held:
         home = pilot.settings.home
         require_clean(home)
         if apply:

@@ -106,8 +106,9 @@ class _Code:
 
 def compare(settings: Settings, update: Update, tree: Worktree, progress: Progress) -> Behaviour:
     """Run `check` and `judge` with the present code and with the new, and return what differs."""
-    if conflicts := update.of_kind("conflict"):
-        reason = f"the new code has conflicts ({', '.join(each.path for each in conflicts)})"
+    paths = [each.path for each in update.of_kind("conflict")]
+    if conflicts := [path for path in paths if path.startswith("src/") or path == "pyproject.toml"]:
+        reason = f"the new code has conflicts ({', '.join(conflicts)})"
         return Behaviour(gate_unknown=reason, check_says=reason)
     with tempfile.TemporaryDirectory(prefix="groundwork-judge-") as folder:
         with progress("environment of the new code"):
