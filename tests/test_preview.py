@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -10,12 +11,12 @@ from typing import Any
 
 import pytest
 from commands import groundwork
-from groundwork.documents.updating import behaviour
+from groundwork.documents.updating import attempt, behaviour
 from groundwork.documents.updating.behaviour import Behaviour
 from groundwork.documents.updating.worktree import worktree
 from groundwork.documents.upstream import Upstream
 
-from support import PYTHON, commit, execute, release, update
+from support import PYTHON, commit, execute, files, release, update
 
 NEXT, LATER = "v1001.0.0", "v1002.0.0"  # above conftest's RELEASE
 OURS = "# ---- the team's ----\n"
@@ -347,3 +348,97 @@ def test_scripts_of_a_release_run_only_on_assent(source: Path, rendered: Path, t
     assert code == 0
     assert kinds(said)["migrated.txt"] == "new"
     assert not (project / "migrated.txt").exists()
+
+
+def shaken(folder: Path, chance: random.Random, names: list[str], mark: str) -> dict[str, str]:
+    """Change some of the files in a folder at random; returns the new line of each that got one, by its path."""
+    lines = {}
+    for number, name in enumerate(chance.sample(names, 12)):
+        file, line = folder / name, f"# {mark} {number}\n"
+        action = chance.choice(["insert", "insert", "insert", "append", "delete", "move"])
+        if action == "delete" or (action == "move" and mark == "ours"):
+            file.unlink()
+        elif action == "move":
+            file.rename(file.with_name(f"moved-{file.name}"))
+        else:
+            text = file.read_text(encoding="utf-8").splitlines(keepends=True)
+            text.insert(len(text) if action == "append" else chance.randrange(len(text) + 1), line)
+            file.write_text("".join(text), encoding="utf-8")
+            lines[name] = line
+    return lines
+
+
+@pytest.mark.parametrize(
+    "seed", [1, *(pytest.param(seed, marks=[pytest.mark.soak, pytest.mark.night]) for seed in range(2, 26))]
+)
+def test_what_a_preview_says_is_what_copier_does_and_no_edit_goes_untold(
+    source: Path, rendered: Path, tmp_path: Path, seed: int
+) -> None:
+    """On files that both sides change, drop and move as they like, against the rules of ownership as well."""
+    chance = random.Random(seed)
+    theirs, project = tmp_path / "theirs", Path(shutil.copytree(rendered, tmp_path / "pilot"))
+    execute(tmp_path, "git", "clone", "--quiet", str(source), str(theirs))
+    plain = [name for name in files(theirs / "template") if (rendered / name).is_file()]
+    few = chance.sample(plain, 24)
+    shaken(theirs / "template", chance, [name for name in few if (theirs / "template" / name).is_file()], "theirs")
+    release(theirs, "v1003.0.0")
+    change_source(project, str(theirs))
+    lines = shaken(project, chance, few, "ours")
+    commit(project)
+
+    by_copier = Path(shutil.copytree(project, tmp_path / "by-copier"))
+    update(by_copier)
+    with Upstream.of(project).fetched() as template, worktree(project) as tree:
+        target = attempt.choose(template, None, {})
+        assert target is not None
+        tried = attempt.try_out(template, target, tree, trust=False)
+        result = {name: (tree.home / name).read_bytes() for name in files(tree.home)}
+    assert result == {name: (by_copier / name).read_bytes() for name in files(by_copier)}
+    kind = {change.path: change.kind for change in tried.changes}
+    unmerged = execute(by_copier, "git", "diff", "--name-only", "--diff-filter=U").splitlines()
+    assert {path for path, found in kind.items() if found == "conflict"} == set(unmerged)
+    everything = b"".join(result.values())
+    gone = {path for path, line in lines.items() if line.encode() not in everything}
+    assert {path for path, found in kind.items() if found == "lost"} >= gone
+    assert {path for path in lines if kind.get(path) == "lost"} == gone
+    assert tried.stopped == bool(unmerged or gone or [path for path, found in kind.items() if found == "lost"])
+
+
+@pytest.mark.soak
+def test_a_stricter_gate_is_told_with_its_figures_and_nothing_of_the_pilots_changes(
+    source: Path, tmp_path: Path
+) -> None:
+    """The champion of a pilot that has run is judged by the present code and by that of the next release."""
+    theirs, home = tmp_path / "theirs", tmp_path / "pilot"
+    execute(tmp_path, "git", "clone", "--quiet", str(source), str(theirs))
+    copier_copy(theirs, home)
+    charter = home / "charter.yaml"
+    charter.write_text(charter.read_text(encoding="utf-8").replace("minGainOverRule: 0", "minGainOverRule: -9000"))
+    run_in = {name: text for name, text in os.environ.items() if not name.startswith("GROUNDWORK_")}
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [PYTHON, "-m", "groundwork.cli.main", *words]
+        environment = run_in | {"PYTHONPATH": str(home / "src")}
+        return subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False)
+
+    for verb in ("owners", "release", "ingest", "release", "ingest", "train"):
+        assert (done := run(verb)).returncode == 0, done.stdout + done.stderr
+    commit(home)
+    judge = theirs / "template/src/groundwork/models/gate/judge.py"
+    strict = judge.read_text(encoding="utf-8").replace("seen.lower >= line)", "seen.lower >= line + 20_000)")
+    judge.write_text(strict, encoding="utf-8")
+    release(theirs, "v1004.0.0")
+    before = {str(path): path.read_bytes() for path in (home / "data").rglob("*") if path.is_file()}
+    done = run("update", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    behaves = json.loads(done.stdout)["behaviour"]
+    assert (behaves["gate_unknown"], behaves["check"]) == ("", "passes")
+    [verdict] = behaves["verdicts"]
+    assert (verdict["champion"], verdict["before"], verdict["after"]) == (True, True, False)
+    [check] = verdict["differences"]
+    assert check["name"] == "gain per 1,000 decisions over the no-model rule"
+    assert check["before"].startswith("passed: required at least -9,000, found ")
+    assert check["after"].startswith("failed: required at least -9,000, found ")
+    assert {str(path): path.read_bytes() for path in (home / "data").rglob("*") if path.is_file()} == before
+    done = run("update", "--to", NEXT)
+    assert "the champion, passes before and after, with the same figures" in done.stdout
