@@ -228,11 +228,7 @@ def test_an_answer_can_be_changed_with_a_preview(project: Path, unjudged: None) 
 
 REFUSED: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
     "no repository": (lambda home: shutil.rmtree(home / ".git"), [], "an update needs a git repository"),
-    "no commit": (
-        lambda home: (shutil.rmtree(home / ".git"), execute(home, "git", "init", "-q")),
-        [],
-        "an update needs a first commit",
-    ),
+    "no commit": (lambda home: execute(home, "git", "update-ref", "-d", "HEAD"), [], "an update needs a first commit"),
     "uncommitted": (
         lambda home: append(home / "ruff.toml", OURS),
         [],

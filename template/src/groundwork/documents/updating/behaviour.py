@@ -67,10 +67,15 @@ class Behaviour:
     check_says: str = ""
 
     @property
-    def calm(self) -> bool:
-        """Whether everything is known and as before."""
-        alike = all(each.before == each.after and not each.differences for each in self.verdicts)
-        return alike and not self.gate_unknown and self.check == "passes"
+    def check_sentence(self) -> str:
+        """What `groundwork check` says with the new code, on one line."""
+        why = " ".join(self.check_says.split())
+        return {
+            "passes": "passes with the new code",
+            "fails": f"passes now, and will fail: {why}",
+            "fails already": f"fails, now as well: {why}",
+            "unknown": f"unknown: {why}",
+        }[self.check]
 
 
 @dataclass(frozen=True)
