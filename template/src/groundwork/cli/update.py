@@ -155,8 +155,8 @@ def _show(tried: "Update", differs: "Behaviour") -> None:
         console.print(table, soft_wrap=False)
     if differs.gate_unknown:
         console.print(f"[yellow]?[/] gate     unknown: {escape(differs.gate_unknown)}")
-    mark = {"passes": "[green]✓[/]", "fails": "[red]✗[/]", "fails already": "[yellow]![/]", "unknown": "[yellow]?[/]"}
-    console.print(f"{mark[differs.check]} check    {escape(differs.check_sentence)}")
+    marks = {"passes": "[green]✓[/]", "fails": "[red]✗[/]", "fails already": "[yellow]![/]", "unknown": "[yellow]?[/]"}
+    console.print(f"{marks[differs.check]} check    {escape(differs.check_sentence)}")
 
 
 def _refusal(tried: "Update", branch: str | None) -> str:
