@@ -274,12 +274,14 @@ def test_what_is_not_possible_is_refused_in_words(
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) == 1
+    if reason == "nobody":
+        assert groundwork("update", cwd=project).returncode == 0, "a preview needs no name"
 
 
 def test_it_is_right_in_a_shallow_clone_of_a_larger_repository_from_below(
     rendered: Path, tmp_path: Path, unjudged: None
 ) -> None:
-    """With the answers file elsewhere, nobody known to git, a detached head, files that git does not know."""
+    """With the answers file elsewhere, a detached head, files that git does not know, changes outside the pilot."""
     larger = tmp_path / "larger"
     (larger / "pilots").mkdir(parents=True)
     shutil.copytree(rendered, larger / "pilots/one", ignore=shutil.ignore_patterns(".git"))
