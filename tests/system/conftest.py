@@ -215,6 +215,6 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def render(self: Template, version: str, folder: Path) -> None:
         answers = dict(self.pilot.answers)
         copy(str(self.clone), folder, self.commit_of(version), answers, answers_file=self.pilot.answers_file)
-        self.record(folder / self.pilot.answers_file, version)
+        self._record(folder / self.pilot.answers_file, version, self.pilot.source)
 
     monkeypatch.setattr(Template, "render", render)

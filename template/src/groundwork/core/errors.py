@@ -126,6 +126,10 @@ class SchemaMismatch(StoreError):
     """The store has an older or a newer schema than this code needs."""
 
 
+class UpdateError(GroundworkError):
+    """The pilot cannot be updated; the message says why. Nothing was changed."""
+
+
 class ClusterError(GroundworkError):
     """The Dask cluster cannot do the work, or its workers do not match this process."""
 

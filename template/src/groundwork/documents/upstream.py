@@ -19,7 +19,7 @@ from typing import Any, Literal, Self
 import yaml
 
 from groundwork.core.errors import TemplateUnknown, shortened
-from groundwork.core.git import git
+from groundwork.core.git import git, git_or_raise
 from groundwork.documents import answers_file
 
 BOUNDARY = re.compile(r"^.*Above: the template's.*Below: yours\..*\n?", re.MULTILINE)
@@ -73,7 +73,7 @@ class Upstream:
         """
         with TemporaryDirectory(prefix="groundwork-template-") as folder:
             clone = Path(folder) / "template.git"  # by this ending, Copier knows a repository without a work tree
-            _run(
+            run_aside(
                 f"the template {without_credentials(self.source)} cannot be fetched",
                 *("git", "clone", "--quiet", "--bare", "--", self.address, str(clone)),
             )
@@ -132,7 +132,7 @@ class Template:
 
     def yours(self, version: str) -> list[str]:
         """Returns the patterns of the paths that belong to the team: written once, never updated."""
-        patterns = self._configuration(version).get("_skip_if_exists", [])
+        patterns = self.configuration(version).get("_skip_if_exists", [])
         return [str(pattern).rstrip("/") for pattern in patterns]
 
     def owner(self, version: str, path: str, text: str) -> Owner:
@@ -146,22 +146,44 @@ class Template:
 
         Raises TemplateUnknown if there is no Copier, or Copier fails.
         """
-        oldest = str(self._configuration(version).get("_min_copier_version", _OLDEST_COPIER))
+        oldest = str(self.configuration(version).get("_min_copier_version", _OLDEST_COPIER))
         with TemporaryDirectory(prefix="groundwork-answers-") as aside:
             answers = Path(aside) / "answers.yml"
             answers.write_text(yaml.safe_dump(dict(self.pilot.answers), allow_unicode=True), encoding="utf-8")
-            _run(
+            run_aside(
                 f"Copier cannot write the template's version {version}",
                 *(*copier(oldest), "copy", "--quiet", "--defaults", "--vcs-ref", self.commit_of(version)),
                 *("--data-file", str(answers), "--answers-file", self.pilot.answers_file),
                 *(str(self.clone), str(folder)),
             )
-        self.record(folder / self.pilot.answers_file, version)
+        self._record(folder / self.pilot.answers_file, version, self.pilot.source)
 
-    def record(self, answers: Path, version: str) -> None:
-        """Put the pilot's own source and version where Copier wrote those of the clone."""
+    def update(self, folder: Path, version: str, data: Mapping[str, str], trust: bool) -> None:
+        """Bring the pilot in a folder to the version, as `copier update` does; conflicts stay as markers in the files.
+
+        The folder is in a worktree of its own, without changes and on no branch: a commit comes and goes in it.
+        `data` holds changed answers. Raises TemplateUnknown if there is no Copier, or Copier fails.
+        """
+        answers, start = folder / self.pilot.answers_file, git(folder, "rev-parse", "HEAD")
+        self._record(answers, self.pilot.version, str(self.clone))  # fetched once, and found from everywhere
+        nobody = ("-c", "user.name=groundwork", "-c", "user.email=groundwork@localhost", "-c", "commit.gpgsign=false")
+        aside = ("-c", "core.hooksPath=/dev/null", "commit", "--quiet", "--all", "--message", "the clone")
+        git_or_raise(TemplateUnknown, folder, *nobody, *aside)
+        oldest = str(self.configuration(version).get("_min_copier_version", _OLDEST_COPIER))
+        changed = [word for name, value in data.items() for word in ("--data", f"{name}={value}")]
+        run_aside(
+            f"Copier cannot update the pilot to the template's version {version}",
+            *(*copier(oldest), "update", "--quiet", "--defaults", "--vcs-ref", self.commit_of(version), *changed),
+            *("--conflict", "inline", "--answers-file", self.pilot.answers_file, *(["--trust"] if trust else [])),
+            str(folder),
+        )
+        git(folder, "update-ref", "HEAD", str(start))
+        self._record(answers, version, self.pilot.source)
+
+    def _record(self, answers: Path, version: str, source: str) -> None:
+        """Write source and version into an answers file, in place of those that Copier has written."""
         text = answers.read_text(encoding="utf-8")
-        for key, value in (("_commit", version), ("_src_path", self.pilot.source)):
+        for key, value in (("_commit", version), ("_src_path", source)):
             line = yaml.safe_dump({key: value}, allow_unicode=True, width=10_000).replace("\\", r"\\")
             text = re.sub(rf"^{key}: .*\n(  .*\n)*", line, text, flags=re.MULTILINE)
         answers.write_text(text, encoding="utf-8")
@@ -169,7 +191,8 @@ class Template:
     def _git(self, *words: str) -> str | None:
         return git(self.clone, "--git-dir=.", *words)  # whatever repository a hook of git has named
 
-    def _configuration(self, version: str) -> dict[str, Any]:
+    def configuration(self, version: str) -> dict[str, Any]:
+        """Returns the template's copier.yml at a version. Raises TemplateUnknown if it cannot be read."""
         if version not in self._configurations:
             found = yaml.safe_load(self.read(version, "copier.yml") or self.read(version, "copier.yaml") or "")
             if not isinstance(found, dict):
@@ -184,7 +207,7 @@ def copier(oldest: str = _OLDEST_COPIER) -> list[str]:
     Raises TemplateUnknown if the machine has neither.
     """
     if shutil.which("copier"):
-        said = re.search(r"(\d+)\.(\d+)\.(\d+)", _run("Copier cannot tell its version", "copier", "--version"))
+        said = re.search(r"(\d+)\.(\d+)\.(\d+)", run_aside("Copier cannot tell its version", "copier", "--version"))
         if said and [int(each) for each in said.groups()] >= [int(each) for each in re.findall(r"\d+", oldest)[:3]]:
             return ["copier"]
     if shutil.which("uvx"):
@@ -219,12 +242,20 @@ def _order(tag: str) -> tuple[Any, ...]:
     return int(epoch or 0), tuple(parts), after
 
 
-def _run(what: str, *command: str) -> str:
+def run_aside(what: str, *command: str) -> str:
     """Returns what the command printed. It may not ask, and Python's settings of the pilot do not reach it.
 
     Raises TemplateUnknown, with the end of what it said.
     """
-    pilots = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE")
+    pilots = (
+        "PYTHONPATH",
+        "PYTHONHOME",
+        "VIRTUAL_ENV",
+        "UV_PROJECT_ENVIRONMENT",
+        "GIT_DIR",
+        "GIT_INDEX_FILE",
+        "GIT_WORK_TREE",
+    )
     environment = {name: value for name, value in os.environ.items() if name not in pilots}
     environment |= {"GIT_TERMINAL_PROMPT": "0"}
     environment.setdefault("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")
