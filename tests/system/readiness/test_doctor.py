@@ -11,7 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from groundwork.core.errors import UpdateError
 from groundwork.core.settings import Settings
+from groundwork.documents.updating.worktree import require_clean
 from groundwork.readiness.doctor import Ailment, Examined, examine
 from groundwork.store import schema
 from groundwork.store.database import Store
@@ -160,15 +162,40 @@ def test_a_store_that_does_not_answer_is_unknown(pilot: Path) -> None:
     assert "secret" not in examined.unknown[0]
 
 
-def test_what_is_not_committed_is_told(pilot: Path) -> None:
-    write(pilot, "note.txt", "a note\n")
+def change(home: Path) -> None:
+    write(home, "charter.yaml", "name: other\n")
+
+
+def stage(home: Path) -> None:
+    write(home, "staged.txt", "staged\n")
+    git(home, "add", "staged.txt")
+
+
+def forget_the_commits(home: Path) -> None:
+    shutil.rmtree(home / ".git")
+    git(home, "init", "-q")
+
+
+@pytest.mark.parametrize(
+    ("state", "what"),
+    [
+        (change, "1 changed file not committed"),
+        (stage, "1 changed file not committed"),
+        (lambda home: shutil.rmtree(home / ".git"), "the project is not in a git repository"),
+        (forget_the_commits, "the project is not committed"),
+    ],
+)
+def test_a_state_of_git_is_told_in_which_an_update_is_refused(
+    state: Callable[[Path], None], what: str, pilot: Path
+) -> None:
+    write(pilot, "untracked.txt", "not the update's business\n")
+    assert kinds(pilot) == []
+    require_clean(pilot)
+    state(pilot)
     ailment = only(pilot)
-    assert (ailment.kind, ailment.what) == ("git", "1 file not committed")
-
-
-def test_without_a_repository_nothing_can_be_merged(pilot: Path) -> None:
-    shutil.rmtree(pilot / ".git")
-    assert only(pilot).what == "the project is not in a git repository"
+    assert (ailment.kind, ailment.what) == ("git", what)
+    with pytest.raises(UpdateError):
+        require_clean(pilot)
 
 
 def test_a_clone_without_its_history_is_told(pilot: Path, tmp_path: Path) -> None:
