@@ -293,6 +293,7 @@ NOT_RUN = {
     ("README.md.jinja", "uv run groundwork up"): "the tutorial runs `up --once`; `up` serves until Ctrl-C",
     ("README.md.jinja", "uv run groundwork demo"): MINUTES,
     ("README.md.jinja", "uv run pytest"): SUITE,
+    ("README.md.jinja", "uv run groundwork doctor"): EXAMINED,
     ("README.md.jinja", "uv run groundwork update"): PREVIEW,
     ("README.md.jinja", "git switch groundwork-update-VERSION"): PREVIEW,
     ("bring-your-own.md", "export GROUNDWORK_SOURCE_URL"): OWN_DATA,

@@ -1,5 +1,6 @@
 """The verbs that keep a pilot up to date, as they are typed."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -41,17 +42,23 @@ def test_what_doctor_prints_can_be_applied(pilot: Path) -> None:
 
 def test_doctor_as_json_has_everything(pilot: Path) -> None:
     write(pilot, "ruff.toml", "line-length = 90\n")
+    write(pilot, "src/groundwork/a_leftover.py", "left = 1\n")
     commit(pilot)
     done = groundwork("doctor", "--json", cwd=pilot)
     said = json.loads(done.stdout)
     assert (done.returncode, said["exact"], said["version"], said["releases_behind"]) == (1, False, SECOND, 0)
-    [ailment] = said["ailments"]
-    assert (ailment["kind"], ailment["paths"]) == ("edited", ["ruff.toml"])
-    assert set(said["files"]) == {ANSWERS, ".gitignore", "README.md", "ruff.toml", *map(loop, ("added", "loop"))}
-    assert len(said["digest"]) == 64
+    edited, left = said["ailments"]
+    assert (edited["kind"], edited["paths"]) == ("edited", ["ruff.toml"])
+    assert (left["kind"], left["paths"]) == ("added", [code("a_leftover")])
+    assert set(said["files"]) == {ANSWERS, ".gitignore", "README.md", "ruff.toml", *map(code, NAMES)}
+    lines = "".join(f"{digest}  {path}\n" for path, digest in said["files"].items())  # as jq writes them in the guide
+    assert hashlib.sha256(lines.encode()).hexdigest() == said["digest"]
 
 
-def loop(name: str) -> str:
+NAMES = ("a_leftover", "added", "loop")
+
+
+def code(name: str) -> str:
     return f"src/groundwork/{name}.py"
 
 

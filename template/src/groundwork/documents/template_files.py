@@ -39,7 +39,7 @@ class Comparison:
     missing: tuple[str, ...]  # files of the template, and shared files
     added: tuple[str, ...]  # files that the template does not have, in folders that are wholly its own
     undelivered: tuple[str, ...]  # files of the team's that the template starts with, and that were never here
-    digests: Mapping[str, str]  # of each file of the template's part here, as sha256sum prints it
+    digests: Mapping[str, str]  # of each file of the template's part here, as sha256sum prints it, sorted by path
 
     @property
     def exact(self) -> bool:
@@ -49,7 +49,7 @@ class Comparison:
     @property
     def digest(self) -> str:
         """The SHA-256 of the lines `DIGEST  PATH`, sorted by path: `sha256sum` of what `sha256sum FILE…` prints."""
-        lines = (f"{digest}  {path}\n" for path, digest in sorted(self.digests.items()))
+        lines = (f"{digest}  {path}\n" for path, digest in self.digests.items())
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
@@ -77,7 +77,7 @@ def compare(home: Path, template: Template, version: str, written: Path) -> Comp
         missing=tuple(missing),
         added=tuple(added),
         undelivered=tuple(path for path in absent if _never_here(home, path)),
-        digests=digests,
+        digests=dict(sorted(digests.items())),
     )
 
 
