@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("in_process")
 
 
 @pytest.fixture
-def pilot(small_template: Path, tmp_path: Path) -> Path:
+def project(small_template: Path, tmp_path: Path) -> Path:
     return make_pilot(small_template, tmp_path / "pilot", SECOND)
 
 
@@ -37,12 +37,12 @@ def only(home: Path) -> Ailment:
     return ailment
 
 
-def test_a_pilot_of_the_newest_release_is_healthy(pilot: Path, small_template: Path) -> None:
-    examined = examine(Settings(home=pilot))
+def test_a_pilot_of_the_newest_release_is_healthy(project: Path, small_template: Path) -> None:
+    examined = examine(Settings(home=project))
     assert (examined.code, examined.ailments, examined.unknown) == (0, (), ())
     assert (examined.template, examined.version, examined.newest) == (str(small_template), SECOND, SECOND)
     assert (examined.exact, examined.releases_behind, examined.days_behind) == (True, 0, 0)
-    assert git(pilot, "status", "--porcelain", "--ignored") == ""  # nothing was written
+    assert git(project, "status", "--porcelain", "--ignored") == ""  # nothing was written
 
 
 def test_versions_behind_are_counted_in_releases_and_days(small_template: Path, tmp_path: Path) -> None:
@@ -90,16 +90,16 @@ def edit_answers(home: Path) -> None:
     ],
 )
 def test_what_it_tells_is_mended_by_the_command_that_it_names(
-    ail: Callable[[Path], None], kind: str, path: str, pilot: Path
+    ail: Callable[[Path], None], kind: str, path: str, project: Path
 ) -> None:
-    ail(pilot)
-    commit(pilot) if git(pilot, "status", "--porcelain") else None
-    ailment = only(pilot)
+    ail(project)
+    commit(project) if git(project, "status", "--porcelain") else None
+    ailment = only(project)
     assert (ailment.kind, ailment.paths) == (kind, (path,))
     assert path in ailment.what
-    mend(pilot, ailment)
-    commit(pilot)
-    assert examine(Settings(home=pilot)).code == 0
+    mend(project, ailment)
+    commit(project)
+    assert examine(Settings(home=project)).code == 0
 
 
 def mend(home: Path, ailment: Ailment) -> None:
@@ -112,32 +112,32 @@ def mend(home: Path, ailment: Ailment) -> None:
     subprocess.run(words, cwd=home, input=ailment.diff.encode() if piped else None, check=True, capture_output=True)
 
 
-def test_answers_that_cannot_be_read_are_told_and_nothing_is_passed(pilot: Path) -> None:
-    write(pilot, ANSWERS, "<<<<<<< before\n_commit: x\n=======\n")
-    commit(pilot)
-    examined = examine(Settings(home=pilot))
+def test_answers_that_cannot_be_read_are_told_and_nothing_is_passed(project: Path) -> None:
+    write(project, ANSWERS, "<<<<<<< before\n_commit: x\n=======\n")
+    commit(project)
+    examined = examine(Settings(home=project))
     assert (examined.code, examined.exact) == (1, None)
-    assert only(pilot).what.startswith(f"{ANSWERS}: cannot be read")
+    assert only(project).what.startswith(f"{ANSWERS}: cannot be read")
 
 
 @pytest.mark.parametrize("answer", [{"_src_path": "/nowhere/groundwork.git"}, {"_commit": "v0.0.9"}])
-def test_a_template_that_is_out_of_reach_is_unknown_and_never_passed(answer: dict[str, str], pilot: Path) -> None:
-    record(pilot, **answer)
-    commit(pilot)
-    examined = examine(Settings(home=pilot))
+def test_a_template_that_is_out_of_reach_is_unknown_and_never_passed(answer: dict[str, str], project: Path) -> None:
+    record(project, **answer)
+    commit(project)
+    examined = examine(Settings(home=project))
     assert (examined.code, examined.ailments, examined.exact) == (2, (), None)
     [sentence] = examined.unknown
     assert "\n" not in sentence
-    edit(pilot)  # is not committed, which needs a hand
-    examined = examine(Settings(home=pilot))
+    edit(project)  # is not committed, which needs a hand
+    examined = examine(Settings(home=project))
     assert [ailment.kind for ailment in examined.ailments] == ["git"]
     assert examined.code == 2
 
 
-def test_data_that_is_not_migrated_is_told(pilot: Path) -> None:
-    (pilot / "data").mkdir()
-    load_old_store(f"sqlite:///{pilot / 'data/groundwork.db'}")
-    assert only(pilot) == Ailment(
+def test_data_that_is_not_migrated_is_told(project: Path) -> None:
+    (project / "data").mkdir()
+    load_old_store(f"sqlite:///{project / 'data/groundwork.db'}")
+    assert only(project) == Ailment(
         "not-migrated",
         f"the store has schema version {schema.UNVERSIONED}, and the code needs version {schema.VERSION}",
         "Until then, every command that needs the store refuses to run.",
@@ -145,18 +145,18 @@ def test_data_that_is_not_migrated_is_told(pilot: Path) -> None:
     )
 
 
-def test_a_store_of_this_version_is_fine_and_one_that_is_newer_is_not(pilot: Path) -> None:
-    url = f"sqlite:///{pilot / 'data/groundwork.db'}"
+def test_a_store_of_this_version_is_fine_and_one_that_is_newer_is_not(project: Path) -> None:
+    url = f"sqlite:///{project / 'data/groundwork.db'}"
     Store(url).close()
-    assert kinds(pilot) == []
-    with closing(sqlite3.connect(pilot / "data/groundwork.db")) as store:
+    assert kinds(project) == []
+    with closing(sqlite3.connect(project / "data/groundwork.db")) as store:
         store.execute(f"update {schema.VERSION_TABLE} set version_num = {schema.VERSION + 1}")
         store.commit()
-    assert kinds(pilot) == ["newer-data"]
+    assert kinds(project) == ["newer-data"]
 
 
-def test_a_store_that_does_not_answer_is_unknown(pilot: Path) -> None:
-    settings = Settings(home=pilot, store_url="postgresql://ada:secret@127.0.0.1:9/none")
+def test_a_store_that_does_not_answer_is_unknown(project: Path) -> None:
+    settings = Settings(home=project, store_url="postgresql://ada:secret@127.0.0.1:9/none")
     examined = examine(settings)
     assert (examined.code, len(examined.unknown)) == (2, 1)
     assert "secret" not in examined.unknown[0]
@@ -186,33 +186,33 @@ def forget_the_commits(home: Path) -> None:
     ],
 )
 def test_a_state_of_git_is_told_in_which_an_update_is_refused(
-    state: Callable[[Path], None], what: str, pilot: Path
+    state: Callable[[Path], None], what: str, project: Path
 ) -> None:
-    write(pilot, "untracked.txt", "not the update's business\n")
-    assert kinds(pilot) == []
-    require_clean(pilot)
-    state(pilot)
-    ailment = only(pilot)
+    write(project, "untracked.txt", "not the update's business\n")
+    assert kinds(project) == []
+    require_clean(project)
+    state(project)
+    ailment = only(project)
     assert (ailment.kind, ailment.what) == ("git", what)
     with pytest.raises(UpdateError):
-        require_clean(pilot)
+        require_clean(project)
 
 
-def test_a_clone_without_its_history_is_told(pilot: Path, tmp_path: Path) -> None:
-    write(pilot, "note.txt", "a note\n")
-    commit(pilot)
-    git(tmp_path, "clone", "-q", "--depth", "1", pilot.as_uri(), "shallow")
+def test_a_clone_without_its_history_is_told(project: Path, tmp_path: Path) -> None:
+    write(project, "note.txt", "a note\n")
+    commit(project)
+    git(tmp_path, "clone", "-q", "--depth", "1", project.as_uri(), "shallow")
     ailment = only(tmp_path / "shallow")
     assert ailment.what == "the clone has no complete history"
     subprocess.run(ailment.mend, shell=True, cwd=tmp_path / "shallow", check=True)
     assert kinds(tmp_path / "shallow") == []
 
 
-def test_an_unknown_author_is_told(pilot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_author_is_told(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AUTHOR_NAME", "AUTHOR_EMAIL", "COMMITTER_NAME", "COMMITTER_EMAIL"):
         monkeypatch.delenv(f"GIT_{name}", raising=False)
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(write(tmp_path, "config", "[user]\n\tuseConfigOnly = true\n")))
-    assert only(pilot).what == "git does not know who you are"
+    assert only(project).what == "git does not know who you are"
 
 
 def test_what_is_unknown_outranks_what_needs_a_hand_because_there_may_be_more() -> None:
