@@ -120,9 +120,8 @@ def _compared(template: Template) -> Comparison:
 def _states(compared: Comparison) -> dict[str, str]:
     """Returns how each file differs from the template's: the same text for the same difference."""
     edited = {edit.path: "\n".join(edit.changes) for edit in compared.edited}
-    return (
-        edited | dict.fromkeys(compared.missing, "missing") | {path: compared.digests[path] for path in compared.added}
-    )
+    added = {path: compared.digests[path] for path in compared.added}
+    return edited | added | dict.fromkeys(compared.missing, "missing")
 
 
 def _source(home: Path, default: str) -> str:
