@@ -1,8 +1,13 @@
 """Calls git in the pilot's folder."""
 
+import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+
+from groundwork.core.errors import GroundworkError, shortened
+
+REPOSITORY = {"GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE", "GIT_PREFIX"}
 
 
 def git(home: Path, *arguments: str) -> str | None:
@@ -11,6 +16,23 @@ def git(home: Path, *arguments: str) -> str | None:
         done = subprocess.run(["git", *arguments], cwd=home, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
+    return done.stdout.rstrip()
+
+
+def git_or_raise(kind: type[GroundworkError], home: Path, *arguments: str) -> str:
+    """Returns git's output without trailing white space. Raises an error of the kind with what git said.
+
+    A repository that a hook of git has named in the environment does not count; the one of the folder does.
+    """
+    environment = {name: value for name, value in os.environ.items() if name not in REPOSITORY}
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=home, env=environment, capture_output=True, text=True, check=True
+        )
+    except subprocess.CalledProcessError as error:
+        raise kind(f"git: {shortened(error.stderr or error.stdout)}") from None
+    except OSError as error:
+        raise kind(f"git cannot be run: {error}") from None
     return done.stdout.rstrip()
 
 
