@@ -1,6 +1,7 @@
-"""A server on this machine that stands in for GitLab: git over HTTP by git's own program, and the few answers of the API
-that Renovate and a pilot's job of updates ask for."""
+"""A server on this machine that stands in for GitLab: git over HTTP by git's own program, and the few answers of the
+API that Renovate and a pilot's job of updates ask for. It wants the token for whatever is written, and for the API."""
 
+import base64
 import json
 import os
 import re
@@ -11,10 +12,11 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from support import execute
 
+TOKEN = "secret"
 USER = {"id": 1, "username": "bot", "name": "Bot", "email": "bot@example.com"}
 BACKEND = Path(subprocess.check_output(["git", "--exec-path"], text=True).strip()) / "git-http-backend"
 
@@ -28,7 +30,7 @@ class Forge:
         self.requests = dict[str, list[dict[str, Any]]]()  # merge requests, by repository
         self.statuses = dict[tuple[str, str], list[dict[str, Any]]]()  # by repository and commit
         self.notes = dict[tuple[str, int], list[dict[str, Any]]]()  # by repository and merge request
-        self.unknown = list[str]()  # what this server has no answer for
+        self.closed = False  # whether reading needs the token too
 
     def publish(self, name: str, source: Path) -> str:
         """Put a repository with all its branches and tags there; returns its address."""
@@ -91,7 +93,7 @@ class Forge:
             file = unquote(found[1])
             if not self.git(name, "ls-tree", "HEAD", "--", file):
                 return None
-            return {"content": __import__("base64").b64encode(self.git(name, "show", f"HEAD:{file}").encode()).decode()}
+            return {"content": base64.b64encode(self.git(name, "show", f"HEAD:{file}").encode()).decode()}
         return [] if path == "issues" else None
 
     def shown(self, name: str, request: dict[str, Any]) -> dict[str, Any]:
@@ -110,10 +112,19 @@ def serving(folder: Path) -> Iterator[Forge]:
         def handle_any(self) -> None:
             url = urlsplit(self.path)
             body = self.body()
-            if url.path.startswith("/api/v4/"):
+            if not self.allowed(url):
+                self.reply(401, [("WWW-Authenticate", "Basic")], b"")
+            elif url.path.startswith("/api/v4/"):
                 self.api(url.path.removeprefix("/api/v4/"), dict(parse_qsl(url.query)), body)
             else:
                 self.git(url.path, url.query, body)
+
+        def allowed(self, url: SplitResult) -> bool:
+            kind, _, secret = self.headers.get("Authorization", "").partition(" ")
+            if kind == "Basic":
+                secret = base64.b64decode(secret).decode().partition(":")[2]
+            read_only = not url.path.startswith("/api/") and "git-receive-pack" not in f"{url.path}?{url.query}"
+            return TOKEN in (secret, self.headers.get("PRIVATE-TOKEN")) or (read_only and not forge.closed)
 
         do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = handle_any
 
@@ -131,8 +142,6 @@ def serving(folder: Path) -> Iterator[Forge]:
             kind = self.headers.get("Content-Type", "")
             fields = json.loads(body) if body and "json" in kind else dict(parse_qsl(body.decode()))
             answer = forge.answer(self.command, path, query, fields)
-            if answer is None:
-                forge.unknown.append(f"{self.command} {path}")
             content = json.dumps({"message": "404 Not Found"} if answer is None else answer).encode()
             self.reply(404 if answer is None else 200, [("Content-Type", "application/json")], content)
 

@@ -113,7 +113,7 @@ pushed() { # IMAGE COMMIT: the digest that the registry has for it
 }
 
 update() { # a conflict, or an edit that would be lost, is proposed as a draft, and fails
-    local folder branch repository there told code=0 made tree title
+    local folder branch repository there told code=0 made title # tree outlives the function
     [ -n "${UPDATE_TOKEN-}" ] || refuse "Set UPDATE_TOKEN, a token that may push a branch and open a request for it."
     folder=$(git rev-parse --show-prefix) && folder=${folder%/}
     branch=groundwork-update${folder:+-$(basename "$folder")}
@@ -137,7 +137,9 @@ update() { # a conflict, or an edit that would be lost, is proposed as a draft, 
     if [ -z "$made" ]; then echo "This is the newest version of the template."; return; fi
 
     tree=$(mktemp -d)
-    git worktree add --quiet "$tree" "$made"
+    trap 'git worktree remove --force "$tree"' EXIT
+    git worktree add --quiet --detach "$tree" "$made"
+    git branch --quiet --delete --force "$made"
     (
         cd "$tree/$folder"
         uv lock --quiet
@@ -158,7 +160,7 @@ update() { # a conflict, or an edit that would be lost, is proposed as a draft, 
     return "$code"
 }
 
-field() { python3 -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1]] or "")' "$1"; }
+field() { python3 -c 'import json, sys; sys.stdout.write(json.load(sys.stdin)[sys.argv[1]] or "")' "$1"; }
 
 pull_request() { # BRANCH TITLE FILE CODE: opens one, or refreshes the one that is open; a draft unless CODE is 0
     local number
