@@ -1,6 +1,6 @@
 """Updates that come by themselves: the weekly job of both platforms, and the check that stops what it left in conflict.
 
-Here `groundwork update` is a stand-in that makes the branch that a test plans; the real one is run at the end.
+Where it is not said otherwise, `groundwork update` is a stand-in that makes the branch that a test plans.
 """
 
 import json
@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from forge import TOKEN, Forge, serving
 from pipelines import Ended, Runner, github, gitlab
-from support import commit, execute
+from support import commit, execute, release
 
 READERS = {"github": github, "gitlab": gitlab}
 NAME = "ada/late-flights"
@@ -116,6 +117,8 @@ class Pilot:
     def update(self) -> Ended:
         shutil.rmtree(self.home, ignore_errors=True)
         execute(self.folder, "git", "clone", "--quiet", str(self.forge.folder / f"{NAME}.git"), str(self.home))
+        if self.platform == "gitlab":  # checks out a commit
+            execute(self.home, "git", "checkout", "--quiet", "--detach")
         ended = self.runner.run(READERS[self.platform](self.home)["update"])
         assert TOKEN not in ended.printed
         return ended
@@ -249,3 +252,37 @@ def test_a_file_that_was_left_in_conflict_stops_the_change(
     commit(home)
     with pytest.raises(AssertionError, match=re.escape(name)):
         execute(home, *check.split())
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("platform", "edited"), [("github", "ruff.toml"), ("gitlab", "README.md")])
+def test_the_real_update_is_proposed(
+    platform: str, edited: str, pilot: Path, projects: dict[str, Path], forge: Forge, tmp_path: Path
+) -> None:
+    """Of a pilot with an edit in a file of the template's, which conflicts, and of one with an edit where it may be."""
+    released, source = tmp_path / "template", tmp_path / "source"
+    template = yaml.safe_load((pilot / ".copier-answers.yml").read_text())["_src_path"]
+    execute(tmp_path, "git", "clone", "--quiet", template, str(released))
+    ruff = released / "template/ruff.toml"
+    ruff.write_text(f"# the next release's\n{ruff.read_text()}")
+    release(released, "v1001.0.0")
+    execute(tmp_path, "git", "clone", "--quiet", str(pilot), str(source))
+    answers = source / ".copier-answers.yml"
+    address = forge.publish("platform/groundwork", released)
+    answers.write_text(re.sub("^_src_path: .*$", f"_src_path: {address}", answers.read_text(), flags=re.MULTILINE))
+    if platform == "gitlab":
+        answers.write_text(answers.read_text().replace("ci: github", "ci: gitlab"))
+        shutil.rmtree(source / ".github")
+        shutil.copy(projects[platform] / ".gitlab-ci.yml", source)
+    own = source / edited
+    own.write_text(f"# ours\n{own.read_text()}" if edited == "ruff.toml" else f"{own.read_text()}ours\n")
+    commit(source)
+    uv = f'import os; os.execv("{shutil.which("uv")}", ["uv", *arguments])'
+    late_flights = Pilot(platform, source, forge, tmp_path, uv=uv)
+    ended = late_flights.update()
+    [request] = late_flights.requests()
+    conflict = edited == "ruff.toml"
+    assert (ended.code, request["draft"]) == (int(conflict), conflict), ended.printed
+    assert re.fullmatch(r"Update Groundwork from .* to 1001\.0\.0", request["title"])
+    assert "Not ready to merge" in request["text"] or not conflict
+    assert late_flights.on_branch("ruff.toml").startswith("<<<<<<< " if conflict else "# the next release's\n")

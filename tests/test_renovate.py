@@ -38,7 +38,7 @@ def renovate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def forge(template: Path, renovate: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
-    """A forge on which Renovate has run once, for two pilots that read our preset: `kept`, within the rule, and `edited`."""
+    """A forge on which Renovate has run once, for two pilots with the preset: `kept`, within the rule, and `edited`."""
     folder = tmp_path_factory.mktemp("forge")
     source = folder / "template"
     execute(folder, "git", "clone", "--quiet", str(template), str(source))
