@@ -36,13 +36,14 @@ if arguments[:3] == ["run", "groundwork", "update"]:
         tree = tempfile.mkdtemp()
         folder = subprocess.check_output(["git", "rev-parse", "--show-prefix"], text=True).strip()
         git("worktree", "add", "--quiet", "--detach", tree)
-        (pathlib.Path(tree) / folder / "ruff.toml").write_text(plan["content"])
+        (pathlib.Path(tree) / folder / plan["path"]).write_text(plan["content"])
         git("-C", tree, "commit", "--quiet", "--all", "--message", "Update")
         git("-C", tree, "branch", told["branch"])
     print(json.dumps(told, indent=2))
     sys.exit(plan["code"])
 if arguments[0] == "lock":
     pathlib.Path("uv.lock").write_text("locked")
+    sys.exit(json.loads((state / "plan").read_text())["lock"])
 """
 # Pull requests as GitHub keeps them, in a file.
 GH = """
@@ -101,7 +102,7 @@ class Pilot:
                 "CI_PROJECT_ID": NAME.replace("/", "%2F"),
                 "CI_DEFAULT_BRANCH": "master",
                 "CI_REGISTRY_IMAGE": "registry.example.com/late-flights",
-                "CI_PROJECT_DIR": str(folder),
+                "CI_PROJECT_DIR": str(folder / "clone"),
                 "UPDATE_TOKEN": TOKEN,
             },
         }[platform]
@@ -109,9 +110,9 @@ class Pilot:
         tools = {"uv": UV, "gh": GH, "pip": "", "pipx": ""} | tools
         self.runner = Runner(self.home, folder / "state", known, **tools)
 
-    def plan(self, version: str, content: str = "line-length = 100\n", code: int = 0) -> None:
-        """What the stand-in of `groundwork update` does."""
-        planned = {"version": version, "content": content, "code": code}
+    def plan(self, version: str, content: str = "# new\n", **other: Any) -> None:
+        """What the stand-ins do: `groundwork update` writes a file and ends with a code, and so does `uv lock`."""
+        planned = {"version": version, "content": content, "path": "ruff.toml", "code": 0, "lock": 0} | other
         (self.folder / "state/plan").write_text(json.dumps(planned))
 
     def update(self) -> Ended:
@@ -139,8 +140,8 @@ class Pilot:
             for each in self.forge.requests.get(NAME, [])
         ]
 
-    def on_branch(self, path: str) -> str:
-        return self.forge.git(NAME, "show", f"{BRANCH}:{path}")
+    def on_branch(self, path: str, branch: str = BRANCH) -> str:
+        return self.forge.git(NAME, "show", f"{branch}:{path}")
 
 
 @pytest.fixture
@@ -179,10 +180,11 @@ def test_a_newer_version_is_proposed_locked_and_in_one_request_that_follows_the_
 @both
 def test_a_conflict_or_a_lost_edit_fails_and_is_a_draft_until_it_is_gone(platform: str, pilot_of: Make) -> None:
     pilot = pilot_of(platform)
-    for code, draft in ((1, True), (0, False), (1, True)):
-        pilot.plan("0.2.0", f"# {code}\n", code)
+    for code, lock in ((1, 0), (0, 0), (0, 1)):  # then they are gone; then the packages do not go together
+        pilot.plan("0.2.0", f"# {code} {lock}\n", code=code, lock=lock)
         ended = pilot.update()
-        assert (ended.code, [each["draft"] for each in pilot.requests()]) == (code, [draft]), ended.printed
+        stopped = bool(code or lock)
+        assert (ended.code, [each["draft"] for each in pilot.requests()]) == (int(stopped), [stopped]), ended.printed
 
 
 @both
@@ -227,6 +229,27 @@ def test_a_job_without_a_token_says_what_to_set(platform: str, pilot_of: Make) -
     ended = pilot.update()
     assert ended.code == 1
     assert "Set UPDATE_TOKEN" in ended.printed
+
+
+def test_in_a_larger_repository_the_copies_of_the_workflows_are_brought_up_to_date_too(
+    projects: dict[str, Path], forge: Forge, tmp_path: Path
+) -> None:
+    home = tmp_path / "source/pilots/late-flights"
+    shutil.copytree(projects["github"], home)
+    commit(tmp_path / "source")
+    execute(home, "ops/delivery.sh", "monorepo")
+    commit(tmp_path / "source")
+    pilot = Pilot("github", tmp_path / "source", forge, tmp_path)
+    checks = (home / ".github/workflows/checks.yml").read_text()
+    pilot.plan("0.2.0", f"{checks}# the next release's\n", path=".github/workflows/checks.yml")
+    ended = pilot.update()
+    assert ended.code == 0, ended.printed
+    [request] = pilot.requests()
+    branch = f"{BRANCH}-late-flights"
+    assert (request["title"], request["head"]) == ("Update to 0.2.0 in pilots/late-flights", branch)
+    copied = pilot.on_branch(".github/workflows/late-flights-checks.yml", branch)
+    assert copied.endswith("# the next release's\n")
+    assert pilot.on_branch("pilots/late-flights/uv.lock", branch) == "locked"
 
 
 @pytest.mark.parametrize(
@@ -277,12 +300,13 @@ def test_the_real_update_is_proposed(
     own = source / edited
     own.write_text(f"# ours\n{own.read_text()}" if edited == "ruff.toml" else f"{own.read_text()}ours\n")
     commit(source)
-    uv = f'import os; os.execv("{shutil.which("uv")}", ["uv", *arguments])'
+    uv = f'import os; os.environ.pop("UV_CACHE_DIR", ""); os.execv("{shutil.which("uv")}", ["uv", *arguments])'
     late_flights = Pilot(platform, source, forge, tmp_path, uv=uv)
     ended = late_flights.update()
-    [request] = late_flights.requests()
     conflict = edited == "ruff.toml"
-    assert (ended.code, request["draft"]) == (int(conflict), conflict), ended.printed
+    assert ended.code == int(conflict), ended.printed
+    [request] = late_flights.requests()
+    assert request["draft"] == conflict
     assert re.fullmatch(r"Update Groundwork from .* to 1001\.0\.0", request["title"])
     assert "Not ready to merge" in request["text"] or not conflict
     assert late_flights.on_branch("ruff.toml").startswith("<<<<<<< " if conflict else "# the next release's\n")

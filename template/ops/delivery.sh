@@ -112,7 +112,7 @@ pushed() { # IMAGE COMMIT: the digest that the registry has for it
     docker buildx imagetools inspect --format '{{json .Manifest.Digest}}' "$registry/$1:$2" | tr -d '"'
 }
 
-update() { # a conflict, or an edit that would be lost, is proposed as a draft, and fails
+update() { # a conflict, an edit that would be lost, or packages that do not go together: proposed as a draft, and fails
     local folder branch repository there told code=0 made title # tree outlives the function
     [ -n "${UPDATE_TOKEN-}" ] || refuse "Set UPDATE_TOKEN, a token that may push a branch and open a request for it."
     folder=$(git rev-parse --show-prefix) && folder=${folder%/}
@@ -140,11 +140,8 @@ update() { # a conflict, or an edit that would be lost, is proposed as a draft, 
     trap 'git worktree remove --force "$tree"' EXIT
     git worktree add --quiet --detach "$tree" "$made"
     git branch --quiet --delete --force "$made"
-    (
-        cd "$tree/$folder"
-        uv lock --quiet
-        if [ -n "$folder" ] && [ -d .github ]; then ops/delivery.sh monorepo; fi
-    ) || code=1
+    (cd "$tree/$folder" && uv lock --quiet) || code=1
+    if [ -n "$folder" ] && [ -d .github ]; then "$tree/$folder/ops/delivery.sh" monorepo || code=1; fi
     git -C "$tree" add --all
     git -C "$tree" commit --quiet --no-verify --amend --no-edit
     if [ -z "$there" ] || ! git -C "$tree" diff --quiet "$there" HEAD; then
@@ -176,10 +173,10 @@ pull_request() { # BRANCH TITLE FILE CODE: opens one, or refreshes the one that 
 
 merge_request() { # as pull_request
     local requests=$CI_API_V4_URL/projects/$CI_PROJECT_ID/merge_requests number ask
-    ask=(curl --silent --show-error --fail-with-body --output /dev/stderr --header "PRIVATE-TOKEN: $UPDATE_TOKEN")
-    number=$("${ask[@]}" --output - "$requests?state=opened&source_branch=$1" |
+    ask=(curl --silent --show-error --fail-with-body --header "PRIVATE-TOKEN: $UPDATE_TOKEN")
+    number=$("${ask[@]}" "$requests?state=opened&source_branch=$1" |
         python3 -c 'import json, sys; print(*(each["iid"] for each in json.load(sys.stdin)))')
-    ask+=(--data-urlencode "title=$([ "$4" = 0 ] || echo "Draft: ")$2" --data-urlencode "description@$3")
+    ask+=(--output /dev/null --data-urlencode "title=$([ "$4" = 0 ] || echo "Draft: ")$2" --data-urlencode "description@$3")
     if [ -z "$number" ]; then
         "${ask[@]}" --data-urlencode "source_branch=$1" --data-urlencode "target_branch=$CI_DEFAULT_BRANCH" "$requests"
     else
