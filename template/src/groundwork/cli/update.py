@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from groundwork.cli.console import Json, complaints, console, entered, print_json, suggest, under_way
 from groundwork.core.errors import GroundworkError, UpdateError
+from groundwork.core.files import write_atomically
 
 if TYPE_CHECKING:
     from groundwork.documents.updating.attempt import Script, Update
@@ -39,7 +40,7 @@ def update(
     from groundwork.documents.updating.worktree import require_clean, worktree
     from groundwork.documents.upstream import Upstream
 
-    with entered() as pilot, contextlib.ExitStack() as held:
+    with entered(documents=False) as pilot, contextlib.ExitStack() as held:
         home = pilot.settings.home
         require_clean(home)
         if apply:
@@ -53,8 +54,7 @@ def update(
             print_json({"before": upstream.version, "after": upstream.version, "changes": [], "branch": None})
             return
         scripts = attempt.scripts(template, chosen)
-        if scripts and not trust:
-            _agree(scripts)
+        _agree(scripts, trust)
         tree = held.enter_context(worktree(home))
         with under_way("update a copy"):
             tried = attempt.try_out(template, chosen, tree, trust=bool(scripts))
@@ -64,17 +64,14 @@ def update(
         steps = summary.next_steps(tried, monorepo=tree.home != tree.root)
         text = summary.pull_request(tried, differs, steps)
         if branch:
-            file = pilot.settings.reports / f"{branch}.md"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text, encoding="utf-8")
             made = attempt.to_branch(tried, tree, text)
-            console.print(
-                f"\n[green]✓[/] the branch {branch} {'has the update' if made else 'had this update already'}"
-            )
-            console.print(f"[dim]text for the pull request:[/] {escape(str(file))}")
-            console.print(
-                "[dim]next:[/]", *(f"  [bold]{escape(each)}[/]" for each in (f"git switch {branch}", *steps)), sep="\n"
-            )
+            file = pilot.settings.reports / f"{branch}.md"
+            write_atomically({file: text})
+            console.print(f"\n[green]✓[/] branch   {branch} {'has the update' if made else 'had this update already'}")
+            console.print(f"           text for the pull request: {escape(str(file))}")
+            console.print("[dim]next:[/]")
+            for command in (f"git switch {branch}", *steps):
+                console.print(f"  [bold]{escape(command)}[/]")
         elif not tried.stopped:
             suggest(_again(to, data or [], trust) + " --apply")
         print_json(
@@ -109,11 +106,14 @@ def _again(to: str | None, data: list[str], trust: bool) -> str:
     return " ".join([*words, *(["--trust"] if trust else [])])
 
 
-def _agree(scripts: "list[Script]") -> None:
-    """Show the scripts and ask whether to run them. Raises UpdateError if not, or if there is nobody to ask."""
+def _agree(scripts: "list[Script]", trust: bool) -> None:
+    """Say which scripts would run; without trust, show them and ask. Raises UpdateError if they may not run."""
     for each in scripts:
-        console.print(f"[yellow]![/] {each.version or 'every update'} runs {escape(each.path)} of the template:\n")
-        console.print(escape(textwrap.indent(each.text, "    ")), style="dim")
+        console.print(f"[yellow]![/] {each.version or 'every update'} runs {escape(each.path)} of the template")
+        if not trust:
+            console.print(escape(textwrap.indent(f"\n{each.text}", "    ")), style="dim")
+    if not scripts or trust:
+        return
     if not sys.stdin.isatty() or console.quiet:
         names = ", ".join(each.path for each in scripts)
         raise UpdateError(f"this update runs scripts of the template ({names}): read them, then add --trust")
@@ -125,11 +125,11 @@ def _show(tried: "Update", differs: "Behaviour") -> None:
     from rich.table import Table
 
     from groundwork.documents.updating.changes import KINDS, STOPPING
-    from groundwork.documents.updating.summary import files
+    from groundwork.documents.updating.summary import files, for_owners
 
     console.print(f"[bold]{escape(tried.target.title)}[/]")
     console.print("\n[dim]what owners must know[/]")
-    for line in ["unknown: the template has no record of releases"] if tried.owners is None else tried.owners:
+    for line in for_owners(tried):
         console.print(f"  {escape(line)}")
     console.print("\n[dim]files[/]")
     for kind, meaning in KINDS.items():
@@ -155,13 +155,8 @@ def _show(tried: "Update", differs: "Behaviour") -> None:
         console.print(table, soft_wrap=False)
     if differs.gate_unknown:
         console.print(f"[yellow]?[/] gate     unknown: {escape(differs.gate_unknown)}")
-    mark, said = {
-        "passes": ("[green]✓[/]", "passes with the new code"),
-        "fails": ("[red]✗[/]", f"passes now and will fail: {differs.check_says}"),
-        "fails already": ("[yellow]![/]", f"fails, now as well: {differs.check_says}"),
-        "unknown": ("[yellow]?[/]", f"unknown: {differs.check_says}"),
-    }[differs.check]
-    console.print(f"{mark} check    {escape(said)}")
+    marks = {"passes": "[green]✓[/]", "fails": "[red]✗[/]", "fails already": "[yellow]![/]", "unknown": "[yellow]?[/]"}
+    console.print(f"{marks[differs.check]} check    {escape(differs.check_sentence)}")
 
 
 def _refusal(tried: "Update", branch: str | None) -> str:

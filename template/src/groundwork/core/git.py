@@ -7,24 +7,23 @@ from pathlib import Path
 
 from groundwork.core.errors import GroundworkError, shortened
 
-REPOSITORY = {"GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE", "GIT_PREFIX"}
+_REPOSITORY = {"GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE", "GIT_PREFIX"}
 
 
 def git(home: Path, *arguments: str) -> str | None:
     """Returns git's output without trailing white space; None if git fails, for example outside a repository."""
     try:
-        done = subprocess.run(["git", *arguments], cwd=home, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
+        return git_or_raise(GroundworkError, home, *arguments)
+    except GroundworkError:
         return None
-    return done.stdout.rstrip()
 
 
 def git_or_raise(kind: type[GroundworkError], home: Path, *arguments: str) -> str:
     """Returns git's output without trailing white space. Raises an error of the kind with what git said.
 
-    A repository that a hook of git has named in the environment does not count; the one of the folder does.
+    The repository is that of the folder, also where a hook of git has named another one in the environment.
     """
-    environment = {name: value for name, value in os.environ.items() if name not in REPOSITORY}
+    environment = {name: value for name, value in os.environ.items() if name not in _REPOSITORY}
     try:
         done = subprocess.run(
             ["git", *arguments], cwd=home, env=environment, capture_output=True, text=True, check=True

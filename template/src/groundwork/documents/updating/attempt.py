@@ -115,6 +115,8 @@ def try_out(template: Template, chosen: Target, tree: Worktree, trust: bool) -> 
 
     Raises TemplateUnknown if Copier fails.
     """
+    if not (tree.home / template.pilot.answers_file).is_file():
+        raise UpdateError(f"git does not know {template.pilot.answers_file}: commit it")
     there = replace(template, pilot=replace(template.pilot, answers=dict(template.pilot.answers) | dict(chosen.data)))
     with tempfile.TemporaryDirectory(prefix="groundwork-render-") as folder:
         old, new = Path(folder) / "old", Path(folder) / "new"

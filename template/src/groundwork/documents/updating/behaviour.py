@@ -67,10 +67,15 @@ class Behaviour:
     check_says: str = ""
 
     @property
-    def calm(self) -> bool:
-        """Whether everything is known and as before."""
-        alike = all(each.before == each.after and not each.differences for each in self.verdicts)
-        return alike and not self.gate_unknown and self.check == "passes"
+    def check_sentence(self) -> str:
+        """What `groundwork check` says with the new code, on one line."""
+        why = " ".join(self.check_says.split())
+        return {
+            "passes": "passes with the new code",
+            "fails": f"passes now, and will fail: {why}",
+            "fails already": f"fails, now as well: {why}",
+            "unknown": f"unknown: {why}",
+        }[self.check]
 
 
 @dataclass(frozen=True)
@@ -106,8 +111,9 @@ class _Code:
 
 def compare(settings: Settings, update: Update, tree: Worktree, progress: Progress) -> Behaviour:
     """Run `check` and `judge` with the present code and with the new, and return what differs."""
-    if conflicts := update.of_kind("conflict"):
-        reason = f"the new code has conflicts ({', '.join(each.path for each in conflicts)})"
+    paths = [each.path for each in update.of_kind("conflict")]
+    if conflicts := [path for path in paths if path.startswith("src/") or path == "pyproject.toml"]:
+        reason = f"the new code has conflicts ({', '.join(conflicts)})"
         return Behaviour(gate_unknown=reason, check_says=reason)
     with tempfile.TemporaryDirectory(prefix="groundwork-judge-") as folder:
         with progress("environment of the new code"):

@@ -23,6 +23,7 @@ KINDS: dict[Kind, str] = {  # in the order in which they are shown
 }
 STOPPING: tuple[Kind, ...] = ("conflict", "lost")
 Tree = Mapping[str, bytes]
+_NOT_IN = "what the template changed is not in"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,24 +70,29 @@ class Trees:
         if mine is None:
             return self._of_a_missing_file(path)
         if result == mine:
-            edited = old is not None and mine != old
-            if owner == "yours" and old is not None:
-                return "kept", ""
-            if edited and old != new and mine != new:
-                return "kept", "edited here; what the template changed is in your edit" if new else "no longer updated"
-            return ("kept", "edited here") if edited and mine != new else (None, "")
+            return self._of_a_file_as_before(path, owner)
         if result is None:
             return self._of_a_gone_file(path)
         if mine == old:
             return "updated", ""
         return ("merged", "") if survives(old or b"", mine, new or b"", result) else ("lost", "overwritten")
 
+    def _of_a_file_as_before(self, path: str, owner: Owner) -> tuple[Kind | None, str]:
+        old, new, mine = self.old.get(path), self.new.get(path), self.mine[path]
+        if old is None or (mine == new and owner != "yours"):
+            return None, ""
+        if owner == "yours":
+            return "kept", ""
+        if new is None:
+            return "kept", "no longer updated"
+        return "kept", "edited here" if old == new else f"edited here; {_NOT_IN}"
+
     def _of_a_missing_file(self, path: str) -> tuple[Kind | None, str]:
         """Returns the kind of a file that the team does not have."""
         if path in self.result:
             return ("lost", "deleted here; it would be back") if path in self.old else ("new", "")
         deleted = path in self.old and path in self.new and self.old[path] != self.new[path]
-        return ("kept", "deleted here; what the template changed in it is not in") if deleted else (None, "")
+        return ("kept", f"deleted here; {_NOT_IN}") if deleted else (None, "")
 
     def _of_a_gone_file(self, path: str) -> tuple[Kind, str]:
         """Returns the kind of a file that the update takes away: its edit is lost, unless it moved with the file."""

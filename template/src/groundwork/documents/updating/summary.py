@@ -21,6 +21,13 @@ def files(changes: Iterable[Change]) -> str:
     return ", ".join(f"{folder or 'the top folder'} ({count})" for folder, count in folders.most_common())
 
 
+def for_owners(update: Update) -> list[str]:
+    """Returns what owners must know, one line each."""
+    if update.owners is None:
+        return ["unknown: the template has no record of its releases"]
+    return list(update.owners) or ["nothing"]
+
+
 def warnings(found: Behaviour) -> list[str]:
     """Returns what will behave otherwise, or is unknown, one line each."""
     lines = [f"gate: {each.sentence}" for each in found.verdicts]
@@ -32,13 +39,7 @@ def warnings(found: Behaviour) -> list[str]:
             )
     if found.gate_unknown:
         lines.append(f"gate: unknown: {found.gate_unknown}")
-    said = {
-        "passes": "`groundwork check` passes with the new code",
-        "fails": f"`groundwork check` passes now and will fail: {found.check_says}",
-        "fails already": f"`groundwork check` fails, now as well: {found.check_says}",
-        "unknown": f"`groundwork check`: unknown: {found.check_says}",
-    }
-    return [*lines, said[found.check]]
+    return [*lines, f"`groundwork check` {found.check_sentence}"]
 
 
 def next_steps(update: Update, monorepo: bool) -> list[str]:
@@ -59,13 +60,7 @@ def pull_request(update: Update, found: Behaviour, steps: Iterable[str]) -> str:
         parts += ["**Not ready to merge**", ""]
         parts += _listed(f"- {each.kind}: `{each.path}`{_note(each)}" for each in update.of_kind("conflict", "lost"))
         parts.append("")
-    owners = update.owners
-    parts += ["**What owners must know**", ""]
-    parts += (
-        ["- unknown: the template has no record of releases"]
-        if owners is None
-        else _listed(f"- {line}" for line in owners)
-    )
+    parts += ["**What owners must know**", "", *_listed(f"- {line}" for line in for_owners(update))]
     parts += ["", "**What will behave otherwise**", "", *_listed(f"- {line}" for line in warnings(found)), ""]
     parts += ["**After merging**", "", "```sh", *steps, "```", "", "**Files**", ""]
     for kind in ("merged", "kept"):
