@@ -278,7 +278,10 @@ def test_a_file_that_was_left_in_conflict_stops_the_change(
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize(("platform", "edited"), [("github", "ruff.toml"), ("gitlab", "README.md")])
+@pytest.mark.parametrize(
+    ("platform", "edited"),
+    [("github", "ruff.toml"), pytest.param("gitlab", "README.md", marks=pytest.mark.night)],  # the same again
+)
 def test_the_real_update_is_proposed(
     platform: str, edited: str, pilot: Path, projects: dict[str, Path], forge: Forge, tmp_path: Path
 ) -> None:
