@@ -329,7 +329,9 @@ def test_a_branch_that_is_there_is_left_as_it_is(project: Path) -> None:
     assert committed("first")
     made = execute(project, "git", "rev-parse", "groundwork-update-2.0.0")
     assert not committed("first")
-    with pytest.raises(UpdateError, match="there is a branch groundwork-update-2.0.0 already: merge it, or delete it"):
+    with pytest.raises(
+        UpdateError, match=r"there is a branch groundwork-update-2\.0\.0 already: merge it, or delete it"
+    ):
         committed("second")
     assert execute(project, "git", "rev-parse", "groundwork-update-2.0.0") == made
 
