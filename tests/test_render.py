@@ -21,7 +21,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "gitlab": {"ci": "gitlab"},
     "no-ci": {"ci": "none"},
 }
-MOST_FILES, MOST_LINES = 236, 23_500  # as it is, the stack included; a change that adds to it has to say why
+MOST_FILES, MOST_LINES = 250, 25_500  # as it is, the stack included; a change that adds to it has to say why
 CI_FILES = {
     **{f".github/workflows/{name}.yml": {"defaults", DEMO, "github"} for name in ("checks", "deliver", "rollback")},
     ".gitlab-ci.yml": {"gitlab"},
