@@ -21,7 +21,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "gitlab": {"ci": "gitlab"},
     "no-ci": {"ci": "none"},
 }
-MOST_FILES, MOST_LINES = 237, 23_630  # as it is, the stack included; a change that adds to it has to say why
+MOST_FILES, MOST_LINES = 251, 25_630  # as it is, the stack included; a change that adds to it has to say why
 CI_FILES = {
     **{
         f".github/workflows/{name}.yml": {"defaults", DEMO, "github"}
