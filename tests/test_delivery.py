@@ -48,8 +48,8 @@ def test_both_platforms_run_the_same_commands(projects: dict[str, Path]) -> None
     )
     assert [each.pop("rollback")[0].split()[1] for each in (there, here)] == ["rollback", "rollback"]
     assert there == here
-    assert set(there) == {"checks", "scan", "build", "images", "staging", "readiness", "production"}
-    assert len(there["checks"]) == 10
+    assert set(there) == {"checks", "scan", "build", "images", "staging", "readiness", "production", "update"}
+    assert len(there["checks"]) == 11
 
 
 def test_workflows_have_no_known_weakness(projects: dict[str, Path]) -> None:
@@ -80,11 +80,26 @@ def test_nothing_is_delivered_before_the_team_says_so(platform: str, projects: d
     if platform == "gitlab":
         jobs = yaml.safe_load((projects[platform] / ".gitlab-ci.yml").read_text())
         for name in ("images", "staging", "readiness", "production"):
-            assert all('$DELIVER == "true" &&' in rule["if"] for rule in jobs[name]["rules"]), name
+            rules = [rule for rule in jobs[name]["rules"] if rule.get("when") != "never"]
+            assert rules, name
+            assert all('$DELIVER == "true" &&' in rule["if"] for rule in rules), name
     else:
         jobs = yaml.safe_load((projects[platform] / ".github/workflows/deliver.yml").read_text())["jobs"]
         assert jobs["staging"]["if"] == "vars.DELIVER == 'true'"
         assert (jobs["readiness"]["needs"], jobs["production"]["needs"]) == ("staging", ["images", "readiness"])
+
+
+def test_a_pipeline_that_updates_does_nothing_else(projects: dict[str, Path]) -> None:
+    """On GitLab, where all jobs are in one file: the others exclude the update's rule, or need another trigger."""
+    jobs = yaml.safe_load((projects["gitlab"] / ".gitlab-ci.yml").read_text())
+    [rule] = jobs.pop("update")["rules"]
+    assert rule == {"if": '$CI_PIPELINE_SOURCE == "schedule" && $UPDATE == "true"'}
+    others = {name: job["rules"] for name, job in jobs.items() if isinstance(job, dict) and "script" in job}
+    assert others.pop("build") == [{"if": '$CI_PIPELINE_SOURCE == "merge_request_event"'}]
+    assert others.pop("rollback")[0]["if"].startswith("$ROLLBACK &&")
+    for name, rules in others.items():
+        never = [each["if"] for each in rules if each.get("when") == "never"]
+        assert rule["if"] in never, name
 
 
 def test_the_bill_of_materials_has_the_groups_that_the_images_install() -> None:
@@ -129,9 +144,10 @@ def test_github_finds_the_workflows_of_a_pilot_in_a_folder(
     execute(root / "pilots/late-flights", "ops/delivery.sh", "monorepo")
     assert "No findings" in execute(root, ZIZMOR, "--offline", "--no-progress", ".github/workflows")
     files = {file.name: file for file in (root / ".github/workflows").iterdir()}
-    assert set(files) == {f"late-flights-{name}.yml" for name in ("checks", "deliver", "rollback")}
+    assert set(files) == {f"late-flights-{name}.yml" for name in ("checks", "deliver", "rollback", "update")}
     for file in files.values():
         execute(root, PYTHON, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", str(file))
+    assert yaml.safe_load(files["late-flights-update.yml"].read_text())["concurrency"]["group"] == "late-flights-update"
     deliver = yaml.safe_load(files["late-flights-deliver.yml"].read_text())
     assert deliver[True]["push"]["paths"] == ["pilots/late-flights/**"]  # YAML 1.1 reads a bare `on` as true
     assert deliver["jobs"]["checks"]["uses"] == "./.github/workflows/late-flights-checks.yml"

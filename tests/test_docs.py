@@ -141,7 +141,7 @@ OF_LIBRARIES = {  # read by libraries, or by the shell of the example itself
     "AWS_REGION",
     "AWS_SECRET_ACCESS_KEY",
     "GROUNDWORK_KEY",  # of docs/clients.md
-    "KUBE_CONFIG",  # by ops/delivery.sh
+    "KUBE_CONFIG",  # by ops/delivery.sh, as UPDATE_TOKEN
     "OTEL_EXPORTER_OTLP_HEADERS",
     "OTEL_SERVICE_NAME",
     "OTEL_TRACES_SAMPLER",
@@ -149,6 +149,7 @@ OF_LIBRARIES = {  # read by libraries, or by the shell of the example itself
     "PREFECT_LOGGING_LEVEL",
     "PROMETHEUS_MULTIPROC_DIR",
     "SPARK_CONF_DIR",
+    "UPDATE_TOKEN",
 }
 
 

@@ -50,7 +50,8 @@ def update(
             template = held.enter_context(upstream.fetched())
         chosen = attempt.choose(template, to, _answers(data or []))
         if chosen is None:
-            console.print(f"[green]✓[/] Groundwork {upstream.version} is the newest release: nothing to do")
+            here = "the pilot's version already" if to else "the newest release"
+            console.print(f"[green]✓[/] Groundwork {upstream.version} is {here}: nothing to do")
             print_json({"before": upstream.version, "after": upstream.version, "changes": [], "branch": None})
             return
         scripts = attempt.scripts(template, chosen)

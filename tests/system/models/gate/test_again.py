@@ -5,6 +5,7 @@ from pathlib import Path
 
 from commands import groundwork
 from groundwork.documents.pilot import Pilot
+from groundwork.models.registry.registry import Registry
 
 
 def everything(home: Path) -> dict[str, bytes]:
@@ -13,6 +14,7 @@ def everything(home: Path) -> dict[str, bytes]:
 
 
 def test_the_champion_is_judged_again_and_nothing_changes(pilot_copy: Pilot) -> None:
+    Registry(pilot_copy)  # a copy's addresses become its own
     before = everything(pilot_copy.settings.home)
     done = groundwork("judge", "--json")
     assert done.returncode == 0
