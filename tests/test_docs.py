@@ -273,6 +273,7 @@ TYPED = [  # pages whose commands are run, in this order: what they do to the pi
 # Commands that are not run here as they are written, by their page and beginning, and why not.
 UPDATE = "there is no newer release to update to: tests/test_update.py updates pilots"
 PREVIEW = "there is no newer release to update to: tests/test_preview.py updates pilots"
+RELEASE = "changes the template's repository: tests/test_releases.py releases a small one as the page says"
 SUITE = "this runs the tests: tests/test_generated.py runs those of a pilot, as its CI does"
 OWN_DATA = "needs a database of the team's own: tests/test_examples.py replaces the example as the page says"
 MINUTES = "takes minutes: tests/system/ calls it on a part of the data"
@@ -301,6 +302,10 @@ NOT_RUN = {
     ("deliver.md", "ops/delivery.sh"): DELIVERY,
     ("maintain-a-fleet.md", "python3 scripts/update_tested_set.py"): "asks the package index for newer versions",
     ("maintain-a-fleet.md", "make test"): SUITE,
+    ("maintain-a-fleet.md", "make release"): RELEASE,
+    ("maintain-a-fleet.md", "git push"): RELEASE,
+    ("maintain-a-fleet.md", "git tag"): RELEASE,
+    ("maintain-a-fleet.md", "git reset"): RELEASE,
     ("maintain-a-fleet.md", "uvx 'copier>=9.19.1' update"): UPDATE,
     ("maintain-a-fleet.md", "uv run groundwork update"): PREVIEW,
     ("maintain-a-fleet.md", "uv run groundwork check && uv run pytest"): SUITE,
