@@ -336,28 +336,34 @@ def test_a_branch_that_is_there_is_left_as_it_is(project: Path) -> None:
     assert execute(project, "git", "rev-parse", "groundwork-update-2.0.0") == made
 
 
-def test_scripts_of_a_release_run_only_on_assent(source: Path, rendered: Path, tmp_path: Path, unjudged: None) -> None:
+def test_scripts_of_a_release_run_only_on_assent_and_bring_an_edit_along(
+    source: Path, rendered: Path, tmp_path: Path, unjudged: None
+) -> None:
     theirs, project = tmp_path / "theirs", tmp_path / "pilot"
     execute(tmp_path, "git", "clone", "--quiet", str(source), str(theirs))
     shutil.copytree(rendered, project)
+    append(project / "ruff.toml", OURS)
     change_source(project, str(theirs))
+    (theirs / "template/ruff.toml").rename(theirs / "template/ops/ruff.toml")
     script = theirs / "hooks/migrations/v1002_0_0.py"
-    script.parent.mkdir(parents=True, exist_ok=True)
-    script.write_text("open('migrated.txt', 'w').write('done')\n")
-    lines = (theirs / "copier.yml").read_text(encoding="utf-8")
-    command = '["{{ _copier_python }}", "{{ _copier_conf.src_path }}/hooks/migrations/v1002_0_0.py"]'
-    migrations = f"_migrations: [{{version: v1002.0.0, command: {command}}}]\n"
-    lines = "\n".join(line for line in lines.splitlines() if not line.startswith("_migrations"))
-    (theirs / "copier.yml").write_text(f"{lines}\n{migrations}", encoding="utf-8")
+    script.write_text('from steps import migrate\n\nMOVES = {"ruff.toml": "ops/ruff.toml"}\n\nmigrate(MOVES)\n')
+    command = ["{{ _copier_python }}", f"{{{{ _copier_conf.src_path }}}}/hooks/migrations/{script.name}"]
+    migration = {"version": LATER[1:], "command": [*command, "{{ _copier_conf.answers_file }}"], "when": True}
+    lines = (theirs / "copier.yml").read_text(encoding="utf-8").replace("_migrations: []\n", "")
+    assert "\n_migrations:" not in lines
+    (theirs / "copier.yml").write_text(f"{lines}\n_migrations: {json.dumps([migration])}\n", encoding="utf-8")
     release(theirs, LATER)
     done = groundwork("update", cwd=project)
     assert done.returncode == 1
-    assert "open('migrated.txt', 'w')" in done.stdout
+    assert 'MOVES = {"ruff.toml": "ops/ruff.toml"}' in done.stdout
     assert "this update runs scripts of the template (hooks/migrations/v1002_0_0.py)" in done.stderr
-    code, said = previewed(project, "--trust")
+    code, said = previewed(project, "--trust", "--apply")
     assert code == 0
-    assert kinds(said)["migrated.txt"] == "new"
-    assert not (project / "migrated.txt").exists()
+    [change] = [change for change in said["changes"] if change["path"] == "ruff.toml"]
+    assert (change["kind"], change["note"]) == ("merged", "moved to ops/ruff.toml")
+    moved = execute(project, "git", "show", f"{said['branch']}:ops/ruff.toml")
+    assert moved.startswith(THEIRS)
+    assert moved.endswith(OURS)
 
 
 def shaken(folder: Path, chance: random.Random, names: list[str], mark: str) -> dict[str, str]:
