@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from commands import groundwork
 from groundwork.core.errors import UpdateError
-from groundwork.documents.template_files import Comparison
+from groundwork.documents.template_files import Compared
 from groundwork.documents.updating import attempt, behaviour
 from groundwork.documents.updating.behaviour import Behaviour
 from groundwork.documents.updating.worktree import worktree
@@ -313,10 +313,10 @@ def test_what_an_interrupted_update_left_is_cleared_away(project: Path, unjudged
 
 def test_a_branch_that_is_there_is_left_as_it_is(project: Path) -> None:
     update = attempt.Update(
-        target=attempt.Target(before="v1.0.0", after="v2.0.0", passed=[Release("v2.0.0", date(2026, 12, 1))]),
+        target=attempt.Destination(before="v1.0.0", after="v2.0.0", passed=[Release("v2.0.0", date(2026, 12, 1))]),
         owners=[],
         changes=[],
-        compared=Comparison(edited=(), missing=(), added=(), undelivered=(), digests={}),
+        compared=Compared(edited=(), missing=(), added=(), undelivered=(), digests={}),
         new_packages=False,
     )
 

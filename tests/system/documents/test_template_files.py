@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from groundwork.documents.template_files import Comparison, compare
+from groundwork.documents.template_files import Compared, compare
 from groundwork.documents.upstream import Upstream
 from templates import ANSWERS, FIRST, LINE, commit, git, make_pilot, write
 
@@ -25,7 +25,7 @@ def project(copied: Path, tmp_path: Path) -> Path:
     return tmp_path / "pilot"
 
 
-def compared(project: Path) -> Comparison:
+def compared(project: Path) -> Compared:
     with Upstream.of(project).fetched() as template:
         template.render(FIRST, project.parent / "written")
         return compare(project, template, FIRST, project.parent / "written")

@@ -112,7 +112,7 @@ def _agree(scripts: "list[Script]", trust: bool) -> None:
     for each in scripts:
         console.print(f"[yellow]![/] {each.version or 'every update'} runs {escape(each.path)} of the template")
         if not trust:
-            console.print(escape(textwrap.indent(f"\n{each.text}", "    ")), style="dim")
+            console.print("", f"[dim]{escape(textwrap.indent(each.text, '    '))}[/]", sep="\n")
     if not scripts or trust:
         return
     if not sys.stdin.isatty() or console.quiet:
@@ -144,9 +144,11 @@ def _show(tried: "Update", differs: "Behaviour") -> None:
         for each in told:
             console.print(f"               {escape(each.path)}{f': {escape(each.note)}' if each.note else ''}")
             if kind in STOPPING and each.edit:
-                console.print(textwrap.indent(escape(each.edit), " " * 17), style="dim")
+                console.print(f"[dim]{textwrap.indent(escape(each.edit), ' ' * 17)}[/]")
     console.print("\n[dim]what will behave otherwise[/]")
-    table = Table("", "the gate's check", "before", "after", box=None, pad_edge=False, header_style="dim")
+    table = Table(
+        "", *(f"[dim]{name}[/]" for name in ("the gate's check", "before", "after")), box=None, pad_edge=False
+    )
     for verdict in differs.verdicts:
         mark = "[green]✓[/]" if verdict.before == verdict.after else "[red]✗[/]"
         console.print(f"{mark} gate     {escape(verdict.sentence)}")

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from groundwork.core.errors import AnswersError, GroundworkError, TemplateUnknown
 from groundwork.core.git import git
-from groundwork.documents.template_files import Comparison, Edit, above, compare
+from groundwork.documents.template_files import Compared, Edit, above, compare
 from groundwork.documents.upstream import Template, Upstream, matches, without_credentials
 
 
@@ -52,11 +52,15 @@ def judge(home: Path, since: str) -> ChangeJudged:
     try:
         with upstream.fetched() as template, _folder_at(home, base) as before:
             if not update and all(_is_yours(path, template) for path in changed):
-                return ChangeJudged(update, "this change touches nothing of the template's")
+                return ChangeJudged(update=update, sentence="this change touches nothing of the template's")
             return _updated(template, changed, before) if update else _edited(template, changed)
     except TemplateUnknown as error:
         required = "an update must be" if update else "only an update must be"
-        return ChangeJudged(update, f"unknown whether this is the template's, and {required} verified: {error}", True)
+        return ChangeJudged(
+            update=update,
+            sentence=f"unknown whether this is the template's, and {required} verified: {error}",
+            unknown=True,
+        )
 
 
 def _edited(template: Template, changed: set[str]) -> ChangeJudged:
@@ -110,14 +114,14 @@ def _is_yours(path: str, template: Template) -> bool:
     return any(matches(path, pattern) for pattern in template.yours(template.pilot.version))
 
 
-def _compared(template: Template) -> Comparison:
+def _compared(template: Template) -> Compared:
     pilot = template.pilot
     with TemporaryDirectory(prefix="groundwork-written-") as folder:
         template.render(pilot.version, Path(folder) / "pilot")
         return compare(pilot.home, template, pilot.version, Path(folder) / "pilot")
 
 
-def _states(compared: Comparison) -> dict[str, str]:
+def _states(compared: Compared) -> dict[str, str]:
     """Returns how each file differs from the template's: the same text for the same difference."""
     edited = {edit.path: "\n".join(edit.changes) for edit in compared.edited}
     added = {path: compared.digests[path] for path in compared.added}
@@ -131,7 +135,7 @@ def _source(home: Path, default: str) -> str:
         return default
 
 
-def _earlier(template: Template, before: Path) -> Comparison | None:
+def _earlier(template: Template, before: Path) -> Compared | None:
     """Returns the comparison of the pilot as it was before the change; None where there was none, or it is unknown."""
     try:
         return _compared(Template(template.clone, Upstream.of(before)))

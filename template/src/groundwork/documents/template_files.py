@@ -32,7 +32,7 @@ class Edit:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Compared:
     """The template's part of the pilot, compared with that of one version."""
 
     edited: tuple[Edit, ...]
@@ -53,7 +53,7 @@ class Comparison:
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def compare(home: Path, template: Template, version: str, written: Path) -> Comparison:
+def compare(home: Path, template: Template, version: str, written: Path) -> Compared:
     """Compare the pilot's folder `home` with the project that the template's version wrote to the folder `written`."""
     edited, missing, absent, digests = [], [], [], {}
     paths = _files(written)
@@ -72,7 +72,7 @@ def compare(home: Path, template: Template, version: str, written: Path) -> Comp
                 edited.append(Edit(path, owner == "shared", _diff(path, wanted, here)))
     added = [path for path in _known(home, *WHOLE) if path not in paths]
     digests |= {path: hashlib.sha256((home / path).read_bytes()).hexdigest() for path in added}
-    return Comparison(
+    return Compared(
         edited=tuple(edited),
         missing=tuple(missing),
         added=tuple(added),

@@ -11,7 +11,7 @@ from groundwork.core.errors import AnswersError, SchemaMismatch, StoreError, Tem
 from groundwork.core.git import git, is_shallow
 from groundwork.core.settings import Settings
 from groundwork.documents import answers_file
-from groundwork.documents.template_files import WHOLE, Comparison, compare
+from groundwork.documents.template_files import WHOLE, Compared, compare
 from groundwork.documents.upstream import Template, Upstream, copier, without_credentials
 from groundwork.store.migrate import pending
 
@@ -75,7 +75,7 @@ def examine(settings: Settings) -> Examined:
         facts |= {"exact": compared.exact, "digest": compared.digest, "files": dict(compared.digests)}
     except AnswersError as error:
         why = "An update reads from it which template, which version and which answers the project was made with."
-        found.append(Ailment("answers", str(error), why, "git log --follow -- .copier-answers.yml"))
+        found.append(Ailment(kind="answers", what=str(error), why=why, mend="git log --follow -- .copier-answers.yml"))
     except TemplateUnknown as error:
         unknown.append(str(error))
     return Examined(ailments=tuple(found), unknown=tuple(unknown), **facts)
@@ -97,15 +97,15 @@ def _versions(template: Template) -> dict[str, Any]:
 def _behind(facts: dict[str, Any]) -> Iterator[Ailment]:
     if releases := facts["releases_behind"]:
         yield Ailment(
-            "behind",
-            f"{facts['version']} is {_count(releases, 'release')} and {_count(facts['days_behind'], 'day')} "
+            kind="behind",
+            what=f"{facts['version']} is {_count(releases, 'release')} and {_count(facts['days_behind'], 'day')} "
             f"behind {facts['newest']}",
-            "The longer an update waits, the more it changes at once.",
-            "uv run groundwork update",
+            why="The longer an update waits, the more it changes at once.",
+            mend="uv run groundwork update",
         )
 
 
-def _of_files(upstream: Upstream, compared: Comparison) -> Iterator[Ailment]:
+def _of_files(upstream: Upstream, compared: Compared) -> Iterator[Ailment]:
     in_repository = git(upstream.home, "rev-parse", "--show-prefix") or ""  # `git apply` names files from the root
     answers = upstream.answers_file
     for edit in compared.edited:
@@ -120,30 +120,30 @@ def _of_files(upstream: Upstream, compared: Comparison) -> Iterator[Ailment]:
             why = "An update may conflict, or lose the edit where the template moves the file. Propose the edit there."
         only = shlex.quote(in_repository + edit.path)
         take_back = f"uv run groundwork doctor | git apply --reverse --include {only}"
-        yield Ailment(kind, what, why, take_back, (edit.path,), edit.diff)
+        yield Ailment(kind=kind, what=what, why=why, mend=take_back, paths=(edit.path,), diff=edit.diff)
     if compared.missing:
         yield Ailment(
-            "missing",
-            f"{_named(compared.missing)} of the template {_are(compared.missing)} missing",
-            "An update does not bring back a file that was deleted, and what uses it fails.",
-            _written_again(compared.missing, answers),
-            compared.missing,
+            kind="missing",
+            what=f"{_named(compared.missing)} of the template {_are(compared.missing)} missing",
+            why="An update does not bring back a file that was deleted, and what uses it fails.",
+            mend=_written_again(compared.missing, answers),
+            paths=compared.missing,
         )
     if compared.added:
         yield Ailment(
-            "added",
-            f"{_named(compared.added)} {_are(compared.added)} not of the template's version",
-            f"All of {' and '.join(WHOLE)} is the template's: a file that an update left there may still be imported.",
-            f"git rm --force -- {' '.join(map(shlex.quote, compared.added))}",
-            compared.added,
+            kind="added",
+            what=f"{_named(compared.added)} {_are(compared.added)} not of the template's version",
+            why=f"All of {' and '.join(WHOLE)} is the template's: a file that an update left there may still be imported.",
+            mend=f"git rm --force -- {' '.join(map(shlex.quote, compared.added))}",
+            paths=compared.added,
         )
     if compared.undelivered:
         yield Ailment(
-            "never-delivered",
-            f"{_named(compared.undelivered)} {_are(compared.undelivered)} yours, and never came here",
-            "A new project has it, but an update does not touch the files that are yours.",
-            _written_again(compared.undelivered, answers),
-            compared.undelivered,
+            kind="never-delivered",
+            what=f"{_named(compared.undelivered)} {_are(compared.undelivered)} yours, and never came here",
+            why="A new project has it, but an update does not touch the files that are yours.",
+            mend=_written_again(compared.undelivered, answers),
+            paths=compared.undelivered,
         )
 
 
@@ -151,9 +151,9 @@ def _of_data(settings: Settings) -> Iterator[Ailment]:
     why = "Until then, every command that needs the store refuses to run."
     try:
         if sentence := pending(settings.store):
-            yield Ailment("not-migrated", sentence, why, "uv run groundwork migrate")
+            yield Ailment(kind="not-migrated", what=sentence, why=why, mend="uv run groundwork migrate")
     except SchemaMismatch as error:
-        yield Ailment("newer-data", str(error), why, "uv run groundwork update")
+        yield Ailment(kind="newer-data", what=str(error), why=why, mend="uv run groundwork update")
 
 
 def _of_git(home: Path) -> Iterator[Ailment]:
@@ -161,19 +161,26 @@ def _of_git(home: Path) -> Iterator[Ailment]:
     first = "git add --all && git commit"
     if git(home, "rev-parse", "--is-inside-work-tree") != "true":
         why = "An update merges with git: without it, your edits could not be told from the template's."
-        yield Ailment("git", "the project is not in a git repository", why, f"git init && {first}")
+        yield Ailment(kind="git", what="the project is not in a git repository", why=why, mend=f"git init && {first}")
         return
     if not git(home, "ls-files", "charter.yaml"):
-        yield Ailment("git", "the project is not committed", "An update starts from what is committed.", first)
+        yield Ailment(
+            kind="git", what="the project is not committed", why="An update starts from what is committed.", mend=first
+        )
     elif status := git(home, "status", "--porcelain", "--untracked-files=no", "--", "."):
         what = f"{_count(len(status.splitlines()), 'changed file')} not committed"
-        yield Ailment("git", what, "An update starts from what is committed.", "git commit --all")
+        yield Ailment(kind="git", what=what, why="An update starts from what is committed.", mend="git commit --all")
     if git(home, "var", "GIT_COMMITTER_IDENT") is None:
         mend = "git config user.name NAME && git config user.email ADDRESS"
-        yield Ailment("git", "git does not know who you are", "An update commits to a branch, in your name.", mend)
+        yield Ailment(
+            kind="git",
+            what="git does not know who you are",
+            why="An update commits to a branch, in your name.",
+            mend=mend,
+        )
     if is_shallow(home):
         why = "Changes of the charter, and files that never came here, are found through the history."
-        yield Ailment("git", "the clone has no complete history", why, "git fetch --unshallow")
+        yield Ailment(kind="git", what="the clone has no complete history", why=why, mend="git fetch --unshallow")
 
 
 def _written_again(paths: tuple[str, ...], answers: str) -> str:

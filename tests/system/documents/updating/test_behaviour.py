@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from groundwork.core.settings import Settings
-from groundwork.documents.template_files import Comparison
+from groundwork.documents.template_files import Compared
 from groundwork.documents.updating import behaviour
-from groundwork.documents.updating.attempt import Target, Update
+from groundwork.documents.updating.attempt import Destination, Update
 from groundwork.documents.updating.behaviour import Behaviour
 from groundwork.documents.updating.changes import Change
 from groundwork.documents.updating.worktree import Worktree
@@ -33,10 +33,10 @@ def compared(monkeypatch: pytest.MonkeyPatch, folder: Path, *, present: Said, ne
     said = {(folder / "here").resolve(): present, (folder / "there").resolve(): new}
     monkeypatch.setattr(behaviour._Code, "run", lambda self, verb: said[self.home.resolve()][verb])
     tried = {
-        "target": Target(before="v1.0.0", after="v2.0.0", passed=[]),
+        "target": Destination(before="v1.0.0", after="v2.0.0", passed=[]),
         "owners": [],
         "changes": [],
-        "compared": Comparison(edited=(), missing=(), added=(), undelivered=(), digests={}),
+        "compared": Compared(edited=(), missing=(), added=(), undelivered=(), digests={}),
         "new_packages": False,
     }
     tree = Worktree(folder / "there", folder / "there", "")

@@ -12,7 +12,7 @@ import yaml
 
 from groundwork.core.errors import UpdateError
 from groundwork.core.git import git
-from groundwork.documents.template_files import Comparison, compare
+from groundwork.documents.template_files import Compared, compare
 from groundwork.documents.updating.changes import STOPPING, Change, Kind, Trees
 from groundwork.documents.updating.worktree import Worktree
 from groundwork.documents.upstream import Owner, Release, Template
@@ -30,7 +30,7 @@ class Script:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Target:
+class Destination:
     """Which version the pilot goes to, with what it passes on the way."""
 
     before: str
@@ -55,10 +55,10 @@ class Target:
 class Update:
     """An update that was carried out in a worktree, and what it does."""
 
-    target: Target
+    target: Destination
     owners: Sequence[str] | None  # what owners of pilots must know; None if the template has no record of it
     changes: Sequence[Change]
-    compared: Comparison  # the template's part of the pilot after the update, with that of the new version
+    compared: Compared  # the template's part of the pilot after the update, with that of the new version
     new_packages: bool  # whether pyproject.toml asks for other packages
 
     def of_kind(self, *kinds: Kind) -> list[Change]:
@@ -71,7 +71,7 @@ class Update:
         return bool(self.of_kind(*STOPPING))
 
 
-def choose(template: Template, wanted: str | None, data: Mapping[str, str]) -> Target | None:
+def choose(template: Template, wanted: str | None, data: Mapping[str, str]) -> Destination | None:
     """Returns the way to the wanted release, by default the newest; None if the pilot is there already.
 
     Raises UpdateError if there is no such release, if it is older, or if the template asks no such question.
@@ -92,10 +92,10 @@ def choose(template: Template, wanted: str | None, data: Mapping[str, str]) -> T
     questions = template.configuration(after)
     if unknown := [name for name in data if name.startswith("_") or name not in questions]:
         raise UpdateError(f"the template asks no question {', '.join(unknown)}: see {template.pilot.answers_file}")
-    return Target(before=before, after=after, passed=passed, data=data) if passed or data else None
+    return Destination(before=before, after=after, passed=passed, data=data) if passed or data else None
 
 
-def scripts(template: Template, chosen: Target) -> list[Script]:
+def scripts(template: Template, chosen: Destination) -> list[Script]:
     """Returns the migrations of the template that run on the way, each once."""
     passed = {each.version.removeprefix("v") for each in chosen.passed}
     found = {}
@@ -110,7 +110,7 @@ def scripts(template: Template, chosen: Target) -> list[Script]:
     return list(found.values())
 
 
-def try_out(template: Template, chosen: Target, tree: Worktree, trust: bool) -> Update:
+def try_out(template: Template, chosen: Destination, tree: Worktree, trust: bool) -> Update:
     """Bring the pilot in the worktree to the chosen version, and return what that does; all of it is in git's index.
 
     Raises TemplateUnknown if Copier fails.
@@ -204,7 +204,7 @@ def _moved(folder: Path) -> dict[str, str]:
     }
 
 
-def _owners(template: Template, chosen: Target, trees: Trees) -> dict[str, Owner]:
+def _owners(template: Template, chosen: Destination, trees: Trees) -> dict[str, Owner]:
     """Returns the owner of each path that the template writes."""
     found: dict[str, Owner] = {}
     for version, files in ((chosen.before, trees.old), (chosen.after, trees.new)):
@@ -212,7 +212,7 @@ def _owners(template: Template, chosen: Target, trees: Trees) -> dict[str, Owner
     return found
 
 
-def _owners_lines(template: Template, chosen: Target) -> list[str] | None:
+def _owners_lines(template: Template, chosen: Destination) -> list[str] | None:
     """Returns what the record of releases says to owners, oldest release first."""
     text = template.read(chosen.after, "releases.yaml")
     recorded = yaml.safe_load(text) if text else None
