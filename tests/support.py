@@ -5,7 +5,11 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
+import urllib.request
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -42,6 +46,40 @@ def free_port(address: str = "127.0.0.1") -> int:
     with socket.socket() as free:
         free.bind((address, 0))
         return int(free.getsockname()[1])
+
+
+def wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Until the process answers there."""
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+
+
+@contextmanager
+def serving(pilot: Path, log: Path, home: Path | None = None, **environment: str) -> Iterator[str]:
+    """The address of the pilot's service once it is ready; with `home`, of the documents and data in that folder."""
+    port = free_port()
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [pilot / ".venv/bin/groundwork", "serve"],
+            cwd=home or pilot,
+            env=os.environ | environment | {"GROUNDWORK_PORT": str(port)},
+            stdout=out,
+            stderr=out,
+        )
+    try:
+        wait_for(f"http://127.0.0.1:{port}/health/ready", process, log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        ended = process.wait(20)
+    assert ended == 0, log.read_text()
 
 
 class Project:
