@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
+ROOMS = ("data", "documents", "models", "monitoring", "pipeline", "readiness", "service", "store")
 PYTHON = sys.executable  # with the tools of requirements-dev.txt
 
 
@@ -112,16 +113,28 @@ def release(folder: Path, version: str) -> None:
     execute(folder, "git", "-c", "tag.gpgsign=false", "tag", "--annotate", version, "--message", version)
 
 
-def copy(template: Path, project: Path, **answers: Any) -> None:
+def copy(template: Path, project: Path, vcs_ref: str | None = None, **answers: Any) -> None:
     """Write a project as `copier copy --defaults` does, without trust."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)
-        copier.run_copy(str(template), project, data=answers, defaults=True, quiet=True, unsafe=False)
+        copier.run_copy(str(template), project, answers, vcs_ref=vcs_ref, defaults=True, quiet=True, unsafe=False)
 
 
-def update(project: Path, **answers: Any) -> None:
+def update(project: Path, vcs_ref: str | None = None, **answers: Any) -> None:
     """Bring a project up to date as `copier update --defaults` does, without trust."""
-    copier.run_update(project, data=answers, defaults=True, overwrite=True, quiet=True, unsafe=False)
+    copier.run_update(project, data=answers, vcs_ref=vcs_ref, defaults=True, overwrite=True, quiet=True, unsafe=False)
+
+
+def shrink(template: Path, folder: Path, versions: list[str]) -> None:
+    """Write a template with these releases of another, without most of the system's modules: quick to copy."""
+    for version in versions:
+        execute(template, "git", "archive", "--output", f"{folder}.tar", version)
+        for name in files(folder) if folder.exists() else []:
+            (folder / name).unlink()
+        shutil.unpack_archive(f"{folder}.tar", folder)
+        for heavy in ("tests", "docs", *(f"template/src/groundwork/{room}" for room in ROOMS)):
+            shutil.rmtree(folder / heavy)
+        release(folder, version)
 
 
 def releases() -> list[dict[str, Any]]:
