@@ -272,6 +272,7 @@ TYPED = [  # pages whose commands are run, in this order: what they do to the pi
 ]
 # Commands that are not run here as they are written, by their page and beginning, and why not.
 UPDATE = "there is no newer release to update to: tests/test_update.py updates pilots"
+PREVIEW = "there is no newer release to update to: tests/test_preview.py updates pilots"
 SUITE = "this runs the tests: tests/test_generated.py runs those of a pilot, as its CI does"
 OWN_DATA = "needs a database of the team's own: tests/test_examples.py replaces the example as the page says"
 MINUTES = "takes minutes: tests/system/ calls it on a part of the data"
@@ -287,11 +288,12 @@ NOT_RUN = {
     ("README.md", "uvx 'copier>=9.19.1' copy"): "the tutorial copies and starts a pilot in the same way",
     ("README.md", "cd my-pilot"): "the tutorial copies and starts a pilot in the same way",
     ("README.md", "uv run groundwork up"): "serves until Ctrl-C: the tutorial runs `up --once` and `serve`",
-    ("README.md", "uvx 'copier>=9.19.1' update"): UPDATE,
+    ("README.md", "uv run groundwork update"): PREVIEW,
     ("README.md.jinja", "uv run groundwork up"): "the tutorial runs `up --once`; `up` serves until Ctrl-C",
     ("README.md.jinja", "uv run groundwork demo"): MINUTES,
     ("README.md.jinja", "uv run pytest"): SUITE,
-    ("README.md.jinja", "uvx 'copier>=9.19.1' update"): UPDATE,
+    ("README.md.jinja", "uv run groundwork update"): PREVIEW,
+    ("README.md.jinja", "git switch groundwork-update-VERSION"): PREVIEW,
     ("bring-your-own.md", "export GROUNDWORK_SOURCE_URL"): OWN_DATA,
     ("bring-your-own.md", "uv run groundwork ingest"): OWN_DATA,
     ("bring-your-own.md", "uv run groundwork evaluate"): MINUTES,
@@ -300,6 +302,7 @@ NOT_RUN = {
     ("maintain-a-fleet.md", "python3 scripts/update_tested_set.py"): "asks the package index for newer versions",
     ("maintain-a-fleet.md", "make test"): SUITE,
     ("maintain-a-fleet.md", "uvx 'copier>=9.19.1' update"): UPDATE,
+    ("maintain-a-fleet.md", "uv run groundwork update"): PREVIEW,
     ("maintain-a-fleet.md", "uv run groundwork check && uv run pytest"): SUITE,
     ("maintain-a-fleet.md", "git add"): UPDATE,
     ("run-on-a-schedule.md", "uv run groundwork worker"): PREFECT,

@@ -103,11 +103,11 @@ def step(name: str) -> Iterator[list[str]]:
 
 
 @contextlib.contextmanager
-def entered(invalid: int = 1, otherwise: int = 1) -> "Iterator[Pilot]":
+def entered(invalid: int = 1, otherwise: int = 1, documents: bool = True) -> "Iterator[Pilot]":
     """Provide the pilot and silence the libraries. An error prints one message; `--traceback` adds the traceback.
 
     Exits with `invalid` for a document that is missing or invalid, with 2 for a subject of the wrong type, with
-    `otherwise` for any other error.
+    `otherwise` for any other error. With `documents=False` no document is read: they may be what is broken.
     """
     from groundwork.core.environment import prepare
     from groundwork.documents.decision_record import DecisionRecord
@@ -116,9 +116,10 @@ def entered(invalid: int = 1, otherwise: int = 1) -> "Iterator[Pilot]":
     atexit.register(_end_quietly)  # before the libraries register theirs, hence run after them
     try:
         pilot = Pilot.here()
-        pilot.charter, pilot.contract, pilot.owners  # noqa: B018 - reports an invalid document before any work starts
-        if overdue := DecisionRecord.of(pilot.settings.home).overdue(pilot.charter, date.today()):
-            complaints().print(f"[yellow]![/] {overdue}: `groundwork decide scale`, `stop` or `extend`")
+        if documents:
+            pilot.charter, pilot.contract, pilot.owners  # noqa: B018 - reports an invalid document before any work
+            if overdue := DecisionRecord.of(pilot.settings.home).overdue(pilot.charter, date.today()):
+                complaints().print(f"[yellow]![/] {overdue}: `groundwork decide scale`, `stop` or `extend`")
         prepare(pilot.settings)
         gc.enable()  # disabled in main.py
         warnings.simplefilter("ignore")

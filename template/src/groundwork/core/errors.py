@@ -44,6 +44,14 @@ class DocumentError(GroundworkError):
     """A document is missing or invalid; the message names the file, the field and the expected value."""
 
 
+class AnswersError(DocumentError):
+    """The file with Copier's answers is missing or cannot be read."""
+
+
+class TemplateUnknown(GroundworkError):
+    """The template that the pilot came from cannot be fetched or written, so nothing is known of it."""
+
+
 class UseCaseError(GroundworkError):
     """The team's code in src/use_case cannot be used; the message names the file, and the line where it is known."""
 
@@ -116,6 +124,10 @@ class StoreError(GroundworkError):
 
 class SchemaMismatch(StoreError):
     """The store has an older or a newer schema than this code needs."""
+
+
+class UpdateError(GroundworkError):
+    """The pilot cannot be updated; the message says why. Nothing was changed."""
 
 
 class ClusterError(GroundworkError):

@@ -63,6 +63,22 @@ def migrate(url: str) -> Migration:
         ) from error
 
 
+def pending(url: str) -> str:
+    """Returns what `migrate` has to do, as a sentence; empty if there is nothing. It creates no store and changes none.
+
+    Raises SchemaMismatch if the store is newer than this code.
+    """
+    file = sqlite_file(url)
+    if file and not file.is_file():
+        return ""
+    with closing(Connection(url)) as connection, connection.transaction() as transaction:
+        version = schema.version_of(transaction)
+    schema.check(url, version or 0)
+    if version in (None, schema.VERSION):
+        return ""
+    return f"the store has schema version {version}, and the code needs version {schema.VERSION}"
+
+
 def _upgrade(url: str) -> Migration:
     from sqlalchemy import NullPool, create_engine
 

@@ -127,6 +127,11 @@ class Registry:
                 return None
             raise
 
+    def newest(self) -> Version | None:
+        """Return the version that was registered last; None if there is none."""
+        found = self._client.search_model_versions(f"name = '{self.name}'", 1, ["version_number DESC"])
+        return _version(found[0]) if found else None
+
     def champion(self) -> Version | None:
         """Return the champion; None if there is none."""
         return self.aliased(CHAMPION)
