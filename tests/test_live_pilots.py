@@ -1,6 +1,10 @@
-"""A live pilot of each release, with data, champion, log, outcomes, seal and erasure, is updated, and goes back."""
+"""A live pilot of each release, with data, champion, log, outcomes, seal and erasure, is updated, and goes back.
+
+First by Copier to the present state, then by `groundwork update` to a later release.
+"""
 
 import json
+import os
 import shutil
 import subprocess
 import urllib.request
@@ -8,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import copier
 import pytest
 
-from support import commit, execute, releases, serving, update
+from support import PYTHON, commit, copy, execute, release, releases, serving, update
 
+NOW, NEXT = "v1000.0.0", "v1001.0.0"
 pytestmark = pytest.mark.soak
 
 # Run in the pilot's environment, by the code that it has: a reader for each way in which a release kept its log.
@@ -52,8 +56,9 @@ class Seen:
 
 
 def ended(pilot: Path, *verb: str) -> "subprocess.CompletedProcess[str]":
-    """A command that may fail, at its end; the log, which is long, stays away."""
-    return subprocess.run([pilot / ".venv/bin/groundwork", *verb], cwd=pilot, text=True, capture_output=True)
+    """A command that may fail, at its end. Copier is the one beside the Python that runs the tests."""
+    paths = os.environ | {"PATH": f"{Path(PYTHON).parent}{os.pathsep}{os.environ['PATH']}"}
+    return subprocess.run([pilot / ".venv/bin/groundwork", *verb], cwd=pilot, env=paths, text=True, capture_output=True)
 
 
 def groundwork(pilot: Path, *verb: str) -> str:
@@ -111,11 +116,13 @@ class Life:
 
     erased: str  # the flight that nothing may show
     before: Seen
-    after: Seen
+    after: Seen  # of the update by Copier
+    later: Seen  # of the update by the verb
     back: Seen
     verdict_before: dict[str, Any]  # of the next month's retraining
     verdict_after: dict[str, Any]
     conflicts: str
+    preview: dict[str, Any]  # of the update by the verb
     tests: "subprocess.CompletedProcess[str]"
 
 
@@ -127,40 +134,53 @@ def life(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Life:
     folder = tmp_path_factory.mktemp("life")
-    pilot = folder / "late-flights"
-    start(pilot, template, late_flights, f"v{request.param}")
+    pilot, source = folder / "late-flights", folder / "groundwork"
+    execute(folder, "git", "clone", "--quiet", str(template), str(source))
+    start(pilot, source, late_flights, f"v{request.param}")
     erased, records = live(pilot)
     before = see(pilot, records)
     verdict_before = next_month(pilot, folder / "kept")
 
-    update(pilot)
+    update(pilot, vcs_ref=NOW)
     conflicts = execute(pilot, "git", "ls-files", "--unmerged")
     execute(pilot, "uv", "sync", "--quiet")
     commit(pilot)
-    migrated = json.loads(groundwork(pilot, "migrate", "--json"))
+    groundwork(pilot, "migrate")
     after = see(pilot, records)
     verdict_after = next_month(pilot, folder / "kept")
     tests = subprocess.run(["uv", "run", "pytest", "-q"], cwd=pilot, text=True, capture_output=True)
 
-    execute(pilot, "git", "-c", "commit.gpgsign=false", "revert", "--no-edit", "HEAD")
+    (source / "template/src/groundwork/added.py").write_text('"""New."""\n')
+    release(source, NEXT)
+    previewed = ended(pilot, "update", "--apply", "--json")
+    assert previewed.returncode == 0, previewed.stderr
+    preview = json.loads(previewed.stdout)
+    execute(pilot, "git", "merge", "--quiet", "--ff-only", preview["branch"])
+    execute(pilot, "uv", "sync", "--quiet")
+    groundwork(pilot, "migrate")
+    later = see(pilot, records)
+
+    execute(pilot, "git", "-c", "commit.gpgsign=false", "revert", "--no-edit", "HEAD", "HEAD~1")
     execute(pilot, "uv", "sync", "--quiet", "--locked")
-    if migrated["copy"]:  # the way back that docs/how-to/maintain-a-fleet.md describes
-        shutil.move(migrated["copy"], pilot / "data/groundwork.db")
+    for copied in (pilot / "data").glob("*.before-*"):  # what `migrate` copied gets its name back
+        shutil.move(copied, copied.with_name(copied.name.partition(".before-")[0]))
     return Life(
         erased=erased,
         before=before,
         after=after,
+        later=later,
         back=see(pilot, records),
         verdict_before=verdict_before,
         verdict_after=verdict_after,
         conflicts=conflicts,
+        preview=preview,
         tests=tests,
     )
 
 
-def start(pilot: Path, template: Path, answers: dict[str, Any], release: str) -> None:
+def start(pilot: Path, template: Path, answers: dict[str, Any], version: str) -> None:
     """Write the pilot as the release did, in an environment of its own, and seal its criteria."""
-    copier.run_copy(str(template), pilot, data=answers, vcs_ref=release, defaults=True, quiet=True, unsafe=False)
+    copy(template, pilot, vcs_ref=version, **answers)
     execute(pilot, "uv", "sync", "--quiet")
     groundwork(pilot, "owners")
     groundwork(pilot, "charter", "lock", "--by", "ada")
@@ -246,6 +266,20 @@ def test_checks_end_as_before(life: Life) -> None:
 
 def test_the_pilots_own_tests_are_green(life: Life) -> None:
     assert life.tests.returncode == 0, life.tests.stdout[-4000:]
+
+
+def test_the_verb_foresees_what_its_update_does(life: Life) -> None:
+    """Nothing but a file that is new: no check fails, and the gate judges as before."""
+    found = {change["path"]: change["kind"] for change in life.preview["changes"] if change["kind"] != "kept"}
+    assert found == {"src/groundwork/added.py": "new"}
+    foreseen = life.preview["behaviour"]
+    assert (foreseen["check"], foreseen["gate_unknown"]) == ("passes", "")
+    assert {(each["before"], each["after"]) for each in foreseen["verdicts"]} == {(True, True)}
+    assert life.later.champion == life.after.champion
+    assert life.later.answers == life.after.answers
+    assert life.later.check == life.after.check
+    assert kept(life.after.predictions, life.later.predictions) == []
+    assert life.erased not in life.later.flights
 
 
 def test_after_going_back_it_runs_as_before(life: Life) -> None:
