@@ -133,7 +133,7 @@ def shrink(template: Path, folder: Path, versions: list[str]) -> None:
             (folder / name).unlink()
         shutil.unpack_archive(f"{folder}.tar", folder)
         for heavy in ("tests", "docs", *(f"template/src/groundwork/{room}" for room in ROOMS)):
-            shutil.rmtree(folder / heavy)
+            shutil.rmtree(folder / heavy, ignore_errors=True)
         release(folder, version)
 
 

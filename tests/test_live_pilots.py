@@ -126,7 +126,10 @@ class Life:
     tests: "subprocess.CompletedProcess[str]"
 
 
-@pytest.fixture(scope="module", params=[each["version"] for each in releases()])
+LIVES = [pytest.param(each["version"], marks=pytest.mark.xdist_group(f"life-{each['version']}")) for each in releases()]
+
+
+@pytest.fixture(scope="module", params=LIVES)  # each in one process, which lives it once
 def life(
     request: pytest.FixtureRequest,
     template: Path,
