@@ -244,10 +244,15 @@ def test_data_log_and_outcomes_are_kept(life: Life) -> None:
 
 
 def test_the_gate_judges_the_next_month_as_before(life: Life) -> None:
-    """The same data, the same model: what would have been promoted is promoted, and the figures are the same."""
+    """The same data, the same model: the same standing, the same figures, and the same checks with the same limits."""
     assert life.verdict_after["standing"] == life.verdict_before["standing"], life.verdict_after["verdict"]
     for rival in ("candidate", "rule", "champion"):
         assert life.verdict_after[rival] == life.verdict_before[rival]
+    before, after = (
+        {check["name"]: (check["wanted"], check["passed"]) for check in each["verdict"]["checks"]}
+        for each in (life.verdict_before, life.verdict_after)
+    )
+    assert after == before
 
 
 def test_what_was_erased_stays_erased(life: Life) -> None:
