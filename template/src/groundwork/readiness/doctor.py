@@ -133,7 +133,7 @@ def _of_files(upstream: Upstream, compared: Compared) -> Iterator[Ailment]:
         yield Ailment(
             kind="added",
             what=f"{_named(compared.added)} {_are(compared.added)} not of the template's version",
-            why=f"All of {' and '.join(WHOLE)} is the template's: a file that an update left there may still be imported.",
+            why=f"All of {' and '.join(WHOLE)} is the template's: a file that was left there may still be imported.",
             mend=f"git rm --force -- {' '.join(map(shlex.quote, compared.added))}",
             paths=compared.added,
         )
