@@ -44,6 +44,10 @@ class DocumentError(GroundworkError):
     """A document is missing or invalid; the message names the file, the field and the expected value."""
 
 
+class FormatMismatch(DocumentError):
+    """The documents have an older or a newer format than this code reads."""
+
+
 class UseCaseError(GroundworkError):
     """The team's code in src/use_case cannot be used; the message names the file, and the line where it is known."""
 
@@ -100,6 +104,10 @@ class BundleError(GroundworkError):
 
 class UntrustedBundle(BundleError):
     """The bundle is not signed by a trusted key."""
+
+
+class OutdatedBundle(BundleError):
+    """The bundle has an older format than this code reads."""
 
 
 class FeatureMismatch(BundleError):

@@ -1,13 +1,16 @@
 """`charter.yaml`: the decision that the pilot supports, its business case, and the criteria to measure the pilot by."""
 
+import re
 from datetime import date, timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, FiniteFloat, PositiveInt, WithJsonSchema, model_validator
 
+from groundwork.core.errors import FormatMismatch
 from groundwork.documents.contract.column import LOWER_IS_BETTER
 from groundwork.documents.document import UNANSWERED, Day, Document, Part, as_day
 
+FORMAT_VERSION = 1  # of apiVersion
 Text = Annotated[str, Field(min_length=3)]
 Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,62}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -274,7 +277,7 @@ class Roadmap(Part):
 
 
 class Charter(Document):
-    """The pilot's charter."""
+    """The pilot's charter. Its `apiVersion` is the format of all three documents: charter, contract and OWNERS."""
 
     api_version: Literal["groundwork/v1"]
     kind: Literal["PilotCharter"]
@@ -291,6 +294,18 @@ class Charter(Document):
     seals: tuple[Seal, ...] = Field(
         default=(), strict=False, description="Written by `groundwork charter` at the end of the file; do not edit."
     )
+
+    @classmethod
+    def check_version(cls, content: dict[Any, Any], name: str) -> None:
+        """Raises FormatMismatch if the documents have an older or a newer format than this code reads."""
+        found = re.fullmatch(r"groundwork/v(\d+)", str(content.get("apiVersion")))
+        if found and int(found[1]) != FORMAT_VERSION:
+            newer = int(found[1]) > FORMAT_VERSION
+            remedy = "update the pilot's code" if newer else "run `groundwork migrate`, which proposes the change"
+            raise FormatMismatch(
+                f"{name}: apiVersion: {found[0]} is {'newer' if newer else 'older'} than groundwork/v{FORMAT_VERSION}, "
+                f"which this code reads: {remedy}"
+            )
 
     @model_validator(mode="after")
     def _names_each_line_once(self) -> Self:

@@ -58,6 +58,10 @@ class Document(Part):
         return cls.parse(text, path.name)
 
     @classmethod
+    def check_version(cls, content: dict[Any, Any], name: str) -> None:
+        """Raises FormatMismatch if the content has an older or a newer format than this code reads."""
+
+    @classmethod
     def parse(cls, text: str, name: str) -> Self:
         """Validate the text of a document. Raises DocumentError with one line per mistake; each begins with `name`."""
         try:
@@ -65,6 +69,8 @@ class Document(Part):
         except (yaml.YAMLError, ValueError, RecursionError) as error:  # such as a number of 5,000 digits
             summary = " ".join(str(error).replace('in "<unicode string>", ', "at ").split())
             raise DocumentError(f"{name}: not valid YAML: {summary}") from None
+        if isinstance(content, dict):
+            cls.check_version(content, name)
         try:
             return cls.model_validate(content)
         except ValidationError as error:
