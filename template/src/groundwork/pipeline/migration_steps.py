@@ -34,6 +34,11 @@ class Step:
     needs_assent: bool = False  # changes what is the team's
 
 
+def _store_pending(pilot: Pilot) -> list[str]:
+    lines = store_migration.pending(pilot.settings.store)
+    return lines and [*lines, "models and schedules are looked at when the store is migrated"]
+
+
 def _migrate_store(pilot: Pilot) -> list[str]:
     return store_migration.migrate(pilot.settings.store).summary
 
@@ -126,7 +131,7 @@ def _has_store(pilot: Pilot) -> bool:
 
 
 STEPS = [  # the store and the registry first: their steps do not read the documents
-    Step("store", lambda pilot: store_migration.pending(pilot.settings.store), _migrate_store),
+    Step("store", _store_pending, _migrate_store),
     Step("registry", _registry_pending, _migrate_registry),
     Step(
         "documents",
