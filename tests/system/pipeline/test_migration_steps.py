@@ -151,6 +151,8 @@ def repack(pilot: Pilot) -> list[str]:
 
     What is signed is the content that was trusted in the format before.
     """
+    if not migration_steps._unfit_champion(pilot):
+        return []
     registry, new = Registry(pilot), predictor.FORMAT_VERSIONS
     version = registry.required_champion()
     predictor.FORMAT_VERSIONS = (new[0] - 1,)

@@ -17,7 +17,7 @@ from commands import groundwork
 from groundwork.documents.pilot import Pilot
 from groundwork.models.evaluation.evaluate import evaluate
 from groundwork.models.registry.addresses import bring_home
-from groundwork.models.registry.promotion import roll_back
+from groundwork.models.registry.promotion import reconcile, roll_back
 from groundwork.models.registry.registry import Registry
 from groundwork.models.training.reproduce import reproduce
 from groundwork.pipeline import by_hand
@@ -166,8 +166,9 @@ def test_a_pilot_that_was_copied_or_moved_is_migrated_and_goes_on(
     original = Path(shutil.copytree(pilot.settings.home, tmp_path / "original"))
     by_hand.score(enter(original, monkeypatch))
     before = digests(original)
-    (shutil.copytree if how == "copied" else shutil.move)(original, tmp_path / "here")
-    here = enter(tmp_path / "here", monkeypatch)
+    # At a path of its own: MLflow keeps the connections of this process to the database at a path.
+    (shutil.copytree if how == "copied" else shutil.move)(original, tmp_path / how)
+    here = enter(tmp_path / how, monkeypatch)
     assert groundwork("migrate").returncode == 0
     set_in(here.settings.home / "charter.yaml", "gate.minGainOverChampion", -1e9)  # another version
     here = Pilot.here()
@@ -178,6 +179,7 @@ def test_a_pilot_that_was_copied_or_moved_is_migrated_and_goes_on(
         assert client.get("/health/ready").json()["model_version"] == "2"
     with Store(here.settings.store) as store:
         assert roll_back(here, store, None, "to see").to_version == "1"
+        reconcile(store, Registry(here))
     shutil.rmtree(here.settings.champion_cache)  # so that the registry has to have the files
     with served_here(here) as client:
         assert client.get("/health/ready").json()["model_version"] == "1"
