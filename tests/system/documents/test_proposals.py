@@ -38,6 +38,13 @@ def touch_the_criteria(texts: Mapping[str, str]) -> Proposal | None:
     return Proposal("Criteria count samples.", {"charter.yaml": changed})
 
 
+def write_one(texts: Mapping[Path, str]) -> None:
+    """Write the first text alone, as a process does that is killed then."""
+    file, text = next(iter(texts.items()))
+    file.write_text(text)
+    raise OSError("killed")
+
+
 def digests(home: Path) -> dict[str, bytes]:
     return {name: (home / name).read_bytes() for name in proposals.DOCUMENTS}
 
@@ -80,6 +87,10 @@ def test_documents_of_an_older_format_are_refused_by_all_verbs_until_the_team_ag
         assert refused.returncode == 1
         [line] = refused.stderr.splitlines()
         assert "groundwork/v0 is older than groundwork/v1, which this code reads: run `groundwork migrate`" in line
+    with monkeypatch.context() as patch:
+        patch.setattr(proposals, "write_atomically", write_one)
+        with pytest.raises(OSError, match="killed"):
+            accept(new_pilot.settings)
     assert groundwork("migrate", "--documents").returncode == 0
     assert groundwork("status").returncode == 0
     monkeypatch.setattr(charter, "FORMAT_VERSION", 0)  # as the code before reads them

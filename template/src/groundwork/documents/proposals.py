@@ -35,14 +35,14 @@ PROPOSALS: list[Callable[[Mapping[str, str]], Proposal | None]] = []  # oldest f
 
 
 def proposed(settings: Settings) -> list[str]:
-    """Returns the reason of each proposal and its patch, as lines of text that `git apply` understands."""
+    """Returns the reason of each proposal and its patch, as lines of text."""
     return [line for proposal, patch in _pending(_texts(settings.home)) for line in (proposal.reason, *patch)]
 
 
 def accept(settings: Settings) -> list[str]:
     """Change the documents as proposed, after a copy of them; returns one line of text per change.
 
-    All are changed or none. Raises DocumentError, before anything is changed, if a document would not be valid, or if
+    Raises DocumentError, before anything is changed, if a document would not be valid, or if
     sealed criteria or the seals would change.
     """
     before = _texts(settings.home)
@@ -55,7 +55,8 @@ def accept(settings: Settings) -> list[str]:
     for name, document in DOCUMENTS.items():
         document.parse(after[name], name)
     _leave_the_seals(before["charter.yaml"], after["charter.yaml"])
-    changed = [name for name in after if after[name] != before[name]]
+    # The charter last, since it names the format of all: a kill in between leaves the format of before.
+    changed = [name for name in reversed(DOCUMENTS) if after[name] != before[name]]
     copies = settings.data_folder / f"documents.before-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     copies.mkdir(parents=True)
     for name in changed:

@@ -51,7 +51,7 @@ def _registry_pending(pilot: Pilot) -> list[str]:
     artifacts = pilot.settings.data_folder / addresses.ARTIFACTS
     if former := addresses.former_homes(database, artifacts):
         lines.append(f"the pilot was moved or copied from {addresses.told(former)}: change its models' addresses")
-    return lines
+    return lines and [*lines, f"copy {database} first"]
 
 
 def _migrate_registry(pilot: Pilot) -> list[str]:

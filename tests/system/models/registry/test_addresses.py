@@ -16,7 +16,7 @@ import pytest
 from commands import groundwork
 from groundwork.documents.pilot import Pilot
 from groundwork.models.evaluation.evaluate import evaluate
-from groundwork.models.registry.addresses import bring_home
+from groundwork.models.registry.addresses import bring_home, own_database
 from groundwork.models.registry.promotion import reconcile, roll_back
 from groundwork.models.registry.registry import Registry
 from groundwork.models.training.reproduce import reproduce
@@ -95,6 +95,22 @@ def test_a_copy_that_wrote_into_the_original_gets_its_files_from_there(tmp_path:
     bring_home(tmp_path / "copy" / "data" / "mlflow.db", tmp_path / "copy" / "data" / "mlartifacts")
     assert (tmp_path / "copy" / "data" / "mlartifacts" / "run" / "artifacts" / "file").read_text() == "run/artifacts"
     assert digests(tmp_path / "pilot") == before
+
+
+def test_only_a_registry_in_the_data_folder_is_the_pilots_own(
+    pilot: Pilot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = pilot.settings.data_folder / "mlflow.db"
+    (tmp_path / "other.db").touch()
+    monkeypatch.chdir(pilot.settings.home)
+    for uri, own in (
+        (f"sqlite:///{database}", database),
+        ("sqlite:///data/mlflow.db", database),
+        (f"sqlite:///{tmp_path}/other.db", None),
+        ("sqlite:///data/missing.db", None),
+        ("https://mlflow.example.org", None),
+    ):
+        assert own_database(pilot.settings.model_copy(update={"mlflow_tracking_uri": uri})) == own
 
 
 def test_a_database_at_home_is_not_written(tmp_path: Path) -> None:

@@ -30,8 +30,9 @@ _BELOW = "(address = :root or substr(address, 1, length(:root) + 1) = :root || '
 
 def own_database(settings: Settings) -> Path | None:
     """Return the SQLite file of the pilot's own registry; None if there is none yet, or if it is not in the pilot."""
-    database = sqlite_file(settings.tracking_uri)
-    own = database and database.is_file() and settings.data_folder.resolve() in database.resolve().parents
+    found = sqlite_file(settings.tracking_uri)
+    database = found.resolve() if found else None
+    own = database and database.is_file() and settings.data_folder.resolve() in database.parents
     return database if own else None
 
 
