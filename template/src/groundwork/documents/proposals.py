@@ -57,7 +57,7 @@ def accept(settings: Settings) -> list[str]:
     _leave_the_seals(before["charter.yaml"], after["charter.yaml"])
     # The charter last, since it names the format of all: a kill in between leaves the format of before.
     changed = [name for name in reversed(DOCUMENTS) if after[name] != before[name]]
-    copies = settings.data_folder / f"documents.before-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    copies = settings.data_folder / f"documents.before-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}"
     copies.mkdir(parents=True)
     for name in changed:
         shutil.copy(settings.home / name, copies)

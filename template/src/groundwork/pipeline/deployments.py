@@ -103,7 +103,7 @@ def bring_up_to_date(pilot: Pilot) -> list[str]:
         misfits = _misfits(pilot, client)
         if not misfits:
             return []
-        copy = pilot.settings.data_folder / f"deployments.before-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
+        copy = pilot.settings.data_folder / f"deployments.before-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}.json"
         write_atomically({copy: json.dumps([found.model_dump(mode="json") for _, found, _ in misfits], indent=1)})
         for _, found, wanted in misfits:
             if wanted is None:
