@@ -22,7 +22,7 @@ import yaml
 from playwright.sync_api import Page
 
 from browsing import HARD_TO_READ, WIDTHS, fits
-from support import execute, free_port, serving, wait_for
+from support import execute, free_port, serving, tool, wait_for
 
 pytestmark = pytest.mark.slow
 

@@ -17,6 +17,7 @@ from groundwork.documents.updating.worktree import require_clean
 from groundwork.readiness.doctor import Ailment, Examined, examine
 from groundwork.store import schema
 from groundwork.store.database import Store
+from groundwork.store.migrate import pending
 from stores import load_old_store
 from templates import ANSWERS, FIRST, SECOND, commit, git, make_pilot, record, write
 
@@ -28,12 +29,17 @@ def project(small_template: Path, tmp_path: Path) -> Path:
     return make_pilot(small_template, tmp_path / "pilot", SECOND)
 
 
+def looked_at(settings: Settings) -> Examined:
+    """With the pilot's store as the one thing to migrate."""
+    return examine(settings, [lambda: pending(settings.store)])
+
+
 def kinds(home: Path) -> list[str]:
-    return [ailment.kind for ailment in examine(Settings(home=home)).ailments]
+    return [ailment.kind for ailment in looked_at(Settings(home=home)).ailments]
 
 
 def only(home: Path) -> Ailment:
-    [ailment] = examine(Settings(home=home)).ailments
+    [ailment] = looked_at(Settings(home=home)).ailments
     return ailment
 
 
@@ -138,10 +144,10 @@ def test_data_that_is_not_migrated_is_told(project: Path) -> None:
     (project / "data").mkdir()
     load_old_store(f"sqlite:///{project / 'data/groundwork.db'}")
     assert only(project) == Ailment(
-        "not-migrated",
-        f"the store has schema version {schema.UNVERSIONED}, and the code needs version {schema.VERSION}",
-        "Until then, every command that needs the store refuses to run.",
-        "uv run groundwork migrate",
+        kind="not-migrated",
+        what=f"migrate the store from no schema version to schema version {schema.VERSION}",
+        why="Until then, the commands that need it refuse to run.",
+        mend="uv run groundwork migrate",
     )
 
 
@@ -157,7 +163,7 @@ def test_a_store_of_this_version_is_fine_and_one_that_is_newer_is_not(project: P
 
 def test_a_store_that_does_not_answer_is_unknown(project: Path) -> None:
     settings = Settings(home=project, store_url="postgresql://ada:secret@127.0.0.1:9/none")
-    examined = examine(settings)
+    examined = looked_at(settings)
     assert (examined.code, len(examined.unknown)) == (2, 1)
     assert "secret" not in examined.unknown[0]
 

@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated
@@ -96,8 +96,13 @@ def step(name: str) -> Iterator[list[str]]:
     result: list[str] = []
     with under_way(name):
         yield result
-    line, *more = result or [""]
-    console.print(f"[green]✓[/] {name:<8} {escape(line)} [dim]{time.monotonic() - started:.1f} s[/]")
+    show(name, result, f" [dim]{time.monotonic() - started:.1f} s[/]")
+
+
+def show(name: str, lines: Sequence[str], after: str = "", done: bool = True) -> None:
+    """Print the lines, the first one after the name of the step, and a tick if it is done."""
+    line, *more = lines or [""]
+    console.print(f"{'[green]✓[/]' if done else '·'} {name:<8} {escape(line)}{after}")
     for text in more:
         console.print(f"  {'':<8} {escape(text)}")
 

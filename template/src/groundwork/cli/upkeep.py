@@ -1,7 +1,8 @@
 """Commands that keep the pilot up to date with the template."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from groundwork.cli.console import Json, console, entered, print_json, under_way
 
 if TYPE_CHECKING:
+    from groundwork.documents.pilot import Pilot
     from groundwork.documents.template_change import ChangeJudged
     from groundwork.readiness.doctor import Examined
 
@@ -32,13 +34,20 @@ def doctor(
     from groundwork.readiness.doctor import examine
 
     with entered(documents=False) as pilot, under_way("doctor: the template is fetched and written anew, to compare"):
-        result = judge(pilot.settings.home, since) if since else examine(pilot.settings)
+        result = judge(pilot.settings.home, since) if since else examine(pilot.settings, _pending(pilot))
     print_json(asdict(result))
     if not console.quiet:
         lines = _of_change(result) if isinstance(result, ChangeJudged) else _of_pilot(result)
         for line in lines:
             print(line)
     raise typer.Exit(result.code)
+
+
+def _pending(pilot: "Pilot") -> "list[Callable[[], list[str]]]":
+    """Returns one function per step of `groundwork migrate`: what it would do. The worker sees to the schedules."""
+    from groundwork.pipeline.migration_steps import STEPS
+
+    return [partial(each.pending, pilot) for each in STEPS if each.name != "schedules"]
 
 
 def _of_pilot(examined: "Examined") -> Iterator[str]:

@@ -52,6 +52,10 @@ class TemplateUnknown(GroundworkError):
     """The template that the pilot came from cannot be fetched or written, so nothing is known of it."""
 
 
+class FormatMismatch(DocumentError):
+    """The documents have an older or a newer format than this code reads."""
+
+
 class UseCaseError(GroundworkError):
     """The team's code in src/use_case cannot be used; the message names the file, and the line where it is known."""
 
@@ -108,6 +112,10 @@ class BundleError(GroundworkError):
 
 class UntrustedBundle(BundleError):
     """The bundle is not signed by a trusted key."""
+
+
+class OutdatedBundle(BundleError):
+    """The bundle has an older format than this code reads."""
 
 
 class FeatureMismatch(BundleError):

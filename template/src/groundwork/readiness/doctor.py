@@ -1,22 +1,22 @@
 """Examines what an update of the pilot depends on: the template's files, the version, the data, the state of git."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from groundwork.core.errors import AnswersError, SchemaMismatch, StoreError, TemplateUnknown
+from groundwork.core.errors import AnswersError, GroundworkError, SchemaMismatch, TemplateUnknown
 from groundwork.core.git import git, is_shallow
 from groundwork.core.settings import Settings
 from groundwork.documents import answers_file
 from groundwork.documents.template_files import WHOLE, Compared, compare
 from groundwork.documents.upstream import Template, Upstream, copier, without_credentials
-from groundwork.store.migrate import pending
 
 HEALTHY, NEEDS_A_HAND, UNKNOWN = range(3)
 _NAMED = 5  # files that one sentence names
+_MIGRATED = "Until then, the commands that need it refuse to run."
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,23 @@ class Examined:
         return NEEDS_A_HAND if self.ailments else HEALTHY
 
 
-def examine(settings: Settings) -> Examined:
-    """Examine the pilot. Nothing is changed; the template is fetched and written in temporary folders."""
+def examine(settings: Settings, pending: Iterable[Callable[[], list[str]]] = ()) -> Examined:
+    """Examine the pilot. Nothing is changed; the template is fetched and written in temporary folders.
+
+    `pending` has one function per kind of thing that `groundwork migrate` brings up to date: what it would do.
+    """
     found: list[Ailment] = [*_of_git(settings.home)]
     unknown, facts = list[str](), dict[str, Any]()
-    try:
-        found += _of_data(settings)
-    except StoreError as error:
-        unknown.append(str(error))
+    for each in pending:
+        try:
+            if lines := each():
+                found.append(
+                    Ailment(kind="not-migrated", what=lines[0], why=_MIGRATED, mend="uv run groundwork migrate")
+                )
+        except SchemaMismatch as error:
+            found.append(Ailment(kind="newer-data", what=str(error), why=_MIGRATED, mend="uv run groundwork update"))
+        except GroundworkError as error:
+            unknown.append(f"whether there is something to migrate: {error}")
     try:
         upstream = Upstream.of(settings.home)
         with upstream.fetched() as template:
@@ -145,15 +154,6 @@ def _of_files(upstream: Upstream, compared: Compared) -> Iterator[Ailment]:
             mend=_written_again(compared.undelivered, answers),
             paths=compared.undelivered,
         )
-
-
-def _of_data(settings: Settings) -> Iterator[Ailment]:
-    why = "Until then, every command that needs the store refuses to run."
-    try:
-        if sentence := pending(settings.store):
-            yield Ailment(kind="not-migrated", what=sentence, why=why, mend="uv run groundwork migrate")
-    except SchemaMismatch as error:
-        yield Ailment(kind="newer-data", what=str(error), why=why, mend="uv run groundwork update")
 
 
 def _of_git(home: Path) -> Iterator[Ailment]:
