@@ -274,6 +274,7 @@ TYPED = [  # pages whose commands are run, in this order: what they do to the pi
 UPDATE = "there is no newer release to update to: tests/test_update.py updates pilots"
 PREVIEW = "there is no newer release to update to: tests/test_preview.py updates pilots"
 RELEASE = "changes the template's repository: tests/test_releases.py releases a small one as the page says"
+EXAMINED = "tests/system/readiness/test_doctor.py and tests/system/cli/test_upkeep.py examine pilots in every state"
 SUITE = "this runs the tests: tests/test_generated.py runs those of a pilot, as its CI does"
 OWN_DATA = "needs a database of the team's own: tests/test_examples.py replaces the example as the page says"
 MINUTES = "takes minutes: tests/system/ calls it on a part of the data"
@@ -293,6 +294,7 @@ NOT_RUN = {
     ("README.md.jinja", "uv run groundwork up"): "the tutorial runs `up --once`; `up` serves until Ctrl-C",
     ("README.md.jinja", "uv run groundwork demo"): MINUTES,
     ("README.md.jinja", "uv run pytest"): SUITE,
+    ("README.md.jinja", "uv run groundwork doctor"): EXAMINED,
     ("README.md.jinja", "uv run groundwork update"): PREVIEW,
     ("README.md.jinja", "git switch groundwork-update-VERSION"): PREVIEW,
     ("bring-your-own.md", "export GROUNDWORK_SOURCE_URL"): OWN_DATA,
@@ -308,6 +310,10 @@ NOT_RUN = {
     ("maintain-a-fleet.md", "git reset"): RELEASE,
     ("maintain-a-fleet.md", "uvx 'copier>=9.19.1' update"): UPDATE,
     ("maintain-a-fleet.md", "uv run groundwork update"): PREVIEW,
+    ("maintain-a-fleet.md", "uv run groundwork doctor"): EXAMINED,
+    ("maintain-a-fleet.md", "sed '/Above"): "tests/system/documents/test_template_files.py makes the digest with it",
+    ("maintain-a-fleet.md", "git worktree add"): EXAMINED,
+    ("maintain-a-fleet.md", "GROUNDWORK_HOME=../review"): EXAMINED,
     ("maintain-a-fleet.md", "uv run groundwork check && uv run pytest"): SUITE,
     ("maintain-a-fleet.md", "git add"): UPDATE,
     ("run-on-a-schedule.md", "uv run groundwork worker"): PREFECT,

@@ -2,6 +2,7 @@
 # What GitHub Actions and GitLab CI share of the delivery. Each step can also be typed, in the pilot's folder:
 #
 #   ops/delivery.sh alerts                       check the alert rules with promtool
+#   ops/delivery.sh template                     say whether the change since BASE leaves the template's files alone
 #   ops/delivery.sh sbom FOLDER                  write what each image installs, as CycloneDX
 #   ops/delivery.sh build                        build the images REGISTRY/service and REGISTRY/pipeline of this commit
 #   ops/delivery.sh push                         push them and print their digests, as NAME=VALUE
@@ -34,6 +35,11 @@ alerts() {
         PATH=$packages/usr/bin:$PATH
     fi
     promtool check config ops/prometheus/prometheus.yml
+}
+
+template() { # an update is nearly all the template's: this fails unless that part is the template's to the byte
+    local base=${BASE:-${CI_MERGE_REQUEST_DIFF_BASE_SHA-}} # empty where no change is proposed
+    [ -z "$base" ] || uv run groundwork doctor --since "$base"
 }
 
 sbom() { # the groups are those that Dockerfile installs
@@ -121,6 +127,6 @@ monorepo() { # with environments, images and a trigger of the pilot's own
 }
 
 case ${1-} in
-alerts | sbom | build | push | readiness | deploy | rollback | monorepo) "$@" ;;
-*) sed -n '2,14s/^# \{0,1\}//p' ops/delivery.sh && exit 2 ;;
+alerts | template | sbom | build | push | readiness | deploy | rollback | monorepo) "$@" ;;
+*) sed -n '2,15s/^# \{0,1\}//p' ops/delivery.sh && exit 2 ;;
 esac

@@ -64,5 +64,7 @@ def _of_change(judged: "ChangeJudged") -> Iterator[str]:
         yield f"  as before this change, and not the template's: {', '.join(judged.kept)}"
     if judged.digest:
         yield f"  sha256 of the template's files: {judged.digest}"
+    if judged.rest:
+        yield f"  not covered by it, so read these changes: {', '.join(judged.rest)}"
     yield from (f"  {path}" for path in judged.wrong)
     yield from (f"\n{edit.diff}" for edit in judged.edits)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from groundwork.core.errors import GroundworkError, TemplateUnknown
+from groundwork.core.errors import AnswersError, GroundworkError, TemplateUnknown
 from groundwork.core.git import git
-from groundwork.documents.template_files import Comparison, Edit, compare
+from groundwork.documents.template_files import Comparison, Edit, above, compare
 from groundwork.documents.upstream import Template, Upstream, matches, without_credentials
 
 
@@ -27,6 +27,7 @@ class ChangeJudged:
     wrong: tuple[str, ...] = ()  # files of the template that the change leaves in another state than the template's
     edits: tuple[Edit, ...] = ()  # those of `wrong` that were edited
     kept: tuple[str, ...] = ()  # files that were edited, deleted or added before, in the same way
+    rest: tuple[str, ...] = ()  # what an update changes beside the template's part: this is what a reviewer reads
     digest: str = ""
 
     @property
@@ -52,7 +53,7 @@ def judge(home: Path, since: str) -> ChangeJudged:
         with upstream.fetched() as template, _folder_at(home, base) as before:
             if not update and all(_is_yours(path, template) for path in changed):
                 return ChangeJudged(update, "this change touches nothing of the template's")
-            return _updated(template, before) if update else _edited(template, changed)
+            return _updated(template, changed, before) if update else _edited(template, changed)
     except TemplateUnknown as error:
         required = "an update must be" if update else "only an update must be"
         return ChangeJudged(update, f"unknown whether this is the template's, and {required} verified: {error}", True)
@@ -73,28 +74,36 @@ def _edited(template: Template, changed: set[str]) -> ChangeJudged:
     )
 
 
-def _updated(template: Template, before: Path) -> ChangeJudged:
+def _updated(template: Template, changed: set[str], before: Path) -> ChangeJudged:
     """Judges an update: all of the template's part has to be the template's, but for edits that were here before."""
-    here = _compared(template)
+    here, earlier = _compared(template), _earlier(template, before)
     states, source = _states(here), template.pilot.source
-    earlier, earlier_source = _earlier(template, before)
-    kept = {path for path, state in states.items() if earlier.get(path) == state}
+    kept = {path for path, state in states.items() if earlier and _states(earlier).get(path) == state}
     wrong = states.keys() - kept
     version = f"{template.pilot.version} of {without_credentials(source)}"
     sentence = f"{len(here.digests) - len(kept):,} files of the template are exactly those of {version}"
     if wrong:
         sentence = f"{len(wrong):,} of the template's files are not as {version} has them"
-    elif earlier_source not in ("", source):
+    elif (earlier_source := _source(before, source)) != source:
         wrong = {template.pilot.answers_file}
         sentence = f"the template is now {without_credentials(source)}, and was {without_credentials(earlier_source)}"
+    theirs = here.digests.keys() | (earlier.digests.keys() if earlier else set())
+    below = (path for path in changed & theirs if _below(template.pilot.home / path) != _below(before / path))
     return ChangeJudged(
         update=True,
         sentence=sentence,
         wrong=tuple(sorted(wrong)),
         edits=tuple(edit for edit in here.edited if edit.path in wrong),
         kept=tuple(sorted(kept)),
+        rest=tuple(sorted((changed - theirs) | set(below))),
         digest=here.digest,
     )
+
+
+def _below(file: Path) -> bytes:
+    """Returns the team's part of a shared file; nothing of any other file."""
+    content = file.read_bytes() if file.is_file() else b""
+    return content[len(above(content)) :]
 
 
 def _is_yours(path: str, template: Template) -> bool:
@@ -111,18 +120,23 @@ def _compared(template: Template) -> Comparison:
 def _states(compared: Comparison) -> dict[str, str]:
     """Returns how each file differs from the template's: the same text for the same difference."""
     edited = {edit.path: "\n".join(edit.changes) for edit in compared.edited}
-    return (
-        edited | dict.fromkeys(compared.missing, "missing") | {path: compared.digests[path] for path in compared.added}
-    )
+    added = {path: compared.digests[path] for path in compared.added}
+    return edited | added | dict.fromkeys(compared.missing, "missing")
 
 
-def _earlier(template: Template, before: Path) -> tuple[dict[str, str], str]:
-    """Returns how the files differed before the change, and the template's source then; nothing if it is unknown."""
+def _source(home: Path, default: str) -> str:
     try:
-        pilot = Upstream.of(before)
-        return _states(_compared(Template(template.clone, pilot))), pilot.source
+        return Upstream.of(home).source
+    except AnswersError:
+        return default
+
+
+def _earlier(template: Template, before: Path) -> Comparison | None:
+    """Returns the comparison of the pilot as it was before the change; None where there was none, or it is unknown."""
+    try:
+        return _compared(Template(template.clone, Upstream.of(before)))
     except GroundworkError:
-        return {}, ""
+        return None
 
 
 @contextmanager

@@ -39,7 +39,7 @@ class Comparison:
     missing: tuple[str, ...]  # files of the template, and shared files
     added: tuple[str, ...]  # files that the template does not have, in folders that are wholly its own
     undelivered: tuple[str, ...]  # files of the team's that the template starts with, and that were never here
-    digests: Mapping[str, str]  # of each file of the template's part here, as sha256sum prints it
+    digests: Mapping[str, str]  # of each file of the template's part here, as sha256sum prints it, sorted by path
 
     @property
     def exact(self) -> bool:
@@ -49,7 +49,7 @@ class Comparison:
     @property
     def digest(self) -> str:
         """The SHA-256 of the lines `DIGEST  PATH`, sorted by path: `sha256sum` of what `sha256sum FILE…` prints."""
-        lines = (f"{digest}  {path}\n" for path, digest in sorted(self.digests.items()))
+        lines = (f"{digest}  {path}\n" for path, digest in self.digests.items())
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
@@ -67,8 +67,8 @@ def compare(home: Path, template: Template, version: str, written: Path) -> Comp
         elif here is None:
             missing.append(path)
         else:
-            digests[path] = hashlib.sha256(_above(here)).hexdigest()
-            if _above(here) != _above(wanted):
+            digests[path] = hashlib.sha256(above(here)).hexdigest()
+            if above(here) != above(wanted):
                 edited.append(Edit(path, owner == "shared", _diff(path, wanted, here)))
     added = [path for path in _known(home, *WHOLE) if path not in paths]
     digests |= {path: hashlib.sha256((home / path).read_bytes()).hexdigest() for path in added}
@@ -77,8 +77,14 @@ def compare(home: Path, template: Template, version: str, written: Path) -> Comp
         missing=tuple(missing),
         added=tuple(added),
         undelivered=tuple(path for path in absent if _never_here(home, path)),
-        digests=digests,
+        digests=dict(sorted(digests.items())),
     )
+
+
+def above(content: bytes) -> bytes:
+    """Returns the template's part of a shared file: down to the marked line, with this line; all if there is none."""
+    marked = BOUNDARY.search(_text(content))
+    return _text(content)[: marked.end()].encode() if marked else content
 
 
 def _files(folder: Path) -> list[str]:
@@ -104,28 +110,21 @@ def _text(content: bytes) -> str:
     return content.decode(errors="replace")
 
 
-def _above(content: bytes) -> bytes:
-    """Returns the content down to its marked line, with this line; all of it if there is none."""
-    marked = BOUNDARY.search(_text(content))
-    return _text(content)[: marked.end()].encode() if marked else content
-
-
 def _diff(path: str, wanted: bytes, here: bytes) -> str:
     """Returns a unified diff of the template's part. What is the team's appears in it as context alone."""
-    above = _lines(_above(wanted))
-    after = _lines(here)
-    before = above + after[_team_starts(above, after) :]
+    theirs, after = _lines(above(wanted)), _lines(here)
+    before = theirs + after[_team_starts(theirs, after) :]
     lines = difflib.unified_diff(before, after, f"a/{path}", f"b/{path}")
     return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
 
 
-def _team_starts(above: list[str], here: list[str]) -> int:
+def _team_starts(theirs: list[str], here: list[str]) -> int:
     """Returns the number of lines before the team's part, also of a shared file that lost its marked line."""
-    if not (above and BOUNDARY.search(above[-1])):
+    if not (theirs and BOUNDARY.search(theirs[-1])):
         return len(here)
     if marked := [number for number, line in enumerate(here, 1) if BOUNDARY.search(line)]:
         return marked[0]
-    alike = difflib.SequenceMatcher(None, above, here, autojunk=False).get_matching_blocks()[:-1]
+    alike = difflib.SequenceMatcher(None, theirs, here, autojunk=False).get_matching_blocks()[:-1]
     return alike[-1].b + alike[-1].size if alike else 0
 
 

@@ -245,7 +245,7 @@ def _order(tag: str) -> tuple[Any, ...]:
 def run_aside(what: str, *command: str) -> str:
     """Returns what the command printed. It may not ask, and Python's settings of the pilot do not reach it.
 
-    Raises TemplateUnknown, with the last line of what it said.
+    Raises TemplateUnknown, with the end of what it said.
     """
     pilots = (
         "PYTHONPATH",
@@ -271,7 +271,7 @@ def run_aside(what: str, *command: str) -> str:
         )
     except subprocess.CalledProcessError as error:
         said = [line for line in error.stderr.splitlines() if line.strip()] or ["it said nothing"]
-        raise TemplateUnknown(f"{what}: {without_credentials(shortened(said[-1]))}") from None
+        raise TemplateUnknown(f"{what}: {without_credentials(shortened(' '.join(said[-3:])))}") from None
     except (OSError, subprocess.TimeoutExpired) as error:
         raise TemplateUnknown(f"{what}: {without_credentials(shortened(str(error)))}") from None
     return done.stdout

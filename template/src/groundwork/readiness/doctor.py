@@ -106,7 +106,7 @@ def _behind(facts: dict[str, Any]) -> Iterator[Ailment]:
 
 
 def _of_files(upstream: Upstream, compared: Comparison) -> Iterator[Ailment]:
-    take_back = "uv run groundwork doctor | git apply --reverse --include {}"
+    in_repository = git(upstream.home, "rev-parse", "--show-prefix") or ""  # `git apply` names files from the root
     answers = upstream.answers_file
     for edit in compared.edited:
         if edit.path == answers:
@@ -118,7 +118,9 @@ def _of_files(upstream: Upstream, compared: Comparison) -> Iterator[Ailment]:
         else:
             kind, what = "edited", f"{edit.path} is the template's, and was edited here"
             why = "An update may conflict, or lose the edit where the template moves the file. Propose the edit there."
-        yield Ailment(kind, what, why, take_back.format(shlex.quote(edit.path)), (edit.path,), edit.diff)
+        only = shlex.quote(in_repository + edit.path)
+        take_back = f"uv run groundwork doctor | git apply --reverse --include {only}"
+        yield Ailment(kind, what, why, take_back, (edit.path,), edit.diff)
     if compared.missing:
         yield Ailment(
             "missing",
@@ -155,22 +157,22 @@ def _of_data(settings: Settings) -> Iterator[Ailment]:
 
 
 def _of_git(home: Path) -> Iterator[Ailment]:
-    """What makes an update refuse to start."""
-    status = git(home, "status", "--porcelain")
-    if status is None:
+    """What makes an update refuse to start, as documents/updating does, and an incomplete history."""
+    first = "git add --all && git commit"
+    if git(home, "rev-parse", "--is-inside-work-tree") != "true":
         why = "An update merges with git: without it, your edits could not be told from the template's."
-        yield Ailment("git", "the project is not in a git repository", why, "git init && git add --all && git commit")
+        yield Ailment("git", "the project is not in a git repository", why, f"git init && {first}")
         return
-    if status:
-        what = f"{_count(len(status.splitlines()), 'file')} not committed"
-        yield Ailment("git", what, "An update starts from what is committed.", "git add --all && git commit")
-    if git(home, "var", "GIT_AUTHOR_IDENT") is None:
-        why = "An update commits to a branch, in your name."
-        yield Ailment(
-            "git", "git does not know who you are", why, "git config user.name NAME; git config user.email EMAIL"
-        )
+    if not git(home, "ls-files", "charter.yaml"):
+        yield Ailment("git", "the project is not committed", "An update starts from what is committed.", first)
+    elif status := git(home, "status", "--porcelain", "--untracked-files=no", "--", "."):
+        what = f"{_count(len(status.splitlines()), 'changed file')} not committed"
+        yield Ailment("git", what, "An update starts from what is committed.", "git commit --all")
+    if git(home, "var", "GIT_COMMITTER_IDENT") is None:
+        mend = "git config user.name NAME && git config user.email ADDRESS"
+        yield Ailment("git", "git does not know who you are", "An update commits to a branch, in your name.", mend)
     if is_shallow(home):
-        why = "An update, and the seal of the charter, need the history."
+        why = "Changes of the charter, and files that never came here, are found through the history."
         yield Ailment("git", "the clone has no complete history", why, "git fetch --unshallow")
 
 
