@@ -155,7 +155,10 @@ def written(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[
 
 @pytest.mark.parametrize(
     "seed",
-    [pytest.param(seed, marks=pytest.mark.slow if seed < IN_SLOW else pytest.mark.soak) for seed in range(PROJECTS)],
+    [
+        pytest.param(seed, marks=[pytest.mark.slow] if seed < IN_SLOW else [pytest.mark.soak, pytest.mark.night])
+        for seed in range(PROJECTS)
+    ],
 )
 def test_no_edit_within_the_rule_is_lost(seed: int, written: Callable[..., Path], tmp_path: Path) -> None:
     """And what is the template's is as the release wrote it, whichever releases the project went through."""
