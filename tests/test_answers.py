@@ -182,3 +182,9 @@ def test_numbers_arrive_as_numbers(render: Callable[..., Path]) -> None:
     charter = yaml.safe_load((project / "charter.yaml").read_text(encoding="utf-8"))
     assert charter["value"]["parameters"] == {"benefitPerHit": 12.5, "costPerAction": 3}
     assert charter["readyToScale"]["criteria"][0]["threshold"] == 0.5
+
+
+@pytest.mark.parametrize("currency", ["YES", "OFF"])
+def test_letters_that_yaml_reads_as_a_truth_value_stay_a_currency(render: Callable[..., Path], currency: str) -> None:
+    charter = yaml.safe_load((render(currency=currency) / "charter.yaml").read_text(encoding="utf-8"))
+    assert charter["value"]["currency"] == currency

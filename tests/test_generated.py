@@ -140,7 +140,7 @@ def test_a_hook_stops_a_file_left_in_conflict(clone: Path) -> None:
 
 def test_a_hook_stops_a_charter_that_is_not_valid(clone: Path) -> None:
     charter = clone / "charter.yaml"
-    charter.write_text(charter.read_text(encoding="utf-8").replace(": EUR", ": euro"), encoding="utf-8")
+    charter.write_text(charter.read_text(encoding="utf-8").replace("EUR", "euro"), encoding="utf-8")
     with pytest.raises(AssertionError, match=r"groundwork check\.+Failed(.|\n)*currency"):
         hooks(clone, "documents")
 

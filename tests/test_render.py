@@ -14,11 +14,11 @@ from support import PYTHON, ROOT, commit, execute, files, variants
 
 DEMO = "late-flights"
 VARIANTS = variants()
-MOST_FILES, MOST_LINES = 237, 23_551  # as it is, the stack included; a change that adds to it has to say why
+MOST_FILES, MOST_LINES = 266, 26_590  # as it is, the stack included; a change that adds to it has to say why
 CI_FILES = {
     **{
         f".github/workflows/{name}.yml": set(VARIANTS) - {"gitlab", "no-ci"}
-        for name in ("checks", "deliver", "rollback")
+        for name in ("checks", "deliver", "rollback", "update")
     },
     ".gitlab-ci.yml": {"gitlab"},
 }

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import copier
 import pytest
@@ -10,7 +11,7 @@ import yaml
 from support import commit, copy, execute, release, releases, update
 
 NEXT = "v1001.0.0"  # above conftest's RELEASE
-ANSWERS = {
+ANSWERS: dict[str, Any] = {
     "project_name": 'Who\'s "late" # again: 🛫',
     "decision": "{{ 7*7 }} C:\\new",
     "decision_owner": 'O\'Brien "Obi" Überall @obi',
