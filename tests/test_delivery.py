@@ -147,7 +147,7 @@ def test_github_finds_the_workflows_of_a_pilot_in_a_folder(
     rollback = yaml.safe_load(files["late-flights-rollback.yml"].read_text())["jobs"]["rollback"]
     assert rollback["environment"] == rollback["concurrency"] == "late-flights-${{ inputs.environment }}"
     assert (
-        rollback["steps"][2]["env"]["REGISTRY"]
+        rollback["steps"][-1]["env"]["REGISTRY"]
         == deliver["env"]["REGISTRY"]
         == "ghcr.io/${{ github.repository }}/late-flights"
     )
