@@ -116,7 +116,7 @@ def test_paths_exist(page: Path) -> None:
         and not any(
             (root / name).exists()
             for root in (ROOT, TEMPLATE, TEMPLATE / "src", TEMPLATE / "src/groundwork")
-            for name in (path, f"{path}.jinja")
+            for name in (path, f"{path}.jinja", re.sub(r"(cosign\.pub)$", r"{% if sign_images %}\1{% endif %}", path))
         )
     ]
     assert missing == []
@@ -141,6 +141,8 @@ OF_LIBRARIES = {  # read by libraries, or by the shell of the example itself
     "AWS_REGION",
     "AWS_SECRET_ACCESS_KEY",
     "GROUNDWORK_KEY",  # of docs/clients.md
+    "COSIGN_PASSWORD",  # by cosign, for ops/delivery.sh
+    "COSIGN_PRIVATE_KEY",
     "KUBE_CONFIG",  # by ops/delivery.sh, as UPDATE_TOKEN
     "OTEL_EXPORTER_OTLP_HEADERS",
     "OTEL_SERVICE_NAME",
