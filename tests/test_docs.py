@@ -304,6 +304,7 @@ NOT_RUN = {
     ("maintain-a-fleet.md", "git push"): RELEASE,
     ("maintain-a-fleet.md", "git tag"): RELEASE,
     ("maintain-a-fleet.md", "git reset"): RELEASE,
+    ("maintain-a-fleet.md", "uvx --from"): "needs servers: tests/test_fleet.py installs it in this way, and has them",
     ("maintain-a-fleet.md", "uvx 'copier>=9.19.1' update"): UPDATE,
     ("maintain-a-fleet.md", "uv run groundwork check && uv run pytest"): SUITE,
     ("maintain-a-fleet.md", "git add"): UPDATE,
