@@ -24,6 +24,9 @@ _PROCESS, _count = os.urandom(8).hex(), itertools.count()  # a request's id: the
 
 _FREQUENT = OPEN | {"/metrics"}
 _JSON = (b"content-type", b"application/json")
+# Answers hold people's names and records: no browser or proxy keeps them, guesses their type, or frames them.
+_PROTECTED = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+_NO_PAGE = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 
 
 class Front:
@@ -157,14 +160,20 @@ class _Exchange:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.status = message["status"]
-            message["headers"] = [*message.get("headers", []), (b"x-request-id", self.request_id.encode())]
-        await self._send(message)
+            await self._start(message["status"], message.get("headers", []))
+        else:
+            await self._send(message)
 
     async def answer(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-        length = (b"content-length", str(len(body)).encode())
-        await self.send({"type": "http.response.start", "status": status, "headers": [length, *headers]})
+        await self._start(status, [(b"content-length", str(len(body)).encode()), *headers])
         await self._send({"type": "http.response.body", "body": body})
+
+    async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self.status = status
+        headers = [*headers, (b"x-request-id", self.request_id.encode()), *_PROTECTED]
+        if all(name != _NO_PAGE[0] for name, _ in headers):
+            headers.append(_NO_PAGE)
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def refuse(self, problem: Problem) -> None:
         headers = [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]
