@@ -11,8 +11,13 @@ from groundwork.store.drifts import Drift
 from playwright.sync_api import Browser, Page
 from serving import FROM_CACHE, Service, serving
 
-REPORT = """<style>b { color: rgb(1, 2, 3) }</style><b>waits</b>
-<script>fetch("health/live").then(() => "read", () => "cut off").then(said => document.querySelector("b").textContent = said)</script>
+REPORT = """
+<style>b { color: rgb(1, 2, 3) }</style>
+<b>waits</b>
+<script>
+const say = text => { document.querySelector("b").textContent = text }
+fetch("health/live").then(() => say("read"), () => say("cut off"))
+</script>
 """
 
 

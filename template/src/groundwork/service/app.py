@@ -200,7 +200,10 @@ def _routes(parts: _Parts, lifespan: Any) -> FastAPI:
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
-        return _respond(Problem(error.status_code, str(error.detail), error.headers))
+        headers = dict(error.headers or {})
+        if headers.get("Allow") == "GET":
+            headers["Allow"] = "GET, HEAD"
+        return _respond(Problem(error.status_code, str(error.detail), headers))
 
     async def foreseen(request: Request, error: Exception) -> Response:
         return _respond(as_problem(error))
