@@ -53,6 +53,14 @@ def test_what_nobody_knows_yet_is_called_unknown(started: Pilot) -> None:
     assert "report" not in re.findall(r'href="(.*?)"', said["page"])
 
 
+def test_a_service_that_cannot_answer_says_why(started: Pilot) -> None:
+    with Store(started.settings.store) as store:
+        shown = home_page(started, store, CHAMPION, DAY0, "database or disk is <full>")
+        assert "Service" not in home_page(started, store, CHAMPION, DAY0)
+    assert "<dt>Service</dt><dd><b>refuses every prediction</b>" in shown
+    assert "cannot be written: database or disk is &lt;full&gt;" in shown
+
+
 def state(loader: Any) -> dict[str, Any]:
     """What programs are told, as JSON can hold it."""
     pilot = Pilot.here()

@@ -1,6 +1,7 @@
 """The web application: `uvicorn groundwork.service.app:create_app --factory`, or `python -m groundwork.service`."""
 
 import asyncio
+import logging
 import logging.config
 import os
 from collections.abc import AsyncIterator
@@ -17,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse
 
 from groundwork import __version__
+from groundwork.core.errors import StoreError
 from groundwork.core.pages import policy
 from groundwork.documents.decision_record import due
 from groundwork.documents.pilot import Pilot
@@ -42,6 +44,8 @@ from groundwork.service.request_schema import (
 )
 from groundwork.service.server import LOGGING
 from groundwork.store.database import Store
+
+log = logging.getLogger(__name__)
 
 CACHE_SECONDS = 5.0  # wait so long for the last good champion before the first request; it may load longer
 AFTER_DRAINING = 2.0  # seconds for the remaining work once no request is in flight
@@ -168,7 +172,7 @@ def _routes(parts: _Parts, lifespan: Any) -> FastAPI:
 
     @app.get("/", include_in_schema=False)
     def home() -> Response:
-        return _page(home_page(pilot, store, loader, date.today()), "service/pages/home.css")
+        return _page(home_page(pilot, store, loader, date.today(), parts.answerer.problem), "service/pages/home.css")
 
     @app.get("/status", include_in_schema=False)
     def state() -> dict[str, Any]:
@@ -206,6 +210,8 @@ def _routes(parts: _Parts, lifespan: Any) -> FastAPI:
         return _respond(Problem(error.status_code, str(error.detail), headers))
 
     async def foreseen(request: Request, error: Exception) -> Response:
+        if isinstance(error, StoreError):
+            log.error("the store failed", extra={"problem": str(error)})
         return _respond(as_problem(error))
 
     for kind in FORESEEN:
