@@ -125,6 +125,15 @@ def test_a_client_that_pauses_between_requests_is_not_cut_off(shared_service: Se
         time.sleep(0.7)
 
 
+def test_what_the_service_writes_is_for_its_user_alone(pilot_copy: Pilot, tmp_path: Path) -> None:
+    store = tmp_path / "elsewhere/groundwork.db"
+    with serving(pilot_copy, **FROM_CACHE, SERVE_MODE="no-model", GROUNDWORK_STORE_URL=f"sqlite:///{store}"):
+        assert {each.name: each.stat().st_mode & 0o077 for each in (store, store.parent)} == {
+            "groundwork.db": 0,
+            "elsewhere": 0,
+        }
+
+
 def test_does_not_start_open_to_a_network(pilot: Pilot) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "groundwork.service"],

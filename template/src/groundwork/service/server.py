@@ -53,6 +53,7 @@ SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
 
 def run(pilot: Pilot) -> None:
     """Serve until SIGTERM; then requests in flight finish within the grace period, and the process exits with 0."""
+    os.umask(0o077)  # the prediction log and the models are written for this user alone
     options: dict[str, Any] = {
         "factory": True,
         "host": pilot.settings.host,
