@@ -197,6 +197,12 @@ def test_the_reference_lists_every_request(tmp_path: Path, monkeypatch: pytest.M
     assert set(named) == offered
 
 
+def test_each_threat_names_tests_that_exist() -> None:
+    named = re.findall(r"`([\w/]+\.py)`", text(ROOT / "docs/explanations/threats.md"))
+    assert len(named) > 20
+    assert [name for name in named if not any((ROOT / "tests" / room / name).exists() for room in ("", "system"))] == []
+
+
 def test_make_knows_the_targets() -> None:
     named = {target for page in PAGES for each in code(page) for target in re.findall(r"^make ([a-z]+)", each)}
     assert {"demo", "test"} <= named
