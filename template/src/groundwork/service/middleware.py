@@ -177,19 +177,20 @@ class _Exchange:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            await self._start(message["status"], message.get("headers", []))
+            headers = message.get("headers", [])
+            if all(name != _NO_PAGE[0] for name, _ in headers):
+                headers = [*headers, _NO_PAGE]
+            await self._start(message["status"], headers)
         else:
             await self._send(message)
 
     async def answer(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-        await self._start(status, [(b"content-length", str(len(body)).encode()), *headers])
+        await self._start(status, [(b"content-length", str(len(body)).encode()), _NO_PAGE, *headers])
         await self._send({"type": "http.response.body", "body": body})
 
     async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self.status = status
         headers = [*headers, (b"x-request-id", self.request_id.encode()), *_PROTECTED]
-        if all(name != _NO_PAGE[0] for name, _ in headers):
-            headers.append(_NO_PAGE)
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def refuse(self, problem: Problem) -> None:
