@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 
-from support import ROOT, commit, copy, execute, files, release, tag_releases, tool
+from support import ROOT, commit, copy, execute, files, from_file, release, tag_releases, tool
 
 if TYPE_CHECKING:  # most tests need no browser
     from playwright.sync_api import Browser, Page, Route
@@ -107,9 +106,7 @@ def render(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable
 @pytest.fixture(scope="session")
 def late_flights() -> dict[str, Any]:
     """The answers of the demo."""
-    answers = yaml.safe_load((ROOT / "examples/late-flights.yml").read_text(encoding="utf-8"))
-    assert isinstance(answers, dict)
-    return answers
+    return from_file("examples/late-flights.yml")
 
 
 @pytest.fixture(scope="session")

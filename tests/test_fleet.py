@@ -28,7 +28,7 @@ from groundwork_fleet import fleet, git, listing, service, show
 from groundwork_fleet.facts import COLUMNS, Fact, Row
 from groundwork_fleet.listing import Entry
 from serving_git import git_over_http, serving
-from support import ROOT, commit, copy, execute, free_port
+from support import ROOT, commit, copy, execute
 
 TODAY = date(2026, 11, 28)
 NOW = datetime(2026, 11, 28, 9, 30, tzinfo=UTC)
@@ -359,7 +359,10 @@ def test_passwords_are_never_shown(made: Callable[..., Path], tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        (f"http://127.0.0.1:{free_port()}/pilot.git", "Failed to connect|Couldn't connect"),
+        (
+            "http://127.0.0.1:9/pilot.git",
+            "Failed to connect|Couldn't connect",
+        ),  # the port of `discard`, which nobody runs
         ("https://nowhere.invalid/pilot.git", "Could not resolve host"),
         ("file:///nowhere/pilot.git", "does not appear to be a git repository"),
         ("ext::sh -c 'touch /tmp/never' ://", "transport 'ext' not allowed"),

@@ -22,7 +22,7 @@ import yaml
 from playwright.sync_api import Page
 
 from browsing import HARD_TO_READ, WIDTHS, fits
-from support import execute, free_port, tool
+from support import execute, free_port, serving, tool, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -105,44 +105,21 @@ def run(pilot: Path, home: Path, *words: str, **environment: str) -> "subprocess
 @pytest.fixture(scope="module")
 def service(pilot: Path, home: Path) -> Iterator[str]:
     """The address of the pilot's service, which has answered and been told what came of it."""
-    port = free_port()
-    address, there = f"http://127.0.0.1:{port}", os.environ | {"GROUNDWORK_HOME": str(home)}
+    there = {"GROUNDWORK_HOME": str(home)}
     links = {
         "GROUNDWORK_DASHBOARDS_URL": "https://grafana.example.com",
         "PREFECT_API_URL": "https://prefect.example.com/api",
     }
-    log = home.parent / "log"
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            [pilot / ".venv/bin/groundwork", "serve"],
-            cwd=home,
-            env=there | links | {"GROUNDWORK_PORT": str(port)},
-            stdout=out,
-            stderr=out,
-        )
-    try:
-        wait_for(f"{address}/health/ready", process, log)
+    with serving(pilot, home.parent / "log", home, **there, **links) as address:
         asked = subprocess.run(
-            [pilot / ".venv/bin/python", "-c", ASK, address], cwd=home, env=there, text=True, capture_output=True
+            [pilot / ".venv/bin/python", "-c", ASK, address],
+            cwd=home,
+            env=os.environ | there,
+            text=True,
+            capture_output=True,
         )
         assert asked.returncode == 0, asked.stderr
         yield address
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    """Until the process answers there."""
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.1)
 
 
 def facts(page: Page) -> dict[str, str]:

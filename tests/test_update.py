@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import copier
 import pytest
@@ -10,7 +11,7 @@ import yaml
 from support import commit, copy, execute, release, releases, update
 
 NEXT = "v1001.0.0"  # above conftest's RELEASE
-ANSWERS = {
+ANSWERS: dict[str, Any] = {
     "project_name": 'Who\'s "late" # again: 🛫',
     "decision": "{{ 7*7 }} C:\\new",
     "decision_owner": 'O\'Brien "Obi" Überall @obi',
@@ -64,7 +65,7 @@ def before(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (project / "pyproject.toml").write_text(pyproject, encoding="utf-8")  # its version: above the line, and the team's
     (project / "src/use_case/seed.py").unlink()
     (project / "src/use_case/weather.py").write_text(OURS)
-    for shared in ("README.md", "pyproject.toml", ".gitignore"):
+    for shared in ("AGENTS.md", "README.md", "pyproject.toml", ".gitignore"):
         append(project / shared, OURS)
     (project / "docs").mkdir(exist_ok=True)
     (project / "docs/notes.md").write_text(OURS)
@@ -80,7 +81,7 @@ def after(before: Path, source: Path) -> Path:
         prepend(template / SOURCES.get(name, name), THEIRS)
     (template / "src/use_case/model.py").unlink()
     (template / "src/use_case/example.py").write_text(THEIRS)
-    for name in ("README.md.jinja", "pyproject.toml.jinja", ".gitignore.jinja", "ruff.toml"):
+    for name in ("AGENTS.md", "README.md.jinja", "pyproject.toml.jinja", ".gitignore.jinja", "ruff.toml"):
         prepend(template / name, THEIRS)
     (template / "mypy.ini").unlink()
     (template / "src/groundwork/added.py").write_text(THEIRS)
@@ -120,7 +121,7 @@ def test_the_templates_files_are_brought_up_to_date(after: Path) -> None:
     assert not (after / "mypy.ini").exists()
 
 
-@pytest.mark.parametrize("name", ["README.md", "pyproject.toml", ".gitignore"])
+@pytest.mark.parametrize("name", ["AGENTS.md", "README.md", "pyproject.toml", ".gitignore"])
 def test_a_shared_file_has_the_new_part_above_and_your_part_below(after: Path, name: str) -> None:
     assert (after / name).read_text(encoding="utf-8") == THEIRS + committed(after, name)
 

@@ -58,7 +58,9 @@ def test_check_fails_where_the_dictionary_says_something_else(new_pilot: Pilot, 
     assert "| `carrier` | The airline \\| its code. | text; matches `^[0-9A-Z]{2}$`; required | B6 |" in page
     assert "docs/data-dictionary.md and docs/clients.md match contract.yaml" in groundwork("check").stdout
     (new_pilot.settings.home / "docs/data-dictionary.md").unlink()
-    assert groundwork("check").returncode == 1
+    done = groundwork("check")
+    assert done.returncode == 1
+    assert "docs/data-dictionary.md: is missing: run `groundwork dictionary` and commit it" in done.stderr
 
 
 def test_check_fails_where_clients_are_told_of_another_contract(new_pilot: Pilot) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
-from groundwork.core.errors import DocumentError
+from groundwork.core.errors import DocumentError, FormatMismatch
 from groundwork.core.settings import Settings
 from groundwork.documents.charter import Charter
 from groundwork.documents.contract.column import METRICS
@@ -35,6 +35,8 @@ class Pilot:
         for document in ("charter", "contract", "owners"):
             try:
                 getattr(self, document)
+            except FormatMismatch:
+                raise  # the other mistakes are those of the format
             except DocumentError as error:
                 mistakes |= dict.fromkeys(str(error).splitlines())
         if mistakes:
