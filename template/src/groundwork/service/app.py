@@ -1,7 +1,6 @@
 """The web application: `uvicorn groundwork.service.app:create_app --factory`, or `python -m groundwork.service`."""
 
 import asyncio
-import logging
 import logging.config
 import os
 from collections.abc import AsyncIterator
@@ -51,8 +50,8 @@ CACHE_SECONDS = 5.0  # wait so long for the last good champion before the first 
 AFTER_DRAINING = 2.0  # seconds for the remaining work once no request is in flight
 # Evidently's report brings its scripts with it. In a sandbox they can neither read nor send anything.
 REPORT_POLICY = (
-    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
-    "img-src data: blob:; font-src data:; frame-ancestors 'none'"
+    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "img-src data:; font-src data:; frame-ancestors 'none'"
 )
 
 
