@@ -365,6 +365,7 @@ def test_outcomes_are_kept_once(service: TestClient) -> None:
     assert tell(known, True) == {"received": 1, "unknown": [], "contradicting": []}
     assert tell(known, False) == {"received": 1, "unknown": [], "contradicting": [known]}
     assert tell("nobody", True) == {"received": 1, "unknown": ["nobody"], "contradicting": []}
+    assert tell("nobody", False) == {"received": 1, "unknown": ["nobody"], "contradicting": []}  # was not kept
 
 
 @pytest.mark.parametrize(

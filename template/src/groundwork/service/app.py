@@ -198,7 +198,9 @@ def _routes(parts: _Parts, lifespan: Any) -> FastAPI:
     async def outcomes(request: Request) -> dict[str, Any]:
         """Store outcomes by prediction id. If an outcome is sent twice, the first one stays."""
         told = outcomes_reader.read(await request.body())
-        unknown, contradicting = await run_in_threadpool(store.outcomes.log, told)
+        # Otherwise a prediction is in the log before anybody knows its id.
+        early = pilot.settings.acknowledge == "answered"
+        unknown, contradicting = await run_in_threadpool(store.outcomes.log, told, keep_unknown=early)
         return {"received": len(told), "unknown": unknown, "contradicting": contradicting}
 
     @app.exception_handler(HTTPException)
