@@ -138,6 +138,7 @@ def test_a_database_that_becomes_read_only_is_found_without_a_request(
             )
 
     with serving(pilot_copy, SERVE_MODE="no-model", **FROM_CACHE, GROUNDWORK_STORE_URL=postgres.url) as service:
+        [known] = service.predict()[1]["predictions"]
         set_read_only("on")
         request.addfinalizer(lambda: set_read_only("off"))
         problem = service.wait("/health/ready", 503, seconds=30)
@@ -146,8 +147,8 @@ def test_a_database_that_becomes_read_only_is_found_without_a_request(
         assert "groundwork_prediction_log_writable 0.0" in service.ask("/metrics")[1]["text"].splitlines()
         assert "read-only" in service.ask("/")[1]["text"]
         assert '"prediction log not written"' in service.log.read_text()
-        status, _ = service.ask("/outcomes", b'{"outcomes": [{"prediction_id": "x", "outcome": true}]}')
-        assert status == 503
+        told = {"outcomes": [{"prediction_id": known["prediction_id"], "outcome": True}]}
+        assert service.ask("/outcomes", json.dumps(told).encode())[0] == 503
         assert '"the store failed"' in service.log.read_text()
         set_read_only("off")
         service.wait("/health/ready", seconds=30)
