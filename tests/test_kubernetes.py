@@ -461,7 +461,7 @@ def test_probes_and_scrapes_ask_routes_of_the_service(objects: dict[str, list[Ob
     [monitor] = of_kind(objects["monitoring"], "ServiceMonitor")
     [endpoint] = monitor["spec"]["endpoints"]
     assert asked | {endpoint["path"]} <= routes
-    assert endpoint["path"] not in OPEN | SCOPES.keys()  # so it needs a key of the scope admin
+    assert SCOPES[endpoint["path"]] == "metrics"
     assert endpoint["authorization"]["credentials"].keys() == {"name", "key"}
 
 

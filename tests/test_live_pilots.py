@@ -73,7 +73,8 @@ def look(pilot: Path) -> dict[str, Any]:
 
 
 def post(url: str, content: object) -> dict[str, Any]:
-    with urllib.request.urlopen(urllib.request.Request(url, json.dumps(content).encode()), timeout=60) as answer:
+    request = urllib.request.Request(url, json.dumps(content).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
         found: dict[str, Any] = json.load(answer)
     return found
 

@@ -49,7 +49,8 @@ snapshots = Snapshots(pilot.snapshots, dataset)
 rows = [row for row in snapshots.read(*snapshots.newest_window("month")).to_pylist() if row["late"] is not None][:1000]
 def post(path, content):
     body = json.dumps(content, default=lambda value: value.isoformat()).encode()
-    with urllib.request.urlopen(urllib.request.Request(address + path, body), timeout=60) as answer:
+    request = urllib.request.Request(address + path, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return json.load(answer)
 records = [{column.name: row[column.name] for column in dataset.requested} for row in rows]
 answered = post("/predict", {"records": records})["predictions"]

@@ -54,7 +54,7 @@ def test_a_client_works_as_it_is_copied(language: str, service: str, key: tuple[
 
 def test_it_keeps_what_its_own_description_promises(service: str, key: tuple[str, str], tmp_path: Path) -> None:
     """Requests made from the OpenAPI document, valid and invalid ones, each answered as the document says."""
-    options = ["--max-examples", "50", "--phases", "examples,coverage,fuzzing", "--seed", "1", "--no-color"]
+    options = ["--max-examples", "50", "--phases", "examples,coverage,fuzzing,stateful", "--seed", "1", "--no-color"]
     header = f"Authorization: Bearer {key[0]}"
     done = subprocess.run(
         ["uvx", "--quiet", SCHEMATHESIS, "run", f"{service}/openapi.json", "--header", header, *options],

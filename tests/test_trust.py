@@ -1,5 +1,10 @@
-"""Nobody has to trust the template: copying and updating run nothing, unless a release has a migration."""
+"""Nobody has to trust the template: copying and updating run nothing, unless a release has a migration.
 
+Nor does a pilot of it give away its secrets.
+"""
+
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -42,3 +47,42 @@ def test_the_command_line_says_what_to_type_next(template: Path, tmp_path: Path)
     printed = execute(tmp_path, PYTHON, "-m", "copier", "copy", "--defaults", str(template), "it's mine")
     for line in (r"""cd 'it'"'"'s mine'""", "git init", "uv sync", "uv run groundwork up"):
         assert f"\n  {line}" in printed
+
+
+PLANTED = (
+    ".env", ".env.production", "secrets/admin_key", "tls.key", "ops/signing-key.pem", "store.p12", "id_rsa",
+    ".ssh/id_ed25519", ".netrc", ".pgpass", ".pypirc", "kubeconfig", "gcp-service-account.json", "aws_credentials.json",
+    "data/groundwork.db", "data/signing-key.pem", "data/service.log", "mlruns/0/meta.yaml", "mlflow.db",
+)  # fmt: skip
+
+
+def test_git_adds_no_secret_of_a_pilot(render: Callable[..., Path]) -> None:
+    project = render()
+    execute(project, "git", "init", "--quiet")
+    for name in PLANTED:
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text("s3cr3t")
+    execute(project, "git", "add", "--all")
+    added = set(execute(project, "git", "ls-files").split())
+    assert added & set(PLANTED) == set()
+    assert {".env.example", "charter.yaml", "ops/compose/make_secrets.py"} <= added
+
+
+@pytest.mark.slow
+def test_git_adds_nothing_that_a_pilot_wrote_while_it_ran(pilot: Path) -> None:
+    added = execute(pilot, "git", "add", "--all", "--dry-run").splitlines()
+    assert [line for line in added if line.startswith("add") and "uv.lock" not in line] == []
+    assert (pilot / "data").stat().st_mode & 0o077 == 0
+
+
+def test_the_commit_hook_finds_keys_in_texts(render: Callable[..., Path]) -> None:
+    project = render()
+    hooks = yaml.safe_load((project / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0]["hooks"]
+    [secret] = [re.compile(hook["entry"]) for hook in hooks if hook["id"] == "secrets"]
+    kinds = ("", "RSA ", "OPENSSH ", "EC ")
+    planted = [f"-----BEGIN {kind}PRIVATE KEY-----" for kind in kinds]
+    planted += ["id: AKIA" + "IOSFODNN7EXAMPLE", "gh" + "p_" + 36 * "a", "token=glpat-" + 20 * "b"]
+    assert [text for text in planted if not secret.search(text)] == []
+    written = [path for path in project.rglob("*") if path.is_file()]
+    found = [path.name for path in written if secret.search(path.read_text(encoding="utf-8"))]
+    assert found == []

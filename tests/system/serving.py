@@ -19,6 +19,8 @@ from groundwork.service.app import create_app
 from groundwork.service.request_schema import RequestReader
 from groundwork.store.database import Store
 
+HERE = "http://127.0.0.1"  # a service without keys answers to no other name
+
 
 class Service:
     """`python -m groundwork.service` for one pilot."""
@@ -105,7 +107,7 @@ def served_here(pilot: Pilot, from_cache: bool = False) -> Iterator[TestClient]:
     patient = {"registry_timeout_seconds": 300.0}  # MLflow is slow to import on a busy machine
     change = {"mlflow_tracking_uri": closed()} if from_cache else patient
     app: Any = create_app(Pilot(pilot.settings.model_copy(update=change)))
-    with TestClient(app) as client:
+    with TestClient(app, base_url=HERE) as client:
         assert from_cache or app.app.state.loader.looked_in_registry.wait(300)
         yield client
 

@@ -401,7 +401,7 @@ def refused(loop: Pilot) -> Version:
 @contextmanager
 def answering(pilot: Pilot) -> Iterator[TestClient]:
     """The service, once it is ready."""
-    with TestClient(create_app(pilot)) as client:
+    with TestClient(create_app(pilot), base_url="http://127.0.0.1") as client:
         deadline = time.monotonic() + SECONDS
         while (answer := client.get("/health/ready")).status_code != 200:
             assert time.monotonic() < deadline, answer.text

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from groundwork.core.environment import QUIET
+from groundwork.core.environment import QUIET, prepare
+from groundwork.core.settings import Settings
 from groundwork.documents.pilot import Pilot
 from offline import reached_by, unshared
 from pilots import ROOT
@@ -42,6 +43,21 @@ def elsewhere(home: Path, **variables: str) -> dict[str, str]:
     hidden = {*QUIET, "CI", "GITHUB_ACTIONS", "GITLAB_CI"}
     kept = {name: value for name, value in os.environ.items() if name not in hidden and not name.startswith("PYTEST")}
     return kept | {"HOME": str(home)} | variables
+
+
+@pytest.mark.parametrize(("found", "left"), [(None, 0o700), (0o755, 0o700), (0o2775, 0o2770)])
+def test_the_data_folder_is_closed_to_other_users(
+    found: int | None, left: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also that of an earlier release; a group that may write in it keeps its rights."""
+    (tmp_path / "charter.yaml").touch()
+    data = tmp_path / "data"
+    if found is not None:
+        data.mkdir()
+        data.chmod(found)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    prepare(Settings(home=tmp_path))
+    assert data.stat().st_mode & 0o7777 == left
 
 
 def test_a_process_is_silent_before_it_imports_any_library() -> None:

@@ -20,6 +20,7 @@ from groundwork.readiness.scorecard import Scorecard
 from groundwork.service.app import create_app
 from groundwork.service.home_page import home_page
 from groundwork.store.database import Store
+from serving import HERE
 from starlette.testclient import TestClient
 
 SCRIPT = "<script>alert('x')</script>"
@@ -89,7 +90,7 @@ def first_page(pilot: Pilot) -> str:
 PAGES: dict[str, tuple[Callable[[Pilot], str], set[str]]] = {
     "/": (first_page, {"metadata.title", "decision.statement", "decision.withoutModel", "decision", "deputy"}),
     "/docs": (
-        lambda pilot: TestClient(create_app(pilot)).get("/docs").text,
+        lambda pilot: TestClient(create_app(pilot), base_url=HERE).get("/docs").text,
         {"metadata.title", "decision.statement", "column"},
     ),
     "scorecard.html": (lambda pilot: render.html(scorecard(pilot)), {"metadata.title", "question", "decision"}),

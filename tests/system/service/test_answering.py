@@ -21,6 +21,7 @@ from groundwork.service.request_schema import RequestReader
 from groundwork.store.database import Store
 from groundwork.store.predictions import Prediction
 from other_tasks import CLASSES, Ran
+from pilots import Postgres
 from registries import set_alias
 from serving import FROM_CACHE, Service, closed, load, serving
 
@@ -117,6 +118,40 @@ def test_with_no_room_for_the_log_nothing_is_answered_until_there_is(
         if mounted:
             subprocess.run(["umount", "--lazy", small], check=True)
     assert {each["prediction_id"] for _, body in answered for each in body["predictions"]} == logged
+
+
+@pytest.mark.slow
+def test_a_database_that_becomes_read_only_is_found_without_a_request(
+    pilot_copy: Pilot, postgres: Postgres, request: pytest.FixtureRequest
+) -> None:
+    """By a service that nobody asks, with the cause in log, metric and page; and it is ready again by itself."""
+    import psycopg
+
+    def set_read_only(state: str) -> None:
+        with psycopg.connect(postgres.url, autocommit=True) as database:
+            database.execute("set default_transaction_read_only = off")
+            name = database.info.dbname
+            database.execute(f"alter database {name} set default_transaction_read_only = {state}")
+            database.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and pid <> pg_backend_pid()",
+                (name,),
+            )
+
+    with serving(pilot_copy, SERVE_MODE="no-model", **FROM_CACHE, GROUNDWORK_STORE_URL=postgres.url) as service:
+        [known] = service.predict()[1]["predictions"]
+        set_read_only("on")
+        request.addfinalizer(lambda: set_read_only("off"))
+        problem = service.wait("/health/ready", 503, seconds=30)
+        service.wait_until(lambda: "read-only" in service.ask("/health/ready")[1]["detail"], seconds=30)
+        assert problem["detail"].startswith("the prediction log cannot be written: ")
+        assert "groundwork_prediction_log_writable 0.0" in service.ask("/metrics")[1]["text"].splitlines()
+        assert "read-only" in service.ask("/")[1]["text"]
+        assert '"prediction log not written"' in service.log.read_text()
+        told = {"outcomes": [{"prediction_id": known["prediction_id"], "outcome": True}]}
+        assert service.ask("/outcomes", json.dumps(told).encode())[0] == 503
+        assert '"the store failed"' in service.log.read_text()
+        set_read_only("off")
+        service.wait("/health/ready", seconds=30)
 
 
 @pytest.mark.skipif(not FAKETIME, reason="libfaketime is not installed")

@@ -30,7 +30,7 @@ from groundwork.service.model_source import OtherRegistry
 from groundwork.store.database import Store
 from groundwork.store.predictions import Prediction
 from prometheus_client.parser import text_string_to_metric_families
-from serving import served_here
+from serving import HERE, served_here
 
 RECORD = {
     "flight_id": "20131224-B6-1016-JFK",
@@ -365,6 +365,7 @@ def test_outcomes_are_kept_once(service: TestClient) -> None:
     assert tell(known, True) == {"received": 1, "unknown": [], "contradicting": []}
     assert tell(known, False) == {"received": 1, "unknown": [], "contradicting": [known]}
     assert tell("nobody", True) == {"received": 1, "unknown": ["nobody"], "contradicting": []}
+    assert tell("nobody", False) == {"received": 1, "unknown": ["nobody"], "contradicting": []}  # was not kept
 
 
 @pytest.mark.parametrize(
@@ -382,7 +383,7 @@ def test_on_a_network_only_those_with_a_key_are_answered(pilot: Pilot, monkeypat
         create_app(Pilot.here())
     key, entry = new_key("planning", "predict")
     monkeypatch.setenv("GROUNDWORK_API_KEYS", entry)
-    client = TestClient(create_app(Pilot.here()))
+    client = TestClient(create_app(Pilot.here()), base_url=HERE)
     assert client.get("/health/live").status_code == 200
     for headers, path, status in (
         ({}, "/predict", 401),
@@ -402,7 +403,7 @@ def test_the_api_description_says_how_a_key_is_sent(
 ) -> None:
     key, entry = new_key("keeper", "admin")
     monkeypatch.setenv("GROUNDWORK_API_KEYS", entry if needed else "")
-    client = TestClient(create_app(Pilot.here()))
+    client = TestClient(create_app(Pilot.here()), base_url=HERE)
     description = client.get("/openapi.json", headers={"Authorization": f"Bearer {key}"}).json()
     [(name, scheme)] = description["components"]["securitySchemes"].items()
     assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
@@ -453,7 +454,7 @@ from fastapi.testclient import TestClient
 from groundwork.service.app import create_app
 
 app = create_app()
-with TestClient(app) as client:
+with TestClient(app, base_url="http://127.0.0.1") as client:
     assert app.app.state.loader.looked_in_registry.wait(120)
     example = client.get("/openapi.json").json()["paths"]["/predict"]["post"]["requestBody"]
     answer = client.post("/predict", json=example["content"]["application/json"]["example"])

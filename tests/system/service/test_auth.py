@@ -40,6 +40,17 @@ def test_a_key_opens_what_its_scopes_name(keys: tuple[ApiKeys, str, str]) -> Non
         assert refusal.value.status == 403
 
 
+def test_metrics_are_read_with_a_scope_of_their_own_or_as_before_with_admin() -> None:
+    made = {scopes: new_key(f"of-{scopes}", scopes) for scopes in ("metrics", "admin", "predict+outcomes")}
+    allowed = ApiKeys.parse(",".join(entry for _, entry in made.values()))
+    for scopes in ("metrics", "admin"):
+        allowed.check("/metrics", f"Bearer {made[scopes][0]}".encode())
+    for scopes, path in (("metrics", "/"), ("metrics", "/predict"), ("predict+outcomes", "/metrics")):
+        with pytest.raises(Problem, match="a key with the scope ") as refusal:
+            allowed.check(path, f"Bearer {made[scopes][0]}".encode())
+        assert refusal.value.status == 403
+
+
 def test_a_browser_sends_the_key_as_a_password(keys: tuple[ApiKeys, str, str]) -> None:
     allowed, _, keeper = keys
     allowed.check("/", b"Basic " + base64.b64encode(f"ada:{keeper}".encode()))

@@ -17,6 +17,7 @@ from groundwork.store.database import Store
 from groundwork.store.drifts import Drift
 from groundwork.store.predictions import Prediction
 from groundwork.store.promotion_log import Promotion
+from serving import HERE
 from starlette.testclient import TestClient
 
 from groundwork_fleet.service import facts_of
@@ -52,6 +53,14 @@ def test_what_nobody_knows_yet_is_called_unknown(started: Pilot) -> None:
     assert "report" not in re.findall(r'href="(.*?)"', said["page"])
 
 
+def test_a_service_that_cannot_answer_says_why(started: Pilot) -> None:
+    with Store(started.settings.store) as store:
+        shown = home_page(started, store, CHAMPION, DAY0, "database or disk is <full>")
+        assert "Service" not in home_page(started, store, CHAMPION, DAY0)
+    assert "<dt>Service</dt><dd><b>refuses every prediction</b>" in shown
+    assert "cannot be written: database or disk is &lt;full&gt;" in shown
+
+
 def state(loader: Any) -> dict[str, Any]:
     """What programs are told, as JSON can hold it."""
     pilot = Pilot.here()
@@ -79,19 +88,19 @@ def test_the_service_answers_programs_only_with_a_key_of_an_administrator(
 ) -> None:
     key, entry = new_key("fleet", "predict")
     monkeypatch.setenv("GROUNDWORK_API_KEYS", entry)
-    with TestClient(create_app(Pilot.here())) as client:
+    with TestClient(create_app(Pilot.here()), base_url=HERE) as client:
         assert client.get("/status").status_code == 401
         assert client.get("/status", headers={"Authorization": f"Bearer {key}"}).status_code == 403
     key, entry = new_key("fleet", "admin")
     monkeypatch.setenv("GROUNDWORK_API_KEYS", entry)
-    with TestClient(create_app(Pilot.here())) as client:
+    with TestClient(create_app(Pilot.here()), base_url=HERE) as client:
         told = client.get("/status", headers={"Authorization": f"Bearer {key}"}).json()
     assert told["pilot"] == started.name
 
 
 def test_a_damaged_document_is_named_where_the_page_would_be(started: Pilot) -> None:
     (started.settings.home / "readiness.yaml").write_text("waivers: none\n", encoding="utf-8")
-    with TestClient(create_app(started)) as client:
+    with TestClient(create_app(started), base_url=HERE) as client:
         for address in ("/", "/status", "/scorecard"):
             answer = client.get(address)
             assert answer.status_code == 503

@@ -2,9 +2,10 @@
 
 import json
 import signal
+import socket
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import mlflow
@@ -18,7 +19,7 @@ from groundwork.models.registry.registry import Registry
 from groundwork.pipeline import by_hand
 from groundwork.store.database import Store
 from pilots import Postgres, enter, write_pilot
-from serving import Service, closed, load, promote_altered, serving
+from serving import FROM_CACHE, Service, closed, load, promote_altered, serving
 from use_case import decision
 
 pytestmark = pytest.mark.soak
@@ -184,3 +185,42 @@ def test_twenty_thousand_requests_leave_memory_as_it_was(pilot_copy: Pilot) -> N
         after = resident(20_000)
     print(f"resident: {warm:.1f} MB after 4,000 requests, {after:.1f} MB after 24,000")
     assert after < warm + 15
+
+
+HOSTILE = (
+    b"GET / HTTP/1.1\r\nX: " + b"x" * 20_000,
+    b"GET / HTTP/1.1\r\nX: " + b"x" * 200_000,
+    b"GET /" + b"x" * 60_000,
+    b"\x16\x03\x01" + bytes(range(256)) * 20,
+    b"POST /predict HTTP/1.1\r\nContent-Length: 999999\r\n\r\n" + b"[" * 50_000,
+    b"POST /outcomes HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1;" + b"x" * 60_000,
+    b"POST /predict HTTP/1.1\r\nOrigin: https://example.org\r\nContent-Length: 2\r\n\r\n{}",
+    b"GET /health/ready HTTP/1.1\r\n\r\n" * 20,
+)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="it reads /proc, which is Linux's")
+def test_ten_thousand_hostile_connections_leave_memory_as_it_was(pilot_copy: Pilot) -> None:
+    """Twenty at a time, each left open until the next twenty: what was begun is never finished."""
+    with serving(pilot_copy, SERVE_MODE="no-model", **FROM_CACHE) as service:
+
+        def resident(connections: int) -> float:
+            """Megabytes after so many more connections, once the last are cut off."""
+            left: list[socket.socket] = []
+            for number in range(connections):
+                client = socket.create_connection(("127.0.0.1", service.port), timeout=10)
+                left.append(client)
+                with suppress(OSError):  # cut off while it sends
+                    client.sendall(HOSTILE[number % len(HOSTILE)])
+                if len(left) == 20:
+                    for each in left:
+                        each.close()
+                    left = []
+            assert service.predict()[0] == 200
+            status = Path(f"/proc/{service.process.pid}/status").read_text()
+            return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+        before = resident(1000)
+        after = resident(10_000)
+    print(f"resident: {before:.1f} MB after 1,000 hostile connections, {after:.1f} MB after 11,000")
+    assert after < before * 1.1

@@ -53,8 +53,9 @@ def test_a_model_that_hangs_is_cut_off(pilot_copy: Pilot, tmp_path: Path) -> Non
         (b"", b""),
         (b"POST /predict HTTP/1.1\r\nHost: x\r\n", b""),
         (b"POST /predict HTTP/1.1\r\nContent-Length: 100\r\n\r\n{", b"HTTP/1.1 408 Request Timeout"),
+        (b"POST /outcomes HTTP/1.1\r\nContent-Length: 100\r\n\r\n{", b"HTTP/1.1 408 Request Timeout"),
     ],
-    ids=["nothing", "half the headers", "half the body"],
+    ids=["nothing", "half the headers", "half the body", "half the outcomes"],
 )
 def test_a_slow_client_is_cut_off(shared_service: Service, sent: bytes, said: bytes) -> None:
     with socket.create_connection(("127.0.0.1", shared_service.port), timeout=10) as client:
@@ -65,6 +66,56 @@ def test_a_slow_client_is_cut_off(shared_service: Service, sent: bytes, said: by
     assert heard.partition(b"\r\n")[0] == said
 
 
+def test_a_client_that_sends_outcomes_byte_by_byte_is_cut_off(shared_service: Service) -> None:
+    began = time.monotonic()
+    with socket.create_connection(("127.0.0.1", shared_service.port), timeout=10) as client:
+        client.sendall(b"POST /outcomes HTTP/1.1\r\nContent-Length: 1000\r\n\r\n")
+        while time.monotonic() < began + 5:  # the service allows half a second
+            client.sendall(b" ")
+            client.settimeout(0.1)
+            try:
+                heard = client.recv(4096)
+                break
+            except TimeoutError:
+                pass
+    assert heard.startswith(b"HTTP/1.1 408 ")
+    assert time.monotonic() < began + 4
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="it reads /proc, which is Linux's")
+@pytest.mark.parametrize(
+    "begins",
+    [b"GET / HTTP/1.1\r\nX: ", b"GET /", b"POST /predict HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1;"],
+    ids=["one header", "the path", "a chunk's extension"],
+)
+def test_endless_headers_are_cut_off_and_leave_no_memory_behind(shared_service: Service, begins: bytes) -> None:
+    """Without a key, and on several connections at once."""
+
+    def resident() -> float:
+        status = Path(f"/proc/{shared_service.process.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+    before, sent = resident(), 0
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", shared_service.port), timeout=10) as client:
+            try:
+                client.sendall(begins)
+                for _ in range(400):  # 25 MB
+                    client.sendall(b"x" * 65_536)
+                    sent += 65_536
+                pytest.fail("the service read all of it")
+            except OSError:  # it has closed the connection
+                pass
+    assert sent < 5 * 20_000_000
+    assert resident() < before + 10
+
+
+def test_headers_beyond_the_limit_are_answered_with_431(shared_service: Service) -> None:
+    with socket.create_connection(("127.0.0.1", shared_service.port), timeout=10) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nX: " + b"x" * 33_000)
+        assert client.recv(4096).startswith(b"HTTP/1.1 431 ")
+
+
 def test_a_client_that_pauses_between_requests_is_not_cut_off(shared_service: Service) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", shared_service.port, timeout=10)
     for _ in range(3):  # one connection, with longer pauses than a request may take to arrive
@@ -72,6 +123,15 @@ def test_a_client_that_pauses_between_requests_is_not_cut_off(shared_service: Se
         response = connection.getresponse()
         assert (response.status, bool(response.read())) == (200, True)
         time.sleep(0.7)
+
+
+def test_what_the_service_writes_is_for_its_user_alone(pilot_copy: Pilot, tmp_path: Path) -> None:
+    store = tmp_path / "elsewhere/groundwork.db"
+    with serving(pilot_copy, **FROM_CACHE, SERVE_MODE="no-model", GROUNDWORK_STORE_URL=f"sqlite:///{store}"):
+        assert {each.name: each.stat().st_mode & 0o077 for each in (store, store.parent)} == {
+            "groundwork.db": 0,
+            "elsewhere": 0,
+        }
 
 
 def test_does_not_start_open_to_a_network(pilot: Pilot) -> None:

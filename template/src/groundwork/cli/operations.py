@@ -118,7 +118,8 @@ def migrate(
 
 @verbs.command(rich_help_panel=PANEL)
 def key(
-    name: str, scopes: Annotated[str, typer.Argument(help="One or more of predict, outcomes, admin, joined by +.")]
+    name: str,
+    scopes: Annotated[str, typer.Argument(help="One or more of predict, outcomes, metrics, admin, joined by +.")],
 ) -> None:
     """Create an API key. Prints the key, which must be kept secret, and its entry for GROUNDWORK_API_KEYS."""
     from groundwork.service.auth import ApiKeys, new_key

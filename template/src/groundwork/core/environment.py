@@ -6,6 +6,7 @@ The libraries then keep their files in the pilot's folder, log little, and send 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # `groundwork` imports this module first; it must cost nothing
@@ -31,7 +32,12 @@ def silence() -> None:
 
 def prepare(settings: Settings) -> None:
     """Create the data folder and set the libraries' other variables; variables that are set already are kept."""
-    settings.data_folder.mkdir(parents=True, exist_ok=True)
+    settings.data_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Records, logs and the signing key lie in it, and the libraries write their files for everybody to read. A group
+    # that may write has been let in on purpose.
+    mode = settings.data_folder.stat().st_mode
+    with suppress(PermissionError):  # another user's folder, such as a container's volume
+        settings.data_folder.chmod(mode & (~0o007 if mode & 0o020 else ~0o077))
     for name, value in {
         "MLFLOW_TRACKING_URI": settings.tracking_uri,
         "PREFECT_HOME": str(settings.data_folder / "prefect"),

@@ -5,6 +5,7 @@ import logging
 import os
 import queue
 import threading
+import time
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -27,6 +28,8 @@ from groundwork.store.database import Store
 from groundwork.store.predictions import Prediction, Role
 
 Records = Sequence[Any]  # structs with the contract's columns as attributes
+
+IDLE_SECONDS = 10.0  # after which the prediction log is tried, if no request has written it
 
 log = logging.getLogger(__name__)
 _encoder = msgspec.json.Encoder()
@@ -53,6 +56,7 @@ class Answerer:
         self._no_model = pilot.settings.serve_mode == "no-model"
         self._canary_share = pilot.settings.canary_share
         self.problem = ""  # why the prediction log cannot be written; empty if it can
+        self._tried_at = time.monotonic()
         self._shadow = AfterAnswer("shadow", self._score_shadow, metrics)
         self._log_later = (
             AfterAnswer("prediction-log", self._log, metrics) if pilot.settings.acknowledge == "answered" else None
@@ -92,18 +96,20 @@ class Answerer:
         self._written(lambda: self._store.predictions.log(predictions))
 
     async def keep_trying(self) -> None:
-        """While the prediction log cannot be written, try it once a second, until cancelled.
+        """Try the prediction log if no request does, until cancelled; once a second while it cannot be written.
 
         A service that is not ready gets no requests, so no request would find out that the log can be written again.
+        One that gets none for another reason would be called ready although its disk is full or its database read-only.
         """
         while True:
             await asyncio.sleep(1)
-            if self.problem:
+            if self.problem or time.monotonic() - self._tried_at > IDLE_SECONDS:
                 with suppress(StoreError):
                     await asyncio.to_thread(self._written, self._store.predictions.try_writing)
 
     def _written(self, write: Callable[[], None]) -> None:
         """Call `write`, and note in `problem` whether it succeeded."""
+        self._tried_at = time.monotonic()
         try:
             write()
         except StoreError as error:

@@ -17,6 +17,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse
 
 from groundwork import __version__
+from groundwork.core.errors import StoreError
+from groundwork.core.pages import policy
 from groundwork.documents.decision_record import due
 from groundwork.documents.pilot import Pilot
 from groundwork.readiness.assemble import assess
@@ -42,8 +44,15 @@ from groundwork.service.request_schema import (
 from groundwork.service.server import LOGGING
 from groundwork.store.database import Store
 
+log = logging.getLogger(__name__)
+
 CACHE_SECONDS = 5.0  # wait so long for the last good champion before the first request; it may load longer
 AFTER_DRAINING = 2.0  # seconds for the remaining work once no request is in flight
+# Evidently's report brings its scripts with it. In a sandbox they can neither read nor send anything.
+REPORT_POLICY = (
+    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "img-src data:; font-src data:; frame-ancestors 'none'"
+)
 
 
 def create_app(pilot: Pilot | None = None) -> Front:
@@ -162,7 +171,7 @@ def _routes(parts: _Parts, lifespan: Any) -> FastAPI:
 
     @app.get("/", include_in_schema=False)
     def home() -> Response:
-        return Response(home_page(pilot, store, loader, date.today()), media_type="text/html")
+        return _page(home_page(pilot, store, loader, date.today(), parts.answerer.problem), "service/pages/home.css")
 
     @app.get("/status", include_in_schema=False)
     def state() -> dict[str, Any]:
@@ -170,7 +179,7 @@ def _routes(parts: _Parts, lifespan: Any) -> FastAPI:
 
     @app.get("/scorecard", include_in_schema=False)
     def scorecard() -> Response:
-        return Response(scorecard_page(assess(pilot, store, date.today())), media_type="text/html")
+        return _page(scorecard_page(assess(pilot, store, date.today())), "readiness/pages/scorecard.css")
 
     @app.get("/report", include_in_schema=False)
     def report() -> Response:
@@ -179,24 +188,31 @@ def _routes(parts: _Parts, lifespan: Any) -> FastAPI:
         file = pilot.settings.reports / Path(drift.report).name if drift and drift.report else None
         if file is None or not file.is_file():
             raise HTTPException(404, "there is no drift report yet: run `groundwork monitor`")
-        return FileResponse(file, media_type="text/html")
+        return FileResponse(file, media_type="text/html", headers={"Content-Security-Policy": REPORT_POLICY})
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
-        return Response(api_page(app.openapi()), media_type="text/html")
+        return _page(api_page(app.openapi()), "service/pages/api.css", "service/pages/api.js")
 
     @app.post("/outcomes", summary="Send outcomes of earlier predictions", response_model=None)
     async def outcomes(request: Request) -> dict[str, Any]:
         """Store outcomes by prediction id. If an outcome is sent twice, the first one stays."""
         told = outcomes_reader.read(await request.body())
-        unknown, contradicting = await run_in_threadpool(store.outcomes.log, told)
+        # Otherwise a prediction is in the log before anybody knows its id.
+        early = pilot.settings.acknowledge == "answered"
+        unknown, contradicting = await run_in_threadpool(store.outcomes.log, told, keep_unknown=early)
         return {"received": len(told), "unknown": unknown, "contradicting": contradicting}
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
-        return _respond(Problem(error.status_code, str(error.detail), error.headers))
+        headers = dict(error.headers or {})
+        if headers.get("Allow") == "GET":
+            headers["Allow"] = "GET, HEAD"
+        return _respond(Problem(error.status_code, str(error.detail), headers))
 
     async def foreseen(request: Request, error: Exception) -> Response:
+        if isinstance(error, StoreError):
+            log.error("the store failed", extra={"problem": str(error)})
         return _respond(as_problem(error))
 
     for kind in FORESEEN:
@@ -212,6 +228,11 @@ def _routes(parts: _Parts, lifespan: Any) -> FastAPI:
 
     app.openapi = openapi  # type: ignore[method-assign]
     return app
+
+
+def _page(content: str, *inline: str) -> Response:
+    """Return the page; a browser runs and loads nothing but these files of the package, which it includes."""
+    return Response(content, media_type="text/html", headers={"Content-Security-Policy": policy(*inline)})
 
 
 def _respond(problem: Problem) -> Response:

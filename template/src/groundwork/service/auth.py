@@ -1,4 +1,7 @@
-"""API keys, stored as digests. Several may be valid at a time, so that one can be replaced without downtime."""
+"""Who may ask: API keys, stored as digests, and what a browser may send for a page of another site.
+
+Several keys may be valid at a time, so that one can be replaced without downtime.
+"""
 
 import base64
 import hashlib
@@ -6,15 +9,17 @@ import ipaddress
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from functools import lru_cache
+from typing import Literal, NamedTuple, get_args
 
 from groundwork.core.errors import GroundworkError
 from groundwork.service.request_schema import Problem
 
-Scope = Literal["predict", "outcomes", "admin"]
+Scope = Literal["predict", "outcomes", "metrics", "admin"]
 
 OPEN = frozenset({"/health/live", "/health/ready"})
-SCOPES: Mapping[str, Scope] = {"/predict": "predict", "/outcomes": "outcomes"}  # all other paths require admin
+# All other paths require admin, which is enough for /metrics too.
+SCOPES: Mapping[str, Scope] = {"/predict": "predict", "/outcomes": "outcomes", "/metrics": "metrics"}
 
 # Common default keys, which are easy to guess although only their digests are stored.
 _GUESSABLE = {
@@ -23,11 +28,18 @@ _GUESSABLE = {
 }
 
 
+class ApiKey(NamedTuple):
+    """What is known of a key: the name by which the request log calls it, and its scopes."""
+
+    name: str
+    scopes: frozenset[str]
+
+
 @dataclass(frozen=True)
 class ApiKeys:
-    """The scopes of each key, by the key's digest."""
+    """The keys, by their digests."""
 
-    scopes: Mapping[str, frozenset[str]]
+    known: Mapping[str, ApiKey]
 
     @classmethod
     def parse(cls, setting: str) -> "ApiKeys":
@@ -35,7 +47,7 @@ class ApiKeys:
 
         Raises GroundworkError if an entry is malformed, or if its key is easy to guess.
         """
-        scopes = {}
+        known = {}
         for entry in filter(None, (entry.strip() for entry in setting.split(","))):
             name, _, rest = entry.partition(":")
             granted, _, digest = rest.partition(":")
@@ -52,28 +64,60 @@ class ApiKeys:
                 )
             if digest in _GUESSABLE:
                 raise GroundworkError(f"GROUNDWORK_API_KEYS: the key {name!r} is a common default and easy to guess")
-            scopes[digest] = wanted
-        return cls(scopes)
+            known[digest] = ApiKey(name, wanted)
+        return cls(known)
 
     def check(self, path: str, authorization: bytes | None) -> None:
         """Raise Problem 401 or 403 unless the Authorization header has a key for this path."""
         if path in OPEN:
             return
-        scheme, _, key = (authorization or b"").partition(b" ")
-        if scheme.lower() == b"basic":  # sent by a browser after it has asked for a password
-            key = _password(key)
-        elif scheme.lower() != b"bearer":
-            key = b""
-        granted = self.scopes.get(hashlib.sha256(key.strip()).hexdigest())
-        if granted is None:
+        found = self.find(authorization)
+        if found is None:
             raise Problem(
                 401,
                 "send an API key: Authorization: Bearer KEY; in a browser, enter it as the password, with any name",
                 {"WWW-Authenticate": 'Bearer, Basic realm="groundwork", charset="UTF-8"'},
             )
         needed = SCOPES.get(path, "admin")
-        if needed not in granted:
+        if needed not in found.scopes and not (needed == "metrics" and "admin" in found.scopes):
             raise Problem(403, f"this request requires a key with the scope {needed}")
+
+    def find(self, authorization: bytes | None) -> ApiKey | None:
+        """Return the key in an Authorization header; None without one that is known."""
+        scheme, _, key = (authorization or b"").partition(b" ")
+        if scheme.lower() == b"basic":  # sent by a browser after it has asked for a password
+            key = _password(key)
+        elif scheme.lower() != b"bearer":
+            key = b""
+        return self.known.get(hashlib.sha256(key.strip()).hexdigest())
+
+
+def refuse_other_sites(headers: Mapping[bytes, bytes], *, keyless: bool) -> None:
+    """Raise Problem 403 for what a page of another site has a browser send.
+
+    A browser sends on its own the password that it was told, and reaches a service without keys on its own machine.
+    No page of another site can send a bearer key unless somebody gave it one, so a request with one is let through.
+    """
+    host = headers.get(b"host")
+    if keyless and host is not None and not _names_this_machine(host):
+        # The name of another site may be resolved to this machine (DNS rebinding): then its pages could read answers.
+        raise Problem(403, "a service without API keys answers only to localhost and loopback addresses")
+    origin = headers.get(b"origin")
+    if origin is None or headers.get(b"sec-fetch-site") == b"same-origin":  # true also if a proxy changes the Host
+        return
+    if not keyless and headers.get(b"authorization", b"")[:7].lower() == b"bearer ":
+        return
+    if origin.partition(b"://")[2] != host:
+        raise Problem(403, "the request was made by a page of another site")
+
+
+@lru_cache(maxsize=64)
+def _names_this_machine(host: bytes) -> bool:
+    """Return whether a Host header, with or without a port, is localhost or a loopback address."""
+    name = host.decode("latin-1").lower()
+    if name.startswith("["):  # IPv6
+        return _is_loopback(name[1:].partition("]")[0])
+    return _is_loopback(name.partition(":")[0])
 
 
 def _password(credentials: bytes) -> bytes:
@@ -95,7 +139,7 @@ def keys_for(host: str, setting: str) -> ApiKeys | None:
     Raises GroundworkError if the service would listen on a network without API keys.
     """
     keys = ApiKeys.parse(setting)
-    if keys.scopes:
+    if keys.known:
         return keys
     if not _is_loopback(host):
         raise GroundworkError(

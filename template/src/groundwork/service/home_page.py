@@ -35,11 +35,16 @@ class Fact:
     unit: str = ""
 
 
-def home_page(pilot: Pilot, store: Store, loader: ModelLoader, today: date) -> str:
-    """Return the page as HTML. Raises StoreError if the store cannot be read."""
+def home_page(pilot: Pilot, store: Store, loader: ModelLoader, today: date, problem: str = "") -> str:
+    """Return the page as HTML; `problem` says why no prediction is answered, if the prediction log cannot be written.
+
+    Raises StoreError if the store cannot be read.
+    """
     card = assess(pilot, store, today)
     drift = store.drift.latest()
+    stopped = f"The prediction log cannot be written: {problem}"
     facts = [
+        *([Fact("Service", "refuses every prediction", (stopped,))] if problem else []),
         _day(pilot, card, today),
         _decision_maker(pilot),
         _decision_owner(pilot.owners.accountable.decision),

@@ -1,4 +1,4 @@
-"""The first layer of every request: API key, size and time limits, metrics per route, and POST /predict itself.
+"""The first layer of every request: origin, API key, limits, metrics per route, and POST /predict itself.
 
 This is plain ASGI: at a hundred microseconds per answer, a framework's routing would be a third of the time.
 """
@@ -8,12 +8,13 @@ import itertools
 import logging
 import os
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from groundwork.core.settings import Settings
-from groundwork.service.auth import OPEN, ApiKeys
+from groundwork.service.auth import OPEN, ApiKeys, refuse_other_sites
 from groundwork.service.batcher import Batcher
 from groundwork.service.metrics import Metrics
 from groundwork.service.request_schema import MEDIA_TYPE, Problem, RequestReader, as_problem
@@ -24,6 +25,10 @@ _PROCESS, _count = os.urandom(8).hex(), itertools.count()  # a request's id: the
 
 _FREQUENT = OPEN | {"/metrics"}
 _JSON = (b"content-type", b"application/json")
+_WITH_BODY = {"/predict", "/outcomes"}
+# Answers hold people's names and records: no browser or proxy keeps them, guesses their type, or frames them.
+_PROTECTED = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+_NO_PAGE = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 
 
 class Front:
@@ -55,17 +60,22 @@ class Front:
         exchange = _Exchange(send)
         path, method = scope["path"], scope["method"]
         predicting = path == "/predict" and method == "POST"
+        headers = dict(scope["headers"])
+        asked = scope if method != "HEAD" else {**scope, "method": "GET"}  # the server leaves out the body
         self.metrics.in_progress.inc()
         try:
+            refuse_other_sites(headers, keyless=self.keys is None)
             if self.keys is not None:
-                self.keys.check(path, _header(scope, b"authorization"))
+                self.keys.check(path, headers.get(b"authorization"))
             if path == "/predict" and not predicting:
                 raise Problem(405, "send records by POST", {"Allow": "POST"})
+            if method == "POST" and path in _WITH_BODY:
+                _refuse_other_types(headers.get(b"content-type", _JSON[1]))
             if predicting:
-                records = self.reader.read(await self._body(scope, receive))
+                records = self.reader.read(await self._body(headers, receive))
                 await exchange.answer(200, await self.batcher.submit(records, len(records)), [_JSON])
             else:
-                await self.app(scope, self._limited(receive), exchange.send)
+                await self.app(asked, self._limited(receive), exchange.send)
         except Exception as error:
             problem = as_problem(error)
             if problem.status == 500:
@@ -75,7 +85,7 @@ class Front:
         finally:
             self.metrics.in_progress.dec()
             seconds = time.perf_counter() - started
-            route = "/predict" if predicting else getattr(scope.get("route"), "path", "unmatched")
+            route = "/predict" if predicting else getattr(asked.get("route"), "path", "unmatched")
             self.metrics.observe_request(method, route, exchange.status, seconds)
             # Predictions are in the prediction log; successful probes and scrapes would fill the request log.
             if exchange.status >= 400 or not (predicting or path in _FREQUENT):
@@ -83,7 +93,9 @@ class Front:
                     "request",
                     extra={
                         "request_id": exchange.request_id,
-                        "trace_id": _trace_id(scope),
+                        "trace_id": _trace_id(headers),
+                        "key": self._name_of_key(headers),
+                        "address": (scope.get("client") or ("",))[0],
                         "method": method,
                         "route": route,
                         "status": exchange.status,
@@ -91,9 +103,13 @@ class Front:
                     },
                 )
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+    def _name_of_key(self, headers: Mapping[bytes, bytes]) -> str | None:
+        found = self.keys.find(headers.get(b"authorization")) if self.keys else None
+        return found.name if found else None
+
+    async def _body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
         """Return the whole body. Raises Problem if it is too large or arrives too slowly."""
-        declared = _header(scope, b"content-length")
+        declared = headers.get(b"content-length")
         if declared is not None and int(declared) > self.max_body_bytes:
             raise self._too_large()
         message = await self._next(receive)
@@ -125,12 +141,16 @@ class Front:
         return message
 
     def _limited(self, receive: Receive) -> Receive:
-        received = 0
+        """Return `receive` for a body of limited size, all of which must arrive in time."""
+        received, whole, deadline = 0, False, time.monotonic() + self.client_seconds
 
         async def limited() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, whole
+            if whole:  # what comes later is the end of the connection
+                return await receive()
+            message = await self._next(receive, deadline - time.monotonic())
             received += len(message.get("body", b""))
+            whole = not message.get("more_body")
             if received > self.max_body_bytes:
                 raise self._too_large()
             return message
@@ -157,25 +177,37 @@ class _Exchange:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.status = message["status"]
-            message["headers"] = [*message.get("headers", []), (b"x-request-id", self.request_id.encode())]
-        await self._send(message)
+            headers = message.get("headers", [])
+            if all(name != _NO_PAGE[0] for name, _ in headers):
+                headers = [*headers, _NO_PAGE]
+            await self._start(message["status"], headers)
+        else:
+            await self._send(message)
 
     async def answer(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-        length = (b"content-length", str(len(body)).encode())
-        await self.send({"type": "http.response.start", "status": status, "headers": [length, *headers]})
+        await self._start(status, [(b"content-length", str(len(body)).encode()), _NO_PAGE, *headers])
         await self._send({"type": "http.response.body", "body": body})
+
+    async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self.status = status
+        headers = [*headers, (b"x-request-id", self.request_id.encode()), *_PROTECTED]
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def refuse(self, problem: Problem) -> None:
         headers = [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]
         await self.answer(problem.status, problem.body, [(b"content-type", MEDIA_TYPE.encode()), *headers])
 
 
-def _header(scope: Scope, name: bytes) -> bytes | None:
-    return next((value for key, value in scope["headers"] if key == name), None)
+def _refuse_other_types(content_type: bytes) -> None:
+    """Raise Problem 415 unless it is JSON. A page of another site can have a browser send forms and plain text."""
+    if content_type == _JSON[1]:
+        return
+    kind = content_type.partition(b";")[0].strip().lower()
+    if kind != _JSON[1] and not (kind.startswith(b"application/") and kind.endswith(b"+json")):
+        raise Problem(415, "send JSON, with the header Content-Type: application/json", {"Accept": "application/json"})
 
 
-def _trace_id(scope: Scope) -> str | None:
+def _trace_id(headers: Mapping[bytes, bytes]) -> str | None:
     """Return the trace id of a W3C `traceparent` header (version-traceid-parentid-flags); None without one."""
-    parts = (_header(scope, b"traceparent") or b"").decode("ascii", "replace").split("-")
+    parts = headers.get(b"traceparent", b"").decode("ascii", "replace").split("-")
     return parts[1] if len(parts) >= 4 and len(parts[1]) == 32 else None

@@ -21,13 +21,27 @@ def describe_requests(
             "Each answer is stored in the prediction log.",
             "operationId": "predict",
             "requestBody": _json_body(predict_schema, reader.example),
-            "responses": {"200": _predicted(task), **described(408, 413, 422, 503)},
+            "responses": {"200": _predicted(task), **described(408, 413, 415, 422, 503)},
         }
     }
     tell = description["paths"]["/outcomes"]["post"]
     tell["requestBody"] = _json_body(outcomes_schema, outcomes_reader.example)
     tell["responses"]["200"]["content"]["application/json"]["schema"] = _RECEIVED
-    tell["responses"] |= described(413, 422, 503)
+    description["paths"]["/predict"]["post"]["responses"]["200"]["links"] = {
+        "SendOutcome": {
+            "operationId": tell["operationId"],
+            "description": "Send what came of the first record, once it is known.",
+            "requestBody": {
+                "outcomes": [
+                    {
+                        "prediction_id": "$response.body#/predictions/0/prediction_id",
+                        "outcome": outcomes_reader.example["outcomes"][0]["outcome"],
+                    }
+                ]
+            },
+        }
+    }
+    tell["responses"] |= described(408, 413, 415, 422, 503)
 
 
 def describe_keys(description: dict[str, Any], *, needed: bool) -> None:
@@ -35,7 +49,7 @@ def describe_keys(description: dict[str, Any], *, needed: bool) -> None:
     description["components"]["securitySchemes"] = {
         "apiKey": {"type": "http", "scheme": "bearer", "description": "An API key, made by `groundwork key`."}
     }
-    for path in SCOPES:
+    for path in SCOPES.keys() & description["paths"].keys():
         operation = description["paths"][path]["post"]
         operation["security"] = [{"apiKey": []}] if needed else [{"apiKey": []}, {}]
         operation["responses"] |= described(401, 403)

@@ -239,9 +239,10 @@ _KINDS: dict[type[Exception], _Kind] = {
 }
 TITLES = {
     401: "An API key is required",
-    403: "This API key may not do that",
+    403: "This request is not allowed",
     408: "The request took too long to arrive",
     413: "The request is too large",
+    415: "The request is not JSON",
     422: "The request breaks the contract",
     500: "The service failed",
     503: "The service cannot answer now",

@@ -21,6 +21,7 @@ from uvicorn.supervisors import Multiprocess
 from groundwork.documents.pilot import Pilot
 from groundwork.models.serving.deciding import use_rows
 from groundwork.service.auth import keys_for
+from groundwork.service.request_schema import MEDIA_TYPE, Problem
 from groundwork.store.database import Store
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
 
 def run(pilot: Pilot) -> None:
     """Serve until SIGTERM; then requests in flight finish within the grace period, and the process exits with 0."""
+    os.umask(0o077)  # the prediction log and the models are written for this user alone
     options: dict[str, Any] = {
         "factory": True,
         "host": pilot.settings.host,
@@ -128,9 +130,18 @@ class _Supervisor(Multiprocess):
             mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 
-class ImpatientProtocol(HttpToolsProtocol):
-    """Uvicorn's HTTP protocol, which also closes the connection if a client does not finish its headers in time."""
+_TOO_LARGE = Problem(431, "the headers are larger than 32,768 bytes").body
+_HEAD_TOO_LARGE = (
+    f"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: {MEDIA_TYPE}\r\n"
+    f"Content-Length: {len(_TOO_LARGE)}\r\nConnection: close\r\n\r\n"
+).encode() + _TOO_LARGE
 
+
+class ImpatientProtocol(HttpToolsProtocol):
+    """Uvicorn's HTTP protocol, which also closes the connection if a client's headers are too slow or too large."""
+
+    MAX_HEAD = 32_768  # bytes of request line and headers, or of the framing between chunks of a body
+    head = 0  # bytes of those so far
     headers_due: asyncio.TimerHandle | None = None
     answering = False  # true from the end of the request's headers to the end of the answer
 
@@ -145,9 +156,23 @@ class ImpatientProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.headers_due is None and not self.answering:
             self._await_headers()
+        self.head += len(data)
         super().data_received(data)
+        if self.head > self.MAX_HEAD and not self.transport.is_closing():
+            if not self.answering:  # else it would be written into the answer
+                self.transport.write(_HEAD_TOO_LARGE)
+            self.transport.close()
+
+    def on_body(self, body: bytes) -> None:
+        self.head = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self.head = 0
+        super().on_message_complete()
 
     def on_headers_complete(self) -> None:
+        self.head = 0
         self._await_nothing()
         self.answering = True
         super().on_headers_complete()

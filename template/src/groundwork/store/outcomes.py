@@ -16,16 +16,22 @@ class Outcomes:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def log(self, outcomes: Sequence[tuple[str, bool | float | str]]) -> tuple[list[str], list[str]]:
+    def log(
+        self, outcomes: Sequence[tuple[str, bool | float | str]], *, keep_unknown: bool = True
+    ) -> tuple[list[str], list[str]]:
         """Store outcomes by prediction id, in one transaction.
 
-        Returns the ids without a prediction (the outcome is stored, because the prediction may arrive later), and the
-        ids that already had a different outcome (the first outcome stays).
+        Returns the ids without a prediction (the outcome is stored only if `keep_unknown`, for a prediction that may
+        arrive later), and the ids that already had a different outcome (the first outcome stays).
         """
         now = utc_text(datetime.now(UTC))
         unknown, contradicting = [], []
         with self._connection.transaction() as transaction:
             for prediction_id, value in outcomes:
+                if not transaction.rows("select 1 from predictions where prediction_id = ?", (prediction_id,)):
+                    unknown.append(prediction_id)
+                    if not keep_unknown:
+                        continue
                 outcome, outcome_class = (None, value) if isinstance(value, str) else (float(value), None)
                 transaction.execute(_INSERT, (prediction_id, outcome, outcome_class, now))
                 [kept] = transaction.rows(
@@ -33,8 +39,6 @@ class Outcomes:
                 )
                 if kept != (outcome, outcome_class):
                     contradicting.append(prediction_id)
-                if not transaction.rows("select 1 from predictions where prediction_id = ?", (prediction_id,)):
-                    unknown.append(prediction_id)
         return unknown, contradicting
 
     def between(self, start: datetime, end: datetime) -> dict[str, float | str]:

@@ -2,7 +2,8 @@ for (const form of document.forms)
   form.onsubmit = async event => {
     event.preventDefault()
     const {method, path} = form.dataset
-    const sent = method === "POST" ? {method, body: form.elements.body.value} : {}
+    const headers = {"content-type": "application/json"}
+    const sent = method === "POST" ? {method, headers, body: form.elements.body.value} : {}
     const said = form.querySelector("pre")
     try {
       const answer = await fetch(path.slice(1), sent)
