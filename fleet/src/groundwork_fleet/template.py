@@ -9,7 +9,7 @@ from fnmatch import fnmatch
 from typing import Any
 
 import yaml
-from jinja2 import StrictUndefined, TemplateError
+from jinja2 import DictLoader, StrictUndefined, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 from packaging.version import InvalidVersion, Version
 
@@ -127,9 +127,14 @@ class _Source:
         self._files = files
         self._texts = texts
         self._settings = settings
-        # As Copier's: values of answers are not escaped, and a misspelt name is an error.
+        # As Copier's: values of answers are not escaped, a misspelt name is an error, a question may include a file.
+        folder = settings.get("_subdirectory", "")
         self._jinja = SandboxedEnvironment(
-            undefined=StrictUndefined, keep_trailing_newline=True, extensions=EXTENSIONS, autoescape=False
+            undefined=StrictUndefined,
+            keep_trailing_newline=True,
+            extensions=EXTENSIONS,
+            autoescape=False,
+            loader=DictLoader({f"{folder}/{path}".removeprefix("/"): text for path, text in texts.items()}),
         )
 
     @classmethod
