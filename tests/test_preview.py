@@ -228,11 +228,11 @@ REFUSED: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
     "unknown release": (lambda home: None, ["--to", "7.0.0"], "the template has no release 7.0.0: it has 0.1.0, "),
     "unknown question": (lambda home: None, ["--data", "cl=gitlab"], "the template asks no question cl"),
     "no value": (lambda home: None, ["--data", "ci"], "--data ci: write NAME=VALUE"),
-    "no such answer": (lambda home: None, ["--data", "ci=jenkins"], "Copier cannot write the template's version"),
+    "no such answer": (lambda home: None, ["--data", "ci=jenkins"], ": ValueError: Invalid choice for 'ci': "),
     "unreachable": (
         lambda home: change_source(home, "/nowhere/groundwork"),
         [],
-        "the template /nowhere/groundwork cannot be fetched",
+        "If it has moved, change _src_path in .copier-answers.yml and commit that",
     ),
     "nobody": (
         lambda home: None,

@@ -73,10 +73,14 @@ class Upstream:
         """
         with TemporaryDirectory(prefix="groundwork-template-") as folder:
             clone = Path(folder) / "template.git"  # by this ending, Copier knows a repository without a work tree
-            run_aside(
-                f"the template {without_credentials(self.source)} cannot be fetched",
-                *("git", "clone", "--quiet", "--bare", "--", self.address, str(clone)),
-            )
+            try:
+                run_aside(
+                    f"the template {without_credentials(self.source)} cannot be fetched",
+                    *("git", "clone", "--quiet", "--bare", "--", self.address, str(clone)),
+                )
+            except TemplateUnknown as error:
+                remedy = f"If it has moved, change _src_path in {self.answers_file} and commit that"
+                raise TemplateUnknown(f"{error}. {remedy}") from None
             template = Template(clone, self)
             template.commit_of(self.version)
             yield template
@@ -271,7 +275,9 @@ def run_aside(what: str, *command: str) -> str:
         )
     except subprocess.CalledProcessError as error:
         said = [line for line in error.stderr.splitlines() if line.strip()] or ["it said nothing"]
-        raise TemplateUnknown(f"{what}: {without_credentials(shortened(' '.join(said[-3:])))}") from None
+        frames = [number for number, line in enumerate(said) if line.startswith("  File ")]
+        said = [line for line in said[frames[-1] + 1 :] if line[:1].strip()] if frames else said[-3:]  # of a traceback
+        raise TemplateUnknown(f"{what}: {without_credentials(shortened(' '.join(said)))}") from None
     except (OSError, subprocess.TimeoutExpired) as error:
         raise TemplateUnknown(f"{what}: {without_credentials(shortened(str(error)))}") from None
     return done.stdout
