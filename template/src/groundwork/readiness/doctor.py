@@ -126,7 +126,7 @@ def _of_files(upstream: Upstream, compared: Compared) -> Iterator[Ailment]:
             why = "An update changes the part above the line, and may conflict. Write below it what is yours."
         else:
             kind, what = "edited", f"{edit.path} is the template's, and was edited here"
-            why = "An update may conflict, or lose the edit where the template moves the file. Propose the edit there."
+            why = "An update may conflict with it, or lose it. Propose the edit to the template, or take it back."
         only = shlex.quote(in_repository + edit.path)
         take_back = f"uv run groundwork doctor | git apply --reverse --include {only}"
         yield Ailment(kind=kind, what=what, why=why, mend=take_back, paths=(edit.path,), diff=edit.diff)
