@@ -304,7 +304,6 @@ NOT_RUN = {
     ("README.md.jinja", "uv run groundwork up"): "the tutorial runs `up --once`; `up` serves until Ctrl-C",
     ("README.md.jinja", "uv run groundwork demo"): MINUTES,
     ("README.md.jinja", "uv run pytest"): SUITE,
-    ("README.md.jinja", "uvx 'copier>=9.19.1' update"): UPDATE,
     ("AGENTS.md", "uv run ruff"): SUITE,
     ("AGENTS.md", "uv run mypy"): SUITE,
     ("AGENTS.md", "uv run lint-imports"): SUITE,
