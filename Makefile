@@ -1,6 +1,6 @@
 # `make` lists what can be done here. It needs Python 3.11 or newer, git and make; uv is fetched into .tools/ if missing.
 .DEFAULT_GOAL := help
-.PHONY: help demo check test soak format lock clean uv
+.PHONY: help demo check test soak format lock release clean uv
 PARALLEL := --numprocesses 2 --dist loadgroup # a group of tests that share a project stays in one process
 SOAK ?= soak
 export PATH := $(CURDIR)/.tools/bin:$(CURDIR)/.tools/uv/bin:$(PATH)
@@ -31,6 +31,9 @@ format: .venv/ready ## lay out the code, and mend what can be mended
 
 lock: uv ## choose the newest tools that requirements-dev.in and the tested set allow
 	python3 scripts/lock.py
+
+release: .venv/ready ## check, test, record and tag VERSION on this machine; it publishes nothing
+	@.venv/bin/python scripts/release.py $(VERSION)
 
 clean: ## remove what make wrote
 	rm -rf .venv .tools demo

@@ -81,6 +81,17 @@ def take_front_page(pilot: Path) -> None:
         shutil.copy(Path(folder) / "front-page.png", IMAGES)
 
 
+def take_fleet() -> None:
+    """By the test that reads it: a page of four pilots."""
+    with tempfile.TemporaryDirectory() as folder:
+        test = "tests/test_fleet.py::test_everybody_can_read_the_page"
+        environment = os.environ | {"SCREENSHOTS": folder}
+        subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", test, "-k", "desk and light"], cwd=ROOT, env=environment, check=True
+        )
+        shutil.copy(Path(folder) / "fleet.png", IMAGES)
+
+
 def main() -> None:
     pilot = Path(sys.argv[1]).resolve()
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -94,6 +105,7 @@ def main() -> None:
         take_scorecard(page, pilot, data)
         browser.close()
     take_front_page(pilot)
+    take_fleet()
     for picture in sorted(IMAGES.glob("*.png")):
         print(f"{picture.relative_to(ROOT)}: {picture.stat().st_size:,} bytes")
 

@@ -3,14 +3,16 @@
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 
-from support import ROOT, commit, copy, execute, files, release, tag_releases
+from support import ROOT, commit, copy, execute, files, from_file, release, tag_releases, tool
+
+if TYPE_CHECKING:  # most tests need no browser
+    from playwright.sync_api import Browser, Page, Route
 
 RELEASE = "v1000.0.0"  # above every real one, so that this is the version that a copy chooses
 
@@ -104,9 +106,7 @@ def render(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable
 @pytest.fixture(scope="session")
 def late_flights() -> dict[str, Any]:
     """The answers of the demo."""
-    answers = yaml.safe_load((ROOT / "examples/late-flights.yml").read_text(encoding="utf-8"))
-    assert isinstance(answers, dict)
-    return answers
+    return from_file("examples/late-flights.yml")
 
 
 @pytest.fixture(scope="session")
@@ -123,3 +123,42 @@ def pilot(render: Callable[..., Path], late_flights: dict[str, Any]) -> Path:
     commit(project)
     execute(project, "uv", "run", "groundwork", "up", "--once")
     return project
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """The machine's own Chromium: nothing is downloaded."""
+    from playwright.sync_api import sync_playwright
+
+    found = tool("chromium", "chromium-browser", "google-chrome", lacking="Chromium is not installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(browser: "Browser") -> Iterator[Callable[..., "Page"]]:
+    """Opens a page without scripts; whatever it asks of anybody but `allowed` is refused, and fails the test."""
+    contexts, refused = [], []
+
+    def open_at(url: str, width: int, allowed: str, **options: Any) -> "Page":
+        context = browser.new_context(java_script_enabled=False, viewport={"width": width, "height": 844}, **options)
+        contexts.append(context)
+
+        def decide(route: "Route") -> None:
+            if route.request.url.startswith(allowed):
+                route.continue_()
+            else:
+                refused.append(route.request.url)
+                route.abort()
+
+        context.route("**/*", decide)
+        page = context.new_page()
+        page.goto(url)
+        return page
+
+    yield open_at
+    for context in contexts:
+        context.close()
+    assert refused == []

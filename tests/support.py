@@ -5,7 +5,11 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
+import urllib.request
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,6 +18,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
+ROOMS = ("data", "documents", "models", "monitoring", "pipeline", "readiness", "service", "store")
 PYTHON = sys.executable  # with the tools of requirements-dev.txt
 
 
@@ -42,6 +47,40 @@ def free_port(address: str = "127.0.0.1") -> int:
     with socket.socket() as free:
         free.bind((address, 0))
         return int(free.getsockname()[1])
+
+
+def wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Until the process answers there."""
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+
+
+@contextmanager
+def serving(pilot: Path, log: Path, home: Path | None = None, **environment: str) -> Iterator[str]:
+    """The address of the pilot's service once it is ready; with `home`, of the documents and data in that folder."""
+    port = free_port()
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [pilot / ".venv/bin/groundwork", "serve"],
+            cwd=home or pilot,
+            env=os.environ | environment | {"GROUNDWORK_PORT": str(port)},
+            stdout=out,
+            stderr=out,
+        )
+    try:
+        wait_for(f"http://127.0.0.1:{port}/health/ready", process, log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        ended = process.wait(20)
+    assert ended == 0, log.read_text()
 
 
 class Project:
@@ -74,16 +113,43 @@ def release(folder: Path, version: str) -> None:
     execute(folder, "git", "-c", "tag.gpgsign=false", "tag", "--annotate", version, "--message", version)
 
 
-def copy(template: Path, project: Path, **answers: Any) -> None:
+def copy(template: Path, project: Path, vcs_ref: str | None = None, **answers: Any) -> None:
     """Write a project as `copier copy --defaults` does, without trust."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)
-        copier.run_copy(str(template), project, data=answers, defaults=True, quiet=True, unsafe=False)
+        copier.run_copy(str(template), project, answers, vcs_ref=vcs_ref, defaults=True, quiet=True, unsafe=False)
 
 
-def update(project: Path, **answers: Any) -> None:
+def update(project: Path, vcs_ref: str | None = None, **answers: Any) -> None:
     """Bring a project up to date as `copier update --defaults` does, without trust."""
-    copier.run_update(project, data=answers, defaults=True, overwrite=True, quiet=True, unsafe=False)
+    copier.run_update(project, data=answers, vcs_ref=vcs_ref, defaults=True, overwrite=True, quiet=True, unsafe=False)
+
+
+def shrink(template: Path, folder: Path, versions: list[str]) -> None:
+    """Write a template with these releases of another, without most of the system's modules: quick to copy."""
+    for version in versions:
+        execute(template, "git", "archive", "--output", f"{folder}.tar", version)
+        for name in files(folder) if folder.exists() else []:
+            (folder / name).unlink()
+        shutil.unpack_archive(f"{folder}.tar", folder)
+        for heavy in ("tests", "docs", *(f"template/src/groundwork/{room}" for room in ROOMS)):
+            shutil.rmtree(folder / heavy, ignore_errors=True)
+        release(folder, version)
+
+
+def variants() -> dict[str, dict[str, Any]]:
+    """The answers of each supported combination, by its name in variants.yaml."""
+    listed = yaml.safe_load((ROOT / "tests/variants.yaml").read_text(encoding="utf-8"))
+    return {
+        each["name"]: from_file(each["file"]) | each["answers"] if "file" in each else each["answers"]
+        for each in listed
+    }
+
+
+def from_file(name: str) -> dict[str, Any]:
+    """The answers that a file of this repository holds."""
+    answers: dict[str, Any] = yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+    return answers
 
 
 def releases() -> list[dict[str, Any]]:

@@ -151,13 +151,23 @@ def test_a_handle_stays_a_text(render: Callable[..., Path]) -> None:
         ("航班延误", "pilot"),
         ("🛫🛫🛫", "pilot"),
         ("x" * 62 + " yz", "x" * 62),
+        ("Yes", "yes"),  # a boolean, were it not in quotes
+        ("null", "null"),
+        ("Requests", "requests-pilot"),  # a package that the pilot uses: uv refuses a project of that name
+        ("scikit learn", "scikit-learn-pilot"),
     ],
 )
 def test_every_name_gives_a_short_name_that_tools_accept(render: Callable[..., Path], name: str, slug: str) -> None:
     project = render(project_name=name)
     charter = yaml.safe_load((project / "charter.yaml").read_text(encoding="utf-8"))
     pyproject = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
+    overlay = yaml.safe_load(
+        (project / "ops/kubernetes/overlays/staging/kustomization.yaml").read_text(encoding="utf-8")
+    )
     assert charter["metadata"]["name"] == pyproject["project"]["name"] == slug
+    assert overlay["labels"][0]["pairs"] == {"app.kubernetes.io/part-of": slug}
+    used = pyproject["tool"]["uv"]["constraint-dependencies"]
+    assert not [package for package in used if package.startswith(f"{slug}==")]
 
 
 @pytest.mark.parametrize("folder", ["x", "-", "…", "two words", "12"])
@@ -172,3 +182,9 @@ def test_numbers_arrive_as_numbers(render: Callable[..., Path]) -> None:
     charter = yaml.safe_load((project / "charter.yaml").read_text(encoding="utf-8"))
     assert charter["value"]["parameters"] == {"benefitPerHit": 12.5, "costPerAction": 3}
     assert charter["readyToScale"]["criteria"][0]["threshold"] == 0.5
+
+
+@pytest.mark.parametrize("currency", ["YES", "OFF"])
+def test_letters_that_yaml_reads_as_a_truth_value_stay_a_currency(render: Callable[..., Path], currency: str) -> None:
+    charter = yaml.safe_load((render(currency=currency) / "charter.yaml").read_text(encoding="utf-8"))
+    assert charter["value"]["currency"] == currency

@@ -12,11 +12,12 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import copier
 import pytest
 import yaml
 
-from pipelines import Ended, Job, Runner, github, gitlab
-from support import PYTHON, ROOT, commit, execute
+from pipelines import Block, Ended, Job, Runner, github, gitlab
+from support import PYTHON, ROOT, commit, execute, releases, update
 
 TEMPLATE = ROOT / "template"
 READERS = {"github": github, "gitlab": gitlab}
@@ -47,8 +48,8 @@ def test_both_platforms_run_the_same_commands(projects: dict[str, Path]) -> None
     )
     assert [each.pop("rollback")[0].split()[1] for each in (there, here)] == ["rollback", "rollback"]
     assert there == here
-    assert set(there) == {"checks", "scan", "build", "images", "staging", "readiness", "production"}
-    assert len(there["checks"]) == 9
+    assert set(there) == {"checks", "scan", "build", "images", "staging", "readiness", "production", "update"}
+    assert len(there["checks"]) == 11
 
 
 def test_workflows_have_no_known_weakness(projects: dict[str, Path]) -> None:
@@ -79,11 +80,26 @@ def test_nothing_is_delivered_before_the_team_says_so(platform: str, projects: d
     if platform == "gitlab":
         jobs = yaml.safe_load((projects[platform] / ".gitlab-ci.yml").read_text())
         for name in ("images", "staging", "readiness", "production"):
-            assert all('$DELIVER == "true" &&' in rule["if"] for rule in jobs[name]["rules"]), name
+            rules = [rule for rule in jobs[name]["rules"] if rule.get("when") != "never"]
+            assert rules, name
+            assert all('$DELIVER == "true" &&' in rule["if"] for rule in rules), name
     else:
         jobs = yaml.safe_load((projects[platform] / ".github/workflows/deliver.yml").read_text())["jobs"]
         assert jobs["staging"]["if"] == "vars.DELIVER == 'true'"
         assert (jobs["readiness"]["needs"], jobs["production"]["needs"]) == ("staging", ["images", "readiness"])
+
+
+def test_a_pipeline_that_updates_does_nothing_else(projects: dict[str, Path]) -> None:
+    """On GitLab, where all jobs are in one file: the others exclude the update's rule, or need another trigger."""
+    jobs = yaml.safe_load((projects["gitlab"] / ".gitlab-ci.yml").read_text())
+    [rule] = jobs.pop("update")["rules"]
+    assert rule == {"if": '$CI_PIPELINE_SOURCE == "schedule" && $UPDATE == "true"'}
+    others = {name: job["rules"] for name, job in jobs.items() if isinstance(job, dict) and "script" in job}
+    assert others.pop("build") == [{"if": '$CI_PIPELINE_SOURCE == "merge_request_event"'}]
+    assert others.pop("rollback")[0]["if"].startswith("$ROLLBACK &&")
+    for name, rules in others.items():
+        never = [each["if"] for each in rules if each.get("when") == "never"]
+        assert rule["if"] in never, name
 
 
 def test_the_bill_of_materials_has_the_groups_that_the_images_install() -> None:
@@ -128,9 +144,10 @@ def test_github_finds_the_workflows_of_a_pilot_in_a_folder(
     execute(root / "pilots/late-flights", "ops/delivery.sh", "monorepo")
     assert "No findings" in execute(root, ZIZMOR, "--offline", "--no-progress", ".github/workflows")
     files = {file.name: file for file in (root / ".github/workflows").iterdir()}
-    assert set(files) == {f"late-flights-{name}.yml" for name in ("checks", "deliver", "rollback")}
+    assert set(files) == {f"late-flights-{name}.yml" for name in ("checks", "deliver", "rollback", "update")}
     for file in files.values():
         execute(root, PYTHON, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", str(file))
+    assert yaml.safe_load(files["late-flights-update.yml"].read_text())["concurrency"]["group"] == "late-flights-update"
     deliver = yaml.safe_load(files["late-flights-deliver.yml"].read_text())
     assert deliver[True]["push"]["paths"] == ["pilots/late-flights/**"]  # YAML 1.1 reads a bare `on` as true
     assert deliver["jobs"]["checks"]["uses"] == "./.github/workflows/late-flights-checks.yml"
@@ -224,6 +241,7 @@ KNOWN = {
         "vars.DELIVER": "true",
         "github.repository": "Ada/Late-Flights",
         "github.token": "secret",
+        "github.event.pull_request.base.sha": "",
         "secrets.KUBE_CONFIG": "the cluster",
         **dict.fromkeys((f"secrets.{name}" for name in SECRETS), ""),
     },
@@ -319,6 +337,66 @@ def test_a_pilot_passes_its_checks(platform: str, clone: Clone, runner: Make) ->
     assert re.search(r"alerts\.yml\n +SUCCESS: \d+ rules found", ended.printed)
     assert re.search(r"\d+ passed", ended.printed)
     assert execute(folder, "git", "status", "--porcelain").replace("?? .cache/", "").strip() == ""
+
+
+# `uv run groundwork` without an installation: the code of the folder runs in the environment of the tests.
+IN_PLACE = f"""
+import os
+assert arguments[:2] == ["run", "groundwork"], arguments
+os.environ["PYTHONPATH"] = "src"
+os.environ["PATH"] += ":{Path(PYTHON).parent}"
+os.execv("{PYTHON}", ["{PYTHON}", "-m", "groundwork.cli.main", *arguments[2:]])
+"""
+
+
+@both
+def test_a_change_is_verified_from_where_it_starts(platform: str, projects: dict[str, Path], tmp_path: Path) -> None:
+    """What was merged is not verified again."""
+    [line] = verification(platform, projects[platform])
+    runner = Runner(projects[platform], tmp_path / "state", dict(KNOWN[platform]), uv="")
+    for base, calls in (("", []), ("abc", [["run", "groundwork", "doctor", "--since", "abc"]])):
+        variable = {"github": "BASE", "gitlab": "CI_MERGE_REQUEST_DIFF_BASE_SHA"}[platform]
+        run(runner, Job([Block(line, {variable: base})], {}))
+        assert runner.asked("uv") == calls
+
+
+def verification(platform: str, project: Path) -> list[str]:
+    return [line for line in READERS[platform](project)["checks"].commands if line == "ops/delivery.sh template"]
+
+
+@pytest.mark.slow
+def test_an_update_passes_if_it_is_the_templates_and_fails_if_anything_else_is_in_it(
+    template: Path, tmp_path: Path
+) -> None:
+    project = tmp_path / "pilot"
+    first = f"v{releases()[-1]['version']}"
+    copier.run_copy(str(template), project, vcs_ref=first, defaults=True, quiet=True)
+    commit(project)
+    base = execute(project, "git", "rev-parse", "HEAD").strip()
+    update(project)
+    append_to(project / "src/use_case/model.py", "# ours\n")
+    commit(project)
+
+    [line] = verification("github", project)
+    job = Job([Block(line, {"BASE": base})], {})
+    runner = Runner(project, tmp_path / "state", {}, uv=IN_PLACE)
+    printed = run(runner, job).printed
+    assert re.search(r"\d+ files of the template are exactly those of v1000\.0\.0", printed)
+    assert "read these changes: src/use_case/model.py\n" in printed
+
+    append_to(project / "src/groundwork/core/git.py", "import os\n")
+    commit(project)
+    ended = runner.run(job)
+    assert ended.code == 1
+    assert "1 of the template's files are not as v1000.0.0" in ended.printed
+    assert "+import os\n" in ended.printed
+
+    edit = Job([Block(line, {"BASE": execute(project, "git", "rev-parse", "HEAD~1").strip()})], {})
+    assert "+import os\n" in run(runner, edit).printed  # no update: the team may, and is told
+
+
+def append_to(file: Path, text: str) -> None:
+    file.write_text(file.read_text() + text)
 
 
 @pytest.mark.slow

@@ -26,8 +26,10 @@ from support import ROOT
 TEMPLATE = ROOT / "template"
 PAGES = [
     ROOT / "README.md",
+    ROOT / "AGENTS.md",
     *sorted((ROOT / "docs").rglob("*.md")),
     TEMPLATE / "README.md.jinja",
+    TEMPLATE / "AGENTS.md",
     TEMPLATE / "docs/clients.md",
     TEMPLATE / "docs/runbook.md",
 ]
@@ -89,7 +91,10 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
         reached.add(page)
         targets = [target.partition("#")[0] for target in re.findall(r"\]\(([^)\s]+\.md[^)\s]*)\)", text(page))]
         waiting += [(page.parent / target).resolve() for target in targets if "://" not in target]
-    assert {page for page in PAGES if page.suffix == ".md"} - {TEMPLATE / "docs/clients.md"} <= reached
+    assert {page for page in PAGES if page.suffix == ".md"} - {
+        TEMPLATE / "docs/clients.md",
+        TEMPLATE / "AGENTS.md",
+    } <= reached
 
 
 def test_pictures_are_small() -> None:
@@ -136,7 +141,7 @@ OF_LIBRARIES = {  # read by libraries, or by the shell of the example itself
     "AWS_REGION",
     "AWS_SECRET_ACCESS_KEY",
     "GROUNDWORK_KEY",  # of docs/clients.md
-    "KUBE_CONFIG",  # by ops/delivery.sh
+    "KUBE_CONFIG",  # by ops/delivery.sh, as UPDATE_TOKEN
     "OTEL_EXPORTER_OTLP_HEADERS",
     "OTEL_SERVICE_NAME",
     "OTEL_TRACES_SAMPLER",
@@ -144,6 +149,7 @@ OF_LIBRARIES = {  # read by libraries, or by the shell of the example itself
     "PREFECT_LOGGING_LEVEL",
     "PROMETHEUS_MULTIPROC_DIR",
     "SPARK_CONF_DIR",
+    "UPDATE_TOKEN",
 }
 
 
@@ -268,10 +274,14 @@ TYPED = [  # pages whose commands are run, in this order: what they do to the pi
     TEMPLATE / "README.md.jinja",
     *sorted((ROOT / "docs/how-to").glob("*.md")),
     COMMAND_LINE,
+    TEMPLATE / "AGENTS.md",
     TEMPLATE / "docs/runbook.md",
 ]
 # Commands that are not run here as they are written, by their page and beginning, and why not.
 UPDATE = "there is no newer release to update to: tests/test_update.py updates pilots"
+RELEASE = "changes the template's repository: tests/test_releases.py releases a small one as the page says"
+PREVIEW = "there is no newer release to update to: tests/test_preview.py updates pilots"
+EXAMINED = "tests/system/readiness/test_doctor.py and tests/system/cli/test_upkeep.py examine pilots in every state"
 SUITE = "this runs the tests: tests/test_generated.py runs those of a pilot, as its CI does"
 OWN_DATA = "needs a database of the team's own: tests/test_examples.py replaces the example as the page says"
 MINUTES = "takes minutes: tests/system/ calls it on a part of the data"
@@ -287,21 +297,41 @@ NOT_RUN = {
     ("README.md", "uvx 'copier>=9.19.1' copy"): "the tutorial copies and starts a pilot in the same way",
     ("README.md", "cd my-pilot"): "the tutorial copies and starts a pilot in the same way",
     ("README.md", "uv run groundwork up"): "serves until Ctrl-C: the tutorial runs `up --once` and `serve`",
-    ("README.md", "uvx 'copier>=9.19.1' update"): UPDATE,
+    ("README.md", "uv run groundwork update"): PREVIEW,
     ("README.md.jinja", "uv run groundwork up"): "the tutorial runs `up --once`; `up` serves until Ctrl-C",
     ("README.md.jinja", "uv run groundwork demo"): MINUTES,
     ("README.md.jinja", "uv run pytest"): SUITE,
     ("README.md.jinja", "uvx 'copier>=9.19.1' update"): UPDATE,
+    ("AGENTS.md", "uv run ruff"): SUITE,
+    ("AGENTS.md", "uv run mypy"): SUITE,
+    ("AGENTS.md", "uv run lint-imports"): SUITE,
+    ("AGENTS.md", "uv run pytest"): SUITE,
+    ("AGENTS.md", "ops/delivery.sh alerts"): SUITE,
+    ("README.md.jinja", "uv run groundwork doctor"): EXAMINED,
+    ("README.md.jinja", "uv run groundwork update"): PREVIEW,
+    ("README.md.jinja", "git switch groundwork-update-VERSION"): PREVIEW,
     ("bring-your-own.md", "export GROUNDWORK_SOURCE_URL"): OWN_DATA,
     ("bring-your-own.md", "uv run groundwork ingest"): OWN_DATA,
     ("bring-your-own.md", "uv run groundwork evaluate"): MINUTES,
     ("deliver.md", "export"): DELIVERY,
     ("deliver.md", "ops/delivery.sh"): DELIVERY,
+    ("maintain-the-template.md", ""): "the commands are those of AGENTS.md, which tests/test_agents.py runs",
     ("maintain-a-fleet.md", "python3 scripts/update_tested_set.py"): "asks the package index for newer versions",
     ("maintain-a-fleet.md", "make test"): SUITE,
+    ("maintain-a-fleet.md", "make release"): RELEASE,
+    ("maintain-a-fleet.md", "git push"): RELEASE,
+    ("maintain-a-fleet.md", "git tag"): RELEASE,
+    ("maintain-a-fleet.md", "git reset"): RELEASE,
+    ("maintain-a-fleet.md", "uvx --from"): "needs servers: tests/test_fleet.py installs it in this way, and has them",
     ("maintain-a-fleet.md", "uvx 'copier>=9.19.1' update"): UPDATE,
+    ("maintain-a-fleet.md", "uv run groundwork update"): PREVIEW,
+    ("maintain-a-fleet.md", "uv run groundwork doctor"): EXAMINED,
+    ("maintain-a-fleet.md", "sed '/Above"): "tests/system/documents/test_template_files.py makes the digest with it",
+    ("maintain-a-fleet.md", "git worktree add"): EXAMINED,
+    ("maintain-a-fleet.md", "GROUNDWORK_HOME=../review"): EXAMINED,
     ("maintain-a-fleet.md", "uv run groundwork check && uv run pytest"): SUITE,
     ("maintain-a-fleet.md", "git add"): UPDATE,
+    ("retrofit.md", ""): "needs a repository of the team's own: tests/test_retrofit.py follows the page in one",
     ("run-on-a-schedule.md", "uv run groundwork worker"): PREFECT,
     ("run-on-a-schedule.md", "export PREFECT_API_URL"): PREFECT,
     ("run-on-a-schedule.md", "uv run prefect work-pool create --type process"): PREFECT,

@@ -3,12 +3,11 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from support import ROOT, Project
+from support import ROOT, Project, variants
 
 pytestmark = pytest.mark.soak
 
@@ -17,8 +16,7 @@ EXAMPLE = ROOT / "examples/predicted-delay"
 
 @pytest.fixture(scope="module")
 def example(render: Callable[..., Path], pilot: Path) -> Project:
-    answers: dict[str, Any] = yaml.safe_load((ROOT / "examples/predicted-delay.yml").read_text(encoding="utf-8"))
-    folder = render("predicted-delay", **answers)
+    folder = render("predicted-delay", **variants()["predicted-delay"])
     shutil.copytree(EXAMPLE, folder, dirs_exist_ok=True)
     return Project(folder, pilot / ".venv")
 
@@ -42,6 +40,7 @@ def test_it_runs_the_whole_loop_on_minutes(example: Project) -> None:
     assert "monitor  drift: " in said or "monitor  ok: " in said
     example.run("groundwork.cli.main", "dictionary")
     example.run("groundwork.cli.main", "owners")
+    assert "\u2717" not in example.run("groundwork.cli.main", "check")
     said = example.run("pytest", "-q")  # on the source that `up` has filled: its own tests and the proof
     assert " passed" in said
     assert "skipped" not in said

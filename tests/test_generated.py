@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from support import PYTHON, ROOT, execute
+from support import PYTHON, ROOT, commit, execute
 
 pytestmark = pytest.mark.slow
 
@@ -140,7 +140,7 @@ def test_a_hook_stops_a_file_left_in_conflict(clone: Path) -> None:
 
 def test_a_hook_stops_a_charter_that_is_not_valid(clone: Path) -> None:
     charter = clone / "charter.yaml"
-    charter.write_text(charter.read_text(encoding="utf-8").replace(": EUR", ": euro"), encoding="utf-8")
+    charter.write_text(charter.read_text(encoding="utf-8").replace("EUR", "euro"), encoding="utf-8")
     with pytest.raises(AssertionError, match=r"groundwork check\.+Failed(.|\n)*currency"):
         hooks(clone, "documents")
 
@@ -159,6 +159,18 @@ def test_a_project_of_defaults_runs_the_whole_loop(render: Callable[..., Path], 
     assert "version 1 is now the champion" in said
     assert "monitor  drift: " in said
     assert "TBD (@TBD) answers for the model" in execute(folder, str(pilot / ".venv/bin/groundwork"), "status")
+    said = within(pilot, folder, "pytest", "-q", "-p", "no:cacheprovider")
+    assert re.search(r"\b\d+ passed", said)
+    assert "skipped" not in said
+
+
+def test_a_pilot_without_ci_is_checked_by_hand(clone: Path) -> None:
+    """By the commands of its README; what CI would run besides reads files that every pilot has alike."""
+    shutil.rmtree(clone / ".github")
+    commit(clone)
+    for verb in ("owners", "check"):
+        assert "\u2717" not in execute(clone, ".venv/bin/groundwork", verb)
+    assert execute(clone, "git", "status", "--porcelain") == ""
 
 
 @pytest.mark.soak

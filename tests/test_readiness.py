@@ -19,14 +19,14 @@ from typing import Any
 
 import pytest
 import yaml
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Page
 
-from support import execute, free_port, tool
+from browsing import HARD_TO_READ, WIDTHS, fits
+from support import execute, free_port, serving, tool, wait_for
 
 pytestmark = pytest.mark.slow
 
 FAKETIME = next(map(str, Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), "")
-WIDTHS = {"desk": 1280, "phone": 390}
 ADA = {"name": "Ada Lovelace", "handle": "ada", "deputy": {"name": "Grace Hopper", "handle": "grace"}}
 DECISION = {
     "decider": "the duty manager",
@@ -58,34 +58,6 @@ outcomes = [
 ]
 print(post("/outcomes", {"outcomes": outcomes}))
 """
-
-# What a person with weak eyes would stumble over: text that is small, or too like what it stands on.
-HARD_TO_READ = """() => {
-  const rgba = text => { const [r, g, b, a = 1] = text.match(/[\\d.]+/g).map(Number); return [r, g, b, a] }
-  const over = ([r, g, b, a], under) => [r, g, b].map((part, at) => part * a + under[at] * (1 - a))
-  const light = rgb => rgb.map(part => part / 255)
-    .map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, part, at) => sum + part * [0.2126, 0.7152, 0.0722][at], 0)
-  const dark = matchMedia("(prefers-color-scheme: dark)").matches
-  const found = []
-  for (const element of document.querySelectorAll("body *")) {
-    const text = [...element.childNodes].filter(node => node.nodeType === 3 && node.textContent.trim())
-    if (!text.length || ["STYLE", "SCRIPT"].includes(element.tagName) || !element.getClientRects().length) continue
-    const style = getComputedStyle(element), line = [element]
-    while (line[0].parentElement) line.unshift(line[0].parentElement)
-    let ground = dark ? [18, 18, 18] : [255, 255, 255], opacity = 1
-    for (const each of line) {
-      ground = over(rgba(getComputedStyle(each).backgroundColor), ground)
-      opacity *= Number(getComputedStyle(each).opacity)
-    }
-    const [r, g, b, a] = rgba(style.color)
-    const [low, high] = [light(over([r, g, b, a * opacity], ground)), light(ground)].sort((one, two) => one - two)
-    const contrast = (high + 0.05) / (low + 0.05), size = parseFloat(style.fontSize)
-    if (size < 14 || contrast < 4.5)
-      found.push(`${element.tagName} ${text[0].textContent.trim()}: ${size}px, contrast ${contrast.toFixed(1)}`)
-  }
-  return found
-}"""
 
 
 @pytest.fixture(scope="module")
@@ -132,92 +104,27 @@ def run(pilot: Path, home: Path, *words: str, **environment: str) -> "subprocess
 @pytest.fixture(scope="module")
 def service(pilot: Path, home: Path) -> Iterator[str]:
     """The address of the pilot's service, which has answered and been told what came of it."""
-    port = free_port()
-    address, there = f"http://127.0.0.1:{port}", os.environ | {"GROUNDWORK_HOME": str(home)}
+    there = {"GROUNDWORK_HOME": str(home)}
     links = {
         "GROUNDWORK_DASHBOARDS_URL": "https://grafana.example.com",
         "PREFECT_API_URL": "https://prefect.example.com/api",
     }
-    log = home.parent / "log"
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            [pilot / ".venv/bin/groundwork", "serve"],
-            cwd=home,
-            env=there | links | {"GROUNDWORK_PORT": str(port)},
-            stdout=out,
-            stderr=out,
-        )
-    try:
-        wait_for(f"{address}/health/ready", process, log)
+    with serving(pilot, home.parent / "log", home, **there, **links) as address:
         asked = subprocess.run(
-            [pilot / ".venv/bin/python", "-c", ASK, address], cwd=home, env=there, text=True, capture_output=True
+            [pilot / ".venv/bin/python", "-c", ASK, address],
+            cwd=home,
+            env=os.environ | there,
+            text=True,
+            capture_output=True,
         )
         assert asked.returncode == 0, asked.stderr
         yield address
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    """Until the process answers there."""
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.1)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """The machine's own Chromium: nothing is downloaded."""
-    found = tool("chromium", "chromium-browser", "google-chrome", lacking="Chromium is not installed")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def opened(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Opens a page without scripts; whatever it asks of anybody but `allowed` is refused, and fails the test."""
-    contexts, refused = [], []
-
-    def open_at(url: str, width: int, allowed: str, **options: Any) -> Page:
-        context = browser.new_context(java_script_enabled=False, viewport={"width": width, "height": 844}, **options)
-        contexts.append(context)
-
-        def decide(route: Route) -> None:
-            if route.request.url.startswith(allowed):
-                route.continue_()
-            else:
-                refused.append(route.request.url)
-                route.abort()
-
-        context.route("**/*", decide)
-        page = context.new_page()
-        page.goto(url)
-        return page
-
-    yield open_at
-    for context in contexts:
-        context.close()
-    assert refused == []
 
 
 def facts(page: Page) -> dict[str, str]:
     """What the page says, by the name of the fact."""
     names, said = page.locator("dt").all_inner_texts(), page.locator("dd").all_inner_texts()
     return dict(zip(names, said, strict=True))
-
-
-def fits(page: Page) -> bool:
-    """Whether nobody has to scroll sideways."""
-    return bool(page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"))
 
 
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)

@@ -4,14 +4,12 @@ import os
 import re
 import shutil
 import subprocess
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from support import ROOT, free_port
+from support import ROOT, serving
 
 pytestmark = pytest.mark.slow
 
@@ -30,30 +28,9 @@ def key(pilot: Path) -> tuple[str, str]:
 @pytest.fixture(scope="module")
 def service(pilot: Path, key: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the pilot's service, ready."""
-    port = free_port()
     log = tmp_path_factory.mktemp("service") / "log"
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            [pilot / ".venv/bin/groundwork", "serve"],
-            cwd=pilot,
-            env=os.environ | {"GROUNDWORK_PORT": str(port), "GROUNDWORK_API_KEYS": key[1]},
-            stdout=out,
-            stderr=out,
-        )
-    try:
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=5):
-                    break
-            except OSError:
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        assert process.wait(20) == 0
+    with serving(pilot, log, GROUNDWORK_API_KEYS=key[1]) as address:
+        yield address
 
 
 @pytest.mark.parametrize("language", ["sh", "python", "js"])

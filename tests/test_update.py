@@ -2,15 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import copier
 import pytest
 import yaml
 
-from support import ROOT, commit, copy, execute, release, update
+from support import commit, copy, execute, release, releases, update
 
 NEXT = "v1001.0.0"  # above conftest's RELEASE
-ANSWERS = {
+ANSWERS: dict[str, Any] = {
     "project_name": 'Who\'s "late" # again: 🛫',
     "decision": "{{ 7*7 }} C:\\new",
     "decision_owner": 'O\'Brien "Obi" Überall @obi',
@@ -60,9 +61,11 @@ def before(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy(source, project, **ANSWERS)
     for name in YOURS:
         append(project / name, OURS)
+    pyproject = (project / "pyproject.toml").read_text(encoding="utf-8").replace('"0.1.0"', '"1.4.0"', 1)
+    (project / "pyproject.toml").write_text(pyproject, encoding="utf-8")  # its version: above the line, and the team's
     (project / "src/use_case/seed.py").unlink()
     (project / "src/use_case/weather.py").write_text(OURS)
-    for shared in ("README.md", "pyproject.toml", ".gitignore"):
+    for shared in ("AGENTS.md", "README.md", "pyproject.toml", ".gitignore"):
         append(project / shared, OURS)
     (project / "docs").mkdir(exist_ok=True)
     (project / "docs/notes.md").write_text(OURS)
@@ -78,7 +81,7 @@ def after(before: Path, source: Path) -> Path:
         prepend(template / SOURCES.get(name, name), THEIRS)
     (template / "src/use_case/model.py").unlink()
     (template / "src/use_case/example.py").write_text(THEIRS)
-    for name in ("README.md.jinja", "pyproject.toml.jinja", ".gitignore.jinja", "ruff.toml"):
+    for name in ("AGENTS.md", "README.md.jinja", "pyproject.toml.jinja", ".gitignore.jinja", "ruff.toml"):
         prepend(template / name, THEIRS)
     (template / "mypy.ini").unlink()
     (template / "src/groundwork/added.py").write_text(THEIRS)
@@ -118,7 +121,7 @@ def test_the_templates_files_are_brought_up_to_date(after: Path) -> None:
     assert not (after / "mypy.ini").exists()
 
 
-@pytest.mark.parametrize("name", ["README.md", "pyproject.toml", ".gitignore"])
+@pytest.mark.parametrize("name", ["AGENTS.md", "README.md", "pyproject.toml", ".gitignore"])
 def test_a_shared_file_has_the_new_part_above_and_your_part_below(after: Path, name: str) -> None:
     assert (after / name).read_text(encoding="utf-8") == THEIRS + committed(after, name)
 
@@ -155,10 +158,8 @@ def test_an_answer_can_be_changed_later(render: Callable[..., Path]) -> None:
     assert execute(project, "git", "ls-files", "--unmerged") == ""
 
 
-RELEASED = execute(ROOT, "git", "tag", "--list", "v*").split()
-
-
-@pytest.mark.parametrize("version", RELEASED)
+@pytest.mark.slow
+@pytest.mark.parametrize("version", [f"v{each['version']}" for each in releases()])
 def test_a_project_of_every_release_can_be_updated(template: Path, tmp_path: Path, version: str) -> None:
     project = tmp_path / "pilot"
     copier.run_copy(str(template), project, data=ANSWERS, vcs_ref=version, defaults=True, quiet=True, unsafe=False)

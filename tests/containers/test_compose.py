@@ -20,9 +20,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import copier
 import pytest
 
-from support import free_port
+from support import commit, execute, free_port, releases, update
 
 from .conftest import RUN_A_FLOW, Docker, gateway, must, timed
 
@@ -214,13 +215,10 @@ def mails(docker: Docker) -> Iterator[tuple[str, list[str]]]:
         yield f"{address}:{port}", received
 
 
-@pytest.fixture
-def stack(docker: Docker, pilot: Path, mails: tuple[str, list[str]], tmp_path: Path) -> Iterator[Stack]:
-    """The stack, up and healthy, with an operational system in PostgreSQL; nothing is trained yet."""
+@contextmanager
+def up(docker: Docker, pilot: Path, project: Path, mail_server: str) -> Iterator[Stack]:
+    """The project's stack, up and healthy; nothing is trained yet."""
     must("stack/images.sh", environment=docker.environment)
-    project = tmp_path / "late-flights"
-    own = {".venv", "data", ".git", ".env", "secrets"}  # at the top alone: there is a groundwork/data
-    shutil.copytree(pilot, project, ignore=lambda folder, names: own & set(names) if Path(folder) == pilot else set())
     stack = Stack(docker, project)
     owners = (project / "OWNERS").read_text(encoding="utf-8")
     reached = owners.replace('    handle: "alan"', '    handle: "alan"\n    email: alan@example.com')
@@ -231,7 +229,7 @@ def stack(docker: Docker, pilot: Path, mails: tuple[str, list[str]], tmp_path: P
         done = subprocess.run([pilot / ".venv/bin/python", *command], cwd=project, env=os.environ | groundwork)
         assert done.returncode == 0
     routes = project / "ops/prometheus/alertmanager.yml"
-    routes.write_text(routes.read_text().replace("localhost:25", mails[0]))
+    routes.write_text(routes.read_text().replace("localhost:25", mail_server))
     (project / "secrets/source_url").write_text(WAREHOUSE)
     try:
         with timed("stack built"):
@@ -243,6 +241,58 @@ def stack(docker: Docker, pilot: Path, mails: tuple[str, list[str]], tmp_path: P
         stack.compose("down", "--volumes", "--timeout", "5", check=False)
         for image in ("service", "pipeline"):
             stack.run("docker", "image", "rm", f"{stack.name}-{image}:local", check=False)
+
+
+@pytest.fixture
+def stack(docker: Docker, pilot: Path, mails: tuple[str, list[str]], tmp_path: Path) -> Iterator[Stack]:
+    """The stack of this code, with an operational system in PostgreSQL."""
+    project = tmp_path / "late-flights"
+    own = {".venv", "data", ".git", ".env", "secrets"}  # at the top alone: there is a groundwork/data
+    shutil.copytree(pilot, project, ignore=lambda folder, names: own & set(names) if Path(folder) == pilot else set())
+    with up(docker, pilot, project, mails[0]) as stack:
+        yield stack
+
+
+@pytest.fixture
+def released(
+    docker: Docker,
+    pilot: Path,
+    template: Path,
+    late_flights: dict[str, Any],
+    mails: tuple[str, list[str]],
+    tmp_path: Path,
+) -> Iterator[Stack]:
+    """The stack of a pilot of the last recorded release."""
+    project = tmp_path / "late-flights"
+    copier.run_copy(
+        str(template), project, late_flights, vcs_ref=f"v{releases()[0]['version']}", defaults=True, quiet=True
+    )
+    execute(project, "uv", "lock", "--quiet")
+    with up(docker, pilot, project, mails[0]) as stack:
+        yield stack
+
+
+def test_an_upgrade_keeps_the_volumes_of_the_release_before(released: Stack) -> None:
+    """The champion, the log and the snapshots; and what is logged meanwhile is in the log, too."""
+    trains_a_champion(released)
+    with Client(released).asking() as client:
+        wait_until(lambda: len(client.acknowledged) > 20, "predictions are answered")
+        commit(released.project)
+        update(released.project)
+        execute(released.project, "uv", "lock", "--quiet")
+        assert "<<<<<<<" not in released.run("git", "diff")
+        released.build()
+        with timed("stack: upgrade"):
+            released.compose("up", "--detach", "--wait")
+        wait_until(released.serves, "the service has the champion")
+        answered = len(client.acknowledged)
+        wait_until(lambda: len(client.acknowledged) > answered + 20, "predictions are answered")
+    assert set(client.acknowledged) <= released.logged()
+    assert "champion  version 1" in released.worker("groundwork", "status")
+    assert "109,119 rows in" in released.worker(
+        "groundwork", "ingest", "--since", "2013-01-01", "--until", "2013-05-01"
+    )
+    assert "version 2" in released.worker("groundwork", "train")
 
 
 def test_the_stack_carries_a_pilot_through_failures_and_a_restore(

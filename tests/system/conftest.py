@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import yaml
 from groundwork.documents.pilot import Pilot
+from groundwork.documents.upstream import Template
 from groundwork.pipeline import by_hand
 from pilots import Postgres, enter, write_pilot
 from stores import load_old_store
+from templates import copy, make_template
 
 from support import missing
 
@@ -198,3 +200,21 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Any]:
     backend = ibis.connect(at.get(request.param) or request.getfixturevalue("postgres").url)
     yield backend
     backend.disconnect()
+
+
+@pytest.fixture(scope="session")
+def small_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A template of a few files, with two releases."""
+    return make_template(tmp_path_factory.mktemp("small") / "template")
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copier writes projects in this process: a command of its own would take a second to start, each time."""
+
+    def render(self: Template, version: str, folder: Path) -> None:
+        answers = dict(self.pilot.answers)
+        copy(str(self.clone), folder, self.commit_of(version), answers, answers_file=self.pilot.answers_file)
+        self._record(folder / self.pilot.answers_file, version, self.pilot.source)
+
+    monkeypatch.setattr(Template, "render", render)

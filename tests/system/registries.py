@@ -1,11 +1,15 @@
 """What a registry holds beside what the flows put there."""
 
+from pathlib import Path
+
 import mlflow
+from alembic import command
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.promotion import promote, reconcile
 from groundwork.models.registry.registry import Registry, Version
 from groundwork.store.database import Store
 from groundwork.store.promotion_log import Promotion
+from mlflow.store.db.utils import _get_alembic_config
 
 
 def client_of(pilot: Pilot) -> mlflow.MlflowClient:
@@ -40,3 +44,8 @@ def set_alias(pilot: Pilot, alias: str, number: str) -> None:
 def set_tag(pilot: Pilot, number: str, **tags: str) -> None:
     for name, value in tags.items():
         client_of(pilot).set_model_version_tag(pilot.name, number, name, value)
+
+
+def take_back_a_revision(database: Path) -> None:
+    """MLflow's database as the version of MLflow before the newest change of the schema left it."""
+    command.downgrade(_get_alembic_config(f"sqlite:///{database}"), "-1")

@@ -28,6 +28,26 @@ def test_check_accepts_the_documents_and_lists_what_is_open(new_pilot: Pilot, se
     assert not any(path.startswith(("approvers", "accountable.data", "value")) for path in still_open)
 
 
+def test_check_lists_what_is_wrong_in_every_document_at_once(new_pilot: Pilot, set_in: Callable) -> None:
+    set_in(new_pilot.settings.home / "charter.yaml", "gate.minRows", "many")
+    set_in(new_pilot.settings.home / "contract.yaml", "status", 3)
+    (new_pilot.settings.home / "OWNERS").write_text("accountable: nobody\n", encoding="utf-8")
+    done = groundwork("check")
+    assert done.returncode == 1
+    for place in ("charter.yaml: gate.minRows: ", "contract.yaml: status: ", "OWNERS: accountable: "):
+        assert done.stderr.count(place) == 1
+
+
+def test_check_lists_what_is_wrong_beyond_the_documents_at_once(new_pilot: Pilot) -> None:
+    (new_pilot.settings.home / "CODEOWNERS").unlink()
+    (new_pilot.settings.home / "docs/clients.md").unlink()
+    done = groundwork("check")
+    assert done.returncode == 1
+    assert "CODEOWNERS" in done.stderr
+    assert "docs/clients.md" in done.stderr
+    assert "✓ charter.yaml is valid" in done.stdout
+
+
 def test_check_fails_where_the_dictionary_says_something_else(new_pilot: Pilot, set_in: Callable) -> None:
     set_in(new_pilot.settings.home / "contract.yaml", "schema.0.properties.2.description", "The airline | its code.")
     done = groundwork("check")
@@ -38,7 +58,9 @@ def test_check_fails_where_the_dictionary_says_something_else(new_pilot: Pilot, 
     assert "| `carrier` | The airline \\| its code. | text; matches `^[0-9A-Z]{2}$`; required | B6 |" in page
     assert "docs/data-dictionary.md and docs/clients.md match contract.yaml" in groundwork("check").stdout
     (new_pilot.settings.home / "docs/data-dictionary.md").unlink()
-    assert groundwork("check").returncode == 1
+    done = groundwork("check")
+    assert done.returncode == 1
+    assert "docs/data-dictionary.md: is missing: run `groundwork dictionary` and commit it" in done.stderr
 
 
 def test_check_fails_where_clients_are_told_of_another_contract(new_pilot: Pilot) -> None:
@@ -128,6 +150,7 @@ def test_check_holds_the_examples_against_their_columns(new_pilot: Pilot, set_in
     assert done.stderr == (
         "✗ contract.yaml: scheduled_departure: examples: must be a timestamp as YYYY-MM-DDTHH:MM:SS, found 'soon'\n"
         "contract.yaml: distance_miles: examples: must be a number, found '762'\n"
+        "docs/data-dictionary.md: does not match contract.yaml: run `groundwork dictionary` and commit it\n"
     )
 
 

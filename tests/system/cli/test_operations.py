@@ -33,12 +33,13 @@ def test_migrate_says_what_it_did_and_where_the_copy_is(new_pilot: Pilot, old_st
     assert f"copy of the store before the migration: {copy}\n" in done.stdout
     assert rows(new_pilot.settings.store) == rows(f"sqlite:///{copy}") == ROWS
     again = run("groundwork.cli.main", "migrate", "--json")
-    assert json.loads(again.stdout) == {"before": schema.VERSION, "after": schema.VERSION, "copy": None}
+    assert json.loads(again.stdout) == {"dry_run": False, "steps": {}}
 
 
 def test_migrate_makes_a_store_that_is_not_there(new_pilot: Pilot) -> None:
     done = run("groundwork.cli.main", "migrate", "--json")
-    assert json.loads(done.stdout) == {"before": None, "after": schema.VERSION, "copy": None}
+    made = f"created a new store with schema version {schema.VERSION}"
+    assert json.loads(done.stdout) == {"dry_run": False, "steps": {"store": [made]}}
     assert file_of(new_pilot.settings.store).is_file()
 
 

@@ -10,13 +10,16 @@ from typing import Any
 import pytest
 from groundwork.documents.pilot import Pilot
 from groundwork.service.app import create_app
-from groundwork.service.home_page import home_page
+from groundwork.service.auth import new_key
+from groundwork.service.home_page import home_page, status
 from groundwork.store.connection import utc_text
 from groundwork.store.database import Store
 from groundwork.store.drifts import Drift
 from groundwork.store.predictions import Prediction
 from groundwork.store.promotion_log import Promotion
 from starlette.testclient import TestClient
+
+from groundwork_fleet.service import facts_of
 
 DAY0 = date(2026, 8, 3)
 CHAMPION = SimpleNamespace(champion=SimpleNamespace(version="7"), problem="")
@@ -49,10 +52,47 @@ def test_what_nobody_knows_yet_is_called_unknown(started: Pilot) -> None:
     assert "report" not in re.findall(r'href="(.*?)"', said["page"])
 
 
+def state(loader: Any) -> dict[str, Any]:
+    """What programs are told, as JSON can hold it."""
+    pilot = Pilot.here()
+    with Store(pilot.settings.store) as store:
+        told: dict[str, Any] = json.loads(json.dumps(status(pilot, store, loader, DAY0 + timedelta(12))))
+    return told
+
+
+def test_programs_are_told_why_a_figure_is_not_known(started: Pilot) -> None:
+    told = state(NOBODY)
+    assert (told["day"], told["verdict"], told["exit_code"]) == (12, "Criteria not locked yet", 3)
+    assert told["champion"] == {"version": None, "live_since": None, "reason": "the registry did not answer"}
+    gain = told["gain_per_1000"]
+    assert (gain["value"], gain["samples"], gain["reason"][:38]) == (None, 0, "no prediction of the service has an ou")
+    assert told["drift"] == {"status": "unknown", "measured_at": None}
+    assert {name: fact.text for name, fact in facts_of(told, DAY0).items()} == {
+        "verdict": "Criteria not locked yet",
+        "champion": "none",
+        "gain": "unknown",
+    }
+
+
+def test_the_service_answers_programs_only_with_a_key_of_an_administrator(
+    started: Pilot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, entry = new_key("fleet", "predict")
+    monkeypatch.setenv("GROUNDWORK_API_KEYS", entry)
+    with TestClient(create_app(Pilot.here())) as client:
+        assert client.get("/status").status_code == 401
+        assert client.get("/status", headers={"Authorization": f"Bearer {key}"}).status_code == 403
+    key, entry = new_key("fleet", "admin")
+    monkeypatch.setenv("GROUNDWORK_API_KEYS", entry)
+    with TestClient(create_app(Pilot.here())) as client:
+        told = client.get("/status", headers={"Authorization": f"Bearer {key}"}).json()
+    assert told["pilot"] == started.name
+
+
 def test_a_damaged_document_is_named_where_the_page_would_be(started: Pilot) -> None:
     (started.settings.home / "readiness.yaml").write_text("waivers: none\n", encoding="utf-8")
     with TestClient(create_app(started)) as client:
-        for address in ("/", "/scorecard"):
+        for address in ("/", "/status", "/scorecard"):
             answer = client.get(address)
             assert answer.status_code == 503
             assert "readiness.yaml" in answer.json()["detail"]
@@ -115,6 +155,12 @@ def test_it_tells_the_champion_its_worth_and_drift(started: Pilot) -> None:
         " EUR 280,000  per 1,000 decisions (n = 1, last 30 days) Required to scale: at least EUR 5,000"
     )
     assert said["Data drift"].startswith(" drift detected  2 of 9 columns drifted")
+    told = state(CHAMPION)
+    assert told["champion"] == {"version": "7", "live_since": utc_text(at), "reason": ""}
+    assert told["gain_per_1000"] == {"value": 280_000, "currency": "EUR", "samples": 1, "days": 30, "reason": ""}
+    assert told["drift"] == {"status": "drift", "measured_at": at.isoformat()}
+    of_fleet = facts_of(told, DAY0 + timedelta(12))
+    assert (of_fleet["champion"].text, of_fleet["gain"].text) == ("version 7, 2 days", "EUR 280,000 (n = 1)")
     assert {"scorecard", "docs", "metrics", "report"} == set(re.findall(r'href="(.*?)"', said["page"]))
 
 

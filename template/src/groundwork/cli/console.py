@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated
@@ -96,18 +96,23 @@ def step(name: str) -> Iterator[list[str]]:
     result: list[str] = []
     with under_way(name):
         yield result
-    line, *more = result or [""]
-    console.print(f"[green]✓[/] {name:<8} {escape(line)} [dim]{time.monotonic() - started:.1f} s[/]")
+    show(name, result, f" [dim]{time.monotonic() - started:.1f} s[/]")
+
+
+def show(name: str, lines: Sequence[str], after: str = "", done: bool = True) -> None:
+    """Print the lines, the first one after the name of the step, and a tick if it is done."""
+    line, *more = lines or [""]
+    console.print(f"{'[green]✓[/]' if done else '·'} {name:<8} {escape(line)}{after}")
     for text in more:
         console.print(f"  {'':<8} {escape(text)}")
 
 
 @contextlib.contextmanager
-def entered(invalid: int = 1, otherwise: int = 1) -> "Iterator[Pilot]":
+def entered(invalid: int = 1, otherwise: int = 1, documents: bool = True) -> "Iterator[Pilot]":
     """Provide the pilot and silence the libraries. An error prints one message; `--traceback` adds the traceback.
 
     Exits with `invalid` for a document that is missing or invalid, with 2 for a subject of the wrong type, with
-    `otherwise` for any other error.
+    `otherwise` for any other error. With `documents=False` no document is read: they may be what is broken.
     """
     from groundwork.core.environment import prepare
     from groundwork.documents.decision_record import DecisionRecord
@@ -116,9 +121,10 @@ def entered(invalid: int = 1, otherwise: int = 1) -> "Iterator[Pilot]":
     atexit.register(_end_quietly)  # before the libraries register theirs, hence run after them
     try:
         pilot = Pilot.here()
-        pilot.charter, pilot.contract, pilot.owners  # noqa: B018 - reports an invalid document before any work starts
-        if overdue := DecisionRecord.of(pilot.settings.home).overdue(pilot.charter, date.today()):
-            complaints().print(f"[yellow]![/] {overdue}: `groundwork decide scale`, `stop` or `extend`")
+        if documents:
+            pilot.read()  # reports what is wrong in the documents before any work starts
+            if overdue := DecisionRecord.of(pilot.settings.home).overdue(pilot.charter, date.today()):
+                complaints().print(f"[yellow]![/] {overdue}: `groundwork decide scale`, `stop` or `extend`")
         prepare(pilot.settings)
         gc.enable()  # disabled in main.py
         warnings.simplefilter("ignore")

@@ -1,5 +1,7 @@
 """Commands about the decision: documents, criteria, scorecard."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -8,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from groundwork.cli.console import Json, console, entered, print_json, step, suggest
-from groundwork.core.errors import DocumentError
+from groundwork.core.errors import DocumentError, GroundworkError
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -24,7 +26,7 @@ verbs.add_typer(charter_app, name="charter", rich_help_panel=PANEL)
 
 @verbs.command(rich_help_panel=PANEL)
 def check(as_json: Json = False) -> None:
-    """Validate the documents and the use case's code, without data, and list the fields that are still TBD.
+    """Validate the documents and the use case's code, without data, and list every mistake and each field still TBD.
 
     Exit 1 if a document is invalid, if sealed criteria were changed without an amendment or this cannot be determined,
     if the contract breaks the last released version, if a file generated from the contract or OWNERS is out of date, if
@@ -38,33 +40,61 @@ def check(as_json: Json = False) -> None:
     from groundwork.documents.publish import owner_files
     from groundwork.readiness.statements import Statements
 
+    mistakes: list[str] = []
+    still_open: dict[str, list[str]] = {}
+    warnings: list[str] = []
+
+    @contextmanager
+    def noted() -> Iterator[None]:
+        try:
+            yield
+        except GroundworkError as error:
+            mistakes.append(str(error))
+
+    def passed(sentence: str, *remarks: str) -> None:
+        console.print(
+            "\n".join([f"[green]✓[/] {escape(sentence)}", *(f"  [yellow]{escape(each)}[/]" for each in remarks)])
+        )
+
     with entered() as pilot:
-        documents = {"charter.yaml": pilot.charter, "contract.yaml": pilot.contract, "OWNERS": pilot.owners}
-        still_open = {name: list(unanswered(document)) for name, document in documents.items()}
-        for name, paths in still_open.items():
-            lines = [f"[green]✓[/] {name} is valid", *(f"  [yellow]{path} is still TBD[/]" for path in paths)]
-            console.print("\n".join(lines))
-            for sentence in pilot.contract.left_alone if name == "contract.yaml" else ():
-                console.print(f"  [yellow]{escape(sentence)}[/]")
-        if wrong := [line for column in pilot.contract.dataset.columns for line in column.wrong_examples()]:
-            raise DocumentError("\n".join(f"contract.yaml: {line}" for line in wrong))
-        Statements.of(pilot.settings.home, pilot.owners)  # raises if readiness.yaml is invalid
-        if broken := sealing.findings(pilot.settings.home, pilot.charter):
-            raise sealing.SealError("charter.yaml: " + "\n".join(broken))
-        if unknown := sealing.cannot_tell(pilot.settings.home, pilot.charter):
-            raise sealing.SealError(f"charter.yaml: {unknown}")
-        console.print(f"[green]✓[/] {escape(check_version(pilot.settings.home, pilot.contract))}")
-        dictionary.check(pilot.settings.home, pilot.contract)
-        console.print(f"[green]✓[/] {' and '.join(map(str, dictionary.PAGES))} match contract.yaml")
-        warnings = owner_files.check(pilot)
-        console.print("[green]✓[/] CODEOWNERS, catalog-info.yaml and the alert routes match OWNERS")
-        for warning in warnings:
-            console.print(f"  [yellow]{escape(warning)}[/]")
-        if secret_files.check(pilot.settings.home):
-            console.print("[green]✓[/] the secrets of compose.yaml are long enough")
-        use_case_files.check()
-        console.print("[green]✓[/] src/use_case can be imported, and has the functions that are called")
-        print_json({"valid": True, "tbd": still_open, "warnings": [*pilot.contract.left_alone, *warnings]})
+        home = pilot.settings.home
+        for name, document in {
+            "charter.yaml": pilot.charter,
+            "contract.yaml": pilot.contract,
+            "OWNERS": pilot.owners,
+        }.items():
+            still_open[name] = unanswered(document)
+            remarks = pilot.contract.left_alone if name == "contract.yaml" else []
+            passed(f"{name} is valid", *(f"{path} is still TBD" for path in still_open[name]), *remarks)
+            warnings += remarks
+        with noted():
+            if wrong := [line for column in pilot.contract.dataset.columns for line in column.wrong_examples()]:
+                raise DocumentError("\n".join(f"contract.yaml: {line}" for line in wrong))
+        with noted():
+            Statements.of(home, pilot.owners)  # raises if readiness.yaml is invalid
+        with noted():
+            if broken := sealing.findings(home, pilot.charter):
+                raise sealing.SealError("charter.yaml: " + "\n".join(broken))
+            if unknown := sealing.cannot_tell(home, pilot.charter):
+                raise sealing.SealError(f"charter.yaml: {unknown}")
+        with noted():
+            passed(check_version(home, pilot.contract))
+        with noted():
+            dictionary.check(home, pilot.contract)
+            passed(f"{' and '.join(map(str, dictionary.PAGES))} match contract.yaml")
+        with noted():
+            remarks = owner_files.check(pilot)
+            passed("CODEOWNERS, catalog-info.yaml and the alert routes match OWNERS", *remarks)
+            warnings += remarks
+        with noted():
+            if secret_files.check(home):
+                passed("the secrets of compose.yaml are long enough")
+        with noted():
+            use_case_files.check()
+            passed("src/use_case can be imported, and has the functions that are called")
+        if mistakes:
+            raise GroundworkError("\n".join(mistakes))
+        print_json({"valid": True, "tbd": still_open, "warnings": warnings})
 
 
 @charter_app.command("lock")

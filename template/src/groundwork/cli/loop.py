@@ -4,7 +4,7 @@ import time
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.markup import escape
@@ -14,6 +14,8 @@ from groundwork.core.errors import GroundworkError
 from groundwork.core.quoting import rounded
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from groundwork.data.ingest import Ingested
     from groundwork.documents.pilot import Pilot
     from groundwork.models.scoring.score import Scored
@@ -231,10 +233,16 @@ def _show_verdict(trained: "Trained") -> None:
         "refused": ("[red]✗[/]", "is refused"),
     }[trained.standing]
     console.print(f"{mark} {'gate':<8} version {trained.version} {said}")
-    for check in trained.verdict.checks:
-        mark = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]?[/]"}[check.passed]
+    show_checks(map(asdict, trained.verdict.checks))
+
+
+def show_checks(checks: "Iterable[Mapping[str, Any]]") -> None:
+    """Print one line per check of the gate, given as the verdict's `as_dict` has them."""
+    for check in checks:
+        mark = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]?[/]"}[check["passed"]]
         console.print(
-            f"  {'':<8} {mark} {escape(check.name)}: required {escape(check.wanted)}, found {escape(check.seen)}",
+            f"  {'':<8} {mark} {escape(check['name'])}: required {escape(check['wanted'])}, "
+            f"found {escape(check['seen'])}",
         )
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from groundwork import __version__
-from groundwork.cli import data, decision, loop, model, operations, up
+from groundwork.cli import data, decision, loop, model, operations, up, update, upkeep
 from groundwork.cli.console import called
 
 # A command imports pydantic and the documents after this line. Imports make no garbage, and to find its plugins,
@@ -19,7 +19,7 @@ gc.disable()  # `entered` enables it again
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for group in (loop, up, decision, data, model, operations):
+for group in (loop, up, decision, data, model, operations, update, upkeep):
     app.add_typer(group.verbs)
 
 

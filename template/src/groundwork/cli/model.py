@@ -6,6 +6,7 @@ import typer
 from rich.markup import escape
 
 from groundwork.cli.console import EXIT_UNKNOWN, Json, console, entered, print_json, step, suggest, under_way
+from groundwork.cli.loop import show_checks
 
 PANEL = "The model"
 verbs = typer.Typer()
@@ -23,6 +24,31 @@ def evaluate(
             found = look_at(pilot, version)
             said += [f"version {found.version}: {found.page}", *found.summary]
         print_json(found)
+
+
+@verbs.command(rich_help_panel=PANEL)
+def judge(as_json: Json = False) -> None:
+    """Judge the champion and the newest version again on the newest data. It changes nothing.
+
+    Exit 1 if the gate would refuse the champion now.
+    """
+    with entered() as pilot:
+        from groundwork.models.gate.again import judge_again
+
+        with under_way("judge"):
+            found = judge_again(pilot)
+        for each in found:
+            mark, said = {
+                True: ("[green]✓[/]", "passes"),
+                False: ("[red]✗[/]", "would be refused"),
+                None: ("[yellow]?[/]", f"cannot be judged: {escape(each.reason)}"),
+            }[each.passed]
+            kind = "the champion" if each.champion else "the newest"
+            console.print(f"{mark} {'judge':<8} version {each.version}, {kind}, {said}")
+            show_checks(each.evidence.get("checks", []))
+        print_json({"judged": found})
+    if any(each.champion and not each.passed for each in found):
+        raise typer.Exit(1)
 
 
 @verbs.command(rich_help_panel=PANEL)

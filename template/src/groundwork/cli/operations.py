@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from groundwork.cli.console import Json, console, entered, print_json, step, suggest
+from groundwork.cli.console import Json, console, entered, print_json, show, step, suggest, under_way
 from groundwork.cli.up import is_free
 from groundwork.core.errors import GroundworkError
 
@@ -89,14 +89,31 @@ def serve() -> None:
 
 
 @verbs.command(rich_help_panel=PANEL)
-def migrate(as_json: Json = False) -> None:
-    """Migrate the store to the schema version of this code; an SQLite file is copied first."""
-    from groundwork.store.migrate import migrate
+def migrate(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")] = False,
+    documents: Annotated[
+        bool, typer.Option("--documents", help="Agree to the proposed changes of charter.yaml, contract.yaml, OWNERS.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Migrate what the pilot holds to the version of this code, after a copy of each thing that changes."""
+    from groundwork.pipeline.migration_steps import STEPS
 
-    with entered() as pilot, step("migrate") as said:
-        done = migrate(pilot.settings.store)
-        said += done.summary
-        print_json({"before": done.before, "after": done.after, "copy": str(done.copy) if done.copy else None})
+    with entered(documents=False) as pilot:
+        told: dict[str, list[str]] = {}
+        for each in STEPS:
+            asked = each.needs_assent and not documents
+            with under_way(each.name):
+                lines = each.pending(pilot) if dry_run or asked else each.run(pilot)
+            if not lines:
+                continue
+            told[each.name] = lines
+            show(each.name, lines, done=not each.pending(pilot))
+            if asked:
+                console.print("To agree, run [bold]groundwork migrate --documents[/]. Nothing of yours was changed.")
+        if not told:
+            console.print("everything has the version of this code: nothing to migrate")
+        print_json({"dry_run": dry_run, "steps": told})
 
 
 @verbs.command(rich_help_panel=PANEL)

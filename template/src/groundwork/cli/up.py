@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from groundwork.cli.console import EXIT_UNKNOWN, console, entered, step, suggest
+from groundwork.cli.console import EXIT_UNKNOWN, console, entered, show, step, suggest, under_way
 from groundwork.cli.loop import (
     FIRST,
     LAST,
@@ -42,12 +42,17 @@ def up(
     """Run the whole loop: ingest, train, gate, serve, predict, score, monitor. Then keep serving."""
     with entered() as pilot:
         console.print(f"[bold]{escape(pilot.charter.metadata.title)}[/]: {escape(pilot.charter.decision.statement)}")
-        from groundwork.store.migrate import migrate
+        from groundwork.pipeline.migration_steps import STEPS
 
-        migrated = migrate(pilot.settings.store)
-        if migrated.changed:
-            with step("migrate") as said:
-                said += migrated.summary
+        for each in STEPS:
+            if not each.pending(pilot):
+                continue
+            if each.needs_assent:
+                console.print("[yellow]![/] a change of your documents is proposed: `groundwork migrate` shows it")
+                continue
+            with under_way("migrate"):
+                lines = each.run(pilot)
+            show("migrate", lines, done=not each.pending(pilot))
         if plays_example(pilot):
             with step("seed") as said:
                 said.append(release_data(pilot, LAST))

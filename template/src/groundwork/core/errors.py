@@ -44,6 +44,18 @@ class DocumentError(GroundworkError):
     """A document is missing or invalid; the message names the file, the field and the expected value."""
 
 
+class AnswersError(DocumentError):
+    """The file with Copier's answers is missing or cannot be read."""
+
+
+class TemplateUnknown(GroundworkError):
+    """The template that the pilot came from cannot be fetched or written, so nothing is known of it."""
+
+
+class FormatMismatch(DocumentError):
+    """The documents have an older or a newer format than this code reads."""
+
+
 class UseCaseError(GroundworkError):
     """The team's code in src/use_case cannot be used; the message names the file, and the line where it is known."""
 
@@ -102,6 +114,10 @@ class UntrustedBundle(BundleError):
     """The bundle is not signed by a trusted key."""
 
 
+class OutdatedBundle(BundleError):
+    """The bundle has an older format than this code reads."""
+
+
 class FeatureMismatch(BundleError):
     """The model's features differ from those of the contract."""
 
@@ -116,6 +132,10 @@ class StoreError(GroundworkError):
 
 class SchemaMismatch(StoreError):
     """The store has an older or a newer schema than this code needs."""
+
+
+class UpdateError(GroundworkError):
+    """The pilot cannot be updated; the message says why. Nothing was changed."""
 
 
 class ClusterError(GroundworkError):

@@ -1,16 +1,37 @@
 """Calls git in the pilot's folder."""
 
+import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+
+from groundwork.core.errors import GroundworkError, shortened
+
+_REPOSITORY = {"GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE", "GIT_PREFIX"}
 
 
 def git(home: Path, *arguments: str) -> str | None:
     """Returns git's output without trailing white space; None if git fails, for example outside a repository."""
     try:
-        done = subprocess.run(["git", *arguments], cwd=home, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
+        return git_or_raise(GroundworkError, home, *arguments)
+    except GroundworkError:
         return None
+
+
+def git_or_raise(kind: type[GroundworkError], home: Path, *arguments: str) -> str:
+    """Returns git's output without trailing white space. Raises an error of the kind with what git said.
+
+    The repository is that of the folder, also where a hook of git has named another one in the environment.
+    """
+    environment = {name: value for name, value in os.environ.items() if name not in _REPOSITORY}
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=home, env=environment, capture_output=True, text=True, check=True
+        )
+    except subprocess.CalledProcessError as error:
+        raise kind(f"git: {shortened(error.stderr or error.stdout)}") from None
+    except OSError as error:
+        raise kind(f"git cannot be run: {error}") from None
     return done.stdout.rstrip()
 
 

@@ -274,7 +274,7 @@ class Roadmap(Part):
 
 
 class Charter(Document):
-    """The pilot's charter."""
+    """The pilot's charter. Its `apiVersion` is the format of all three documents: charter, contract and OWNERS."""
 
     api_version: Literal["groundwork/v1"]
     kind: Literal["PilotCharter"]

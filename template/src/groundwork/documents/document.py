@@ -13,9 +13,10 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
-from groundwork.core.errors import DocumentError
+from groundwork.core.errors import DocumentError, FormatMismatch
 
 UNANSWERED = "TBD"
+FORMAT_VERSION = 1  # of the three documents together, which the charter's apiVersion names
 SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, if PyYAML was built with libyaml
 
 
@@ -65,6 +66,8 @@ class Document(Part):
         except (yaml.YAMLError, ValueError, RecursionError) as error:  # such as a number of 5,000 digits
             summary = " ".join(str(error).replace('in "<unicode string>", ', "at ").split())
             raise DocumentError(f"{name}: not valid YAML: {summary}") from None
+        if isinstance(content, dict):
+            check_format(content.get("apiVersion"), name)
         try:
             return cls.model_validate(content)
         except ValidationError as error:
@@ -76,6 +79,18 @@ class Document(Part):
                 if not (mistake["type"] == "too_short" and any(_inside(other, mistake) for other in mistakes))
             ]
             raise DocumentError("\n".join(lines)) from None
+
+
+def check_format(api_version: Any, name: str) -> None:
+    """Raises FormatMismatch if documents of this apiVersion are older or newer than this code reads."""
+    found = re.fullmatch(r"groundwork/v(\d+)", str(api_version))
+    if found and int(found[1]) != FORMAT_VERSION:
+        newer = int(found[1]) > FORMAT_VERSION
+        remedy = "update the pilot's code" if newer else "run `groundwork migrate`, which proposes the change"
+        raise FormatMismatch(
+            f"{name}: apiVersion: {found[0]} is {'newer' if newer else 'older'} than groundwork/v{FORMAT_VERSION}, "
+            f"which this code reads: {remedy}"
+        )
 
 
 def unanswered(part: Any, path: str = "") -> list[str]:

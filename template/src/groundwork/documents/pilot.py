@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
-from groundwork.core.errors import DocumentError
+from groundwork.core.errors import DocumentError, FormatMismatch
 from groundwork.core.settings import Settings
 from groundwork.documents.charter import Charter
 from groundwork.documents.contract.column import METRICS
@@ -26,6 +26,21 @@ class Pilot:
     def here(cls) -> Self:
         """Returns the pilot of the environment variables and the current folder."""
         return cls(Settings())
+
+    def read(self) -> None:
+        """Read the three documents. Raises DocumentError with every mistake in them, one per line."""
+        mistakes: dict[
+            str, None
+        ] = {}  # each once: two documents that cannot be compared with a third tell of the third
+        for document in ("charter", "contract", "owners"):
+            try:
+                getattr(self, document)
+            except FormatMismatch:
+                raise  # the other mistakes are those of the format
+            except DocumentError as error:
+                mistakes |= dict.fromkeys(str(error).splitlines())
+        if mistakes:
+            raise DocumentError("\n".join(mistakes))
 
     @property
     def name(self) -> str:

@@ -4,11 +4,16 @@ The hours are those of the contract's time zone. They lie outside of midnight to
 Prefect starts a run in a skipped hour an hour early, and leaves out the second of two equal hours.
 """
 
+import json
+from datetime import UTC, datetime
 from typing import Any
 
 from prefect import Flow, get_client
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.schedules import Cron
@@ -17,6 +22,7 @@ from prefect.types.entrypoint import EntrypointType
 
 from groundwork.core.environment import QUIET
 from groundwork.core.errors import GroundworkError
+from groundwork.core.files import write_atomically
 from groundwork.documents.pilot import Pilot
 from groundwork.pipeline.flows import ingest, monitor, prove, retrain, score, train
 from groundwork.store.database import Store
@@ -44,7 +50,7 @@ def deployments(pilot: Pilot, pool: str | None = None, job: dict[str, Any] | Non
             flow,
             name=NAME,
             schedule=Cron(cron, timezone=str(pilot.contract.dataset.zone)),
-            tags=["groundwork", pilot.name],
+            tags=_tags(pilot),
             description=flow.description,
             concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
             entrypoint_type=EntrypointType.MODULE_PATH,
@@ -77,7 +83,65 @@ def register(pilot: Pilot, pool: str, image: str) -> list[str]:
         job = _job(pilot, _type_of(client, pool), image)
     for deployment in deployments(pilot, pool, job):
         deployment.apply()
-    return announce(pilot)
+    return [*announce(pilot), *bring_up_to_date(pilot)]
+
+
+def out_of_date(pilot: Pilot) -> list[str]:
+    """Returns one line of text per deployment on the server that does not fit this code; changes nothing."""
+    with get_client(sync_client=True) as client:
+        return [
+            f"{'renew' if wanted else 'delete'} the deployment {name}" for name, _, wanted in _misfits(pilot, client)
+        ]
+
+
+def bring_up_to_date(pilot: Pilot) -> list[str]:
+    """Delete the deployments of flows that this code no longer has; register those anew whose schedule has changed.
+
+    Returns one line of text per change, and the path of a file with the deployments as they were.
+    """
+    with get_client(sync_client=True) as client:
+        misfits = _misfits(pilot, client)
+        if not misfits:
+            return []
+        copy = pilot.settings.data_folder / f"deployments.before-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}.json"
+        write_atomically({copy: json.dumps([found.model_dump(mode="json") for _, found, _ in misfits], indent=1)})
+        for _, found, wanted in misfits:
+            if wanted is None:
+                client.delete_deployment(found.id)
+    for _, _, wanted in misfits:
+        if wanted is not None:
+            wanted.apply()
+    done = [f"{'renewed' if wanted else 'deleted'} the deployment {name}" for name, _, wanted in misfits]
+    return [*done, f"the deployments before that: {copy}"]
+
+
+def _misfits(pilot: Pilot, client: SyncPrefectClient) -> list[tuple[str, DeploymentResponse, RunnerDeployment | None]]:
+    """Returns the name of each deployment on the server that does not fit, the deployment, and what it should be.
+
+    That is None for a flow that this code does not have. A worker registers its own deployments whenever it starts, so
+    only those of a work pool are compared; they keep their pool and its job variables.
+    """
+    tags = DeploymentFilterTags(all_=_tags(pilot))
+    found = []
+    for each in client.read_deployments(deployment_filter=DeploymentFilter(tags=tags)):
+        flow = client.read_flow(each.flow_id).name
+        pool, job = each.work_pool_name, each.job_variables
+        wanted = next((made for made in deployments(pilot, pool, job) if made.flow_name == flow), None)
+        if wanted is None or (pool and _essence(each) != _essence(wanted)):
+            found.append((f"{flow}/{each.name}", each, wanted))
+    return found
+
+
+def _essence(deployment: DeploymentResponse | RunnerDeployment) -> object:
+    """Returns what this code decides of a deployment: its entry point and its schedules."""
+    schedules = [each.schedule for each in deployment.schedules or []]
+    return deployment.entrypoint, [
+        (each.cron, each.timezone) if isinstance(each, CronSchedule) else each for each in schedules
+    ]
+
+
+def _tags(pilot: Pilot) -> list[str]:
+    return ["groundwork", pilot.name]
 
 
 def _type_of(client: SyncPrefectClient, pool: str) -> str:

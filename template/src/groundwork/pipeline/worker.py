@@ -12,7 +12,7 @@ from prefect.runner import Runner
 
 from groundwork.core.errors import GroundworkError
 from groundwork.documents.pilot import Pilot
-from groundwork.pipeline.deployments import announce, deployments
+from groundwork.pipeline.deployments import announce, bring_up_to_date, deployments
 from groundwork.pipeline.flows import mend_lost_runs
 from groundwork.pipeline.prefect_server import process_ids
 
@@ -37,7 +37,7 @@ def work(pilot: Pilot, sole: bool, say: Callable[[str], None]) -> None:
     runner = Runner(name=pilot.name, pause_on_shutdown=False)
     for deployment in deployments(pilot):
         runner.add_deployment(deployment)
-    for line in announce(pilot):
+    for line in [*bring_up_to_date(pilot), *announce(pilot)]:
         say(line)
     broken: list[BaseException] = []
     loop = asyncio.new_event_loop()

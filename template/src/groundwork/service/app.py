@@ -26,7 +26,7 @@ from groundwork.service.api_page import api_page
 from groundwork.service.auth import keys_for
 from groundwork.service.batcher import Batcher
 from groundwork.service.champion import ModelLoader
-from groundwork.service.home_page import home_page
+from groundwork.service.home_page import home_page, status
 from groundwork.service.metrics import Metrics
 from groundwork.service.middleware import Front
 from groundwork.service.openapi import describe_keys, describe_requests
@@ -163,6 +163,10 @@ def _routes(parts: _Parts, lifespan: Any) -> FastAPI:
     @app.get("/", include_in_schema=False)
     def home() -> Response:
         return Response(home_page(pilot, store, loader, date.today()), media_type="text/html")
+
+    @app.get("/status", include_in_schema=False)
+    def state() -> dict[str, Any]:
+        return status(pilot, store, loader, date.today())
 
     @app.get("/scorecard", include_in_schema=False)
     def scorecard() -> Response:

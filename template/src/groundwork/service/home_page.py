@@ -1,16 +1,21 @@
-"""The page at /: the state of the pilot, for people who do not use a terminal; without scripts or external files."""
+"""The state of the pilot: the page at /, for people who do not use a terminal, and /status, for programs.
+
+The page has no scripts and no external files.
+"""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any, NamedTuple
 
+from groundwork import __version__
 from groundwork.core import pages
 from groundwork.documents.decision_record import LAST_DAY, DecisionRecord
 from groundwork.documents.document import UNANSWERED
 from groundwork.documents.owners import Accountable
 from groundwork.documents.pilot import Pilot
 from groundwork.readiness.assemble import assess
-from groundwork.readiness.criteria import gain_in_service, required
+from groundwork.readiness.criteria import Measurement, gain_in_service, required
 from groundwork.readiness.scorecard import Scorecard
 from groundwork.service.champion import ModelLoader
 from groundwork.store.database import Store
@@ -38,13 +43,40 @@ def home_page(pilot: Pilot, store: Store, loader: ModelLoader, today: date) -> s
         _day(pilot, card, today),
         _decision_maker(pilot),
         _decision_owner(pilot.owners.accountable.decision),
-        _live_model(pilot, store, loader),
-        _measured_gain(pilot, store, today),
+        _live_model(_live(pilot, store, loader)),
+        _measured_gain(pilot, _gain(pilot, store, today)),
         _drift(drift),
     ]
     return pages.render(
         "service/pages/home.html", charter=pilot.charter, card=card, facts=facts, links=_links(pilot, drift)
     )
+
+
+def status(pilot: Pilot, store: Store, loader: ModelLoader, today: date) -> dict[str, Any]:
+    """Return the same as a dictionary that can be written as JSON. Raises StoreError if the store cannot be read."""
+    card, live, gain = assess(pilot, store, today), _live(pilot, store, loader), _gain(pilot, store, today)
+    drift = store.drift.latest()
+    return {
+        "pilot": pilot.name,
+        "groundwork": __version__,
+        "on": today.isoformat(),
+        "day": card.day,
+        "verdict": card.verdict,
+        "exit_code": int(card.exit_code),
+        "next_step": card.next_step,
+        "champion": {"version": live.version, "live_since": live.since, "reason": live.reason},
+        "gain_per_1000": {
+            "value": gain.value,
+            "currency": pilot.charter.value.currency,
+            "samples": gain.samples,
+            "days": WINDOW.days,
+            "reason": gain.problem,
+        },
+        "drift": {
+            "status": drift.status if drift else "unknown",
+            "measured_at": drift.measured_at.isoformat() if drift else None,
+        },
+    }
 
 
 def _day(pilot: Pilot, card: Scorecard, today: date) -> Fact:
@@ -80,24 +112,40 @@ def _decision_owner(person: Accountable) -> Fact:
     return Fact("Decision owner", person.name, (f"Deputy: {person.deputy.name}" if person.deputy else "No deputy",))
 
 
-def _live_model(pilot: Pilot, store: Store, loader: ModelLoader) -> Fact:
-    name = "Live model"
+class _Live(NamedTuple):
+    """The version that answers."""
+
+    version: str | None
+    since: str | None  # time of its promotion, in UTC
+    reason: str  # why there is none, or why its time is not known; else empty
+
+
+def _live(pilot: Pilot, store: Store, loader: ModelLoader) -> _Live:
     if pilot.settings.serve_mode == "no-model":
-        return Fact(name, "none", ("The model is switched off; today's rule decides",))
+        return _Live(None, None, "The model is switched off; today's rule decides")
     champion = loader.champion
     if champion is None:
-        return Fact(name, "none", (loader.problem,))
+        return _Live(None, None, loader.problem)
     promotion = store.promotions.latest(pilot.name)
     if promotion is None or promotion.to_version != champion.version:
-        return Fact(name, f"version {champion.version}", ("Its promotion is not in the promotion log",))
-    return Fact(name, f"version {champion.version}", (f"Live since {promotion.promoted_at[:10]}",))
+        return _Live(champion.version, None, "Its promotion is not in the promotion log")
+    return _Live(champion.version, promotion.promoted_at, "")
 
 
-def _measured_gain(pilot: Pilot, store: Store, today: date) -> Fact:
+def _live_model(live: _Live) -> Fact:
+    detail = live.reason or f"Live since {(live.since or '')[:10]}"
+    return Fact("Live model", f"version {live.version}" if live.version else "none", (detail,))
+
+
+def _gain(pilot: Pilot, store: Store, today: date) -> Measurement:
+    """Return the gain over today's rule in the last days of WINDOW."""
+    until = datetime.combine(today + timedelta(days=1), datetime.min.time(), UTC)
+    return gain_in_service(pilot, store, until - WINDOW, until)
+
+
+def _measured_gain(pilot: Pilot, live: Measurement) -> Fact:
     """Return the measured gain, with the criteria for scaling."""
     name, charter = "Measured gain over today's rule", pilot.charter
-    until = datetime.combine(today + timedelta(days=1), datetime.min.time(), UTC)
-    live = gain_in_service(pilot, store, until - WINDOW, until)
     targets = tuple(
         f"Required to scale: {required(each, charter.value.currency)}"
         for each in charter.ready_to_scale.criteria

@@ -100,7 +100,7 @@ def _supervise(pilot: Pilot, config: uvicorn.Config) -> None:
     logging.config.dictConfig(LOGGING)
     # Check the settings and documents here, once: the supervisor would restart a failing worker forever.
     keys_for(pilot.settings.host, pilot.settings.api_keys)
-    pilot.charter, pilot.contract, pilot.owners  # noqa: B018
+    pilot.read()
     use_rows()  # raises if a function of use_case/decision.py cannot be called
     Store(pilot.settings.store).close()
     if pilot.settings.otlp_endpoint:

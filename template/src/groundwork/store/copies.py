@@ -1,4 +1,4 @@
-"""Copies of an SQLite store, made before a migration, in the same folder."""
+"""Copies of an SQLite database, made before a migration, in the same folder."""
 
 import glob
 import shutil
@@ -7,12 +7,17 @@ from contextlib import closing
 from pathlib import Path
 
 
-def copy_before(file: Path, version: int) -> Path:
-    """Copy the store to `NAME.before-VERSION` in the same folder and replace an earlier copy; returns the copy's path.
+def path_before(file: Path, change: object) -> Path:
+    """Returns the path of the copy that `copy_before` makes before a change, such as a schema version."""
+    return file.with_name(f"{file.name}.before-{change}")
+
+
+def copy_before(file: Path, change: object) -> Path:
+    """Copy the database to `NAME.before-CHANGE` in the same folder, in place of an earlier copy; returns its path.
 
     Other processes may read and write the store meanwhile: SQLite copies a consistent state.
     """
-    copy = file.with_name(f"{file.name}.before-{version}")
+    copy = path_before(file, change)
     part = copy.with_name(f"{copy.name}.part")
     part.unlink(missing_ok=True)
     part.touch(mode=0o600)
@@ -25,6 +30,6 @@ def copy_before(file: Path, version: int) -> Path:
 
 
 def remove_copies(file: Path) -> None:
-    """Delete all copies of the store."""
+    """Delete all copies of the database."""
     for copy in file.parent.glob(f"{glob.escape(file.name)}.before-*"):
         copy.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from typing import Any
 from groundwork.core.errors import GroundworkError, StoreError
 from groundwork.store import schema
 from groundwork.store.connection import LOCK_SCHEMA, Connection, Transaction, connect, sqlite_file, without_password
-from groundwork.store.copies import copy_before
+from groundwork.store.copies import copy_before, path_before
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 
@@ -22,20 +22,41 @@ class Migration:
     copy: Path | None  # copy of an SQLite store before the migration; None if nothing was changed
 
     @property
-    def changed(self) -> bool:
-        """Whether an existing store was migrated to another version."""
-        return self.before is not None and self.before != self.after
-
-    @property
     def summary(self) -> list[str]:
-        """One line of text per thing that was done."""
+        """One line of text per thing that was done; empty if the store had the version already."""
         if self.before is None:
             return [f"created a new store with schema version {self.after}"]
-        if not self.changed:
-            return [f"the store already has schema version {self.after}: nothing to migrate"]
-        before = f"schema version {self.before}" if self.before else "no schema version"
+        if self.before == self.after:
+            return []
         copy = [f"copy of the store before the migration: {self.copy}"] if self.copy else []
-        return [f"migrated the store from {before} to schema version {self.after}", *copy]
+        return [f"migrated the store from {_named(self.before)} to schema version {self.after}", *copy]
+
+
+def _named(version: int) -> str:
+    return f"schema version {version}" if version else "no schema version"
+
+
+def pending(url: str) -> list[str]:
+    """Returns one line of text per thing that `migrate` would do to an existing store, and changes nothing.
+
+    Raises SchemaMismatch if the store is newer than this code.
+    """
+    version, file = version_of(url), sqlite_file(url)
+    if version is None or version == schema.VERSION:
+        return []
+    copy = [f"copy the store to {path_before(file, schema.VERSION)} first"] if file else []
+    return [f"migrate the store from {_named(version)} to schema version {schema.VERSION}", *copy]
+
+
+def version_of(url: str) -> int | None:
+    """Returns the store's schema version; None if there is no store. Raises SchemaMismatch if it is newer."""
+    if (file := sqlite_file(url)) and not file.is_file():
+        return None
+    with closing(Connection(url)) as connection, connection.transaction() as transaction:
+        version = schema.version_of(transaction)
+    if version is not None:
+        schema.check(url, version)
+    return version
 
 
 def migrate(url: str) -> Migration:
@@ -44,13 +65,11 @@ def migrate(url: str) -> Migration:
     The migration runs in one transaction, so a killed migration changes nothing. A second migration at the same time
     waits for the first. Raises SchemaMismatch if the store is newer than this code.
     """
-    with closing(Connection(url)) as connection:
-        with connection.transaction() as transaction:
-            version = schema.version_of(transaction)
-        if version is None:
+    version = version_of(url)
+    if version is None:
+        with closing(Connection(url)) as connection:
             schema.require(connection)
-            return Migration(None, schema.VERSION, None)
-    schema.check(url, version)
+        return Migration(None, schema.VERSION, None)
     if version == schema.VERSION:
         return Migration(version, version, None)
     try:

@@ -2,7 +2,10 @@
 
 import hashlib
 import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -10,10 +13,11 @@ from typing import Any
 
 import mlflow
 import pytest
+from commands import groundwork
 from groundwork.documents.pilot import Pilot
 from groundwork.models.evaluation.evaluate import evaluate
-from groundwork.models.registry.addresses import bring_home
-from groundwork.models.registry.promotion import roll_back
+from groundwork.models.registry.addresses import bring_home, own_database
+from groundwork.models.registry.promotion import reconcile, roll_back
 from groundwork.models.registry.registry import Registry
 from groundwork.models.training.reproduce import reproduce
 from groundwork.pipeline import by_hand
@@ -93,6 +97,22 @@ def test_a_copy_that_wrote_into_the_original_gets_its_files_from_there(tmp_path:
     assert digests(tmp_path / "pilot") == before
 
 
+def test_only_a_registry_in_the_data_folder_is_the_pilots_own(
+    pilot: Pilot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = pilot.settings.data_folder / "mlflow.db"
+    (tmp_path / "other.db").touch()
+    monkeypatch.chdir(pilot.settings.home)
+    for uri, own in (
+        (f"sqlite:///{database}", database),
+        ("sqlite:///data/mlflow.db", database),
+        (f"sqlite:///{tmp_path}/other.db", None),
+        ("sqlite:///data/missing.db", None),
+        ("https://mlflow.example.org", None),
+    ):
+        assert own_database(pilot.settings.model_copy(update={"mlflow_tracking_uri": uri})) == own
+
+
 def test_a_database_at_home_is_not_written(tmp_path: Path) -> None:
     database = written_by(tmp_path / "pilot")
     before = database.stat().st_mtime_ns
@@ -101,19 +121,87 @@ def test_a_database_at_home_is_not_written(tmp_path: Path) -> None:
     assert database.stat().st_mtime_ns == before
 
 
-def test_a_copy_trains_promotes_and_monitors_and_writes_nothing_into_the_original(
-    pilot: Pilot, pilot_copy: Pilot, set_in: Callable[[Path, str, Any], None]
+KILLED = """
+import os, signal, sqlite3, sys
+from pathlib import Path
+from groundwork.models.registry import addresses
+
+database, where = Path(sys.argv[1]), sys.argv[2]
+work = getattr(addresses, where)
+
+def killed(*arguments):
+    work(*arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+setattr(addresses, where, killed)
+addresses.bring_home(database, database.with_name("mlartifacts"))
+"""
+
+
+@pytest.mark.parametrize("where", ["copy_before", "_copy_missing", "_replace"])
+def test_a_change_of_addresses_that_was_killed_runs_again_to_the_same_result(tmp_path: Path, where: str) -> None:
+    written_by(tmp_path / "pilot")
+    for copy in ("copy", "other"):
+        shutil.copytree(tmp_path / "pilot", tmp_path / copy)
+        shutil.rmtree(tmp_path / copy / "data" / "mlartifacts" / "run")  # it is in the original alone
+    before, data = digests(tmp_path / "pilot"), tmp_path / "copy" / "data"
+    killed = subprocess.run([sys.executable, "-c", KILLED, data / "mlflow.db", where], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert addresses(data / "mlflow.db") == addresses(tmp_path / "pilot" / "data" / "mlflow.db")
+    bring_home(data / "mlflow.db", data / "mlartifacts")
+    assert bring_home(data / "mlflow.db", data / "mlartifacts") == []
+    bring_home(tmp_path / "other" / "data" / "mlflow.db", tmp_path / "other" / "data" / "mlartifacts")
+    there = addresses(tmp_path / "other" / "data" / "mlflow.db")
+    assert addresses(data / "mlflow.db") == [each.replace(f"{tmp_path}/other", f"{tmp_path}/copy") for each in there]
+    assert (data / "mlartifacts" / "run" / "artifacts" / "file").read_text() == "run/artifacts"
+    assert digests(tmp_path / "pilot") == before
+
+
+def test_a_verb_says_that_it_has_put_the_addresses_right_and_migrate_says_it_before(
+    pilot: Pilot, pilot_copy: Pilot
 ) -> None:
-    before = digests(pilot.settings.home)
-    set_in(pilot_copy.settings.home / "charter.yaml", "gate.minGainOverChampion", -1e9)  # another version
-    copy = Pilot.here()
-    assert by_hand.train(copy).version == "2"
-    by_hand.score(copy)
-    by_hand.monitor(copy)
-    assert reproduce(copy, "2").status == "equal"
-    assert digests(pilot.settings.home) == before
-    recorded = addresses(copy.settings.data_folder / "mlflow.db")
-    assert not [address for address in recorded if str(pilot.settings.home) in address]
+    before = digests(pilot_copy.settings.home)
+    dry = groundwork("migrate", "--dry-run")
+    was = f"the pilot was moved or copied from {pilot.settings.data_folder / 'mlartifacts'}: "
+    assert f"registry {was}change its models' addresses" in dry.stdout
+    assert digests(pilot_copy.settings.home) == before
+    done = subprocess.run(
+        [sys.executable, "-m", "groundwork.cli.main", "train"], capture_output=True, text=True, check=True
+    )
+    [said, kept] = done.stderr.splitlines()
+    assert said == f"{was}its models' addresses are now those of {pilot_copy.settings.data_folder / 'mlartifacts'}"
+    assert kept == f"copy of the registry before that: {pilot_copy.settings.data_folder / 'mlflow.db.before-move'}"
+    assert "nothing to migrate" in groundwork("migrate").stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["copied", "moved"])
+def test_a_pilot_that_was_copied_or_moved_is_migrated_and_goes_on(
+    how: str, pilot: Pilot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, set_in: Callable[[Path, str, Any], None]
+) -> None:
+    original = Path(shutil.copytree(pilot.settings.home, tmp_path / "original"))
+    by_hand.score(enter(original, monkeypatch))
+    before = digests(original)
+    # At a path of its own: MLflow keeps the connections of this process to the database at a path.
+    (shutil.copytree if how == "copied" else shutil.move)(original, tmp_path / how)
+    here = enter(tmp_path / how, monkeypatch)
+    assert groundwork("migrate").returncode == 0
+    set_in(here.settings.home / "charter.yaml", "gate.minGainOverChampion", -1e9)  # another version
+    here = Pilot.here()
+    assert by_hand.train(here).version == "2"
+    by_hand.score(here)
+    by_hand.monitor(here)
+    with served_here(here) as client:
+        assert client.get("/health/ready").json()["model_version"] == "2"
+    with Store(here.settings.store) as store:
+        assert roll_back(here, store, None, "to see").to_version == "1"
+        reconcile(store, Registry(here))
+    shutil.rmtree(here.settings.champion_cache)  # so that the registry has to have the files
+    with served_here(here) as client:
+        assert client.get("/health/ready").json()["model_version"] == "1"
+    assert reproduce(here, "2").status == "equal"
+    assert not [each for each in addresses(here.settings.data_folder / "mlflow.db") if str(original) in each]
+    assert digests(original) == (before if how == "copied" else {})
 
 
 @pytest.mark.soak

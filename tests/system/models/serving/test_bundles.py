@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from groundwork.core.errors import BundleError, UntrustedBundle
+from groundwork.core.errors import BundleError, OutdatedBundle, UntrustedBundle
 from groundwork.documents.pilot import Pilot
 from groundwork.models.packaging.pack import pack
 from groundwork.models.registry.registry import Registry, Version
 from groundwork.models.serving.bundles import BundleCache, SignedBundle
-from groundwork.models.serving.predictor import Bundle, bundle_digest
+from groundwork.models.serving.predictor import FORMAT_VERSIONS, Bundle, bundle_digest
 from groundwork.models.serving.signing import sign
 from groundwork.models.training.history import read_history
 from numpy.typing import NDArray
@@ -56,6 +56,34 @@ def test_a_bundle_that_names_files_elsewhere_is_refused(pilot_copy: Pilot, champ
     (files / "bundle.json").write_text(json.dumps(bundle | {"file": "/dev/zero"}))
     with pytest.raises(BundleError, match="a file outside of it"):
         BundleCache(pilot_copy).fetch("1", champion.tags["bundle_sha256"], copy_of(files))
+
+
+@pytest.mark.parametrize(
+    ("version", "error", "told"),
+    [
+        (2, BundleError, "has format version 2, but this code reads versions up to 1: update the pilot's code"),
+        (0, OutdatedBundle, "has format version 0, but this code reads versions from 1: run `groundwork migrate`"),
+    ],
+)
+def test_a_bundle_of_another_format_is_refused_in_one_sentence(
+    version: int, error: type[BundleError], told: str, pilot_copy: Pilot, champion: Version, files: Path
+) -> None:
+    """Also if nothing else in it is known."""
+    (files / "bundle.json").write_text(json.dumps({"format_version": version}))
+    with pytest.raises(error) as refused:
+        BundleCache(pilot_copy).fetch("1", champion.tags["bundle_sha256"], copy_of(files))
+    assert str(refused.value).endswith(told)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_bundle_of_the_first_release_has_no_version_and_the_same_digest(
+    pilot_copy: Pilot, champion: Version, files: Path
+) -> None:
+    bundle = json.loads((files / "bundle.json").read_text())
+    assert bundle.pop("format_version") == FORMAT_VERSIONS[-1] == 1
+    (files / "bundle.json").write_text(json.dumps(bundle))
+    found = BundleCache(pilot_copy).fetch("1", champion.tags["bundle_sha256"], copy_of(files))
+    assert found.predictor(pilot_copy.contract.dataset).bundle.format_version == 1
 
 
 def test_what_nobody_signed_is_not_kept(pilot_copy: Pilot, champion: Version, files: Path) -> None:

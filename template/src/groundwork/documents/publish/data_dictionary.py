@@ -36,8 +36,10 @@ def write(home: Path, contract: Contract) -> None:
 def check(home: Path, contract: Contract) -> None:
     """Raises DocumentError if a page is missing or does not match the contract."""
     for page, render in PAGES.items():
-        if not (home / page).is_file() or (home / page).read_text(encoding="utf-8") != render(contract):
-            raise DocumentError(f"{page}: does not match contract.yaml: run `groundwork dictionary` and commit it")
+        file = home / page
+        if not file.is_file() or file.read_text(encoding="utf-8") != render(contract):
+            problem = "does not match contract.yaml" if file.is_file() else "is missing"
+            raise DocumentError(f"{page}: {problem}: run `groundwork dictionary` and commit it")
 
 
 def render(contract: Contract) -> str:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from groundwork.core.errors import FeatureMismatch, UntrustedBundle
+from groundwork.core.errors import FeatureMismatch, OutdatedBundle, UntrustedBundle
 from groundwork.core.quoting import rounded
 from groundwork.documents.charter import Gate
 from groundwork.documents.pilot import Pilot
@@ -80,8 +80,8 @@ def judge_version(pilot: Pilot, registry: Registry, version: Version, evaluation
         )
     candidate = decided(pilot, predictor.scores(evaluation.columns), evaluation)
     if champion and champion.number != version.number:
-        # A champion made for an earlier contract, or signed by a key that is no longer trusted, cannot serve.
-        with contextlib.suppress(FeatureMismatch, UntrustedBundle):
+        # A champion of an earlier contract or an older format, or signed by a key no longer trusted, cannot serve.
+        with contextlib.suppress(FeatureMismatch, OutdatedBundle, UntrustedBundle):
             rival = decided(pilot, registry.predictor(champion).scores(evaluation.columns), evaluation)
     verdict = judge(
         pilot.charter.gate,

@@ -29,6 +29,7 @@ from groundwork.models.packaging.parity import Decide, compare, prove_equal, sum
 from groundwork.models.packaging.pretrained import Pretrained
 from groundwork.models.packaging.probes import probes
 from groundwork.models.serving.predictor import (
+    FORMAT_VERSIONS,
     TOLERANCE,
     Bundle,
     Predictor,
@@ -70,6 +71,7 @@ def _pack(model: Any, windows: Mapping[str, pd.DataFrame], decide: Decide, folde
 
     def write(form: Any, content: bytes, reason: str = "") -> Bundle:
         bundle = Bundle(
+            format_version=FORMAT_VERSIONS[-1],
             format=form,
             reason=reason,
             file=f"model.{form}",

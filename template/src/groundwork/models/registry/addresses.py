@@ -14,6 +14,9 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from groundwork.core.errors import StoreError
+from groundwork.core.settings import Settings
+from groundwork.store.connection import sqlite_file
+from groundwork.store.copies import copy_before
 
 ARTIFACTS = "mlartifacts"  # the folder in the data folder
 _ADDRESSES = {  # the columns that hold addresses
@@ -25,29 +28,60 @@ _ADDRESSES = {  # the columns that hold addresses
 _BELOW = "(address = :root or substr(address, 1, length(:root) + 1) = :root || '/')"
 
 
-def bring_home(database: Path, artifacts: Path) -> None:
+def own_database(settings: Settings) -> Path | None:
+    """Return the SQLite file of the pilot's own registry; None if there is none yet, or if it is not in the pilot."""
+    found = sqlite_file(settings.tracking_uri)
+    database = found.resolve() if found else None
+    own = database and database.is_file() and settings.data_folder.resolve() in database.parents
+    return database if own else None
+
+
+def former_homes(database: Path, artifacts: Path) -> set[str]:
+    """Return the addresses of other folders of artefacts that the SQLite file names as the pilot's own.
+
+    Raises StoreError if the file cannot be read.
+    """
+    try:
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=10)) as connection:
+            named = _recorded(connection)["experiments"]
+    except sqlite3.Error as error:
+        raise StoreError(f"the addresses in {database} cannot be read: {error}") from error
+    return {each for each in named if each.startswith("file:") and each.endswith(f"/{ARTIFACTS}")} - {
+        artifacts.as_uri()
+    }
+
+
+def bring_home(database: Path, artifacts: Path) -> list[str]:
     """Change the recorded addresses in the SQLite file to the folder `artifacts`, in one transaction.
 
-    A copy that has written into the original before gets its files from there; nothing is written in the original.
-    Raises StoreError if the file cannot be read or changed.
+    The file is copied first. A copy of a pilot that has written into the original before gets its files from there;
+    nothing is written in the original. Returns one line of text per thing that was done; empty if the addresses are
+    right. Raises StoreError if the file cannot be read or changed.
     """
-    here = artifacts.as_uri()
+    here, roots = artifacts.as_uri(), former_homes(database, artifacts)
+    if not roots:
+        return []
     try:
+        copy = copy_before(database, "move")
         with closing(sqlite3.connect(database, timeout=10, isolation_level=None)) as connection:
             recorded = _recorded(connection)
-            roots = {
-                each for each in recorded["experiments"] if each.startswith("file:") and each.endswith(f"/{ARTIFACTS}")
-            }
-            roots.discard(here)
             for root in roots:
                 _copy_missing(root, artifacts, (address for found in recorded.values() for address in found))
-            if roots:
-                connection.execute("begin immediate")
-                for root in roots:
-                    _replace(connection, root, here)
-                connection.execute("commit")
+            connection.execute("begin immediate")
+            for root in roots:
+                _replace(connection, root, here)
+            connection.execute("commit")
     except (sqlite3.Error, OSError) as error:
         raise StoreError(f"the addresses in {database} cannot be changed to {artifacts}: {error}") from error
+    return [
+        f"the pilot was moved or copied from {told(roots)}: its models' addresses are now those of {artifacts}",
+        f"copy of the registry before that: {copy}",
+    ]
+
+
+def told(roots: Iterable[str]) -> str:
+    """Return the folders of these addresses, as a list for people."""
+    return ", ".join(sorted(url2pathname(urlsplit(root).path) for root in roots))
 
 
 def _recorded(connection: sqlite3.Connection) -> dict[str, list[str]]:

@@ -9,6 +9,7 @@ server, the service runs it as a child process, so that the process that answers
 import contextlib
 import hashlib
 import json
+import logging
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -23,28 +24,36 @@ from mlflow.models.model import ModelInfo
 from groundwork.core.environment import prepare
 from groundwork.core.errors import BundleError, NoChampion, causes
 from groundwork.documents.pilot import Pilot
-from groundwork.models.registry.addresses import ARTIFACTS, bring_home
+from groundwork.models.registry import mlflow_schema
+from groundwork.models.registry.addresses import ARTIFACTS, bring_home, own_database
 from groundwork.models.registry.version import Version, note, noted_version
 from groundwork.models.serving.bundles import BUNDLE, CHALLENGER, CHAMPION, BundleCache, SignedBundle
 from groundwork.models.serving.predictor import Predictor
 from groundwork.store.connection import sqlite_file
 from groundwork.store.database import Store
 
+_log = logging.getLogger(__name__)
+
 
 class Registry:
     """The versions of this pilot's model."""
 
     def __init__(self, pilot: Pilot) -> None:
+        """Open the registry; the addresses in a pilot that was moved or copied are put right, and a warning says so.
+
+        Raises SchemaMismatch if another version of MLflow wrote the pilot's own registry.
+        """
         mlflow.set_tracking_uri(pilot.settings.tracking_uri)
         self.name = pilot.name
         self._settings = pilot.settings
         self._cache = BundleCache(pilot)
         self._dataset = pilot.contract.dataset
         self._artifacts = pilot.settings.data_folder / ARTIFACTS
-        database = sqlite_file(pilot.settings.tracking_uri)
-        self._local = database is not None
-        if database and database.is_file() and pilot.settings.data_folder.resolve() in database.resolve().parents:
-            bring_home(database, self._artifacts)
+        self._local = sqlite_file(pilot.settings.tracking_uri) is not None
+        if database := own_database(pilot.settings):
+            mlflow_schema.require(database)
+            for line in bring_home(database, self._artifacts):
+                _log.warning(line)
         self._client = MlflowClient()
 
     def use_experiment(self) -> str:
@@ -126,6 +135,11 @@ class Registry:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None
             raise
+
+    def newest(self) -> Version | None:
+        """Return the version that was registered last; None if there is none."""
+        found = self._client.search_model_versions(f"name = '{self.name}'", 1, ["version_number DESC"])
+        return _version(found[0]) if found else None
 
     def champion(self) -> Version | None:
         """Return the champion; None if there is none."""

@@ -19,13 +19,14 @@ import onnxruntime
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
-from groundwork.core.errors import BundleError, FeatureMismatch
+from groundwork.core.errors import BundleError, FeatureMismatch, OutdatedBundle
 from groundwork.core.quoting import listed
 from groundwork.documents.contract.column import BINARY, Column, Task
 from groundwork.models.serving.term_weights import ModelInputs
 from groundwork.models.serving.trusted_types import TRUSTED_TYPES
 
 TOLERANCE = 1e-5  # largest difference between two computations of a probability; for quantities, times the largest one
+FORMAT_VERSIONS = (1,)  # of the bundles that this code reads, those of all releases; it writes the last one
 Arrays = Mapping[str, NDArray]
 
 
@@ -36,7 +37,13 @@ class Sample(BaseModel):
     scores: list[float] | list[list[float]]
 
 
-class Bundle(BaseModel):
+class _Versioned(BaseModel):
+    """The part of `bundle.json` that every format has."""
+
+    format_version: int = 1  # release 0.1.0 wrote none
+
+
+class Bundle(_Versioned):
     """The content of `bundle.json`."""
 
     format: Literal["onnx", "skops", "pyfunc"]
@@ -91,9 +98,14 @@ class Predictor:
 
 
 def read_bundle(folder: Path, sha256: str) -> tuple[Bundle, bytes]:
-    """Return `bundle.json` and the model file in `folder`. Raises BundleError unless their digest is `sha256`."""
+    """Return `bundle.json` and the model file in `folder`. Raises BundleError unless their digest is `sha256`.
+
+    Raises OutdatedBundle if it has an older format than this code reads.
+    """
     try:
-        bundle = Bundle.model_validate_json((folder / "bundle.json").read_bytes())
+        description = (folder / "bundle.json").read_bytes()
+        _check_version(folder, _Versioned.model_validate_json(description).format_version)
+        bundle = Bundle.model_validate_json(description)
         if Path(bundle.file).name != bundle.file:
             raise BundleError(f"the bundle in {folder} names a file outside of it: {bundle.file}")
         content = (folder / bundle.file).read_bytes()
@@ -102,6 +114,19 @@ def read_bundle(folder: Path, sha256: str) -> tuple[Bundle, bytes]:
     if bundle_digest(bundle, content) != sha256:
         raise BundleError(f"the bundle in {folder} is not the one that was registered: its digest differs")
     return bundle, content
+
+
+def _check_version(folder: Path, found: int) -> None:
+    if found > FORMAT_VERSIONS[-1]:
+        raise BundleError(
+            f"the bundle in {folder} has format version {found}, but this code reads versions up to "
+            f"{FORMAT_VERSIONS[-1]}: update the pilot's code"
+        )
+    if found not in FORMAT_VERSIONS:
+        raise OutdatedBundle(
+            f"the bundle in {folder} has format version {found}, but this code reads versions from "
+            f"{FORMAT_VERSIONS[0]}: run `groundwork migrate`"
+        )
 
 
 def bundle_digest(bundle: Bundle, content: bytes) -> str:
