@@ -43,14 +43,14 @@ apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 resources: [../staging, older.yaml]
 patches:
-  - target: {kind: PodDisruptionBudget}
+  - target: {group: policy, version: v1, kind: PodDisruptionBudget}
     patch: '{$patch: delete, kind: PodDisruptionBudget, metadata: {name: service}}'
-  - target: {kind: HorizontalPodAutoscaler}
+  - target: {group: autoscaling, version: v2, kind: HorizontalPodAutoscaler}
     patch: '{$patch: delete, kind: HorizontalPodAutoscaler, metadata: {name: service}}'
   - target: {kind: Deployment, name: worker}
     patch: '{$patch: delete, kind: Deployment, metadata: {name: worker}}'
   - target: {kind: Job, name: migrate}
-    patch: '[{op: add, path: /spec/template/spec/nodeName, value: node1}]' # which alone has the large image
+    patch: '[{"op": "add", "path": "/spec/template/spec/nodeName", "value": "node1"}]' # it alone has the large image
   - target: {kind: PersistentVolumeClaim}
     patch: '{$patch: delete, kind: PersistentVolumeClaim, metadata: {name: data}}'
 """
@@ -67,7 +67,13 @@ class Cluster:
         command = [self.kubectl, "--kubeconfig", self.config, "--namespace", self.namespace, *words]
         done = subprocess.run(command, input=told, text=True, capture_output=True)
         if check and done.returncode:
-            happened = subprocess.run([*command[:5], "describe", "pods"], text=True, capture_output=True).stdout
+            happened = "".join(
+                subprocess.run([*command[:5], *asked], text=True, capture_output=True).stdout
+                for asked in (
+                    ["describe", "pods"],
+                    ["logs", "--selector", "app.kubernetes.io/name=groundwork", "--tail", "40"],
+                )
+            )
             pytest.fail(
                 f"`{shlex.join(words)}` ended with {done.returncode}:\n{done.stdout}{done.stderr}\n{happened[-9000:]}"
             )
