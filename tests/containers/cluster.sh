@@ -145,7 +145,7 @@ start() {
         --bind-address "$network.0.1" --advertise-address "$network.0.1" --cert-dir "$run/apiserver" \
         --token-auth-file "$run/tokens" --authorization-mode RBAC --service-cluster-ip-range "$network.100.0/24" \
         --service-account-issuer https://kubernetes.default.svc --service-account-key-file "$run/accounts.key" \
-        --service-account-signing-key-file "$run/accounts.key" --allow-privileged=false \
+        --service-account-signing-key-file "$run/accounts.key" --allow-privileged=false --kubelet-preferred-address-types InternalIP \
         --kubelet-certificate-authority= --requestheader-client-ca-file= --v=1
     local kube=(--kubeconfig "$run/kubeconfig")
     until_true 90 "the API server's answer" curl --silent --insecure --fail --header "Authorization: Bearer $token" "$api/readyz"

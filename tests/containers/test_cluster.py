@@ -266,18 +266,16 @@ def pipeline_image(docker: Docker, pilot: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def store(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def store(docker: Docker) -> Iterator[str]:
     """A PostgreSQL on this machine that the pods reach."""
     bin_folder = Path(
         tool("initdb", *map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), lacking="PostgreSQL")
     ).parent
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))  # not among pytest's own, which are closed to its user
-    server = Postgres(folder, bin_folder)
     address = gateway(docker)
+    server = Postgres(folder, bin_folder, f"127.0.0.1,{address}")
     with (server.data / "pg_hba.conf").open("a") as access:
         access.write("host all all 0.0.0.0/0 trust\n")
-    with (server.data / "postgresql.conf").open("a") as settings:
-        settings.write(f"listen_addresses = '127.0.0.1,{address}'\n")
     server.start()
     yield f"postgresql://owner@{address}:{server.port}/postgres"
     server.stop()
