@@ -78,7 +78,8 @@ def visits(*others: dict[str, Any], **feature: Any) -> Dataset:
 class Postgres:
     """A database server of our own, on a free port of this machine."""
 
-    def __init__(self, folder: Path, bin_folder: Path) -> None:
+    def __init__(self, folder: Path, bin_folder: Path, addresses: str = "127.0.0.1") -> None:
+        self.addresses = addresses  # on which it listens, joined by commas; whoever reaches one may come in
         self.data = folder / "cluster"
         self.control = bin_folder / "pg_ctl"
         # PostgreSQL refuses to run as root.
@@ -92,7 +93,7 @@ class Postgres:
         self.run(bin_folder / "initdb", "--pgdata", self.data, "--username", "owner", "--auth", "trust")
 
     def start(self) -> None:
-        options = f"-p {self.port} -k {self.data} -c listen_addresses=127.0.0.1 -c fsync=off"
+        options = f"-p {self.port} -k {self.data} -c listen_addresses={self.addresses} -c fsync=off"
         self.run(self.control, "start", "-w", "-t", "300", "-D", self.data, "-o", options, "-l", self.data / "log")
 
     def empty_database(self) -> str:
