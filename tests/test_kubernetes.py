@@ -1,6 +1,6 @@
 """The manifests of `ops/kubernetes`: they build, are valid, keep each rule below, and agree with the code they run.
 
-No cluster is started here: what an API server and a node do with them is not tested.
+No cluster is started here: tests/containers/test_cluster.py applies them to one, in the night.
 """
 
 import copy
