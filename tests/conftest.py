@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support import ROOT, commit, copy, execute, files, from_file, release, tag_releases, tool
+from support import RELEASE, ROOT, commit, copy, execute, files, from_file, release, tag_releases, tool
 
 if TYPE_CHECKING:  # most tests need no browser
     from playwright.sync_api import Browser, Page, Route
-
-RELEASE = "v1000.0.0"  # above every real one, so that this is the version that a copy chooses
 
 # No setting of the person who runs the tests may decide how they end.
 for name in list(os.environ):

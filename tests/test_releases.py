@@ -17,8 +17,7 @@ import yaml
 from packaging.version import Version
 from steps import scripts
 
-from conftest import RELEASE
-from support import ROOT, commit, execute, releases
+from support import RELEASE, ROOT, commit, execute, releases
 
 OLD, NEW, AFTER = "0.1.0", "0.2.0", "0.3.0"
 
