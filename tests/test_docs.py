@@ -308,7 +308,7 @@ NOT_RUN = {
     ("AGENTS.md", "uv run mypy"): SUITE,
     ("AGENTS.md", "uv run lint-imports"): SUITE,
     ("AGENTS.md", "uv run pytest"): SUITE,
-    ("AGENTS.md", "ops/delivery.sh alerts"): SUITE,
+    ("AGENTS.md", "ops/delivery.sh"): SUITE,
     ("README.md.jinja", "uv run groundwork doctor"): EXAMINED,
     ("README.md.jinja", "uv run groundwork update"): PREVIEW,
     ("README.md.jinja", "git switch groundwork-update-VERSION"): PREVIEW,

@@ -142,9 +142,10 @@ def test_a_model_of_another_outcome_is_refused(folder: Path) -> None:
 
 
 def test_a_bundle_from_before_there_were_other_outcomes_keeps_its_digest(folder: Path) -> None:
-    """It says nothing of a task, and is of one of yes or no."""
+    """It says nothing of its format nor of a task, and is of the first and of one of yes or no."""
     file = folder / "bundle.json"
     content = json.loads(file.read_text())
+    assert content.pop("format_version") == 1
     assert (content.pop("task"), content.pop("tolerance")) == ({"kind": "binary", "classes": []}, TOLERANCE)
     file.write_text(json.dumps(content))
     description = json.dumps({name: value for name, value in content.items() if name != "sha256"}, sort_keys=True)
