@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from commands import groundwork
 from groundwork.core.errors import DocumentError
-from groundwork.documents import charter, proposals, sealing
+from groundwork.documents import document, proposals, sealing
 from groundwork.documents.pilot import Pilot
 from groundwork.documents.proposals import Proposal, accept, proposed
 
@@ -93,7 +93,7 @@ def test_documents_of_an_older_format_are_refused_by_all_verbs_until_the_team_ag
             accept(new_pilot.settings)
     assert groundwork("migrate", "--documents").returncode == 0
     assert groundwork("status").returncode == 0
-    monkeypatch.setattr(charter, "FORMAT_VERSION", 0)  # as the code before reads them
+    monkeypatch.setattr(document, "FORMAT_VERSION", 0)  # as the code before reads them
     refused = groundwork("migrate")
     assert "groundwork/v1 is newer than groundwork/v0, which this code reads: update the pilot's code" in refused.stderr
 

@@ -29,13 +29,17 @@ CUSTOMERS = [2**53, 2**53 + 1, 1377007980063809541, 1377007980063809540, 2**63 -
 
 
 def test_outcomes_are_of_the_contracts_type(ran: Ran, asked: TestClient) -> None:
+    post = asked.get("/openapi.json").json()["paths"]["/predict"]["post"]
+    example = post["requestBody"]["content"]["application/json"]["example"]
+    one = asked.post("/predict", json=example).json()["predictions"][0]["prediction_id"]
+
     def tell(outcome: Any) -> Any:
-        return asked.post("/outcomes", json={"outcomes": [{"prediction_id": "one", "outcome": outcome}]})
+        return asked.post("/outcomes", json={"outcomes": [{"prediction_id": one, "outcome": outcome}]})
 
     first, second = ran.variant.outcomes
     assert tell(first).json()["contradicting"] == []
     assert tell(first).json()["contradicting"] == []
-    assert tell(second).json()["contradicting"] == ["one"]
+    assert tell(second).json()["contradicting"] == [one]
     for outcome in ran.variant.no_outcomes:
         answer = tell(outcome)
         assert answer.status_code == 422, outcome
