@@ -110,7 +110,7 @@ def test_without_the_file_nobody_has_said_anything(new_pilot: Pilot) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "expectation"),
     [
-        ("apiVersion", "groundwork/v2", "apiVersion: Input should be 'groundwork/v1', found 'groundwork/v2'"),
+        ("apiVersion", "groundwork/v2", "apiVersion: groundwork/v2 is newer than groundwork/v1"),
         ("attestation", [], "attestation: is not a known key here"),
         ("attestations.0.value", True, "attestations.0.value: "),  # 1 for yes, and nothing that looks like it
         ("attestations.0.value", float("nan"), "attestations.0.value: "),  # it would meet no line, and miss none
