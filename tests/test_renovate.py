@@ -14,7 +14,7 @@ import pytest
 from forge import TOKEN, Forge, serving
 from support import PYTHON, ROOT, commit, execute, release, releases, tool
 
-pytestmark = pytest.mark.soak
+pytestmark = [pytest.mark.soak, pytest.mark.night]
 
 RENOVATE, NODE = "44.121.2", "24.22.3"  # this Renovate wants Node 24, which npm has for each system
 NEXT = "v9.0.0"  # Renovate takes 1,000 as the next major version of nothing
