@@ -19,6 +19,7 @@ for name in list(os.environ):
     if name.startswith(
         (
             *("GROUNDWORK_", "MLFLOW_", "PREFECT_", "COPIER_", "GIT_DIR", "GIT_INDEX", "VIRTUAL_ENV", "PYTHONPATH"),
+            *("MAKEFLAGS", "MAKELEVEL", "MFLAGS"),  # of the make that runs the tests, for those that they run
             "PYTHONDONTWRITEBYTECODE",  # each command would compile all its libraries anew, for half a minute
         )
     ):
