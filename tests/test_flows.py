@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -74,14 +75,23 @@ class Pilot:
         return done.stdout
 
     def ask(self, path: str, **asked: Any) -> Any:
-        """What Prefect's server answers: to a GET, or to a POST where something is asked."""
+        """What Prefect's server answers: to a GET, or to a POST where something is asked.
+
+        Asked again on 503, as Prefect's own client does: the server says so while its SQLite file is locked.
+        """
         request = urllib.request.Request(
             f"{self.api}/{path}",
             json.dumps(asked).encode() if asked else None,
             {"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)
+        for attempt in range(5):
+            try:
+                with urllib.request.urlopen(request, timeout=60) as answer:
+                    return json.load(answer)
+            except urllib.error.HTTPError as refusal:
+                if refusal.code != 503 or attempt == 4:
+                    raise
+                time.sleep(2)
 
     def start(self, flow: str) -> str:
         """A run of the flow's deployment."""
