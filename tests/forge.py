@@ -3,9 +3,7 @@ API that Renovate and a pilot's job of updates ask for. It wants the token for w
 
 import base64
 import json
-import os
 import re
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +12,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from serving_git import by_git
 from support import execute
 
 TOKEN = "secret"
 USER = {"id": 1, "username": "bot", "name": "Bot", "email": "bot@example.com"}
-BACKEND = Path(subprocess.check_output(["git", "--exec-path"], text=True).strip()) / "git-http-backend"
 
 
 class Forge:
@@ -117,7 +115,7 @@ def serving(folder: Path) -> Iterator[Forge]:
             elif url.path.startswith("/api/v4/"):
                 self.api(url.path.removeprefix("/api/v4/"), dict(parse_qsl(url.query)), body)
             else:
-                self.git(url.path, url.query, body)
+                self.reply(*by_git(folder, self, body))
 
         def allowed(self, url: SplitResult) -> bool:
             kind, _, secret = self.headers.get("Authorization", "").partition(" ")
@@ -144,24 +142,6 @@ def serving(folder: Path) -> Iterator[Forge]:
             answer = forge.answer(self.command, path, query, fields)
             content = json.dumps({"message": "404 Not Found"} if answer is None else answer).encode()
             self.reply(404 if answer is None else 200, [("Content-Type", "application/json")], content)
-
-        def git(self, path: str, query: str, body: bytes) -> None:
-            environment = os.environ | {
-                "GIT_PROJECT_ROOT": str(folder),
-                "GIT_HTTP_EXPORT_ALL": "1",
-                "PATH_INFO": path,
-                "QUERY_STRING": query,
-                "REQUEST_METHOD": self.command,
-                "CONTENT_TYPE": self.headers.get("Content-Type", ""),
-                "CONTENT_LENGTH": str(len(body)),
-                "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
-                "HTTP_GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
-            }
-            done = subprocess.run([BACKEND], input=body, env=environment, capture_output=True)
-            head, _, content = done.stdout.partition(b"\r\n\r\n")
-            headers = [(key, value) for key, _, value in (line.partition(": ") for line in head.decode().splitlines())]
-            status = next((value for key, value in headers if key == "Status"), "200 OK")
-            self.reply(int(status.split()[0]), [each for each in headers if each[0] != "Status"], content)
 
         def reply(self, status: int, headers: list[tuple[str, str]], content: bytes) -> None:
             self.send_response(status)

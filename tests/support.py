@@ -22,6 +22,16 @@ RELEASE = "v1000.0.0"  # above every real one, so that this is the version that 
 ROOMS = ("data", "documents", "models", "monitoring", "pipeline", "readiness", "service", "store")
 PYTHON = sys.executable  # with the tools of requirements-dev.txt
 
+HOSTILE_ANSWERS: dict[str, Any] = {
+    "project_name": 'Who\'s "late" # again: 🛫',
+    "decision": "{{ 7*7 }} C:\\new",
+    "decision_owner": 'O\'Brien "Obi" Überall @obi',
+    "hit_value": "12.50",
+    "action_cost": 3,
+    "day0": "2026-11-23",
+    "ci": "gitlab",
+}
+
 
 def execute(folder: Path, *command: str) -> str:
     """Run a command in a folder and return what it printed; if it fails, the test fails with its words."""

@@ -28,19 +28,10 @@ from groundwork_fleet import fleet, git, listing, service, show
 from groundwork_fleet.facts import COLUMNS, Fact, Row
 from groundwork_fleet.listing import Entry
 from serving_git import git_over_http, serving
-from support import ROOT, commit, copy, execute
+from support import HOSTILE_ANSWERS, ROOT, commit, copy, execute
 
 TODAY = date(2026, 11, 28)
 NOW = datetime(2026, 11, 28, 9, 30, tzinfo=UTC)
-HOSTILE = {
-    "project_name": 'Who\'s "late" # again: 🛫',
-    "decision": "{{ 7*7 }} C:\\new",
-    "decision_owner": 'O\'Brien "Obi" Überall @obi',
-    "hit_value": "12.50",
-    "action_cost": 3,
-    "day0": "2026-11-23",
-    "ci": "gitlab",
-}
 BOUNDARY = "# ---- Above: the template's, brought up to date by `copier update`. Below: yours. ----\n"
 TEMPLATE = {
     "copier.yml": """\
@@ -214,7 +205,7 @@ def test_answers_decide_which_files_are_expected(made: Callable[..., Path]) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("answers", [{}, HOSTILE], ids=["defaults", "hostile answers"])
+@pytest.mark.parametrize("answers", [{}, HOSTILE_ANSWERS], ids=["defaults", "hostile answers"])
 def test_the_real_template_is_compared_as_copier_writes_it(
     answers: dict[str, Any], template: Path, tmp_path: Path
 ) -> None:

@@ -2,24 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import copier
 import pytest
 import yaml
 
-from support import commit, copy, execute, release, releases, update
+from support import HOSTILE_ANSWERS, commit, copy, execute, release, releases, update
 
 NEXT = "v1001.0.0"  # above conftest's RELEASE
-ANSWERS: dict[str, Any] = {
-    "project_name": 'Who\'s "late" # again: 🛫',
-    "decision": "{{ 7*7 }} C:\\new",
-    "decision_owner": 'O\'Brien "Obi" Überall @obi',
-    "hit_value": "12.50",
-    "action_cost": 3,
-    "day0": "2026-11-23",
-    "ci": "gitlab",
-}
 OURS = "# ---- the team's ----\n"  # what the team writes into a file
 THEIRS = "# ---- the next release's ----\n"  # what the template's next release writes into one
 YOURS = [
@@ -58,7 +48,7 @@ def source(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def before(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project as its team keeps it: most of its own files changed, one deleted, one added."""
     project = tmp_path_factory.mktemp("before") / "pilot"
-    copy(source, project, **ANSWERS)
+    copy(source, project, **HOSTILE_ANSWERS)
     for name in YOURS:
         append(project / name, OURS)
     pyproject = (project / "pyproject.toml").read_text(encoding="utf-8").replace('"0.1.0"', '"1.4.0"', 1)
@@ -136,7 +126,7 @@ def test_answers_are_kept_and_nothing_else_is_asked(after: Path) -> None:
     kept = yaml.safe_load((after / ".copier-answers.yml").read_text(encoding="utf-8"))
     old = yaml.safe_load(committed(after, ".copier-answers.yml"))
     assert kept == old | {"_commit": NEXT}
-    assert kept.items() >= (ANSWERS | {"action_cost": "3"}).items()
+    assert kept.items() >= (HOSTILE_ANSWERS | {"action_cost": "3"}).items()
 
 
 def test_recopying_keeps_what_is_yours(render: Callable[..., Path]) -> None:
@@ -162,7 +152,9 @@ def test_an_answer_can_be_changed_later(render: Callable[..., Path]) -> None:
 @pytest.mark.parametrize("version", [f"v{each['version']}" for each in releases()])
 def test_a_project_of_every_release_can_be_updated(template: Path, tmp_path: Path, version: str) -> None:
     project = tmp_path / "pilot"
-    copier.run_copy(str(template), project, data=ANSWERS, vcs_ref=version, defaults=True, quiet=True, unsafe=False)
+    copier.run_copy(
+        str(template), project, data=HOSTILE_ANSWERS, vcs_ref=version, defaults=True, quiet=True, unsafe=False
+    )
     append(project / "README.md", OURS)
     commit(project)
     update(project)

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from groundwork.core.errors import AnswersError, GroundworkError, TemplateUnknown
 from groundwork.core.git import git
-from groundwork.documents.template_files import Compared, Edit, above, compare
+from groundwork.documents.template_files import Compared, Edit, above, compare_as_written
 from groundwork.documents.upstream import Template, Upstream, matches, without_credentials
 
 
@@ -65,7 +65,7 @@ def judge(home: Path, since: str) -> ChangeJudged:
 
 def _edited(template: Template, changed: set[str]) -> ChangeJudged:
     """Judges a change that is no update: what it edits of the template's is told."""
-    here = _compared(template)
+    here = compare_as_written(template)
     wrong = sorted(changed & _states(here).keys())
     return ChangeJudged(
         update=False,
@@ -80,7 +80,7 @@ def _edited(template: Template, changed: set[str]) -> ChangeJudged:
 
 def _updated(template: Template, changed: set[str], before: Path) -> ChangeJudged:
     """Judges an update: all of the template's part has to be the template's, but for edits that were here before."""
-    here, earlier = _compared(template), _earlier(template, before)
+    here, earlier = compare_as_written(template), _earlier(template, before)
     states, source = _states(here), template.pilot.source
     kept = {path for path, state in states.items() if earlier and _states(earlier).get(path) == state}
     wrong = states.keys() - kept
@@ -114,13 +114,6 @@ def _is_yours(path: str, template: Template) -> bool:
     return any(matches(path, pattern) for pattern in template.yours(template.pilot.version))
 
 
-def _compared(template: Template) -> Compared:
-    pilot = template.pilot
-    with TemporaryDirectory(prefix="groundwork-written-") as folder:
-        template.render(pilot.version, Path(folder) / "pilot")
-        return compare(pilot.home, template, pilot.version, Path(folder) / "pilot")
-
-
 def _states(compared: Compared) -> dict[str, str]:
     """Returns how each file differs from the template's: the same text for the same difference."""
     edited = {edit.path: "\n".join(edit.changes) for edit in compared.edited}
@@ -138,7 +131,7 @@ def _source(home: Path, default: str) -> str:
 def _earlier(template: Template, before: Path) -> Compared | None:
     """Returns the comparison of the pilot as it was before the change; None where there was none, or it is unknown."""
     try:
-        return _compared(Template(template.clone, Upstream.of(before)))
+        return compare_as_written(Template(template.clone, Upstream.of(before)))
     except GroundworkError:
         return None
 

@@ -9,6 +9,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from groundwork.core.git import git, is_shallow
 from groundwork.documents.upstream import BOUNDARY, Template
@@ -79,6 +80,15 @@ def compare(home: Path, template: Template, version: str, written: Path) -> Comp
         undelivered=tuple(path for path in absent if _never_here(home, path)),
         digests=dict(sorted(digests.items())),
     )
+
+
+def compare_as_written(template: Template) -> Compared:
+    """Compare the template's pilot with what its version wrote, in a temporary folder. Raises TemplateUnknown."""
+    pilot = template.pilot
+    with TemporaryDirectory(prefix="groundwork-written-") as folder:
+        written = Path(folder) / "pilot"
+        template.render(pilot.version, written)
+        return compare(pilot.home, template, pilot.version, written)
 
 
 def above(content: bytes) -> bytes:

@@ -4,14 +4,13 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from groundwork.core.errors import AnswersError, GroundworkError, SchemaMismatch, TemplateUnknown
 from groundwork.core.git import git, is_shallow
 from groundwork.core.settings import Settings
 from groundwork.documents import answers_file
-from groundwork.documents.template_files import WHOLE, Compared, compare
+from groundwork.documents.template_files import WHOLE, Compared, compare_as_written
 from groundwork.documents.upstream import Template, Upstream, copier, without_credentials
 
 HEALTHY, NEEDS_A_HAND, UNKNOWN = range(3)
@@ -76,10 +75,7 @@ def examine(settings: Settings, pending: Iterable[Callable[[], list[str]]] = ())
         with upstream.fetched() as template:
             facts |= _versions(template)
             found += _behind(facts)
-            with TemporaryDirectory(prefix="groundwork-written-") as folder:
-                written = Path(folder) / "pilot"
-                template.render(upstream.version, written)
-                compared = compare(settings.home, template, upstream.version, written)
+            compared = compare_as_written(template)
         found += _of_files(upstream, compared)
         facts |= {"exact": compared.exact, "digest": compared.digest, "files": dict(compared.digests)}
     except AnswersError as error:
