@@ -119,7 +119,8 @@ def hooks(folder: Path, *hook: str) -> str:
 
 @pytest.mark.soak
 def test_hooks_pass_on_what_was_generated(pilot: Path) -> None:
-    assert hooks(pilot).count("Passed") == 5
+    told = hooks(pilot)
+    assert told.count("Passed") == len(told.splitlines()), told
 
 
 @pytest.fixture
