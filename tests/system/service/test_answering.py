@@ -202,6 +202,7 @@ def test_a_challenger_answers_the_canarys_share_and_else_decides_in_the_shadow(
     body = json.dumps({"records": [example | {"flight_id": f"20131224-B6-{n}-JFK"} for n in range(400)]}).encode()
     with serving(pilot_copy, GROUNDWORK_CANARY_SHARE="0.25") as service:
         service.wait("/health/ready", model_source="registry")
+        service.wait_until(lambda: 'alias="challenger"' in service.ask("/metrics")[1]["text"])  # it comes after
         first, again = (service.ask("/predict", body)[1]["predictions"] for _ in range(2))
         service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(20) == 0
