@@ -2,6 +2,6 @@
 
 from groundwork.core import environment
 
-__version__ = "0.2.0"
+__version__ = "0.3.0.dev0"
 
 environment.silence()  # whatever process this is, its libraries are imported after this package
