@@ -176,13 +176,14 @@ def decide(
 ) -> None:
     """Record the decision about the pilot, with the digest of the scorecard on which it is based."""
     from groundwork.documents import decision_record
+    from groundwork.models.serving.chain import read_chain
     from groundwork.readiness.assemble import assess
     from groundwork.store.database import Store
 
     with entered() as pilot, Store(pilot.settings.store) as store:
         today = date.today()
         card = assess(pilot, store, today)
-        promoted = store.promotions.latest(pilot.name)
+        promoted = read_chain(pilot, store).deciding
         champion = promoted.to_version if promoted and promoted.evidence_sha256 else None
         verdict = decision_record.ScorecardVerdict(
             met=card.met, verdict=f"{card.verdict}; next: {card.next_step}", sha256=card.sha256, champion=champion

@@ -93,25 +93,31 @@ def status(as_json: Json = False) -> None:
     """Show the champion, the last promotions, the last run of each flow, and drift."""
     with entered() as pilot:
         from groundwork.models.registry.version import champion_of
+        from groundwork.models.serving.chain import read_chain
         from groundwork.store.database import Store
 
         owner = pilot.owners.accountable.model
         with Store(pilot.settings.store) as store:
             champion = champion_of(pilot, store)
-            promotions = store.promotions.of(pilot.name)
+            chain = read_chain(pilot, store)
+            promotions = chain.entries or chain.unsigned
             runs = store.runs.latest(True) + store.runs.latest(False)
             now = datetime.now(UTC)
             unfinished = [run for run in store.runs.under_way() if run.lost_at >= now]
             drift = store.drift.latest()
         console.print(f"champion  {f'version {champion.number}' if champion else 'none: run `groundwork train`'}")
+        for line in chain.remarks:
+            console.print(f"          [yellow]{line}[/]")
         if champion:
             console.print(f"          {escape(how_served(champion.tags['bundle_reason']))}")
-        for line in scale_line(pilot, float(champion.tags["gain_per_1000"])) if champion else []:
+        gain = champion and champion.tags.get("gain_per_1000")  # a restored version may have none
+        for line in scale_line(pilot, float(gain)) if gain else []:
             console.print(f"          {line}")
         for entry in promotions[:-6:-1]:
+            off = ", switched off," if entry.serves == "no-model" else ""
             console.print(
                 f"          {entry.promoted_at[:16].replace('T', ' ')} UTC  {entry.from_version or '-'} → "
-                f"{entry.to_version or '-'} by {escape(entry.promoted_by)}: {escape(entry.why)}",
+                f"{entry.to_version or '-'}{off} by {escape(entry.promoted_by)}: {escape(entry.why)}",
             )
         for run in sorted(runs, key=lambda run: run.started_at):
             mark = "[green]✓[/]" if run.succeeded else "[red]✗[/]"

@@ -1,6 +1,6 @@
 """Commands about model versions."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.markup import escape
@@ -96,6 +96,7 @@ def rollback(
 ) -> None:
     """Put an earlier champion back in service."""
     with entered() as pilot:
+        from groundwork.models.registry.addresses import answers
         from groundwork.models.registry.promotion import reconcile, roll_back
         from groundwork.store.database import Store
 
@@ -107,11 +108,78 @@ def rollback(
                     if entry.to_version
                     else f"no version is champion now: {entry.why}. Run `groundwork train`"
                 )
+                if entry.serves == "no-model":
+                    said.append("today's rule still decides: `groundwork switch model` ends that")
             with step("registry") as said:  # services that have the version in their cache already serve it
-                from groundwork.models.registry.registry import Registry
+                if not answers(pilot.settings):
+                    said.append("it does not answer: the next run sets its alias champion")
+                else:
+                    from groundwork.models.registry.registry import Registry
 
-                reconcile(store, Registry(pilot))
-                target = f"version {entry.to_version}" if entry.to_version else "no version"
-                said.append(f"the alias champion points to {target}")
+                    reconcile(store, Registry(pilot))
+                    target = f"version {entry.to_version}" if entry.to_version else "no version"
+                    said.append(f"the alias champion points to {target}")
         print_json(entry._asdict())
     suggest("status")
+
+
+@verbs.command(rich_help_panel=PANEL)
+def switch(
+    serves: Annotated[
+        Literal["model", "no-model"], typer.Argument(help="What decides: the champion, or today's rule.")
+    ],
+    by: Annotated[str, typer.Option(help="Your handle in OWNERS.")],
+    why: Annotated[str, typer.Option(help="The reason; it is written to the promotion log.")],
+    as_json: Json = False,
+) -> None:
+    """Have today's rule decide instead of the model, at once in every service, or the model again."""
+    with entered() as pilot:
+        from groundwork.models.registry.promotion import switch as throw
+        from groundwork.store.database import Store
+
+        with step("switch") as said, Store(pilot.settings.store) as store:
+            entry = throw(pilot, store, serves, by=by, why=why)
+            model = f"version {entry.to_version}" if entry.to_version else "no version, since none is champion,"
+            said.append(f"{model} decides" if serves == "model" else "today's rule decides, in every service")
+        print_json(entry._asdict())
+    suggest("status")
+
+
+@verbs.command(rich_help_panel=PANEL)
+def verify(
+    mend: Annotated[
+        bool, typer.Option("--mend", help="Accept the log as it is now, once two people have seen why.")
+    ] = False,
+    by: Annotated[str, typer.Option(help="Your handle in OWNERS; for --mend.")] = "",
+    approved_by: Annotated[str, typer.Option(help="The handle of a second person in OWNERS; for --mend.")] = "",
+    why: Annotated[str, typer.Option(help="The reason, for --mend; it is written to the promotion log.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Verify the promotion log: who signed what, and whether an entry was forged, altered or removed. Exit 1 if so."""
+    with entered() as pilot:
+        from groundwork.models.registry.mending import mend as put_in_order
+        from groundwork.models.serving.chain import read_chain
+        from groundwork.store.database import Store
+
+        with Store(pilot.settings.store) as store:
+            if mend:
+                with step("mend") as said:
+                    entry = put_in_order(pilot, store, by=by, approved_by=approved_by, why=why)
+                    said.append(f"entry {entry.number} accepts the promotion log as it is")
+            chain = read_chain(pilot, store)
+        for sentence in chain.breaks:
+            console.print(f"[red]✗[/] {'verify':<8} {escape(sentence)}")
+        if not chain.breaks:
+            console.print(f"[green]✓[/] {'verify':<8} {len(chain.entries)} entries, each as it was written")
+        if newest := chain.deciding:
+            model = f"version {newest.to_version}" if newest.to_version else "no version"
+            ruled = "; today's rule decides, by the switch" if newest.serves == "no-model" else ""
+            console.print(f"  entry {newest.number} counts: {model} is champion{ruled}")
+        if chain.breaks:
+            console.print(
+                "  Find out who wrote it. To accept the log with the champion above, two people run\n"
+                "  groundwork verify --mend --by HANDLE --approved-by HANDLE --why REASON"
+            )
+        print_json({"whole": not chain.breaks, "breaks": chain.breaks, "counts": newest and newest._asdict()})
+    if chain.breaks:
+        raise typer.Exit(1)

@@ -80,7 +80,14 @@ class Settings(BaseModel):
     mlflow_tracking_token: str = Field(default="", validation_alias="MLFLOW_TRACKING_TOKEN", repr=False)
     mlflow_tracking_server_cert_path: str = Field(default="", validation_alias="MLFLOW_TRACKING_SERVER_CERT_PATH")
     signing_key: str = Field(default="", description="PEM file of the private key that signs models.")
-    trusted_keys: str = Field(default="", description="Public keys whose signatures are accepted, separated by commas.")
+    signing_command: str = Field(
+        default="",
+        description="Command that signs instead: reads bytes on standard input, prints their signature in base64.",
+    )
+    trusted_keys: str = Field(
+        default="",
+        description="Public keys whose signatures are accepted, separated by commas; some may end in ` until DATE`.",
+    )
     host: str = "127.0.0.1"
     port: PositiveInt = 8000
     workers: PositiveInt = Field(

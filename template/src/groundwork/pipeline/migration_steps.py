@@ -10,11 +10,14 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from groundwork.core.errors import OutdatedBundle, UntrustedBundle
+from groundwork.core.errors import BundleError, OutdatedBundle, PromotionError, UntrustedBundle
 from groundwork.documents import proposals
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry import addresses, mlflow_schema
+from groundwork.models.registry.mending import adopt, is_unsigned
 from groundwork.models.serving.bundles import BundleCache
+from groundwork.models.serving.chain import UNSIGNED, read_chain
+from groundwork.models.serving.signing import holds_key
 from groundwork.pipeline.by_hand import WORK
 from groundwork.pipeline.prefect_server import connect
 from groundwork.store import migrate as store_migration
@@ -36,7 +39,7 @@ class Step:
 
 def _store_pending(pilot: Pilot) -> list[str]:
     lines = store_migration.pending(pilot.settings.store)
-    return lines and [*lines, "models and schedules are looked at when the store is migrated"]
+    return lines and [*lines, "promotion log, models and schedules are looked at when the store is migrated"]
 
 
 def _migrate_store(pilot: Pilot) -> list[str]:
@@ -65,6 +68,30 @@ def _migrate_registry(pilot: Pilot) -> list[str]:
     return lines + addresses.bring_home(database, pilot.settings.data_folder / addresses.ARTIFACTS)
 
 
+def _chain_pending(pilot: Pilot) -> list[str]:
+    if not _has_store(pilot):
+        return []
+    with Store(pilot.settings.store) as store:
+        if not is_unsigned(pilot, store):
+            return []
+    if not holds_key(pilot):
+        return [f"the promotion log of {pilot.name} counts for nothing yet: {UNSIGNED}"]
+    return ["sign the promotion log as it is, with its present champion"]
+
+
+def _sign_chain(pilot: Pilot) -> list[str]:
+    lines = _chain_pending(pilot)
+    if not lines or not holds_key(pilot):
+        return lines
+    try:
+        with Store(pilot.settings.store) as store:
+            entry = adopt(pilot, store)
+    except (BundleError, PromotionError) as error:
+        return [str(error)]
+    champion = f"version {entry.to_version} stays champion" if entry.to_version else "no version is champion"
+    return [f"signed the promotion log as it was: {champion}"]
+
+
 def _unfit_champion(pilot: Pilot) -> list[str]:
     """Returns why the champion's bundle cannot serve any more: only training makes a bundle to sign.
 
@@ -73,7 +100,7 @@ def _unfit_champion(pilot: Pilot) -> list[str]:
     if not _has_store(pilot):
         return []
     with Store(pilot.settings.store) as store:
-        champion = store.promotions.latest(pilot.name)
+        champion = read_chain(pilot, store).deciding or store.promotions.latest(pilot.name)
     if champion is None or not champion.to_version:
         return []
     try:
@@ -139,6 +166,7 @@ STEPS = [  # the store and the registry first: their steps do not read the docum
         lambda pilot: proposals.accept(pilot.settings),
         needs_assent=True,
     ),
+    Step("chain", _chain_pending, _sign_chain),
     Step("models", _unfit_champion, _unfit_champion),
     Step("schedules", _schedules_pending, _migrate_schedules),
 ]

@@ -112,7 +112,7 @@ def _told(row: Asked, pilot: Pilot) -> Row:
 def _sealed(row: Asked, pilot: Pilot, store: Store, broken_seals: list[str], cannot_tell: str) -> Row:
     """Check that the criteria were locked before the first promotion: later they could be fitted to the model."""
     seals = pilot.charter.seals
-    first = next(iter(store.promotions.of(pilot.name)), None)
+    first = next((entry for entry in store.promotions.of(pilot.name) if entry.to_version), None)
     problems = [*broken_seals]
     if not seals:
         problems = ["the criteria are not locked"]

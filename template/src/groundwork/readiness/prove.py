@@ -7,6 +7,7 @@ from groundwork.core.git import git, is_shallow
 from groundwork.documents import sealing
 from groundwork.documents.pilot import Pilot
 from groundwork.models.evaluation.evaluate import evaluate
+from groundwork.models.registry.promotion import champions_of
 from groundwork.models.registry.registry import Registry
 from groundwork.models.registry.version import Version
 from groundwork.models.training.reproduce import reproduce
@@ -66,7 +67,7 @@ def review_findings(pilot: Pilot, store: Store, champion: Version | None) -> lis
         return [Finding(check, None, f"{name} was not trained in a git repository")]
     if commit.endswith("-dirty"):
         return [Finding(check, False, f"{name} was trained from files that were not committed")]
-    promoted = store.promotions.latest(pilot.name)
+    promoted = champions_of(pilot, store).get(champion.number)
     approver = promoted.promoted_by.partition(" (")[0] if promoted else ""
     if pilot.charter.gate.approval == "required" and approver in pilot.owners.approvers:
         return [Finding(check, True, f"{name} was approved by {approver}")]

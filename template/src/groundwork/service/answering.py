@@ -53,7 +53,6 @@ class Answerer:
         self._store = store
         self._loader = loader
         self._metrics = metrics
-        self._no_model = pilot.settings.serve_mode == "no-model"
         self._canary_share = pilot.settings.canary_share
         self.problem = ""  # why the prediction log cannot be written; empty if it can
         self._tried_at = time.monotonic()
@@ -80,7 +79,7 @@ class Answerer:
         Raises NoChampion if no model is loaded, StoreError if the prediction log cannot be written.
         """
         records = [record for request in requests for record in request]
-        predictions = self._no_model_rule(records) if self._no_model else self._decide(records)
+        predictions = self._no_model_rule(records) if self._loader.no_model else self._decide(records)
         if self._log_later:
             self._log_later.put(predictions)
         else:

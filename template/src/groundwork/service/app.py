@@ -21,6 +21,7 @@ from groundwork.core.errors import StoreError
 from groundwork.core.pages import policy
 from groundwork.documents.decision_record import due
 from groundwork.documents.pilot import Pilot
+from groundwork.models.serving.signing import trusted_keys
 from groundwork.readiness.assemble import assess
 from groundwork.readiness.render import html as scorecard_page
 from groundwork.service.answering import Answerer, Records
@@ -59,6 +60,7 @@ def create_app(pilot: Pilot | None = None) -> Front:
     """Return the application. Raises GroundworkError if a document is invalid, or if a network needs no API key."""
     pilot = pilot or Pilot.here()
     keys = keys_for(pilot.settings.host, pilot.settings.api_keys)
+    trusted_keys(pilot)  # raises if one is malformed
     logging.config.dictConfig(LOGGING)
     store = Store(pilot.settings.store)
     metrics = Metrics(pilot.owners, store, lambda: due(pilot.settings.home, pilot.charter))
@@ -73,8 +75,8 @@ def create_app(pilot: Pilot | None = None) -> Front:
         deadline_seconds=pilot.settings.deadline_seconds,
     )
     metrics.follow(metrics.waiting, lambda: batcher.waiting)
-    serves = pilot.settings.serve_mode == "no-model"
-    metrics.follow(metrics.ready, lambda: (serves or loader.champion is not None) and not answerer.problem)
+    metrics.follow(metrics.ready, lambda: (loader.no_model or loader.champion is not None) and not answerer.problem)
+    metrics.follow(metrics.chain_whole, lambda: not loader.broken)
     metrics.follow(metrics.log_writable, lambda: not answerer.problem)
 
     @asynccontextmanager
@@ -153,7 +155,7 @@ def _routes(parts: _Parts, lifespan: Any) -> FastAPI:
     async def ready() -> dict[str, str]:
         if parts.answerer.problem:
             raise Problem(503, f"the prediction log cannot be written: {parts.answerer.problem}", {"Retry-After": "5"})
-        if pilot.settings.serve_mode == "no-model":
+        if loader.no_model:
             return {"status": "ready", "mode": "no-model"}
         champion = loader.champion
         if champion is None:

@@ -1,8 +1,8 @@
-"""Loads the champion and the challenger: fetches them by alias, checks them, then replaces the old ones.
+"""Loads the champion that the promotion log names, and the challenger, checks them, then replaces the old ones.
 
-A registry that is down, slow or wrong blocks no request: a model serves until another one has been loaded and checked.
-The last good champion is stored on disk, so that the service can start without the registry. A version that the
-promotion log names is loaded from the cache without asking the registry, so a rollback takes seconds.
+The newest entry of the log that a trusted key has signed decides; files are fetched from the registry. One that is
+down, slow or wrong blocks no request, no rollback and no switch: a model serves until another one has been loaded and
+checked, and what is in the cache is loaded without asking the registry.
 """
 
 import gc
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from groundwork.core.errors import BundleError, StoreError
 from groundwork.documents.pilot import Pilot
 from groundwork.models.serving.bundles import BundleCache, SignedBundle
+from groundwork.models.serving.chain import Chain, read_chain
 from groundwork.models.serving.predictor import Predictor
 from groundwork.service.metrics import Metrics
 from groundwork.service.model_source import source_of
@@ -21,6 +22,7 @@ from groundwork.store.database import Store
 from groundwork.store.promotion_log import Promotion
 
 PROMOTIONS_POLL_SECONDS = 1.0  # between two reads of the promotion log; each is one short query
+VERIFY_SECONDS = 30.0  # after which the whole log is verified again, though its newest entry is the same
 
 log = logging.getLogger(__name__)
 
@@ -35,111 +37,154 @@ class Champion:
 
 
 class ModelLoader(threading.Thread):
-    """A thread that follows the promotion log and the registry's aliases.
+    """A thread that follows the promotion log, beside another that fetches models and may wait for the registry.
 
-    While no model can serve, `champion` is None and `problem` says why.
+    While no model can serve, `champion` is None and `problem` says why. `no_model` says whether the log has put today's
+    rule in service. `broken` says what is wrong with the promotion log; it is empty if nothing is.
     """
 
     def __init__(self, pilot: Pilot, metrics: Metrics, store: Store) -> None:
         super().__init__(name="model-loader", daemon=True)
         self.champion: Champion | None = None
         self.challenger: Champion | None = None
+        self.no_model = pilot.settings.serve_mode == "no-model"
         self.problem = "the champion is being fetched from the registry"
+        self.broken = ""
         self.source = "none"
+        self.entry: Promotion | None = None  # of the log, which decides what serves
         self._pilot = pilot
         self._metrics = metrics
         self._store = store
-        self._promotion: Promotion | None = None
         self._source = source_of(pilot)
         self._cache = BundleCache(pilot)
         self._dataset = pilot.contract.dataset
+        self._read: Promotion | None = None  # the newest row of the log when it was last verified
+        self._verify_at = 0.0
         self._seen: object = None
+        self._swap = threading.RLock()  # held while a model is put in place of another
         self._stopped = threading.Event()
+        self._wanted = threading.Event()  # a model that is not in the cache
+        self._fetcher = threading.Thread(target=self._keep_fetching, name="model-fetcher", daemon=True)
         self.looked_in_cache = threading.Event()
         self.looked_in_registry = threading.Event()  # set after the first attempt, even if it failed
 
     def run(self) -> None:
-        """Load the last good champion, then follow promotion log and registry until stopped."""
+        """Load the champion of the promotion log, or else the last good one, then follow the log until stopped."""
         try:
-            self._load_last_good()
+            self._follow_promotions()
+            if self.champion is None:
+                self._load_last_good()
         finally:
             self.looked_in_cache.set()
-        refresh_at = 0.0
-        while not self._stopped.is_set():
+        self._fetcher.start()
+        while not self._stopped.wait(PROMOTIONS_POLL_SECONDS):
             self._follow_promotions()
-            if time.monotonic() >= refresh_at:
-                try:
-                    self._refresh()
-                except Exception as error:  # the loaded model goes on serving
-                    if not self._stopped.is_set():  # stop() kills the process that asks the registry
-                        self._failed(error)
-                self.looked_in_registry.set()
-                refresh_at = time.monotonic() + self._seconds_to_the_next_refresh()
-            self._stopped.wait(min(PROMOTIONS_POLL_SECONDS, max(refresh_at - time.monotonic(), 0)))
+
+    def _keep_fetching(self) -> None:
+        while not self._stopped.is_set():
+            self._wanted.clear()
+            try:
+                self._refresh()
+            except Exception as error:  # the loaded model goes on serving
+                if not self._stopped.is_set():  # stop() kills the process that asks the registry
+                    self._failed(error)
+            self.looked_in_registry.set()
+            self._wanted.wait(self._seconds_to_the_next_refresh())
 
     def _seconds_to_the_next_refresh(self) -> float:
         pilot = self._pilot
         return pilot.settings.registry_retry_seconds if self.champion is None else pilot.settings.registry_poll_seconds
 
     def stop(self) -> None:
-        """End the thread and the running request to the registry."""
+        """End the threads and the running request to the registry."""
         self._stopped.set()
+        self._wanted.set()
         self._source.stop()
 
     def _follow_promotions(self) -> None:
-        """Load the newest version of the promotion log if it is in the cache; the registry's alias follows later."""
+        """Do what the newest signed entry of the promotion log says; the registry is not asked."""
         try:
             newest = self._store.promotions.latest(self._pilot.name)
+            if newest == self._read and time.monotonic() < self._verify_at:
+                return
+            chain = read_chain(self._pilot, self._store)
         except StoreError:  # the prediction log fails too and reports it
             return
-        if newest is None or newest == self._promotion:
-            return
-        self._promotion = newest
-        if not newest.to_version:
-            self.champion, self.source = None, "none"
-            self.problem, self._seen = "no version is champion: run `groundwork train`", None
-            self._tell()
+        self._read, self._verify_at = newest, time.monotonic() + VERIFY_SECONDS
+        entry, breaks = self._not_before_the_last_good(chain)
+        self._tell_of("; ".join(breaks))
+        if entry is None and self.champion is None:
+            self.problem = self.broken or "no version is champion: run `groundwork train`"
+        if entry is not None and entry != self.entry:
+            self._obey(entry)
+
+    def _not_before_the_last_good(self, chain: Chain) -> tuple[Promotion | None, list[str]]:
+        """Return the entry that decides, and what is wrong with the log: it must not end before what served here."""
+        known = [each for each in (chain.deciding, self.entry or self._cache.remembered()) if each]
+        entry = max(known, key=lambda each: each.promoted_at, default=None)
+        if entry is None or entry == chain.deciding:
+            return entry, list(chain.breaks)
+        return entry, [*chain.breaks, f"entry {entry.number}, which this service has followed, is gone"]
+
+    def _obey(self, entry: Promotion) -> None:
+        self.no_model = entry.serves == "no-model" or self._pilot.settings.serve_mode == "no-model"
+        self.entry = entry
+        if not entry.to_version:
+            with self._swap:
+                self.champion, self.source = None, "none"
+                self.problem, self._seen = "no version is champion: run `groundwork train`", None
+                self._tell()
             return
         try:
-            signed = self._cache.cached(newest.to_version, newest.bundle_sha256)
+            signed = self._cache.cached(entry.to_version, entry.bundle_sha256)
             if signed is not None:
-                self._serve(signed, self.source if self.champion else "cache")
+                self._serve(signed, entry, self.source if self.champion else "cache")
         except BundleError as error:
             self._failed(error)
+        self._wanted.set()
 
-    def _serve(self, signed: SignedBundle, source: str) -> None:
-        champion = self._loaded(signed, self.champion)
-        if champion is not self.champion:
-            log.info("champion loaded", extra={"model_version": champion.version})
-            self._cache.remember(signed)
-        self.source, self.champion = source, champion
-        self._tell()
-        _freeze()
+    def _serve(self, signed: SignedBundle, entry: Promotion, source: str) -> None:
+        with self._swap:
+            if entry != self.entry:  # another entry decided while the registry was asked
+                return
+            champion = self._loaded(signed, self.champion)
+            if champion is not self.champion:
+                log.info("champion loaded", extra={"model_version": champion.version})
+            self._cache.remember(entry)
+            self.source, self.champion = source, champion
+            self._tell()
+            _freeze()
 
     def _failed(self, error: Exception) -> None:
         self._metrics.model_refresh_failures.inc()
         self.problem = str(error)
         log.error("models not refreshed", extra={"problem": self.problem})
 
-    def _refresh(self) -> None:
-        """Load the versions that the aliases point to, if an alias changed.
+    def _tell_of(self, broken: str) -> None:
+        if broken and broken != self.broken:
+            log.error("promotion log broken", extra={"problem": broken})
+        if self.broken and not broken:
+            log.info("promotion log whole again")
+        self.broken = broken
 
-        If the new champion cannot be loaded, nothing changes. A challenger that cannot be loaded is left out and tried
+    def _refresh(self) -> None:
+        """Fetch the version of the entry that decides, and the challenger, if one of them changed.
+
+        If the champion cannot be loaded, nothing changes. A challenger that cannot be loaded is left out and tried
         again.
         """
-        if self._promotion is not None and not self._promotion.to_version:
+        entry = self.entry
+        if entry is None or not entry.to_version:
             return
-        seen = self._source.glance()
+        glance = self._source.glance()
+        seen = None if glance is None else (entry, glance)
         if seen is not None and seen == self._seen:
             return
-        bundles = self._source.bundles()
+        bundles = self._source.bundles(entry.to_version, entry.bundle_sha256)
         signed = next(bundles)
-        assert signed is not None  # without a champion, bundles() raises
-        present = self.champion
-        # If the newest promotion is loaded already, the alias points to it, or soon will.
-        if present is None or self._promotion is None or present.version != self._promotion.to_version:
-            self._serve(signed, "registry")
-        self.source, self.problem = "registry", ""
+        assert signed is not None  # the champion's
+        self._serve(signed, entry, "registry")
+        self.problem = ""
         challenger, trouble = None, None
         try:
             signed = next(bundles)
@@ -158,11 +203,16 @@ class ModelLoader(threading.Thread):
         return Champion(signed.version, signed.sha256, signed.predictor(self._dataset))
 
     def _load_last_good(self) -> None:
-        try:
-            champion = self._loaded(self._cache.remembered(), None)
-        except FileNotFoundError:
+        """Load the champion that served here last: that of the log is not in the cache, or is not as it was signed."""
+        entry = self._cache.remembered()
+        if entry is None or not entry.to_version or (self.entry is not None and not self.entry.to_version):
             return
-        except (BundleError, ValueError, KeyError, TypeError, OSError) as error:
+        try:
+            signed = self._cache.cached(entry.to_version, entry.bundle_sha256)
+            if signed is None:
+                return
+            champion = self._loaded(signed, None)
+        except (BundleError, OSError) as error:
             log.error("last good champion not loaded", extra={"problem": str(error)})
             return
         self.source, self.champion = "cache", champion

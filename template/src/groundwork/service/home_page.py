@@ -22,6 +22,7 @@ from groundwork.store.database import Store
 from groundwork.store.drifts import Drift
 
 WINDOW = timedelta(days=30)  # period of the measured gain
+MENDED = "`groundwork verify` shows what is wrong, and how two people mend it"
 DRIFT = {"ok": "no drift", "drift": "drift detected", "unknown": "unknown"}
 
 
@@ -45,10 +46,11 @@ def home_page(pilot: Pilot, store: Store, loader: ModelLoader, today: date, prob
     stopped = f"The prediction log cannot be written: {problem}"
     facts = [
         *([Fact("Service", "refuses every prediction", (stopped,))] if problem else []),
+        *([Fact("Promotion log", "broken", (loader.broken, MENDED))] if loader.broken else []),
         _day(pilot, card, today),
         _decision_maker(pilot),
         _decision_owner(pilot.owners.accountable.decision),
-        _live_model(_live(pilot, store, loader)),
+        _live_model(_live(loader)),
         _measured_gain(pilot, _gain(pilot, store, today)),
         _drift(drift),
     ]
@@ -59,7 +61,7 @@ def home_page(pilot: Pilot, store: Store, loader: ModelLoader, today: date, prob
 
 def status(pilot: Pilot, store: Store, loader: ModelLoader, today: date) -> dict[str, Any]:
     """Return the same as a dictionary that can be written as JSON. Raises StoreError if the store cannot be read."""
-    card, live, gain = assess(pilot, store, today), _live(pilot, store, loader), _gain(pilot, store, today)
+    card, live, gain = assess(pilot, store, today), _live(loader), _gain(pilot, store, today)
     drift = store.drift.latest()
     return {
         "pilot": pilot.name,
@@ -125,16 +127,23 @@ class _Live(NamedTuple):
     reason: str  # why there is none, or why its time is not known; else empty
 
 
-def _live(pilot: Pilot, store: Store, loader: ModelLoader) -> _Live:
-    if pilot.settings.serve_mode == "no-model":
-        return _Live(None, None, "The model is switched off; today's rule decides")
+def _live(loader: ModelLoader) -> _Live:
+    if loader.no_model:
+        return _Live(None, None, _switched_off(loader))
     champion = loader.champion
     if champion is None:
         return _Live(None, None, loader.problem)
-    promotion = store.promotions.latest(pilot.name)
-    if promotion is None or promotion.to_version != champion.version:
+    if loader.entry is None or loader.entry.to_version != champion.version:
         return _Live(champion.version, None, "Its promotion is not in the promotion log")
-    return _Live(champion.version, promotion.promoted_at, "")
+    return _Live(champion.version, loader.entry.promoted_at, "")
+
+
+def _switched_off(loader: ModelLoader) -> str:
+    """Return that today's rule decides, and who has switched the model off, if it is in the promotion log."""
+    entry = loader.entry
+    if entry is None or entry.serves != "no-model":
+        return "The model is switched off; today's rule decides"
+    return f"Switched off by {entry.promoted_by}: {entry.why}; today's rule decides"
 
 
 def _live_model(live: _Live) -> Fact:

@@ -93,6 +93,12 @@ class Metrics:
             registry=own,
             multiprocess_mode="livemin",
         )
+        self.chain_whole = Gauge(
+            "groundwork_promotion_log_whole",
+            "0 if an entry of the promotion log was forged, altered or removed: the last good champion serves on.",
+            registry=own,
+            multiprocess_mode="livemin",
+        )
         self.predictions = Counter(
             "groundwork_predictions",
             "Predictions, by role: champion, canary, no-model, or shadow (logged, not sent to the client).",
@@ -117,7 +123,7 @@ class Metrics:
         )
         self.model_refresh_failures = Counter(
             "groundwork_model_refresh_failures",
-            "Failed attempts to load the versions that the registry's aliases point to; the old model keeps serving.",
+            "Failed attempts to load the champion of the promotion log or the challenger; the old model keeps serving.",
             registry=own,
         )
 

@@ -18,7 +18,7 @@ import msgspec
 
 from groundwork.core.errors import BundleError
 from groundwork.documents.pilot import Pilot
-from groundwork.models.serving.bundles import BUNDLE, CHALLENGER, CHAMPION, BundleCache, SignedBundle
+from groundwork.models.serving.bundles import BUNDLE, CHALLENGER, BundleCache, SignedBundle
 
 Answer = TypeVar("Answer")
 
@@ -41,14 +41,12 @@ class TrackingServer:
         self._deadline = time.monotonic() + self._seconds
         return self._aliases()
 
-    def bundles(self) -> Iterator[SignedBundle | None]:
+    def bundles(self, number: str, sha256: str) -> Iterator[SignedBundle | None]:
         """Yield the champion's bundle, then the challenger's or None. Raises BundleError."""
         self._deadline = time.monotonic() + self._seconds
-        versions = self._aliases()
-        if CHAMPION not in versions:
-            raise BundleError(f"no version of {self._model} has the alias {CHAMPION}: run `groundwork train`")
-        yield self._bundle(versions[CHAMPION])
-        yield self._bundle(versions[CHALLENGER]) if CHALLENGER in versions else None
+        yield self._cache.cached(number, sha256) or self._bundle(number, sha256)
+        challenger = self._aliases().get(CHALLENGER)
+        yield self._bundle(challenger) if challenger else None
 
     def stop(self) -> None:
         """Do nothing: a running request ends with the process."""
@@ -58,13 +56,14 @@ class TrackingServer:
         found = self._ask(_ModelAnswer, "registered-models/get", name=self._model)
         return {each.alias: each.version for each in found.registered_model.aliases} if found else {}
 
-    def _bundle(self, number: str) -> SignedBundle:
+    def _bundle(self, number: str, sha256: str | None = None) -> SignedBundle:
+        """Return the version's bundle: that with this digest, or that which the registry names."""
         found = self._ask(_VersionAnswer, "model-versions/get", name=self._model, version=number)
         if found is None:
             raise BundleError(f"version {number} of {self._model} is no longer in the registry")
         tags = {tag.key: tag.value for tag in found.model_version.tags}
         download = partial(self._download, tags.get("run_id", ""))
-        return self._cache.fetch(number, tags.get("bundle_sha256", ""), download)
+        return self._cache.fetch(number, tags.get("bundle_sha256", "") if sha256 is None else sha256, download)
 
     def _download(self, run_id: str, folder: Path) -> Path:
         """Download the run's serving bundle into a new folder below `folder`, and return that."""

@@ -20,10 +20,10 @@ class Source(Protocol):
     def glance(self) -> object:
         """Return a value that changes when an alias changes and is cheap to read; None if there is no such value."""
 
-    def bundles(self) -> Iterator[SignedBundle | None]:
-        """Yield the champion's bundle, then the challenger's or None; each is fetched when it is requested.
+    def bundles(self, number: str, sha256: str) -> Iterator[SignedBundle | None]:
+        """Yield the bundle of the champion, the version with this number and digest, then the challenger's or None.
 
-        Raises BundleError if there is no champion, or if a bundle cannot be fetched.
+        Each is fetched when it is requested. Raises BundleError if it cannot be.
         """
 
     def stop(self) -> None:
@@ -53,15 +53,15 @@ class OtherRegistry:
         files = (database, database.with_name(database.name + "-wal"))
         return [file.stat().st_mtime_ns for file in files if file.exists()]
 
-    def bundles(self) -> Iterator[SignedBundle | None]:
+    def bundles(self, number: str, sha256: str) -> Iterator[SignedBundle | None]:
         """Yield the champion's bundle, then the challenger's or None. Raises BundleError."""
         if importlib.util.find_spec("mlflow") is None:
             raise BundleError(
                 "set MLFLOW_TRACKING_URI to an MLflow server, http:// or https://; a registry at "
                 f"{self._uri.partition(':')[0]}: requires MLflow, which is not installed here"
             )
-        found = json.loads(self.look_up().splitlines()[-1])
-        yield self._cache.checked(**found[CHAMPION])
+        found = json.loads(self.look_up(number, sha256).splitlines()[-1])
+        yield self._cache.checked(number, sha256, found[CHAMPION]["folder"])
         if found["trouble"]:
             raise BundleError(found["trouble"])
         yield self._cache.checked(**found[CHALLENGER]) if found[CHALLENGER] else None
@@ -71,13 +71,13 @@ class OtherRegistry:
         if self._child is not None and self._child.poll() is None:
             self._child.kill()
 
-    def look_up(self) -> str:
+    def look_up(self, number: str, sha256: str) -> str:
         """Return the output of the child process: its last line is JSON, the bundles of champion and challenger.
 
         Raises BundleError if it fails or takes too long.
         """
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "groundwork.models.registry.registry"],
+            [sys.executable, "-m", "groundwork.models.registry.registry", number, sha256],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

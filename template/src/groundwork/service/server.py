@@ -20,6 +20,7 @@ from uvicorn.supervisors import Multiprocess
 
 from groundwork.documents.pilot import Pilot
 from groundwork.models.serving.deciding import use_rows
+from groundwork.models.serving.signing import trusted_keys
 from groundwork.service.auth import keys_for
 from groundwork.service.request_schema import MEDIA_TYPE, Problem
 from groundwork.store.database import Store
@@ -102,6 +103,7 @@ def _supervise(pilot: Pilot, config: uvicorn.Config) -> None:
     logging.config.dictConfig(LOGGING)
     # Check the settings and documents here, once: the supervisor would restart a failing worker forever.
     keys_for(pilot.settings.host, pilot.settings.api_keys)
+    trusted_keys(pilot)
     pilot.read()
     use_rows()  # raises if a function of use_case/decision.py cannot be called
     Store(pilot.settings.store).close()

@@ -1,4 +1,4 @@
-"""The promotion log: its newest entry names the champion."""
+"""The promotion log: its newest entry that a trusted key has signed names the champion (`models/serving/chain.py`)."""
 
 from typing import NamedTuple
 
@@ -17,6 +17,11 @@ class Promotion(NamedTuple):
     why: str
     evidence_sha256: str  # of the gate's verdict on to_version; empty if there is no verdict
     bundle_sha256: str
+    verdict: str = ""  # of the gate on to_version: passed; empty if there is none
+    serves: str = "model"  # or no-model: today's rule answers, whichever version is champion
+    kind: str = ""  # adopted: the first signed entry after unsigned ones; mended: what was broken before it is accepted
+    previous_sha256: str = ""  # of the signed entry before it
+    signature: str = ""  # of all other fields, in base64; empty in entries of 0.2.0 and earlier
 
 
 _SELECT = f"select {', '.join(Promotion._fields)} from promotions where model = ?"
@@ -30,14 +35,14 @@ class Promotions:
         self._connection = connection
 
     def of(self, model: str) -> list[Promotion]:
-        """Returns the model's promotion log, oldest entry first."""
+        """Returns the model's promotion log, oldest entry first; not all entries need be genuine."""
         return [
             Promotion(**dict(zip(Promotion._fields, row, strict=True)))
             for row in self._connection.rows(f"{_SELECT} order by number", (model,))
         ]
 
     def latest(self, model: str) -> Promotion | None:
-        """Returns the newest entry, which names the champion; None if there is no promotion yet."""
+        """Returns the newest entry, which need not be genuine; None if there is no promotion yet."""
         rows = self._connection.rows(f"{_SELECT} order by number desc limit 1", (model,))
         return Promotion(**dict(zip(Promotion._fields, rows[0], strict=True))) if rows else None
 

@@ -4,9 +4,12 @@ MLflow records the address of every experiment, run and model as an absolute one
 original, and a moved pilot would find nothing.
 """
 
+import http.client
 import shutil
 import sqlite3
 import tempfile
+import urllib.error
+import urllib.request
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +21,7 @@ from groundwork.core.settings import Settings
 from groundwork.store.connection import sqlite_file
 from groundwork.store.copies import copy_before
 
+ANSWER_SECONDS = 2.0
 ARTIFACTS = "mlartifacts"  # the folder in the data folder
 _ADDRESSES = {  # the columns that hold addresses
     "experiments": ["artifact_location"],
@@ -34,6 +38,21 @@ def own_database(settings: Settings) -> Path | None:
     database = found.resolve() if found else None
     own = database and database.is_file() and settings.data_folder.resolve() in database.parents
     return database if own else None
+
+
+def answers(settings: Settings) -> bool:
+    """Return whether the registry answers within two seconds; true of one that is no server."""
+    if not settings.tracking_uri.startswith(("http://", "https://")):
+        return True
+    parts = urlsplit(settings.tracking_uri)
+    health = parts._replace(netloc=parts.netloc.rpartition("@")[2], path=f"{parts.path.rstrip('/')}/health")
+    try:
+        urllib.request.urlopen(health.geturl(), timeout=ANSWER_SECONDS).close()
+    except urllib.error.HTTPError:  # it answers, if only to those who log in
+        return True
+    except (OSError, http.client.HTTPException):
+        return False
+    return True
 
 
 def former_homes(database: Path, artifacts: Path) -> set[str]:

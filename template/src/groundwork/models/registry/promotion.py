@@ -1,18 +1,22 @@
 """Promotes versions to champion: the promotion log decides, and the registry's alias follows it.
 
-A promotion appends an entry to the log; of two processes that append at the same time, only one succeeds. If a process
-crashes between the entry and the alias, `reconcile`, which starts every run, repairs the alias.
+A promotion appends a signed entry to the log; of two processes that append at the same time, only one succeeds. If a
+process crashes between the entry and the alias, `reconcile`, which starts every run, repairs the alias. `roll_back` and
+`switch` need the store alone, and also work while the log is broken: nobody can hinder them by forging entries.
 """
 
 import getpass
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from groundwork.core.errors import BundleError, PromotionError
 from groundwork.documents.document import UNANSWERED
 from groundwork.documents.pilot import Pilot
+from groundwork.models.registry.addresses import answers
+from groundwork.models.serving.chain import Chain, append, read_chain
 from groundwork.store.connection import utc_text
 from groundwork.store.database import Store
 from groundwork.store.promotion_log import Promotion
@@ -28,28 +32,29 @@ def promote(
     """Make `version` the champion, if `seen` is still the newest entry of the log, and return the new entry.
 
     Raises PromotionError if `seen` is not the newest entry: the version was compared with an earlier champion and may
-    be no better than the present one. Raises BundleError, before anything is written, if no service would load it.
+    be no better than the present one; also if the log is broken. Raises BundleError, before anything is written, if no
+    service would load it.
     """
+    chain = read_chain(registry.pilot, store)
+    chain.require_whole()
     registry.pull(version)
-    chosen = _Chosen(version.number, version.evidence_sha256, version.bundle_sha256)
-    entry = _append(store, registry.name, seen, chosen, by=by, why=why)
-    registry.put_in_service(version)
+    chosen = _Chosen.of(version)
+    if chain.deciding != seen:
+        raise _outrun(chosen, seen)
+    entry = _append(registry.pilot, store, chain, chosen, by=by, why=why)
+    registry.put_in_service(version, entry)
     return entry
 
 
 def reconcile(store: Store, registry: "Registry") -> Promotion | None:
-    """Set the registry's alias to the champion of the log, and return the log's newest entry; None if it is empty.
+    """Set the registry's alias to the champion of the log, and return the entry that decides; None if there is none.
 
-    If the log is empty and the registry has a champion, that champion becomes the first entry. If the log names no
-    champion, the alias is removed. Raises PromotionError if the registry does not have the champion of the log.
+    If the log names no champion, the alias is removed. Raises PromotionError if the registry does not have the champion
+    of the log.
     """
-    newest = store.promotions.latest(registry.name)
+    newest = read_chain(registry.pilot, store).deciding
     champion = registry.champion()
-    if newest is None:
-        if champion is None:
-            return None
-        return promote(store, registry, champion, None, by=login(), why="was in service before the promotion log began")
-    if not newest.to_version:
+    if newest is None or not newest.to_version:
         registry.take_out_of_service()
     elif champion is None or champion.number != newest.to_version or champion.judged != "promoted":
         version = registry.version(newest.to_version)
@@ -60,32 +65,62 @@ def reconcile(store: Store, registry: "Registry") -> Promotion | None:
                 "it again, and `groundwork rollback` goes back to the champion before it. Otherwise check that "
                 "MLFLOW_TRACKING_URI and GROUNDWORK_STORE_URL belong to the same pilot"
             )
-        registry.put_in_service(version)
+        registry.put_in_service(version, newest)
     return newest
 
 
 def approve(pilot: Pilot, store: Store, registry: "Registry", number: str, *, by: str, why: str) -> Promotion:
     """Promote a version that passed the gate and waits for approval, and return its entry in the log.
 
-    Raises PromotionError if `by` is not an approver in OWNERS, if the version does not wait for approval, or if the
-    champion has changed since the comparison. Raises BundleError if the version cannot serve.
+    The verdict that was signed when the version was judged is read again; no tag in the registry is believed. Raises
+    PromotionError if `by` is not an approver in OWNERS, if the version does not wait for approval, if its verdict is
+    missing or was altered, or if the champion has changed since. Raises BundleError if the version cannot serve.
     """
     if by not in pilot.owners.approvers or by == UNANSWERED:
         raise PromotionError(f"{by} is not among the approvers of OWNERS: {', '.join(pilot.owners.approvers)}")
     newest = reconcile(store, registry)
     version = registry.version(number)
-    if version is None or version.judged != "pending":
-        state = "is unknown" if version is None else f"is {version.judged or 'not judged'}"
+    judged = None
+    if version is None:
+        state = "is unknown"
+    elif number in champions_of(pilot, store):
+        state = "is promoted"
+    else:
+        version, judged = registry.verdict(version)
+        checks = judged.get("checks", [])
+        state = "" if checks and all(check["passed"] is True for check in checks) else "is refused"
+    if version is None or judged is None or state:
         raise PromotionError(f"version {number} of {registry.name} {state}: it does not wait for approval")
-    if version.judged_against != (newest.to_version if newest else ""):
+    if judged["judged_against"] != (newest.to_version if newest else ""):
         raise PromotionError(
-            f"version {number} was compared with {version.judged_against or 'no champion'}, and the champion has "
+            f"version {number} was compared with {judged['judged_against'] or 'no champion'}, and the champion has "
             "changed since: run `groundwork train`, which judges the version again"
         )
     registry.predictor(version)
     system = login()
     signed = by if by == system else f"{by} (logged in as {system})"
     return promote(store, registry, version, newest, by=signed, why=why)
+
+
+def champions_of(pilot: Pilot, store: Store) -> dict[str, Promotion]:
+    """Return the newest entry that put each version in service, by its number; the earliest champion first."""
+    entries = read_chain(pilot, store).entries
+    return {entry.to_version: entry for entry in entries if entry.to_version not in ("", entry.from_version)}
+
+
+def switch(pilot: Pilot, store: Store, serves: Literal["model", "no-model"], *, by: str, why: str) -> Promotion:
+    """Have today's rule answer instead of the champion, or the champion again, and return the entry that says so.
+
+    Every service follows within seconds, whatever the registry does. Promotions and rollbacks leave the switch alone.
+    """
+    while True:
+        chain = read_chain(pilot, store)
+        newest = chain.deciding
+        if newest and newest.serves == serves:
+            return newest
+        entry = append(pilot, store, chain, draft_again(pilot, newest, by=by, why=why)._replace(serves=serves))
+        if entry:
+            return entry
 
 
 def roll_back(pilot: Pilot, store: Store, to: str | None, why: str) -> Promotion:
@@ -96,14 +131,16 @@ def roll_back(pilot: Pilot, store: Store, to: str | None, why: str) -> Promotion
     there is no earlier one. Raises PromotionError if there is no such champion, BundleError if it cannot serve.
     """
     name = pilot.name
-    log = store.promotions.of(name)
-    if not log:
-        raise PromotionError(f"no version of {name} has been promoted: there is nothing to roll back")
+    chain = read_chain(pilot, store)
+    log = chain.entries
     champions = {entry.to_version: entry for entry in log if entry.to_version}
+    if not champions:
+        chain.require_whole()
+        raise PromotionError(f"no version of {name} has been promoted: there is nothing to roll back")
     present = log[-1].to_version
     before = [number for number in _in_turn(log) if number != present]
     if present and to in (None, present) and not (to is None and before):
-        return _replace_lost(pilot, store, log[-1], to, why)
+        return _replace_lost(pilot, store, chain, to, why)
     if to is None:
         if not before:
             raise PromotionError(f"{name} has no champion, and had none before: run `groundwork train`")
@@ -112,7 +149,7 @@ def roll_back(pilot: Pilot, store: Store, to: str | None, why: str) -> Promotion
         raise PromotionError(f"version {to} has never been champion; champions so far: {', '.join(champions)}")
     wanted = champions[to]
     _check_it_serves(pilot, wanted)
-    return _append(store, name, log[-1], _Chosen(to, wanted.evidence_sha256, wanted.bundle_sha256), by=login(), why=why)
+    return _append(pilot, store, chain, _Chosen.again(wanted), by=login(), why=why)
 
 
 def login() -> str:
@@ -123,12 +160,14 @@ def login() -> str:
         return f"uid {os.getuid()}"
 
 
-def _in_turn(log: list[Promotion]) -> list[str]:
+def _in_turn(log: Sequence[Promotion]) -> list[str]:
     """Return the line of champions up to the present one: a rollback removes the champions after its target."""
     line: list[str] = []
     for entry in log:
+        if entry.to_version == entry.from_version:  # only the switch was thrown
+            continue
         if not entry.to_version:  # the champion was lost
-            line.remove(entry.from_version)
+            line = [number for number in line if number != entry.from_version]
             continue
         if entry.to_version in line:
             del line[line.index(entry.to_version) :]
@@ -136,13 +175,14 @@ def _in_turn(log: list[Promotion]) -> list[str]:
     return line
 
 
-def _replace_lost(pilot: Pilot, store: Store, newest: Promotion, to: str | None, why: str) -> Promotion:
+def _replace_lost(pilot: Pilot, store: Store, chain: Chain, to: str | None, why: str) -> Promotion:
     """Register the champion again that was deleted, and return its entry; if its files are gone, none is champion.
 
     Raises PromotionError if it can serve, or if its files are gone and `to` names it.
     """
     from groundwork.models.registry.registry import Registry
 
+    newest = chain.entries[-1]
     registry, lost = Registry(pilot), newest.to_version
     version = registry.version(lost)
     with suppress(BundleError):
@@ -152,7 +192,7 @@ def _replace_lost(pilot: Pilot, store: Store, newest: Promotion, to: str | None,
                 raise PromotionError(f"version {lost} is already the champion")
             raise PromotionError(
                 f"version {lost} is the first champion of {registry.name}: there is no earlier one. "
-                "To decide by today's rule, run `SERVE_MODE=no-model groundwork serve`."
+                "To decide by today's rule, run `groundwork switch no-model`."
             )
     found = registry.restore(lost, newest.bundle_sha256)
     if found is None and to:
@@ -162,10 +202,10 @@ def _replace_lost(pilot: Pilot, store: Store, newest: Promotion, to: str | None,
         )
     if found is None:
         why = f"version {lost} is in neither the registry nor the cache: {why}"
-        return _append(store, registry.name, newest, _Chosen("", "", ""), by=login(), why=why)
+        return _append(pilot, store, chain, _Chosen(), by=login(), why=why)
     why = f"version {lost} was deleted in the registry, and is registered again: {why}"
-    chosen = _Chosen(found.number, newest.evidence_sha256, newest.bundle_sha256)
-    return _append(store, registry.name, newest, chosen, by=login(), why=why)
+    chosen = _Chosen.again(newest)._replace(version=found.number)
+    return _append(pilot, store, chain, chosen, by=login(), why=why)
 
 
 def _check_it_serves(pilot: Pilot, wanted: Promotion) -> None:
@@ -175,6 +215,8 @@ def _check_it_serves(pilot: Pilot, wanted: Promotion) -> None:
     if bundle is not None:
         bundle.predictor(pilot.contract.dataset)
         return
+    if not answers(pilot.settings):
+        return  # each service checks it all the same, and serves on as before if it cannot load it
     from groundwork.models.registry.registry import Registry
 
     registry = Registry(pilot)
@@ -185,30 +227,57 @@ def _check_it_serves(pilot: Pilot, wanted: Promotion) -> None:
 
 
 class _Chosen(NamedTuple):
-    """The version to promote, with the digests of its evidence and of its bundle."""
+    """The version to promote, with the digests of its evidence and of its bundle; all empty for none."""
 
-    version: str
-    evidence_sha256: str
-    bundle_sha256: str
+    version: str = ""
+    evidence_sha256: str = ""
+    bundle_sha256: str = ""
+    verdict: str = ""
+
+    @classmethod
+    def of(cls, version: "Version") -> "_Chosen":
+        """Return a version that has passed the gate."""
+        evidence = version.evidence_sha256
+        return cls(version.number, evidence, version.bundle_sha256, "passed" if evidence else "")
+
+    @classmethod
+    def again(cls, entry: Promotion | None) -> "_Chosen":
+        """Return the version of an earlier entry, with what was known of it."""
+        return cls(entry.to_version, entry.evidence_sha256, entry.bundle_sha256, entry.verdict) if entry else cls()
 
 
-def _append(store: Store, name: str, seen: Promotion | None, chosen: _Chosen, *, by: str, why: str) -> Promotion:
-    number, present = (seen.number, seen.to_version) if seen else (0, "")
-    entry = Promotion(
-        model=name,
-        number=number + 1,
+def _draft(pilot: Pilot, present: Promotion | None, chosen: _Chosen, by: str, why: str) -> Promotion:
+    """Return the entry as it is before it is numbered, linked and signed."""
+    return Promotion(
+        model=pilot.name,
+        number=0,
         promoted_at=utc_text(datetime.now(UTC)),
         promoted_by=by,
-        from_version=present,
+        from_version=present.to_version if present else "",
         to_version=chosen.version,
         why=why,
         evidence_sha256=chosen.evidence_sha256,
         bundle_sha256=chosen.bundle_sha256,
+        verdict=chosen.verdict,
+        serves=present.serves if present else "model",
     )
-    if not store.promotions.append(entry):
-        raise PromotionError(
-            f"version {chosen.version} was not promoted: it was compared with "
-            f"{f'version {present}' if present else 'no champion'}, and another version has been promoted since. "
-            "Run the same command again."
-        )
+
+
+def draft_again(pilot: Pilot, present: Promotion | None, *, by: str, why: str) -> Promotion:
+    """Return an entry that leaves the champion as it is, before it is numbered, linked and signed."""
+    return _draft(pilot, present, _Chosen.again(present), by, why)
+
+
+def _append(pilot: Pilot, store: Store, chain: Chain, chosen: _Chosen, *, by: str, why: str) -> Promotion:
+    entry = append(pilot, store, chain, _draft(pilot, chain.deciding, chosen, by, why))
+    if entry is None:
+        raise _outrun(chosen, chain.deciding)
     return entry
+
+
+def _outrun(chosen: _Chosen, seen: Promotion | None) -> PromotionError:
+    present = f"version {seen.to_version}" if seen and seen.to_version else "no champion"
+    return PromotionError(
+        f"version {chosen.version} was not promoted: it was compared with {present}, and another version has been "
+        "promoted since. Run the same command again."
+    )

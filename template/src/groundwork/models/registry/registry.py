@@ -2,8 +2,9 @@
 
 The promotion log decides which version is the champion (`promotion.py`).
 
-`python -m groundwork.models.registry.registry` fetches the bundles of champion and challenger. If there is no MLflow
-server, the service runs it as a child process, so that the process that answers requests never imports MLflow.
+`python -m groundwork.models.registry.registry NUMBER SHA256` fetches the bundle of that version, the champion, and of
+the challenger. If there is no MLflow server, the service runs it as a child process, so that the process that answers
+requests never imports MLflow.
 """
 
 import contextlib
@@ -22,15 +23,18 @@ from mlflow.exceptions import MlflowException
 from mlflow.models.model import ModelInfo
 
 from groundwork.core.environment import prepare
-from groundwork.core.errors import BundleError, NoChampion, causes
+from groundwork.core.errors import BundleError, NoChampion, PromotionError, causes
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry import mlflow_schema
 from groundwork.models.registry.addresses import ARTIFACTS, bring_home, own_database
 from groundwork.models.registry.version import Version, note, noted_version
 from groundwork.models.serving.bundles import BUNDLE, CHALLENGER, CHAMPION, BundleCache, SignedBundle
+from groundwork.models.serving.chain import read_chain
 from groundwork.models.serving.predictor import Predictor
+from groundwork.models.serving.signing import is_signed, sign
 from groundwork.store.connection import sqlite_file
 from groundwork.store.database import Store
+from groundwork.store.promotion_log import Promotion
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +49,7 @@ class Registry:
         """
         mlflow.set_tracking_uri(pilot.settings.tracking_uri)
         self.name = pilot.name
+        self.pilot = pilot
         self._settings = pilot.settings
         self._cache = BundleCache(pilot)
         self._dataset = pilot.contract.dataset
@@ -72,7 +77,7 @@ class Registry:
         with contextlib.suppress(MlflowException):  # it exists already
             self._client.create_registered_model(self.name)
         with Store(self._settings.store) as store:
-            taken = max((int(entry.to_version or 0) for entry in store.promotions.of(self.name)), default=0)
+            taken = max((int(entry.to_version or 0) for entry in read_chain(self.pilot, store).entries), default=0)
         while True:
             version = _version(
                 self._client.create_model_version(
@@ -111,8 +116,10 @@ class Registry:
         model_id = models[0].model_id if models else None
         source = f"models:/{model_id}" if model_id else f"runs:/{run_id}/{BUNDLE}"
         version = self._register(source, run_id, tags | {"run_id": run_id}, model_id)
-        with contextlib.suppress(MlflowException, OSError):  # after a new run the tags of the note have to do
-            version = self.record_evidence(version, mlflow.artifacts.load_dict(f"runs:/{run_id}/gate/{number}.json"))
+        # After a new run the tags of the note have to do.
+        with contextlib.suppress(MlflowException, OSError, PromotionError):
+            _, verdict = self.verdict(Version(number, run_id, {"bundle_sha256": sha256}))
+            version = self.record_evidence(version, verdict)
         return version
 
     def find(self, lineage: str) -> Version | None:
@@ -163,9 +170,11 @@ class Registry:
             raise
 
     def record_evidence(self, version: Version, verdict: dict[str, Any]) -> Version:
-        """Store the gate's verdict with the run, and its digest with the version; return the version with its tags."""
+        """Store the gate's verdict, signed, with the run, and its digest with the version; return it with its tags."""
         text = json.dumps(verdict, indent=1)
+        signature = sign(self.pilot, _judged(version, text), "verdict")
         self._client.log_text(version.run_id, text, f"gate/{version.number}.json")
+        self._client.log_text(version.run_id, signature, f"gate/{version.number}.sig")
         tags = {
             "gain_per_1000": f"{verdict['gain_per_1000']:.2f}",
             "judged_against": verdict["judged_against"],
@@ -174,6 +183,23 @@ class Registry:
         for name, value in tags.items():
             self._tag(version, name, value)
         return replace(version, tags=version.tags | tags)
+
+    def verdict(self, version: Version) -> tuple[Version, dict[str, Any]]:
+        """Return the gate's verdict on the version, and the version with the digest of that as its evidence.
+
+        Raises PromotionError if it is missing, was altered, or belongs to another version or bundle.
+        """
+        text = signature = ""
+        with contextlib.suppress(MlflowException, OSError):
+            place = f"runs:/{version.run_id}/gate/{version.number}"
+            text, signature = (mlflow.artifacts.load_text(f"{place}.{ending}") for ending in ("json", "sig"))
+        if not is_signed(self.pilot, _judged(version, text), signature, "verdict"):
+            raise PromotionError(
+                f"version {version.number} has no verdict of the gate that a trusted key has signed: run `groundwork "
+                "train`, which judges it again"
+            )
+        evidence = {"evidence_sha256": hashlib.sha256(text.encode()).hexdigest()}
+        return replace(version, tags=version.tags | evidence), json.loads(text)
 
     def refuse(self, version: Version) -> None:
         """Mark the version as refused; it serves neither as champion nor as challenger."""
@@ -185,13 +211,13 @@ class Registry:
         self._tag(version, "gate", "pending")
         self._client.set_registered_model_alias(self.name, CHALLENGER, version.number)
 
-    def put_in_service(self, version: Version) -> None:
-        """Make the version the champion in the registry, and in the cache that services on this machine start from."""
-        bundle = self.pull(version)
+    def put_in_service(self, version: Version, entry: Promotion) -> None:
+        """Make the version, which the entry names, the champion in the registry and in the cache of this machine."""
+        self.pull(version)
         self._client.set_registered_model_alias(self.name, CHAMPION, version.number)
         self._tag(version, "gate", "promoted")
         self._challenges_no_more(version)
-        self._cache.remember(bundle)
+        self._cache.remember(entry)
         note(self._settings, replace(version, tags=version.tags | {"gate": "promoted"}))
 
     def take_out_of_service(self) -> None:
@@ -232,22 +258,28 @@ class Registry:
         return self.pull(version).predictor(self._dataset)
 
 
+def _judged(version: Version, verdict: str) -> str:
+    """Return what is signed of a verdict: the version, its bundle, and the digest of the verdict."""
+    return f"{version.number}\n{version.bundle_sha256}\n{hashlib.sha256(verdict.encode()).hexdigest()}"
+
+
 def _version(found: ModelVersion) -> Version:
     return Version(str(found.version), found.tags["run_id"], dict(found.tags))
 
 
-def main() -> int:
+def main(number: str, sha256: str) -> int:
     """Print the bundles of champion and challenger as JSON, with the challenger's error as `trouble`.
 
-    Returns the exit code: 1 if there is no champion.
+    Returns the exit code: 1 if the registry does not have the champion, the version with this number and digest.
     """
     pilot = Pilot.here()
     prepare(pilot.settings)
     registry = Registry(pilot)
-    champion, challenger = registry.aliased(CHAMPION), registry.aliased(CHALLENGER)
+    champion, challenger = registry.version(number), registry.aliased(CHALLENGER)
     if champion is None:
-        print(f"no version of {registry.name} has the alias {CHAMPION}: run `groundwork train`", file=sys.stderr)
+        print(f"version {number} of {registry.name} is no longer in the registry", file=sys.stderr)
         return 1
+    champion = replace(champion, tags=champion.tags | {"bundle_sha256": sha256})
     said: dict[str, Any] = {CHAMPION: asdict(registry.pull(champion)), CHALLENGER: None, "trouble": None}
     if challenger is not None:
         try:
@@ -259,4 +291,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))

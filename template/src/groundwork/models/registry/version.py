@@ -7,6 +7,7 @@ from pathlib import Path
 from groundwork.core.files import write_atomically
 from groundwork.core.settings import Settings
 from groundwork.documents.pilot import Pilot
+from groundwork.models.serving.chain import read_chain
 from groundwork.store.database import Store
 
 
@@ -22,11 +23,6 @@ class Version:
     def judged(self) -> str | None:
         """The gate's verdict: promoted, pending (passed, waits for approval) or refused; None if not judged yet."""
         return self.tags.get("gate")
-
-    @property
-    def judged_against(self) -> str:
-        """The number of the champion that the version was compared with; empty if there was none."""
-        return self.tags.get("judged_against", "")
 
     @property
     def bundle_sha256(self) -> str:
@@ -58,7 +54,7 @@ def champion_of(pilot: Pilot, store: Store) -> Version | None:
     It is read from the note on this disk. The registry, whose library takes seconds to import, is asked only if there
     is no note, because another machine promoted it. Raises PromotionError if the registry does not have it either.
     """
-    newest = store.promotions.latest(pilot.name)
+    newest = read_chain(pilot, store).deciding
     if newest is None or not newest.to_version:
         return None
     noted = noted_version(pilot.settings, newest.to_version)

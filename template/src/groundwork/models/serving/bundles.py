@@ -11,8 +11,10 @@ from groundwork.core.errors import BundleError
 from groundwork.core.files import write_atomically
 from groundwork.documents.contract.contract import Dataset
 from groundwork.documents.pilot import Pilot
+from groundwork.models.serving.chain import is_genuine
 from groundwork.models.serving.predictor import Predictor, read_bundle
 from groundwork.models.serving.signing import check_signature
+from groundwork.store.promotion_log import Promotion
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"  # optional; scores the champion's requests as a shadow
@@ -78,16 +80,17 @@ class BundleCache:
             raise type(error)(f"version {version} of {self._pilot.name}: {error}") from None
         return SignedBundle(version, sha256, folder)
 
-    def remember(self, champion: SignedBundle) -> None:
-        """Note the champion as the last good one. A service can start from it without the registry."""
-        noted = {"version": champion.version, "sha256": champion.sha256}
-        write_atomically({self._folder / "last-good.json": json.dumps(noted)})
+    def remember(self, entry: Promotion) -> None:
+        """Note the entry of the champion that serves as the last good one. A service can start from it."""
+        write_atomically({self._folder / "last-good.json": json.dumps(entry._asdict())})
 
-    def remembered(self) -> SignedBundle:
-        """Return the last good champion. Raises FileNotFoundError if there is none, BundleError as `checked` does."""
-        noted = json.loads((self._folder / "last-good.json").read_text(encoding="utf-8"))
-        version, sha256 = noted["version"], noted["sha256"]  # earlier releases noted the folder too
-        return self.checked(version, sha256, str(self._place(version, sha256)))
+    def remembered(self) -> Promotion | None:
+        """Return the last good entry; None if there is none, or none that a trusted key has signed."""
+        try:
+            entry = Promotion(**json.loads((self._folder / "last-good.json").read_text(encoding="utf-8")))
+            return entry if is_genuine(self._pilot, entry) else None
+        except (OSError, ValueError, TypeError, AttributeError):  # earlier releases noted the version alone
+            return None
 
     def _place(self, version: str, sha256: str) -> Path:
         if not version.isdecimal() or not re.fullmatch("[0-9a-f]{64}", sha256):  # the registry must not choose the path

@@ -11,7 +11,7 @@ from typing import Literal
 import mlflow
 from numpy.typing import NDArray
 
-from groundwork.core.errors import shortened
+from groundwork.core.errors import PromotionError, shortened
 from groundwork.core.windows import Step, Window, window_of
 from groundwork.documents.pilot import Pilot
 from groundwork.models.evaluation.diagnostics import calibration_of, leanings
@@ -21,10 +21,11 @@ from groundwork.models.gate.judge import Verdict
 from groundwork.models.gate.judgement import Judgement, gate_findings, judge_version
 from groundwork.models.packaging.pack import mlflow_options, pack
 from groundwork.models.packaging.pretrained import Pretrained
-from groundwork.models.registry.promotion import login, promote, reconcile
+from groundwork.models.registry.promotion import champions_of, login, promote, reconcile
 from groundwork.models.registry.registry import Registry
 from groundwork.models.registry.version import Version
 from groundwork.models.serving.bundles import BUNDLE, SIGNATURE
+from groundwork.models.serving.chain import read_chain
 from groundwork.models.serving.predictor import Predictor
 from groundwork.models.serving.signing import sign
 from groundwork.models.training.dry_run import dry_run
@@ -128,6 +129,7 @@ def train(pilot: Pilot) -> Trained:
     began = time.monotonic()
     with Store(pilot.settings.store) as store, store.runs.recorded("train") as run:
         registry = Registry(pilot)
+        read_chain(pilot, store).require_whole()
         newest = reconcile(store, registry)
         problem = _problem_of_ingest(store, pilot.charter.monitoring.window)
         history = read_history(pilot)
@@ -140,11 +142,11 @@ def train(pilot: Pilot) -> Trained:
         standing: Standing
         if version.number == champion:
             standing = "champion"
-        elif version.judged == "promoted":
+        elif version.number in champions_of(pilot, store):
             standing = "taken out"
         elif version.judged == "refused":
             standing = "refused"
-        elif version.judged == "pending" and version.judged_against == champion:
+        elif version.judged == "pending" and _judged_against(registry, version) == champion:
             standing = "pending"
         else:
             version = registry.record_evidence(version, judged.evidence(pilot, history))
@@ -187,6 +189,14 @@ def _problem_of_ingest(store: Store, step: Step) -> str:
     if now - last.started_at > window.end - window.start:
         return f"the last ingest was {at}, more than a {step} ago: run `groundwork ingest` for newer rows"
     return ""
+
+
+def _judged_against(registry: Registry, version: Version) -> str | None:
+    """Return the champion that the version was compared with; None if no trusted key has signed the verdict."""
+    try:
+        return str(registry.verdict(version)[1]["judged_against"])
+    except PromotionError:
+        return None
 
 
 def _let_in(
