@@ -5,8 +5,9 @@ from pathlib import Path
 import mlflow
 from alembic import command
 from groundwork.documents.pilot import Pilot
-from groundwork.models.registry.promotion import promote, reconcile
+from groundwork.models.registry.promotion import draft_again, promote, reconcile
 from groundwork.models.registry.registry import Registry, Version
+from groundwork.models.serving.chain import append, read_chain
 from groundwork.store.database import Store
 from groundwork.store.promotion_log import Promotion
 from mlflow.store.db.utils import _get_alembic_config
@@ -35,6 +36,15 @@ def put_in_service(pilot: Pilot, number: str) -> Promotion:
     assert version is not None
     with Store(pilot.settings.store) as store:
         return promote(store, registry, version, reconcile(store, registry), by="ada", why="for the test")
+
+
+def write_entry(pilot: Pilot, **fields: str) -> Promotion:
+    """Write a signed entry to the promotion log, whatever it says; the rest is as in the entry before it."""
+    with Store(pilot.settings.store) as store:
+        chain = read_chain(pilot, store)
+        made = append(pilot, store, chain, draft_again(pilot, chain.deciding, by="ada", why="so")._replace(**fields))
+    assert made is not None
+    return made
 
 
 def set_alias(pilot: Pilot, alias: str, number: str) -> None:

@@ -93,12 +93,12 @@ def promote_altered(pilot: Pilot, version: str) -> None:
         content = bytearray(model.read_bytes())
         content[len(content) // 2] ^= 1
         model.write_bytes(content)
+    from registries import write_entry
+
     with Store(pilot.settings.store) as store:
         newest = store.promotions.latest(pilot.name)
-        assert newest is not None
-        store.promotions.append(
-            newest._replace(number=newest.number + 1, from_version=newest.to_version, to_version=version)
-        )
+    assert newest is not None
+    write_entry(pilot, from_version=newest.to_version, to_version=version)
 
 
 @contextmanager

@@ -14,19 +14,21 @@ from groundwork.models.registry.promotion import promote
 from groundwork.models.registry.registry import Registry
 from groundwork.models.serving import predictor
 from groundwork.models.serving.bundles import BUNDLE, SIGNATURE
+from groundwork.models.serving.chain import read_chain
 from groundwork.models.serving.predictor import bundle_digest, read_bundle
-from groundwork.models.serving.signing import sign
+from groundwork.models.serving.signing import sign, signer
 from groundwork.pipeline import by_hand, migration_steps
 from groundwork.pipeline.migration_steps import STEPS, Step
 from groundwork.store import schema
 from groundwork.store.database import Store
 from registries import client_of, set_tag, take_back_a_revision
-from serving import closed
-from stores import change
+from serving import closed, served_here, serving
+from stores import change, query, unsign_promotions
 
 LINES = {
     "store": f"migrated the store from no schema version to schema version {schema.VERSION}",
     "registry": "upgraded the models' registry to the schema of MLflow",
+    "chain": "signed the promotion log as it was: version 1 stays champion",
     "schedules": "forgot the schedule of audit, a flow that this code does not have",
 }
 
@@ -36,6 +38,7 @@ def outdated(pilot_copy: Pilot) -> Pilot:
     """A pilot of which store, registry and schedules are older than the code, and which was copied."""
     with Store(pilot_copy.settings.store) as store:
         store.schedules.keep([*by_hand.WORK, "audit"])
+    unsign_promotions(pilot_copy.settings.store)
     change(pilot_copy.settings.store, f"drop table {schema.VERSION_TABLE}")
     take_back_a_revision(pilot_copy.settings.data_folder / "mlflow.db")
     return pilot_copy
@@ -60,7 +63,7 @@ def test_a_dry_run_tells_all_and_changes_nothing(outdated: Pilot) -> None:
         f"copy the store to {outdated.settings.data_folder / 'groundwork.db'}.before-{schema.VERSION} first",
         "upgrade the models' registry to the schema of MLflow",
         "the pilot was moved or copied from",
-        "models and schedules are looked at when the store is migrated",
+        "promotion log, models and schedules are looked at when the store is migrated",
     ):
         assert line in dry.stdout
     assert "✓" not in dry.stdout
@@ -114,6 +117,7 @@ app(["migrate"])
         "groundwork.models.registry.mlflow_schema:copy_before",
         "groundwork.models.registry.mlflow_schema:upgrade",
         "groundwork.models.registry.addresses:bring_home",
+        "groundwork.pipeline.migration_steps:adopt",
         "groundwork.pipeline.migration_steps:_former_flows",
     ],
 )
@@ -136,6 +140,67 @@ def test_a_prefect_that_does_not_answer_keeps_nothing_from_its_migration(
     assert f"no answer from Prefect at {address}: `groundwork worker` checks its schedules" in done.stdout
     monkeypatch.setenv("PREFECT_API_URL", "")
     assert everything_done(outdated)
+
+
+@pytest.fixture
+def of_0_2_0(pilot_copy: Pilot) -> Pilot:
+    """A pilot as release 0.2.0 leaves it: no entry of its promotion log is signed, nor its gate's verdict."""
+    settings = pilot_copy.settings
+    bundle = Registry(pilot_copy).required_champion().bundle_sha256
+    unsign_promotions(settings.store)
+    change(settings.store, f"update {schema.VERSION_TABLE} set version_num = '1'")
+    (settings.champion_cache / "last-good.json").write_text(json.dumps({"version": "1", "sha256": bundle}))
+    for signature in (settings.data_folder / "mlartifacts").rglob("gate/*.sig"):
+        signature.unlink()
+    return Pilot.here()
+
+
+def test_the_promotions_of_a_pilot_of_0_2_0_are_signed_as_they_are(of_0_2_0: Pilot) -> None:
+    refused = groundwork("status")
+    assert "has schema version 1, but this code needs version" in refused.stderr
+    before = query(of_0_2_0.settings.store, "select * from promotions")
+    told = groundwork("migrate").stdout
+    assert "✓ chain    signed the promotion log as it was: version 1 stays champion" in told
+    assert groundwork("migrate").stdout == "everything has the version of this code: nothing to migrate\n"
+    with Store(of_0_2_0.settings.store) as store:
+        chain = read_chain(of_0_2_0, store)
+    assert chain.breaks == ()
+    assert [(entry.to_version, entry.kind) for entry in chain.entries] == [("1", ""), ("1", "adopted")]
+    assert [tuple(entry)[:9] for entry in chain.entries[:1]] == before
+    assert chain.entries[1].why == "1 earlier entries were not signed; `groundwork migrate` adopted them as they were"
+    with served_here(of_0_2_0, from_cache=True) as client:
+        assert client.get("/health/ready").json()["model_version"] == "1"
+    assert by_hand.train(Pilot.here()).standing == "champion"
+    assert "✓ verify   2 entries" in groundwork("verify").stdout
+    change(of_0_2_0.settings.store, "drop trigger promotions_are_not_updated")
+    change(of_0_2_0.settings.store, "update promotions set promoted_by = 'mallory' where number = 1")
+    assert groundwork("verify").returncode == 1
+
+
+def test_a_machine_without_the_key_says_where_to_migrate_and_what_waits_follows(
+    of_0_2_0: Pilot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trusted, key = signer(of_0_2_0), of_0_2_0.settings.signing_key_file
+    aside = key.rename(key.with_name("elsewhere.pem"))
+    monkeypatch.setenv("GROUNDWORK_TRUSTED_KEYS", trusted)
+    told = groundwork("migrate").stdout
+    assert "· chain    the promotion log of late-flights counts for nothing yet" in told
+    assert "run `groundwork migrate` where the signing key is" in told
+    assert not key.exists()
+    with serving(Pilot.here(), ready=False) as service:
+        service.wait_until(lambda: "run `groundwork migrate`" in service.ask("/health/ready")[1]["detail"])
+        aside.rename(key)
+        assert "✓ chain" in groundwork("migrate").stdout
+        assert service.wait("/health/ready")["model_version"] == "1"
+
+
+def test_a_log_that_was_replaced_by_an_unsigned_one_is_not_signed(pilot_copy: Pilot) -> None:
+    settings = pilot_copy.settings
+    for trigger in ("updated", "deleted", "replaced"):
+        change(settings.store, f"drop trigger promotions_are_not_{trigger}")
+    change(settings.store, "update promotions set signature = '', verdict = '', promoted_by = 'mallory'")
+    assert groundwork("migrate").stdout == "everything has the version of this code: nothing to migrate\n"
+    assert groundwork("verify").returncode == 1
 
 
 def test_a_champion_that_nobody_trusts_any_more_is_told_with_the_verb_that_trains(pilot_copy: Pilot) -> None:

@@ -28,6 +28,7 @@ from groundwork.store.database import Store
 from groundwork.store.findings import Finding, keep
 from groundwork.store.proofs import Proof
 from pilots import ROOT
+from registries import write_entry
 from use_case import model
 
 STATES = {0: "passed", 1: "failed", 2: "unknown"}
@@ -362,10 +363,7 @@ def test_a_change_counts_as_reviewed_once_a_second_person_stands_in_git(
 def test_a_version_that_a_named_person_approved_is_reviewed(
     pilot_copy: Pilot, set_in: Callable, history: Callable[..., str]
 ) -> None:
-    with Store(pilot_copy.settings.store) as store:
-        promoted = store.promotions.latest(pilot_copy.name)
-        assert promoted is not None
-        store.promotions.append(promoted._replace(number=2, promoted_by="ada (logged in as root)"))
+    write_entry(pilot_copy, from_version="", promoted_by="ada (logged in as root)")
     assert review(pilot_copy, "0123").passed is None
     set_in(pilot_copy.settings.home / "charter.yaml", "gate.approval", "required")
     found = review(Pilot.here(), "0123")

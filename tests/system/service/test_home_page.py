@@ -23,8 +23,30 @@ from starlette.testclient import TestClient
 from groundwork_fleet.service import facts_of
 
 DAY0 = date(2026, 8, 3)
-CHAMPION = SimpleNamespace(champion=SimpleNamespace(version="7"), problem="")
-NOBODY = SimpleNamespace(champion=None, problem="the registry did not answer")
+AT = datetime.combine(DAY0 + timedelta(10), datetime.min.time(), UTC)
+PROMOTED = Promotion(
+    model="late-flights",
+    number=1,
+    promoted_at=utc_text(AT),
+    promoted_by="ada",
+    from_version="",
+    to_version="7",
+    why="first",
+    evidence_sha256="",
+    bundle_sha256="0" * 64,
+)
+
+
+def loader(version: str | None, **more: Any) -> SimpleNamespace:
+    """What the page reads of the model's loader."""
+    champion = SimpleNamespace(version=version) if version else None
+    return SimpleNamespace(
+        **{"champion": champion, "problem": "", "broken": "", "no_model": False, "entry": None} | more
+    )
+
+
+CHAMPION = loader("7", entry=PROMOTED)
+NOBODY = loader(None, problem="the registry did not answer")
 
 
 def facts(loader: Any = NOBODY, day: int = 12) -> dict[str, str]:
@@ -108,25 +130,11 @@ def test_a_damaged_document_is_named_where_the_page_would_be(started: Pilot) -> 
 
 
 def test_it_tells_the_champion_its_worth_and_drift(started: Pilot) -> None:
-    name = started.name
-    at = datetime.combine(DAY0 + timedelta(10), datetime.min.time(), UTC)
+    at = AT
     record = {each.name: each.examples[0] for each in started.contract.dataset.requested} | {"departure_minute": 600}
     started.settings.reports.mkdir(parents=True)
     (started.settings.reports / "drift-2026-08-01.html").write_text("<p>Drift</p>", encoding="utf-8")
     with Store(started.settings.store) as store:
-        store.promotions.append(
-            Promotion(
-                model=name,
-                number=1,
-                promoted_at=utc_text(at),
-                promoted_by="ada",
-                from_version="",
-                to_version="7",
-                why="first",
-                evidence_sha256="",
-                bundle_sha256="0" * 64,
-            )
-        )
         store.predictions.log(
             [
                 Prediction(
@@ -189,6 +197,15 @@ def test_the_next_step_of_the_plan_is_named(started: Pilot, set_in: Callable) ->
     assert facts(day=31)["Day of the pilot"].endswith("Decision due by 2026-11-01")
 
 
-def test_without_a_model_it_says_so(started: Pilot, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SERVE_MODE", "no-model")
-    assert facts(CHAMPION)["Live model"] == " none  The model is switched off; today&#39;s rule decides"
+def test_without_a_model_it_says_so(started: Pilot) -> None:
+    said = "The model is switched off; today&#39;s rule decides"
+    assert facts(loader("7", no_model=True))["Live model"] == f" none  {said}"
+    entry = PROMOTED._replace(serves="no-model", why="it <harms>")
+    said = "Switched off by ada: it &lt;harms&gt;; today&#39;s rule decides"
+    assert facts(loader("7", no_model=True, entry=entry))["Live model"] == f" none  {said}"
+
+
+def test_a_broken_promotion_log_is_told(started: Pilot) -> None:
+    assert "Promotion log" not in facts(CHAMPION)
+    told = facts(loader("7", entry=PROMOTED, broken="entry 2 is not signed by a trusted key"))
+    assert told["Promotion log"].startswith(" broken  entry 2 is not signed by a trusted key")

@@ -16,7 +16,7 @@ def test_where_mlflow_is_missing_another_registry_is_refused_in_words(
     monkeypatch.setitem(sys.modules, "mlflow", None)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "databricks")
     with pytest.raises(BundleError, match="set MLFLOW_TRACKING_URI to an MLflow server"):
-        next(source_of(Pilot.here()).bundles())
+        next(source_of(Pilot.here()).bundles("1", "0" * 64))
 
 
 def test_a_registry_that_is_down_at_first_start_leaves_it_live_and_not_ready(pilot_copy: Pilot) -> None:

@@ -1,6 +1,7 @@
 """The promotion log says who is champion; the registry's alias follows it, whatever comes between."""
 
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -22,7 +23,7 @@ from groundwork.models.serving.bundles import CHALLENGER
 from groundwork.pipeline import by_hand
 from groundwork.store.database import Store
 from groundwork.store.promotion_log import Promotion
-from registries import client_of, register_again, set_alias
+from registries import client_of, register_again, set_alias, set_tag, write_entry
 from serving import served_here
 
 
@@ -130,11 +131,18 @@ def test_an_alias_that_was_moved_by_hand_is_put_back(pilot_copy: Pilot) -> None:
     assert champion(pilot_copy) == "1"
 
 
-def test_a_champion_from_before_the_log_is_taken_over_into_it(pilot_copy: Pilot, tmp_path: Path) -> None:
+def test_an_alias_alone_makes_no_champion(pilot_copy: Pilot, tmp_path: Path) -> None:
     with Store(f"sqlite:///{tmp_path / 'empty.db'}") as store:
-        reconcile(store, Registry(pilot_copy))
-        [entry] = store.promotions.of(Registry(pilot_copy).name)
-    assert (entry.to_version, entry.why) == ("1", "was in service before the promotion log began")
+        assert reconcile(store, Registry(pilot_copy)) is None
+        assert store.promotions.of(Registry(pilot_copy).name) == []
+    assert Registry(pilot_copy).champion() is None
+
+
+def test_after_the_loss_of_the_store_the_champion_is_judged_again(pilot_copy: Pilot) -> None:
+    for file in pilot_copy.settings.data_folder.glob("groundwork.db*"):
+        file.unlink()
+    trained = by_hand.train(pilot_copy)
+    assert (trained.version, trained.standing, trained.champion_before) == ("1", "promoted", None)
 
 
 def test_a_registry_without_the_champion_of_the_log_is_not_believed(pilot_copy: Pilot) -> None:
@@ -218,11 +226,9 @@ def test_a_champion_that_is_lost_everywhere_leaves_none_until_one_is_trained(pil
 
 
 def test_a_service_lets_go_of_a_champion_that_the_log_has_taken_out(pilot_copy: Pilot) -> None:
-    with served_here(pilot_copy, from_cache=True) as client, Store(pilot_copy.settings.store) as store:
+    with served_here(pilot_copy, from_cache=True) as client:
         assert client.get("/health/ready").status_code == 200
-        newest = store.promotions.latest(pilot_copy.name)
-        assert newest is not None
-        store.promotions.append(newest._replace(number=2, from_version="1", to_version="", bundle_sha256=""))
+        write_entry(pilot_copy, from_version="1", to_version="", bundle_sha256="")
         deadline = time.monotonic() + 30
         while client.get("/health/ready").status_code == 200:
             assert time.monotonic() < deadline
@@ -292,6 +298,34 @@ def test_only_an_approver_approves_and_only_what_waits(waiting: Pilot, number: s
     with pytest.raises(PromotionError, match=reason):
         approved(waiting, number, by)
     assert champion(waiting) == "1"
+
+
+def test_a_tag_in_the_registry_makes_no_refused_version_pass(waiting: Pilot) -> None:
+    """Nor do the stored figures, once somebody with the registry has changed them; nor another version's verdict."""
+    client = client_of(waiting)
+    run = client.get_model_version(waiting.name, "2").run_id
+    refused = register_again(waiting).number
+    set_tag(waiting, refused, gate="pending", judged_against="1")
+    with pytest.raises(PromotionError, match="version 3 has no verdict of the gate that a trusted key has signed"):
+        approved(waiting, refused)
+    registry = Registry(waiting)
+    version = registry.version(refused)
+    assert version is not None
+    _, verdict = registry.verdict(registry.version("2"))  # type: ignore[arg-type]
+    checks = [check | {"passed": False} for check in verdict["checks"]]
+    version = registry.record_evidence(version, verdict | {"passed": True, "checks": checks, "judged_against": "1"})
+    with pytest.raises(PromotionError, match=r"version 3 of .* is refused: it does not wait for approval"):
+        approved(waiting, refused)
+    for place, text in (
+        (f"{refused}.json", json.dumps(verdict)),  # the figures of version 2, under the signature of 3
+        ("2.json", json.dumps(verdict | {"gain_per_1000": 1e9})),
+    ):
+        client.log_text(version.run_id if place != "2.json" else run, text, f"gate/{place}")
+        with pytest.raises(PromotionError, match="has no verdict of the gate that a trusted key has signed"):
+            approved(waiting, place.partition(".")[0])
+    assert champion(waiting) == "1"
+    assert by_hand.train(Pilot.here()).standing == "pending"  # judged again, and signed
+    assert approved(waiting, "2").verdict == "passed"
 
 
 def test_an_approver_who_is_still_to_be_named_approves_nothing(waiting: Pilot, set_in: Callable) -> None:

@@ -91,7 +91,7 @@ def test_the_key_may_come_from_elsewhere(here: Pilot, elsewhere: Pilot, monkeypa
 @pytest.mark.parametrize("entry", ["a guess", "MCowBQYDK2Vw", "c3NoLWVkMjU1MTk="])
 def test_a_key_that_is_none_is_named(here: Pilot, entry: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GROUNDWORK_TRUSTED_KEYS", f"{signer(here)},{entry}")
-    with pytest.raises(GroundworkError, match=f"GROUNDWORK_TRUSTED_KEYS: '{entry}' is not a public key"):
+    with pytest.raises(GroundworkError, match=f"GROUNDWORK_TRUSTED_KEYS: '{entry}', entry 2, is not a public key"):
         trusted_keys(Pilot.here())
 
 

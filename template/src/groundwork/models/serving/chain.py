@@ -14,7 +14,7 @@ from datetime import date
 
 from groundwork.core.errors import PromotionError
 from groundwork.documents.pilot import Pilot
-from groundwork.models.serving.signing import is_signed, sign
+from groundwork.models.serving.signing import UNTRUSTED, is_signed, sign, trusted_keys
 from groundwork.store.database import Store
 from groundwork.store.promotion_log import Promotion
 
@@ -77,7 +77,9 @@ def verified(pilot: Pilot, log: Sequence[Promotion]) -> Chain:
         elif unsigned and not entries:
             breaks.append(f"the entries before entry {entry.number} are not signed")
         entries.append(entry)
-    if not entries and unsigned:
+    if log and not trusted_keys(pilot):
+        breaks = [UNTRUSTED]
+    elif not entries and unsigned:
         breaks.append(UNSIGNED)
     return Chain(tuple(entries), tuple(unsigned), tuple(breaks), log[-1].number if log else 0)
 

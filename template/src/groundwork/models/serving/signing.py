@@ -30,6 +30,9 @@ from groundwork.documents.pilot import Pilot
 
 Kind = Literal["bundle", "verdict", "promotion"]  # what is signed: a signature of one kind is none of another
 SETTING = "GROUNDWORK_TRUSTED_KEYS"
+UNTRUSTED = (
+    f"no signature is trusted here: run `groundwork signer` where models are trained, and set {SETTING} to its output"
+)
 COMMAND_SECONDS = 60
 
 
@@ -73,10 +76,7 @@ def is_signed(pilot: Pilot, content: str, signature: str, kind: Kind, on: date |
 def check_signature(pilot: Pilot, sha256: str, file: Path) -> None:
     """Check the signature in `file`: raise UntrustedBundle unless a trusted key signed the digest for this pilot."""
     if not trusted_keys(pilot):
-        raise UntrustedBundle(
-            f"no signature is trusted here: run `groundwork signer` where the models are trained, and set {SETTING} to "
-            "its output"
-        )
+        raise UntrustedBundle(UNTRUSTED)
     if not file.is_file():
         raise UntrustedBundle("the bundle is not signed: train again with `groundwork train`")
     signature = file.read_bytes().decode("ascii", "replace")
