@@ -358,6 +358,10 @@ NOT_RUN = {
     ("scale-out.md", "export"): ENGINES,
     ("runbook.md", "prometheus"): "serves until Ctrl-C: tests/test_ops.py checks its configuration and alerts",
     ("runbook.md", "alertmanager"): "serves until Ctrl-C: tests/test_ops.py checks its routes",
+    (
+        "runbook.md",
+        "uv run groundwork verify --mend",
+    ): "needs a forged entry: tests/system/models/serving/test_chain.py",
     ("runbook.md", "uv run groundwork rollback"): TWO_CHAMPIONS,
     ("runbook.md", "uv run groundwork evaluate"): MINUTES,
     ("runbook.md", "uv run groundwork approve"): TWO_CHAMPIONS,

@@ -147,3 +147,25 @@ def test_the_request_log_names_key_address_and_route(pilot_copy: Pilot) -> None:
         ("planning", "127.0.0.1", "unmatched", 403),
         (None, "127.0.0.1", "unmatched", 401),
     ]
+
+
+def test_a_key_that_asks_too_often_is_told_and_others_are_not(pilot_copy: Pilot) -> None:
+    greedy, modest = (new_key(name, "metrics") for name in ("greedy", "modest"))
+    options = {"GROUNDWORK_API_KEYS": f"{greedy[1]},{modest[1]}", "GROUNDWORK_REQUESTS_PER_SECOND": "3"}
+    with serving(pilot_copy, SERVE_MODE="no-model", **FROM_CACHE, **options) as service:
+
+        def ask(key: str) -> tuple[int, dict[str, str]]:
+            connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=20)
+            with closing(connection):
+                connection.request("GET", "/metrics", headers={"Authorization": f"Bearer {key}"})
+                answer = connection.getresponse()
+                return answer.status, {name.lower(): value for name, value in answer.getheaders()}
+
+        answers = [ask(greedy[0]) for _ in range(40)]
+        refused = [headers for status, headers in answers if status == 429]
+        assert {status for status, _ in answers} == {200, 429}
+        assert {(each["retry-after"], each["ratelimit"]) for each in refused} == {("1", '"key";r=0;t=1')}
+        assert all(headers["ratelimit-policy"] == '"key";q=3;w=1' for _, headers in answers)
+        assert ask(modest[0])[0] == 200
+        time.sleep(1)
+        assert ask(greedy[0])[0] == 200

@@ -128,17 +128,18 @@ def switch(
     serves: Annotated[
         Literal["model", "no-model"], typer.Argument(help="What decides: the champion, or today's rule.")
     ],
-    by: Annotated[str, typer.Option(help="Your handle in OWNERS.")],
-    why: Annotated[str, typer.Option(help="The reason; it is written to the promotion log.")],
+    by: Annotated[str, typer.Option(help="Your handle in OWNERS.", show_default="your login")] = "",
+    why: Annotated[str, typer.Option(help="The reason; it is written to the promotion log.")] = "no reason given",
     as_json: Json = False,
 ) -> None:
     """Have today's rule decide instead of the model, at once in every service, or the model again."""
     with entered() as pilot:
+        from groundwork.models.registry.promotion import signed_by
         from groundwork.models.registry.promotion import switch as throw
         from groundwork.store.database import Store
 
         with step("switch") as said, Store(pilot.settings.store) as store:
-            entry = throw(pilot, store, serves, by=by, why=why)
+            entry = throw(pilot, store, serves, by=signed_by(by), why=why)
             model = f"version {entry.to_version}" if entry.to_version else "no version, since none is champion,"
             said.append(f"{model} decides" if serves == "model" else "today's rule decides, in every service")
         print_json(entry._asdict())

@@ -10,6 +10,7 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     ValidationError,
@@ -94,6 +95,9 @@ class Settings(BaseModel):
         default=1, validation_alias="WEB_CONCURRENCY", description="Number of service processes on the one port."
     )
     api_keys: str = Field(default="", description="Hashed API keys, name:scope+scope:sha256, separated by commas.")
+    requests_per_second: NonNegativeInt = Field(
+        default=0, description="Requests of one API key in one second, in each process; 0 for any number."
+    )
     git_commit: str = Field(default="", description="Commit of the code that trains, where git is not available.")
     serve_mode: Literal["model", "no-model"] = Field(default="model", validation_alias="SERVE_MODE")
     otlp_endpoint: str = Field(

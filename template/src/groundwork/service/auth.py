@@ -7,6 +7,7 @@ import base64
 import hashlib
 import ipaddress
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -67,10 +68,13 @@ class ApiKeys:
             known[digest] = ApiKey(name, wanted)
         return cls(known)
 
-    def check(self, path: str, authorization: bytes | None) -> None:
-        """Raise Problem 401 or 403 unless the Authorization header has a key for this path."""
+    def check(self, path: str, authorization: bytes | None) -> ApiKey | None:
+        """Return the key in the Authorization header; None if the path needs none.
+
+        Raises Problem 401 or 403 unless the header has a key for this path.
+        """
         if path in OPEN:
-            return
+            return None
         found = self.find(authorization)
         if found is None:
             raise Problem(
@@ -81,6 +85,7 @@ class ApiKeys:
         needed = SCOPES.get(path, "admin")
         if needed not in found.scopes and not (needed == "metrics" and "admin" in found.scopes):
             raise Problem(403, f"this request requires a key with the scope {needed}")
+        return found
 
     def find(self, authorization: bytes | None) -> ApiKey | None:
         """Return the key in an Authorization header; None without one that is known."""
@@ -90,6 +95,28 @@ class ApiKeys:
         elif scheme.lower() != b"bearer":
             key = b""
         return self.known.get(hashlib.sha256(key.strip()).hexdigest())
+
+
+class KeyLimits:
+    """Counts the requests of each API key, in windows of one second.
+
+    The headers are those of draft-ietf-httpapi-ratelimit-headers-10: `RateLimit-Policy` has the quota q of a window of
+    w seconds, `RateLimit` the requests r that remain, and the t seconds until the next window.
+    """
+
+    def __init__(self, per_second: int) -> None:
+        self._quota = per_second
+        self._counted: dict[str, tuple[int, int]] = {}  # by the key's name: the window, and the requests in it
+        self._policy = (b"ratelimit-policy", b'"key";q=%d;w=1' % per_second)
+
+    def count(self, key: ApiKey) -> tuple[bool, list[tuple[bytes, bytes]]]:
+        """Count a request; return whether the key may make it, and the headers of the answer."""
+        window = int(time.monotonic())
+        last, made = self._counted.get(key.name, (window, 0))
+        made = made + 1 if last == window else 1
+        self._counted[key.name] = (window, made)
+        remaining = b'"key";r=%d;t=1' % max(self._quota - made, 0)
+        return made <= self._quota, [self._policy, (b"ratelimit", remaining)]
 
 
 def refuse_other_sites(headers: Mapping[bytes, bytes], *, keyless: bool) -> None:

@@ -11,7 +11,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-from groundwork.core.errors import BundleError, StoreError
+from groundwork.core.errors import StoreError
 from groundwork.documents.pilot import Pilot
 from groundwork.models.serving.bundles import BundleCache, SignedBundle
 from groundwork.models.serving.chain import Chain, read_chain
@@ -70,12 +70,10 @@ class ModelLoader(threading.Thread):
 
     def run(self) -> None:
         """Load the champion of the promotion log, or else the last good one, then follow the log until stopped."""
-        try:
-            self._follow_promotions()
-            if self.champion is None:
-                self._load_last_good()
-        finally:
-            self.looked_in_cache.set()
+        self._follow_promotions()
+        if self.champion is None:
+            self._load_last_good()
+        self.looked_in_cache.set()
         self._fetcher.start()
         while not self._stopped.wait(PROMOTIONS_POLL_SECONDS):
             self._follow_promotions()
@@ -103,6 +101,12 @@ class ModelLoader(threading.Thread):
 
     def _follow_promotions(self) -> None:
         """Do what the newest signed entry of the promotion log says; the registry is not asked."""
+        try:
+            self._follow_newest()
+        except Exception as error:  # the thread goes on, and so does the loaded model
+            self._failed(error)
+
+    def _follow_newest(self) -> None:
         try:
             newest = self._store.promotions.latest(self._pilot.name)
             if newest == self._read and time.monotonic() < self._verify_at:
@@ -135,13 +139,10 @@ class ModelLoader(threading.Thread):
                 self.problem, self._seen = "no version is champion: run `groundwork train`", None
                 self._tell()
             return
-        try:
-            signed = self._cache.cached(entry.to_version, entry.bundle_sha256)
-            if signed is not None:
-                self._serve(signed, entry, self.source if self.champion else "cache")
-        except BundleError as error:
-            self._failed(error)
         self._wanted.set()
+        signed = self._cache.cached(entry.to_version, entry.bundle_sha256)
+        if signed is not None:
+            self._serve(signed, entry, self.source if self.champion else "cache")
 
     def _serve(self, signed: SignedBundle, entry: Promotion, source: str) -> None:
         with self._swap:
@@ -212,7 +213,7 @@ class ModelLoader(threading.Thread):
             if signed is None:
                 return
             champion = self._loaded(signed, None)
-        except (BundleError, OSError) as error:
+        except Exception as error:
             log.error("last good champion not loaded", extra={"problem": str(error)})
             return
         self.source, self.champion = "cache", champion

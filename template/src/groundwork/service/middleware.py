@@ -14,7 +14,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from groundwork.core.settings import Settings
-from groundwork.service.auth import OPEN, ApiKeys, refuse_other_sites
+from groundwork.service.auth import OPEN, ApiKeys, KeyLimits, refuse_other_sites
 from groundwork.service.batcher import Batcher
 from groundwork.service.metrics import Metrics
 from groundwork.service.request_schema import MEDIA_TYPE, Problem, RequestReader, as_problem
@@ -51,6 +51,7 @@ class Front:
         self.metrics = metrics
         self.max_body_bytes = settings.max_body_bytes
         self.client_seconds = settings.client_seconds
+        self.limits = KeyLimits(settings.requests_per_second) if settings.requests_per_second else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -66,7 +67,11 @@ class Front:
         try:
             refuse_other_sites(headers, keyless=self.keys is None)
             if self.keys is not None:
-                self.keys.check(path, headers.get(b"authorization"))
+                key = self.keys.check(path, headers.get(b"authorization"))
+                if key and self.limits:
+                    allowed, exchange.limits = self.limits.count(key)
+                    if not allowed:
+                        raise Problem(429, "this key has made too many requests in one second", {"Retry-After": "1"})
             if path == "/predict" and not predicting:
                 raise Problem(405, "send records by POST", {"Allow": "POST"})
             if method == "POST" and path in _WITH_BODY:
@@ -168,11 +173,12 @@ class Front:
 class _Exchange:
     """The answer to one request: its id, and the status sent so far (0 before)."""
 
-    __slots__ = ("_send", "request_id", "status")
+    __slots__ = ("_send", "limits", "request_id", "status")
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self.status = 0
+        self.limits: list[tuple[bytes, bytes]] = []  # headers that tell how many requests the key may still make
         self.request_id = f"{_PROCESS}{next(_count):08x}"
 
     async def send(self, message: Message) -> None:
@@ -190,7 +196,7 @@ class _Exchange:
 
     async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self.status = status
-        headers = [*headers, (b"x-request-id", self.request_id.encode()), *_PROTECTED]
+        headers = [*headers, (b"x-request-id", self.request_id.encode()), *self.limits, *_PROTECTED]
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def refuse(self, problem: Problem) -> None:

@@ -52,7 +52,7 @@ def describe_keys(description: dict[str, Any], *, needed: bool) -> None:
     for path in SCOPES.keys() & description["paths"].keys():
         operation = description["paths"][path]["post"]
         operation["security"] = [{"apiKey": []}] if needed else [{"apiKey": []}, {}]
-        operation["responses"] |= described(401, 403)
+        operation["responses"] |= described(401, 403, 429)
 
 
 def _json_body(schema: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:

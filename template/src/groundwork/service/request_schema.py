@@ -244,6 +244,7 @@ TITLES = {
     413: "The request is too large",
     415: "The request is not JSON",
     422: "The request breaks the contract",
+    429: "Too many requests",
     500: "The service failed",
     503: "The service cannot answer now",
 }

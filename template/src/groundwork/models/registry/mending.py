@@ -2,7 +2,7 @@
 
 from groundwork.core.errors import PromotionError
 from groundwork.documents.pilot import Pilot
-from groundwork.models.registry.promotion import draft_again, login
+from groundwork.models.registry.promotion import draft_again, login, signed_by
 from groundwork.models.serving.bundles import BundleCache
 from groundwork.models.serving.chain import UNSIGNED, append, read_chain
 from groundwork.store.database import Store
@@ -51,7 +51,7 @@ def mend(pilot: Pilot, store: Store, *, by: str, approved_by: str, why: str) -> 
     if not chain.breaks:
         raise PromotionError("the promotion log is whole: there is nothing to mend")
     what = f"{why}; accepted as it is: {'; '.join(chain.breaks)}"
-    draft = draft_again(pilot, chain.deciding, by=f"{by} and {approved_by} (logged in as {login()})", why=what)
+    draft = draft_again(pilot, chain.deciding, by=signed_by(f"{by} and {approved_by}"), why=what)
     entry = append(pilot, store, chain, draft._replace(kind="mended"))
     if entry is None:
         raise PromotionError("another process has changed the promotion log: run the same command again")

@@ -97,9 +97,7 @@ def approve(pilot: Pilot, store: Store, registry: "Registry", number: str, *, by
             "changed since: run `groundwork train`, which judges the version again"
         )
     registry.predictor(version)
-    system = login()
-    signed = by if by == system else f"{by} (logged in as {system})"
-    return promote(store, registry, version, newest, by=signed, why=why)
+    return promote(store, registry, version, newest, by=signed_by(by), why=why)
 
 
 def champions_of(pilot: Pilot, store: Store) -> dict[str, Promotion]:
@@ -150,6 +148,12 @@ def roll_back(pilot: Pilot, store: Store, to: str | None, why: str) -> Promotion
     wanted = champions[to]
     _check_it_serves(pilot, wanted)
     return _append(pilot, store, chain, _Chosen.again(wanted), by=login(), why=why)
+
+
+def signed_by(handle: str) -> str:
+    """Return the handle with the login name of the user of this process; the login name alone if they are the same."""
+    system = login()
+    return system if handle in ("", system) else f"{handle} (logged in as {system})"
 
 
 def login() -> str:

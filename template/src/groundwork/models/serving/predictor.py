@@ -92,8 +92,12 @@ class Predictor:
 
     def _check_sample(self) -> None:
         recorded = self.bundle.sample
-        answered = self.scores({name: _as_array(values) for name, values in recorded.features.items()})
-        if not np.allclose(answered, recorded.scores, rtol=0, atol=self.bundle.tolerance):
+        try:
+            answered = self.scores({name: _as_array(values) for name, values in recorded.features.items()})
+            equal = np.allclose(answered, recorded.scores, rtol=0, atol=self.bundle.tolerance)
+        except Exception as error:
+            raise BundleError(f"the model cannot score the recorded sample: {error}") from error
+        if not equal:
             raise BundleError("the model's scores for the recorded sample differ from those at registration")
 
 
