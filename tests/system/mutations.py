@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 ODD: list[Any] = [
-    None, True, -1, 0, 2**64, 1e308, float("nan"), "", " ", "TBD", "2013-02-30", "\x00", "é" * 300, "{{x}}", "../x", "on",
-    [], {}, [None], {"": None}, [[]] * 3, {"name": "x"}, "id", "select 1; drop table x", "(" * 200, "12:30", "[", "%s",
+    None, True, -1, 0, 2**64, 1e308, float("nan"), "", " ", "TBD", "2013-02-30", "\x00", "é" * 300, "{{x}}", "../x",
+    "on", [], {}, [None], {"": None}, [[]] * 3, {"name": "x"}, "id", "select 1; drop table x", "(" * 200,
+    "12:30", "[", "%s",
 ]  # fmt: skip
 
 

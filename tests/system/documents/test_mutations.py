@@ -32,14 +32,14 @@ def garbled(name: str, number: int) -> Iterator[str]:
 def read_all(name: str, number: int) -> None:
     refused = 0
     for text in garbled(name, number):
-        began = time.monotonic()
+        began, said = time.monotonic(), name
         try:
             document = KINDS[name].parse(text, name)
             if name == "contract.yaml":
                 _ = document.dataset.requested, document.dataset.task
         except GroundworkError as error:
-            refused += 1
-            assert str(error).startswith(name), error
+            refused, said = refused + 1, str(error)
+        assert said.startswith(name)
         assert time.monotonic() - began < LONGEST, text
     print(f"{name}: {refused:,} of {number:,} garbled documents refused, the others read")
     assert refused > number / 10

@@ -4,6 +4,8 @@ import http.client
 import json
 import os
 import signal
+import time
+from contextlib import closing
 
 import pytest
 from groundwork.documents.pilot import Pilot
