@@ -77,9 +77,9 @@ def test_what_nobody_knows_yet_is_called_unknown(started: Pilot) -> None:
 
 def test_a_service_that_cannot_answer_says_why(started: Pilot) -> None:
     with Store(started.settings.store) as store:
-        shown = home_page(started, store, CHAMPION, DAY0, "database or disk is <full>")
+        shown = home_page(started, store, CHAMPION, DAY0, "the log cannot be written: database or disk is <full>")
         assert "Service" not in home_page(started, store, CHAMPION, DAY0)
-    assert "<dt>Service</dt><dd><b>refuses every prediction</b>" in shown
+    assert "<dt>Service</dt><dd><b>not ready</b>" in shown
     assert "cannot be written: database or disk is &lt;full&gt;" in shown
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from groundwork.service.api_page import api_page
 from groundwork.service.auth import keys_for
 from groundwork.service.batcher import Batcher
 from groundwork.service.champion import ModelLoader
+from groundwork.service.clock import Clock
 from groundwork.service.home_page import home_page, status
 from groundwork.service.metrics import Metrics
 from groundwork.service.middleware import Front
@@ -75,7 +77,9 @@ def create_app(pilot: Pilot | None = None) -> Front:
         deadline_seconds=pilot.settings.deadline_seconds,
     )
     metrics.follow(metrics.waiting, lambda: batcher.waiting)
-    metrics.follow(metrics.ready, lambda: (loader.no_model or loader.champion is not None) and not answerer.problem)
+    metrics.follow(metrics.ready, lambda: (loader.no_model or loader.champion is not None) and not parts.problem)
+    clock = Clock(store.seconds_ahead, loader.seconds_ahead)
+    metrics.follow(metrics.clock_ahead, lambda: nan if clock.ahead is None else clock.ahead)
     metrics.follow(metrics.chain_whole, lambda: not loader.broken)
     metrics.follow(metrics.log_writable, lambda: not answerer.problem)
 
@@ -86,7 +90,8 @@ def create_app(pilot: Pilot | None = None) -> Front:
         loader.start()
         # A restarted worker must not refuse requests while the other workers answer them.
         await run_in_threadpool(loader.looked_in_cache.wait, CACHE_SECONDS)
-        tasks = [asyncio.create_task(work) for work in (metrics.keep_following(), answerer.keep_trying())]
+        works = (metrics.keep_following(), answerer.keep_trying(), clock.keep_comparing())
+        tasks = [asyncio.create_task(work) for work in works]
         yield
         for task in tasks:
             task.cancel()
@@ -100,6 +105,7 @@ def create_app(pilot: Pilot | None = None) -> Front:
         store=store,
         loader=loader,
         answerer=answerer,
+        clock=clock,
         batcher=batcher,
         metrics=metrics,
         reader=reader,
@@ -124,10 +130,17 @@ class _Parts:
     store: Store
     loader: ModelLoader
     answerer: Answerer
+    clock: Clock
     batcher: Batcher[Records, bytes]
     metrics: Metrics
     reader: RequestReader
     needs_key: bool
+
+    @property
+    def problem(self) -> str:
+        """Why the service is not ready, though a model may be loaded; empty if it is."""
+        written = self.answerer.problem
+        return f"the prediction log cannot be written: {written}" if written else self.clock.problem
 
 
 def _routes(parts: _Parts, lifespan: Any) -> FastAPI:
@@ -153,8 +166,8 @@ def _routes(parts: _Parts, lifespan: Any) -> FastAPI:
 
     @app.get("/health/ready", summary="Can the service answer?", responses=described(503))
     async def ready() -> dict[str, str]:
-        if parts.answerer.problem:
-            raise Problem(503, f"the prediction log cannot be written: {parts.answerer.problem}", {"Retry-After": "5"})
+        if parts.problem:
+            raise Problem(503, parts.problem, {"Retry-After": "5"})
         if loader.no_model:
             return {"status": "ready", "mode": "no-model"}
         champion = loader.champion
@@ -173,7 +186,7 @@ def _routes(parts: _Parts, lifespan: Any) -> FastAPI:
 
     @app.get("/", include_in_schema=False)
     def home() -> Response:
-        return _page(home_page(pilot, store, loader, date.today(), parts.answerer.problem), "service/pages/home.css")
+        return _page(home_page(pilot, store, loader, date.today(), stopped=parts.problem), "service/pages/home.css")
 
     @app.get("/status", include_in_schema=False)
     def state() -> dict[str, Any]:

@@ -93,6 +93,10 @@ class ModelLoader(threading.Thread):
         pilot = self._pilot
         return pilot.settings.registry_retry_seconds if self.champion is None else pilot.settings.registry_poll_seconds
 
+    def seconds_ahead(self) -> float | None:
+        """Return how far this machine's clock was ahead of the registry's; None if that has none."""
+        return self._source.ahead
+
     def stop(self) -> None:
         """End the threads and the running request to the registry."""
         self._stopped.set()

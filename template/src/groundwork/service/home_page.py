@@ -36,16 +36,15 @@ class Fact:
     unit: str = ""
 
 
-def home_page(pilot: Pilot, store: Store, loader: ModelLoader, today: date, problem: str = "") -> str:
-    """Return the page as HTML; `problem` says why no prediction is answered, if the prediction log cannot be written.
+def home_page(pilot: Pilot, store: Store, loader: ModelLoader, today: date, stopped: str = "") -> str:
+    """Return the page as HTML; `stopped` says why the service is not ready, though a model may be loaded.
 
     Raises StoreError if the store cannot be read.
     """
     card = assess(pilot, store, today)
     drift = store.drift.latest()
-    stopped = f"The prediction log cannot be written: {problem}"
     facts = [
-        *([Fact("Service", "refuses every prediction", (stopped,))] if problem else []),
+        *([Fact("Service", "not ready", (stopped,))] if stopped else []),
         *([Fact("Promotion log", "broken", (loader.broken, MENDED))] if loader.broken else []),
         _day(pilot, card, today),
         _decision_maker(pilot),

@@ -93,6 +93,12 @@ class Metrics:
             registry=own,
             multiprocess_mode="livemin",
         )
+        self.clock_ahead = Gauge(
+            "groundwork_clock_ahead_seconds",
+            "How far the clock is ahead of the database's, or else the registry's; NaN if there is neither.",
+            registry=own,
+            multiprocess_mode="livemostrecent",
+        )
         self.chain_whole = Gauge(
             "groundwork_promotion_log_whole",
             "0 if an entry of the promotion log was forged, altered or removed: the last good champion serves on.",

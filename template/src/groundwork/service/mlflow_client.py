@@ -9,6 +9,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,6 +37,7 @@ class TrackingServer:
         self._seconds = pilot.settings.registry_timeout_seconds
         self._tls = ssl.create_default_context(cafile=pilot.settings.mlflow_tracking_server_cert_path or None)
         self._deadline = 0.0
+        self.ahead: float | None = None  # seconds by which this machine's clock was ahead of the server's
 
     def glance(self) -> object:
         """Return the version of each alias."""
@@ -102,6 +105,7 @@ class TrackingServer:
             except urllib.error.HTTPError as refusal:
                 answer = refusal
             with answer:
+                self._compare_clocks(answer.headers.get("Date"))
                 status, content = answer.status, answer.read()
         except (OSError, http.client.HTTPException) as error:
             if isinstance(getattr(error, "reason", error), TimeoutError):
@@ -113,6 +117,10 @@ class TrackingServer:
             return None
         hint = ": check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
         raise BundleError(f"the registry answers {status} to {where}{hint if status in (401, 403) else ''}")
+
+    def _compare_clocks(self, date: str | None) -> None:
+        with suppress(TypeError, ValueError):  # no date, or none
+            self.ahead = time.time() - parsedate_to_datetime(date or "").timestamp()
 
 
 class _Alias(msgspec.Struct):

@@ -17,6 +17,8 @@ from groundwork.service.mlflow_client import TrackingServer
 class Source(Protocol):
     """A registry. Each request ends within the setting `registry_timeout_seconds`."""
 
+    ahead: float | None  # seconds by which this machine's clock was ahead of the registry's; None if that has none
+
     def glance(self) -> object:
         """Return a value that changes when an alias changes and is cheap to read; None if there is no such value."""
 
@@ -40,6 +42,7 @@ class OtherRegistry:
     """A registry in a SQLite file, or another one that only MLflow can read; each request runs in a child process."""
 
     def __init__(self, pilot: Pilot) -> None:
+        self.ahead: float | None = None
         self._uri = pilot.settings.tracking_uri
         self._seconds = pilot.settings.registry_timeout_seconds
         self._cache = BundleCache(pilot)

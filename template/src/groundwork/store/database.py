@@ -3,6 +3,7 @@
 Records are predictions, outcomes, runs, schedules, ingested windows, proofs, drift and shadow results, and promotions.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import Any, Self
@@ -55,6 +56,14 @@ class Store:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def seconds_ahead(self) -> float | None:
+        """Returns how far this machine's clock is ahead of the database's; None if the store is a file."""
+        if self._connection.file is not None:
+            return None
+        asked_at = time.time()
+        [(theirs,)] = self._connection.rows("select extract(epoch from clock_timestamp())")
+        return (asked_at + time.time()) / 2 - float(theirs)
 
     def ask(self, query: str) -> list[tuple[Any, ...]]:
         """Returns the rows of a query written by the team; the transaction is rolled back, so changes are discarded."""
