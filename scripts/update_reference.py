@@ -105,7 +105,7 @@ def landing() -> dict[str, list[str]]:
 def _asked(text: str) -> set[str]:
     """Return the questions whose answers a text of Jinja needs."""
     found = set()
-    for name in {node.name for node in Environment().parse(text).find_all(nodes.Name)}:
+    for name in {node.name for node in Environment().parse(text).find_all(nodes.Name)}:  # noqa: S701
         if name in COMPUTED and COMPUTED[name]["default"] != text:  # a computed answer may name itself on its way
             found |= _asked(COMPUTED[name]["default"])
         elif name in QUESTIONS:

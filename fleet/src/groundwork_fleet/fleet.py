@@ -55,7 +55,7 @@ async def read(entries: Sequence[Entry], template: str, today: date, listener: L
         wanted = template or _most_common([each for each in read_pilots if isinstance(each, pilots.Pilot)])
         compared = await _template(wanted, Path(folder) / "template")
         # The machine's own certificates, as git uses them: a company's servers may be signed by its own authority.
-        async with httpx.AsyncClient(timeout=None, verify=ssl.create_default_context()) as client:
+        async with httpx.AsyncClient(timeout=None, verify=ssl.create_default_context()) as client:  # noqa: S113
             return await asyncio.gather(*(second(*each) for each in zip(entries, read_pilots, strict=True)))
 
 

@@ -50,7 +50,7 @@ def _environment() -> Environment:
 
     environment = Environment(
         loader=PackageLoader("groundwork", ""),
-        autoescape=lambda name: not (name or "").endswith((".md", ".css", ".js")),
+        autoescape=lambda name: not (name or "").endswith((".md", ".css", ".js")),  # noqa: S701 - on for all HTML
         finalize=finalize,
         undefined=StrictUndefined,
         auto_reload=False,
