@@ -15,7 +15,7 @@ from groundwork.models.serving.bundles import BUNDLE, CHALLENGER, CHAMPION, SIGN
 from groundwork.models.serving.predictor import Bundle, bundle_digest
 from groundwork.models.serving.signing import sign
 from groundwork.store.database import Store
-from registries import client_of, put_in_service, set_alias, set_tag
+from registries import client_of, put_in_service, set_alias, set_tag, write_entry
 from serving import FROM_CACHE, Service, black_hole, closed, load, promote_altered, served_here, serving
 from stores import change
 
@@ -198,3 +198,12 @@ def test_a_switched_off_model_never_answers_a_replica_that_starts(pilot_copy: Pi
     with served_here(pilot_copy, from_cache=True) as client:
         assert client.get("/health/ready").json() == {"status": "ready", "mode": "no-model"}
         assert "Switched off by ada: it harms" in client.get("/").text
+
+
+def test_an_entry_of_a_machine_whose_clock_is_behind_is_followed(pilot_copy: Pilot) -> None:
+    with served_here(pilot_copy, from_cache=True) as client:
+        write_entry(pilot_copy, promoted_at="2020-01-01T00:00:00.000+00:00", serves="no-model")
+        deadline = time.monotonic() + 30
+        while "mode" not in client.get("/health/ready").json():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)

@@ -128,11 +128,10 @@ class ModelLoader(threading.Thread):
 
     def _not_before_the_last_good(self, chain: Chain) -> tuple[Promotion | None, list[str]]:
         """Return the entry that decides, and what is wrong with the log: it must not end before what served here."""
-        known = [each for each in (chain.deciding, self.entry or self._cache.remembered()) if each]
-        entry = max(known, key=lambda each: each.promoted_at, default=None)
-        if entry is None or entry == chain.deciding:
-            return entry, list(chain.breaks)
-        return entry, [*chain.breaks, f"entry {entry.number}, which this service has followed, is gone"]
+        newest, followed = chain.deciding, self.entry or self._cache.remembered()
+        if followed is None or followed in chain.entries or (newest and newest.promoted_at > followed.promoted_at):
+            return newest, list(chain.breaks)
+        return followed, [*chain.breaks, f"entry {followed.number}, which this service has followed, is gone"]
 
     def _obey(self, entry: Promotion) -> None:
         self.no_model = entry.serves == "no-model" or self._pilot.settings.serve_mode == "no-model"
