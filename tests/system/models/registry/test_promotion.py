@@ -225,6 +225,18 @@ def test_a_champion_that_is_lost_everywhere_leaves_none_until_one_is_trained(pil
         assert client.get("/health/ready").json()["model_version"] == "2"
 
 
+def test_nothing_is_promoted_while_the_log_is_broken_and_a_rollback_works(pilot_copy: Pilot) -> None:
+    promoted(pilot_copy, register_again(pilot_copy))
+    third = register_again(pilot_copy)
+    with Store(pilot_copy.settings.store) as store:
+        assert store.promotions.append(log(pilot_copy)[-1]._replace(number=3, to_version=third.number, why="forged"))
+    for refused in (lambda: promoted(pilot_copy, third), lambda: by_hand.train(Pilot.here())):
+        with pytest.raises(PromotionError, match="entry 3 is not signed by a trusted key"):
+            refused()
+    assert champion(pilot_copy) == "2"
+    assert rolled_back(pilot_copy).to_version == champion(pilot_copy) == "1"
+
+
 def test_a_service_lets_go_of_a_champion_that_the_log_has_taken_out(pilot_copy: Pilot) -> None:
     with served_here(pilot_copy, from_cache=True) as client:
         assert client.get("/health/ready").status_code == 200
