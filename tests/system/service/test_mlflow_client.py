@@ -22,7 +22,7 @@ from groundwork.core.errors import BundleError
 from groundwork.core.settings import Settings
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.registry import Registry
-from groundwork.models.serving.bundles import BUNDLE, CHALLENGER, CHAMPION, SIGNATURE
+from groundwork.models.serving.bundles import BUNDLE, CHALLENGER, CHAMPION, PROMOTION, SIGNATURE
 from groundwork.models.serving.predictor import Bundle, bundle_digest
 from groundwork.models.serving.signing import sign, signer
 from groundwork.service.mlflow_client import TrackingServer
@@ -65,7 +65,8 @@ class Server:
         self.client.log_artifacts(run, str(bundle), BUNDLE)
         version = self.client.create_model_version(self.model, f"runs:/{run}/{BUNDLE}", run, tags).version
         if alias == CHAMPION:
-            write_entry(Pilot.here(), to_version=str(version), bundle_sha256=tags["bundle_sha256"])
+            entry = write_entry(Pilot.here(), to_version=str(version), bundle_sha256=tags["bundle_sha256"])
+            self.client.set_model_version_tag(self.model, str(version), PROMOTION, entry.as_json())
         if alias:
             self.client.set_registered_model_alias(self.model, alias, version)
         return str(version)
@@ -223,6 +224,26 @@ def test_a_challenger_that_cannot_be_fetched_does_not_hold_up_the_champion(serve
 def test_artefacts_that_lie_elsewhere_are_fetched_by_the_server(server: Server, service: Service) -> None:
     elsewhere = server.publish(root=(server.folder / "elsewhere").as_uri())
     service.wait("/health/ready", model_version=elsewhere)
+
+
+def test_a_service_without_the_log_follows_the_signed_entry_beside_the_champion(
+    server: Server, pilot_copy: Pilot, tmp_path: Path
+) -> None:
+    """And neither an alias alone, nor an entry that nobody trusted has signed, nor an older one than it has followed."""
+    shutil.rmtree(pilot_copy.settings.champion_cache)
+    first = server.publish()
+    options = {"MLFLOW_TRACKING_URI": server.uri, "GROUNDWORK_STORE_URL": f"sqlite:///{tmp_path / 'own.db'}"}
+    with serving(pilot_copy, **options) as service:
+        service.wait("/health/ready", model_version=first)
+        second = server.publish()
+        service.wait("/health/ready", model_version=second)
+        tag = server.client.get_model_version(server.model, first).tags[PROMOTION]
+        for forged in (tag, tag.replace('"number": ', '"number": 9'), "", "{}", "[1]"):
+            server.client.set_model_version_tag(server.model, first, PROMOTION, forged)
+            server.client.set_registered_model_alias(server.model, CHAMPION, first)
+            time.sleep(1)
+            assert service.wait("/health/ready")["model_version"] == second
+    server.client.set_registered_model_alias(server.model, CHAMPION, second)
 
 
 def test_two_services_that_fetch_at_once_are_both_ready(server: Server, pilot_copy: Pilot) -> None:

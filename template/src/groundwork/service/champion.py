@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from groundwork.core.errors import StoreError
 from groundwork.documents.pilot import Pilot
 from groundwork.models.serving.bundles import BundleCache, SignedBundle
-from groundwork.models.serving.chain import Chain, read_chain
+from groundwork.models.serving.chain import Chain, is_genuine, read_chain
 from groundwork.models.serving.predictor import Predictor
 from groundwork.service.metrics import Metrics
 from groundwork.service.model_source import source_of
@@ -23,6 +23,8 @@ from groundwork.store.promotion_log import Promotion
 
 PROMOTIONS_POLL_SECONDS = 1.0  # between two reads of the promotion log; each is one short query
 VERIFY_SECONDS = 30.0  # after which the whole log is verified again, though its newest entry is the same
+
+NO_CHAMPION = "no version is champion: run `groundwork train`"
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +62,7 @@ class ModelLoader(threading.Thread):
         self._dataset = pilot.contract.dataset
         self._read: Promotion | None = None  # the newest row of the log when it was last verified
         self._verify_at = 0.0
+        self._log_seen = False  # the store of a service may be its own, without the promotion log
         self._seen: object = None
         self._swap = threading.RLock()  # held while a model is put in place of another
         self._stopped = threading.Event()
@@ -118,17 +121,20 @@ class ModelLoader(threading.Thread):
             chain = read_chain(self._pilot, self._store)
         except StoreError:  # the prediction log fails too and reports it
             return
+        self._log_seen = self._log_seen or newest is not None
         self._read, self._verify_at = newest, time.monotonic() + VERIFY_SECONDS
         entry, breaks = self._not_before_the_last_good(chain)
         self._tell_of("; ".join(breaks))
         if entry is None and self.champion is None:
-            self.problem = self.broken or "no version is champion: run `groundwork train`"
+            self.problem = self.broken or self.problem
         if entry is not None and entry != self.entry:
             self._obey(entry)
 
     def _not_before_the_last_good(self, chain: Chain) -> tuple[Promotion | None, list[str]]:
         """Return the entry that decides, and what is wrong with the log: it must not end before what served here."""
         newest, followed = chain.deciding, self.entry or self._cache.remembered()
+        if not self._log_seen:
+            return followed, []
         if followed is None or followed in chain.entries or (newest and newest.promoted_at > followed.promoted_at):
             return newest, list(chain.breaks)
         return followed, [*chain.breaks, f"entry {followed.number}, which this service has followed, is gone"]
@@ -139,7 +145,7 @@ class ModelLoader(threading.Thread):
         if not entry.to_version:
             with self._swap:
                 self.champion, self.source = None, "none"
-                self.problem, self._seen = "no version is champion: run `groundwork train`", None
+                self.problem, self._seen = NO_CHAMPION, None
                 self._tell()
             return
         self._wanted.set()
@@ -177,6 +183,8 @@ class ModelLoader(threading.Thread):
         If the champion cannot be loaded, nothing changes. A challenger that cannot be loaded is left out and tried
         again.
         """
+        if not self._log_seen:
+            self._follow_registry()
         entry = self.entry
         if entry is None or not entry.to_version:
             return
@@ -200,6 +208,14 @@ class ModelLoader(threading.Thread):
         _freeze()
         if trouble:
             raise trouble
+
+    def _follow_registry(self) -> None:
+        """Do what the signed entry beside the champion says: the store of this service has no promotion log."""
+        entry = self._source.promotion()
+        if entry and is_genuine(self._pilot, entry) and (self.entry is None or entry.number > self.entry.number):
+            self._obey(entry)
+        elif self.entry is None:
+            self.problem = NO_CHAMPION
 
     def _loaded(self, signed: SignedBundle, present: Champion | None) -> Champion:
         if present is not None and (present.version, present.sha256) == (signed.version, signed.sha256):

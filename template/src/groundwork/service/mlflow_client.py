@@ -20,7 +20,8 @@ import msgspec
 
 from groundwork.core.errors import BundleError
 from groundwork.documents.pilot import Pilot
-from groundwork.models.serving.bundles import BUNDLE, CHALLENGER, BundleCache, SignedBundle
+from groundwork.models.serving.bundles import BUNDLE, CHALLENGER, CHAMPION, PROMOTION, BundleCache, SignedBundle
+from groundwork.store.promotion_log import Promotion
 
 Answer = TypeVar("Answer")
 
@@ -51,6 +52,12 @@ class TrackingServer:
         challenger = self._aliases().get(CHALLENGER)
         yield self._bundle(challenger) if challenger else None
 
+    def promotion(self) -> Promotion | None:
+        """Return the entry of the promotion log that is beside the champion; it need not be genuine."""
+        self._deadline = time.monotonic() + self._seconds
+        champion = self._aliases().get(CHAMPION)
+        return Promotion.from_json(self._tags(champion).get(PROMOTION, "")) if champion else None
+
     def stop(self) -> None:
         """Do nothing: a running request ends with the process."""
 
@@ -61,12 +68,15 @@ class TrackingServer:
 
     def _bundle(self, number: str, sha256: str | None = None) -> SignedBundle:
         """Return the version's bundle: that with this digest, or that which the registry names."""
+        tags = self._tags(number)
+        download = partial(self._download, tags.get("run_id", ""))
+        return self._cache.fetch(number, tags.get("bundle_sha256", "") if sha256 is None else sha256, download)
+
+    def _tags(self, number: str) -> dict[str, str]:
         found = self._ask(_VersionAnswer, "model-versions/get", name=self._model, version=number)
         if found is None:
             raise BundleError(f"version {number} of {self._model} is no longer in the registry")
-        tags = {tag.key: tag.value for tag in found.model_version.tags}
-        download = partial(self._download, tags.get("run_id", ""))
-        return self._cache.fetch(number, tags.get("bundle_sha256", "") if sha256 is None else sha256, download)
+        return {tag.key: tag.value for tag in found.model_version.tags}
 
     def _download(self, run_id: str, folder: Path) -> Path:
         """Download the run's serving bundle into a new folder below `folder`, and return that."""

@@ -12,6 +12,7 @@ from groundwork.core.errors import BundleError
 from groundwork.documents.pilot import Pilot
 from groundwork.models.serving.bundles import CHALLENGER, CHAMPION, BundleCache, SignedBundle
 from groundwork.service.mlflow_client import TrackingServer
+from groundwork.store.promotion_log import Promotion
 
 
 class Source(Protocol):
@@ -21,6 +22,9 @@ class Source(Protocol):
 
     def glance(self) -> object:
         """Return a value that changes when an alias changes and is cheap to read; None if there is no such value."""
+
+    def promotion(self) -> Promotion | None:
+        """Return the entry of the promotion log beside the champion, which need not be genuine; None without one."""
 
     def bundles(self, number: str, sha256: str) -> Iterator[SignedBundle | None]:
         """Yield the bundle of the champion, the version with this number and digest, then the challenger's or None.
@@ -55,6 +59,10 @@ class OtherRegistry:
         database = Path(self._uri.removeprefix("sqlite:///"))
         files = (database, database.with_name(database.name + "-wal"))
         return [file.stat().st_mtime_ns for file in files if file.exists()]
+
+    def promotion(self) -> Promotion | None:
+        """Return None: a registry in a file belongs to a pilot whose store has the promotion log."""
+        return None
 
     def bundles(self, number: str, sha256: str) -> Iterator[SignedBundle | None]:
         """Yield the champion's bundle, then the challenger's or None. Raises BundleError."""

@@ -1,5 +1,6 @@
 """The promotion log: its newest entry that a trusted key has signed names the champion (`models/serving/chain.py`)."""
 
+import json
 from typing import NamedTuple
 
 from groundwork.store.connection import Connection, insertion
@@ -22,6 +23,18 @@ class Promotion(NamedTuple):
     kind: str = ""  # adopted: the first signed entry after unsigned ones; mended: what was broken before it is accepted
     previous_sha256: str = ""  # of the signed entry before it
     signature: str = ""  # of all other fields, in base64; empty in entries of 0.2.0 and earlier
+
+    def as_json(self) -> str:
+        """Returns the entry as one line of JSON."""
+        return json.dumps(self._asdict())
+
+    @classmethod
+    def from_json(cls, text: str) -> "Promotion | None":
+        """Returns the entry that `as_json` wrote; None if it is another text."""
+        try:
+            return cls(**json.loads(text))
+        except (ValueError, TypeError):
+            return None
 
 
 _SELECT = f"select {', '.join(Promotion._fields)} from promotions where model = ?"

@@ -16,6 +16,7 @@ from groundwork.core.errors import BundleError, PromotionError
 from groundwork.documents.document import UNANSWERED
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.addresses import answers
+from groundwork.models.serving.bundles import PROMOTION
 from groundwork.models.serving.chain import Chain, append, read_chain
 from groundwork.store.connection import utc_text
 from groundwork.store.database import Store
@@ -56,7 +57,7 @@ def reconcile(store: Store, registry: "Registry") -> Promotion | None:
     champion = registry.champion()
     if newest is None or not newest.to_version:
         registry.take_out_of_service()
-    elif champion is None or champion.number != newest.to_version or champion.judged != "promoted":
+    elif champion is None or champion.tags.get(PROMOTION) != newest.as_json() or champion.judged != "promoted":
         version = registry.version(newest.to_version)
         if version is None or version.bundle_sha256 != newest.bundle_sha256:
             raise PromotionError(

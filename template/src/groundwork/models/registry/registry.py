@@ -28,7 +28,7 @@ from groundwork.documents.pilot import Pilot
 from groundwork.models.registry import mlflow_schema
 from groundwork.models.registry.addresses import ARTIFACTS, bring_home, own_database
 from groundwork.models.registry.version import Version, note, noted_version
-from groundwork.models.serving.bundles import BUNDLE, CHALLENGER, CHAMPION, BundleCache, SignedBundle
+from groundwork.models.serving.bundles import BUNDLE, CHALLENGER, CHAMPION, PROMOTION, BundleCache, SignedBundle
 from groundwork.models.serving.chain import read_chain
 from groundwork.models.serving.predictor import Predictor
 from groundwork.models.serving.signing import is_signed, sign
@@ -216,9 +216,11 @@ class Registry:
         self.pull(version)
         self._client.set_registered_model_alias(self.name, CHAMPION, version.number)
         self._tag(version, "gate", "promoted")
+        self._tag(version, PROMOTION, entry.as_json())
         self._challenges_no_more(version)
         self._cache.remember(entry)
-        note(self._settings, replace(version, tags=version.tags | {"gate": "promoted"}))
+        tags = {"gate": "promoted", PROMOTION: entry.as_json()}
+        note(self._settings, replace(version, tags=version.tags | tags))
 
     def take_out_of_service(self) -> None:
         """Remove the alias of the champion, if there is one."""

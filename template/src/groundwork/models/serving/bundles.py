@@ -1,6 +1,5 @@
 """The serving bundles on this machine's disk: the signature is checked when one is stored and when one is read."""
 
-import json
 import re
 import tempfile
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from groundwork.store.promotion_log import Promotion
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"  # optional; scores the champion's requests as a shadow
+PROMOTION = "promotion"  # the tag of the champion that holds its entry of the promotion log, for services without it
 BUNDLE = "serving"  # the folder of the run's artefacts that holds the serving bundle
 SIGNATURE = "bundle.sig"  # the signature of the bundle's digest, beside bundle.json
 
@@ -82,15 +82,16 @@ class BundleCache:
 
     def remember(self, entry: Promotion) -> None:
         """Note the entry of the champion that serves as the last good one. A service can start from it."""
-        write_atomically({self._folder / "last-good.json": json.dumps(entry._asdict())})
+        write_atomically({self._folder / "last-good.json": entry.as_json()})
 
     def remembered(self) -> Promotion | None:
         """Return the last good entry; None if there is none, or none that a trusted key has signed."""
         try:
-            entry = Promotion(**json.loads((self._folder / "last-good.json").read_text(encoding="utf-8")))
-            return entry if is_genuine(self._pilot, entry) else None
-        except (OSError, ValueError, TypeError, AttributeError):  # earlier releases noted the version alone
+            noted = (self._folder / "last-good.json").read_text(encoding="utf-8")
+        except (OSError, ValueError):
             return None
+        entry = Promotion.from_json(noted)  # earlier releases noted the version alone
+        return entry if entry and is_genuine(self._pilot, entry) else None
 
     def _place(self, version: str, sha256: str) -> Path:
         if not version.isdecimal() or not re.fullmatch("[0-9a-f]{64}", sha256):  # the registry must not choose the path

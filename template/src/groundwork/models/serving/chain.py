@@ -88,7 +88,7 @@ def is_genuine(pilot: Pilot, entry: Promotion) -> bool:
     """Return whether a trusted key has signed the entry, and had not ended on the day of the entry."""
     try:
         day = date.fromisoformat(entry.promoted_at[:10])
-    except ValueError:
+    except (ValueError, TypeError):
         return False
     return (
         bool(entry.signature)
