@@ -229,7 +229,7 @@ def test_artefacts_that_lie_elsewhere_are_fetched_by_the_server(server: Server, 
 def test_a_service_without_the_log_follows_the_signed_entry_beside_the_champion(
     server: Server, pilot_copy: Pilot, tmp_path: Path
 ) -> None:
-    """And neither an alias alone, nor an entry that nobody trusted has signed, nor an older one than it has followed."""
+    """And neither an alias alone, nor an entry that no trusted key has signed, nor an older one."""
     shutil.rmtree(pilot_copy.settings.champion_cache)
     first = server.publish()
     options = {"MLFLOW_TRACKING_URI": server.uri, "GROUNDWORK_STORE_URL": f"sqlite:///{tmp_path / 'own.db'}"}

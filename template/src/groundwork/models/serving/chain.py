@@ -91,7 +91,8 @@ def is_genuine(pilot: Pilot, entry: Promotion) -> bool:
     except (ValueError, TypeError):
         return False
     return (
-        bool(entry.signature)
+        isinstance(entry.signature, str)
+        and entry.signature != ""
         and entry.model == pilot.name
         and is_signed(pilot, _content(entry._replace(signature="")), entry.signature, "promotion", day)
     )
