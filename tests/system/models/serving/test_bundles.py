@@ -14,7 +14,7 @@ from groundwork.documents.pilot import Pilot
 from groundwork.models.packaging.pack import pack
 from groundwork.models.registry.registry import Registry, Version
 from groundwork.models.serving.bundles import BundleCache, SignedBundle
-from groundwork.models.serving.predictor import FORMAT_VERSIONS, Bundle, bundle_digest
+from groundwork.models.serving.predictor import FORMAT_VERSIONS
 from groundwork.models.serving.signing import sign
 from groundwork.models.training.history import read_history
 from numpy.typing import NDArray
