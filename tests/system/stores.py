@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterable
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from groundwork.store import schema
 from groundwork.store.connection import Connection
+from groundwork.store.migrations.versions import version_1
 from groundwork.store.predictions import Prediction
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "store-before-migrations"
@@ -52,10 +54,18 @@ def query(url: str, statement: str) -> list[tuple[Any, ...]]:
         return connection.rows(statement)
 
 
-def unsign_promotions(url: str) -> None:
-    """The promotion log as releases that signed no entry wrote it."""
-    for column in ("verdict", "serves", "kind", "previous_sha256", "signature"):
-        change(url, f"alter table promotions drop column {column}")
+def write_as_0_2_0(url: str, flows: Iterable[str] = ()) -> None:
+    """Write the store anew as release 0.2.0 made it: with its promotions, schedules of these flows, and nothing else."""
+    promotions = [row[:9] for row in query(url, "select * from promotions order by number")]
+    for file in file_of(url).parent.glob(f"{file_of(url).name}*"):
+        file.unlink()
+    with closing(Connection(url)) as connection, connection.transaction() as transaction:
+        for statement in version_1.STATEMENTS["sqlite"]:
+            transaction.execute(statement)
+        schema.make_version_table(transaction)
+        transaction.execute(f"insert into {schema.VERSION_TABLE} values ('1')")
+        transaction.execute_many(f"insert into promotions values ({', '.join('?' * 9)})", promotions)
+        transaction.execute_many("insert into schedules values (?, '2026-11-01T00:00:00+00:00')", [(f,) for f in flows])
 
 
 def change(url: str, statement: str) -> None:

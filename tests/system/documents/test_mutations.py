@@ -47,7 +47,7 @@ def read_all(name: str, number: int) -> None:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_garbled_document_is_read_or_refused_in_words(name: str) -> None:
-    read_all(name, 100)
+    read_all(name, 60)
 
 
 @pytest.mark.soak

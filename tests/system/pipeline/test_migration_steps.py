@@ -23,7 +23,7 @@ from groundwork.store import schema
 from groundwork.store.database import Store
 from registries import client_of, set_tag, take_back_a_revision
 from serving import closed, served_here, serving
-from stores import change, query, unsign_promotions
+from stores import change, query, write_as_0_2_0
 
 LINES = {
     "store": f"migrated the store from no schema version to schema version {schema.VERSION}",
@@ -36,9 +36,7 @@ LINES = {
 @pytest.fixture
 def outdated(pilot_copy: Pilot) -> Pilot:
     """A pilot of which store, registry and schedules are older than the code, and which was copied."""
-    with Store(pilot_copy.settings.store) as store:
-        store.schedules.keep([*by_hand.WORK, "audit"])
-    unsign_promotions(pilot_copy.settings.store)
+    write_as_0_2_0(pilot_copy.settings.store, [*by_hand.WORK, "audit"])
     change(pilot_copy.settings.store, f"drop table {schema.VERSION_TABLE}")
     take_back_a_revision(pilot_copy.settings.data_folder / "mlflow.db")
     return pilot_copy
@@ -147,8 +145,7 @@ def of_0_2_0(pilot_copy: Pilot) -> Pilot:
     """A pilot as release 0.2.0 leaves it: no entry of its promotion log is signed, nor its gate's verdict."""
     settings = pilot_copy.settings
     bundle = Registry(pilot_copy).required_champion().bundle_sha256
-    unsign_promotions(settings.store)
-    change(settings.store, f"update {schema.VERSION_TABLE} set version_num = '1'")
+    write_as_0_2_0(settings.store, by_hand.WORK)
     (settings.champion_cache / "last-good.json").write_text(json.dumps({"version": "1", "sha256": bundle}))
     for signature in (settings.data_folder / "mlartifacts").rglob("gate/*.sig"):
         signature.unlink()

@@ -140,8 +140,8 @@ def switch(
 
         with step("switch") as said, Store(pilot.settings.store) as store:
             entry = throw(pilot, store, serves, by=signed_by(by), why=why)
-            model = f"version {entry.to_version}" if entry.to_version else "no version, since none is champion,"
-            said.append(f"{model} decides" if serves == "model" else "today's rule decides, in every service")
+            model = f"version {entry.to_version} decides" if entry.to_version else "no version is champion yet"
+            said.append(model if serves == "model" else "today's rule decides, in every service")
         print_json(entry._asdict())
     suggest("status")
 
