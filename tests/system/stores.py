@@ -55,7 +55,7 @@ def query(url: str, statement: str) -> list[tuple[Any, ...]]:
 
 
 def write_as_0_2_0(url: str, flows: Iterable[str] = ()) -> None:
-    """Write the store anew as release 0.2.0 made it: with its promotions, schedules of these flows, and nothing else."""
+    """Write the store anew as release 0.2.0 made it, with its promotions and schedules of these flows alone."""
     promotions = [row[:9] for row in query(url, "select * from promotions order by number")]
     for file in file_of(url).parent.glob(f"{file_of(url).name}*"):
         file.unlink()
