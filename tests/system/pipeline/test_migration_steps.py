@@ -184,6 +184,9 @@ def test_a_machine_without_the_key_says_where_to_migrate_and_what_waits_follows(
     assert "· chain    the promotion log of late-flights counts for nothing yet" in told
     assert "run `groundwork migrate` where the signing key is" in told
     assert not key.exists()
+    mended = groundwork("verify", "--mend", "--by", "ada", "--approved-by", "grace", "--why", "in a hurry")
+    assert mended.returncode == 1
+    assert "run `groundwork migrate` where the signing key is" in mended.stderr
     with serving(Pilot.here(), ready=False) as service:
         service.wait_until(lambda: "run `groundwork migrate`" in service.ask("/health/ready")[1]["detail"])
         aside.rename(key)

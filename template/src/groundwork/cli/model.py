@@ -176,7 +176,7 @@ def verify(
             model = f"version {newest.to_version}" if newest.to_version else "no version"
             ruled = "; today's rule decides, by the switch" if newest.serves == "no-model" else ""
             console.print(f"  entry {newest.number} counts: {model} is champion{ruled}")
-        if chain.breaks:
+        if chain.forged:
             console.print(
                 "  Find out who wrote it. To accept the log with the champion above, two people run\n"
                 "  groundwork verify --mend --by HANDLE --approved-by HANDLE --why REASON"

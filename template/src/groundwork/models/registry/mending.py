@@ -50,6 +50,8 @@ def mend(pilot: Pilot, store: Store, *, by: str, approved_by: str, why: str) -> 
     chain = read_chain(pilot, store)
     if not chain.breaks:
         raise PromotionError("the promotion log is whole: there is nothing to mend")
+    if not chain.forged:
+        raise PromotionError(chain.breaks[0])
     what = f"{why}; accepted as it is: {'; '.join(chain.breaks)}"
     draft = draft_again(pilot, chain.deciding, by=signed_by(f"{by} and {approved_by}"), why=what)
     entry = append(pilot, store, chain, draft._replace(kind="mended"))

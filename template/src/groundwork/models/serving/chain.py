@@ -36,6 +36,11 @@ class Chain:
         return self.entries[-1] if self.entries else None
 
     @property
+    def forged(self) -> bool:
+        """Whether the chain is broken, and not only because no key is trusted here or the log is not migrated."""
+        return bool(self.breaks) and self.breaks[0] not in (UNSIGNED, UNTRUSTED)
+
+    @property
     def remarks(self) -> list[str]:
         """What a reader of the pilot's state must know, one line each; empty if the champion serves."""
         off = self.deciding is not None and self.deciding.serves == "no-model"
