@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 PANEL = "The loop"
 verbs = typer.Typer()
-
-
 EXAMPLE = "flights"  # the example's data set in contract.yaml
 FIRST, LAST = 3, 12  # months of the example's one year of data; three months are enough to train on
 
@@ -106,12 +104,9 @@ def status(as_json: Json = False) -> None:
             unfinished = [run for run in store.runs.under_way() if run.lost_at >= now]
             drift = store.drift.latest()
         console.print(f"champion  {f'version {champion.number}' if champion else 'none: run `groundwork train`'}")
-        for line in chain.remarks:
-            console.print(f"          [yellow]{line}[/]")
-        if champion:
-            console.print(f"          {escape(how_served(champion.tags['bundle_reason']))}")
         gain = champion and champion.tags.get("gain_per_1000")  # a restored version may have none
-        for line in scale_line(pilot, float(gain)) if gain else []:
+        how = [escape(how_served(champion.tags["bundle_reason"]))] if champion else []
+        for line in (*chain.remarks, *how, *(scale_line(pilot, float(gain)) if gain else [])):
             console.print(f"          {line}")
         for entry in promotions[:-6:-1]:
             off = ", switched off," if entry.serves == "no-model" else ""
