@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -33,10 +34,18 @@ LINES = {
 }
 
 
+def take_back_to_0_2_0(pilot: Pilot, flows: Iterable[str]) -> None:
+    """The store, and the note of the last good champion, as release 0.2.0 writes them."""
+    note = pilot.settings.champion_cache / "last-good.json"
+    bundle = json.loads(note.read_text())["bundle_sha256"]
+    write_as_0_2_0(pilot.settings.store, flows)
+    note.write_text(json.dumps({"version": "1", "sha256": bundle}))
+
+
 @pytest.fixture
 def outdated(pilot_copy: Pilot) -> Pilot:
     """A pilot of which store, registry and schedules are older than the code, and which was copied."""
-    write_as_0_2_0(pilot_copy.settings.store, [*by_hand.WORK, "audit"])
+    take_back_to_0_2_0(pilot_copy, [*by_hand.WORK, "audit"])
     change(pilot_copy.settings.store, f"drop table {schema.VERSION_TABLE}")
     take_back_a_revision(pilot_copy.settings.data_folder / "mlflow.db")
     return pilot_copy
@@ -143,11 +152,8 @@ def test_a_prefect_that_does_not_answer_keeps_nothing_from_its_migration(
 @pytest.fixture
 def of_0_2_0(pilot_copy: Pilot) -> Pilot:
     """A pilot as release 0.2.0 leaves it: no entry of its promotion log is signed, nor its gate's verdict."""
-    settings = pilot_copy.settings
-    bundle = Registry(pilot_copy).required_champion().bundle_sha256
-    write_as_0_2_0(settings.store, by_hand.WORK)
-    (settings.champion_cache / "last-good.json").write_text(json.dumps({"version": "1", "sha256": bundle}))
-    for signature in (settings.data_folder / "mlartifacts").rglob("gate/*.sig"):
+    take_back_to_0_2_0(pilot_copy, by_hand.WORK)
+    for signature in (pilot_copy.settings.data_folder / "mlartifacts").rglob("gate/*.sig"):
         signature.unlink()
     return Pilot.here()
 
