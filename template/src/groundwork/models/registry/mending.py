@@ -47,6 +47,8 @@ def mend(pilot: Pilot, store: Store, *, by: str, approved_by: str, why: str) -> 
             raise PromotionError(f"{handle} is not a handle in OWNERS: {', '.join(sorted(people))}")
     if by == approved_by:
         raise PromotionError("two people must agree: name a second one in --approved-by")
+    if not why.strip():
+        raise PromotionError("give the reason with --why: it is written to the promotion log")
     chain = read_chain(pilot, store)
     if not chain.breaks:
         raise PromotionError("the promotion log is whole: there is nothing to mend")
