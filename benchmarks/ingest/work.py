@@ -35,10 +35,15 @@ def ingested(pilot: Pilot, folder: Path) -> int:
     return sum(each.rows_in for each in by_hand.ingest(pilot))
 
 
+def compared(pilot: Pilot, folder: Path) -> int:
+    """What `groundwork ingest --all` does: it compares all of the history with the source."""
+    return sum(each.rows_in for each in by_hand.ingest(pilot, everything=True))
+
+
 def main() -> None:
     pilot, folder = Pilot.here(), Path(sys.argv[2])
     before, began = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
-    rows = {"floor": copied, "ingest": ingested}[sys.argv[1]](pilot, folder)
+    rows = {"floor": copied, "ingest": ingested, "all": compared}[sys.argv[1]](pilot, folder)
     seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF)
     snapshots = Snapshots(pilot.snapshots, pilot.contract.dataset)
     said = {

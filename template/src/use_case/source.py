@@ -16,13 +16,17 @@ def rows(source: ibis.BaseBackend, start: datetime, end: datetime) -> ibis.Table
     A prediction is made on the evening before departure. So a feature may use the schedule of its own day and the
     events of earlier days, but nothing that is known only after the flight has left.
     """
+    earlier = start - timedelta(days=1)
     flights = source.table("flights")
+    # By whole months first: those are columns, and a departure would have to be computed for every flight there is.
+    month = flights.year * 12 + flights.month
+    flights = flights.filter(month >= earlier.year * 12 + earlier.month, month <= end.year * 12 + end.month)
     day = ibis.date(flights.year, flights.month, flights.day)
     flights = flights.mutate(
         day=day,
         scheduled_departure=day.cast("timestamp") + flights.hour.as_interval("h") + flights.minute.as_interval("m"),
         late=flights.arr_delay >= 15,
-    ).filter(lambda t: (t.scheduled_departure >= start - timedelta(days=1)) & (t.scheduled_departure < end))
+    ).filter(lambda t: (t.scheduled_departure >= earlier) & (t.scheduled_departure < end))
     # Cast to integer, then to float: PostgreSQL has no mean of booleans, and returns the mean of integers as decimal.
     day_before = flights.group_by("origin", day=flights.day + ONE_DAY).aggregate(
         origin_late_share_yesterday=flights.late.cast("int32").cast("float64").mean()

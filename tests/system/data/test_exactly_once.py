@@ -22,7 +22,7 @@ from groundwork.core.windows import Window
 from groundwork.data.erasure import Erased
 from groundwork.data.reading import read_windows
 from groundwork.data.snapshots import Snapshots
-from groundwork.data.source import BEGINNING, END, expression, in_source, row_hash
+from groundwork.data.source import BEGINNING, END, days_in_source, row_hash
 from groundwork.documents.pilot import Pilot
 from groundwork.models.training.history import Examples, read_history
 from groundwork.pipeline import by_hand
@@ -80,6 +80,7 @@ def test_any_order_and_repetition_of_arrival_ends_in_the_same_table(
             f" join (values {arrived}) as arrived (place, row) on row = id order by place",
         )
         by_hand.ingest(Pilot.here())
+    by_hand.ingest(Pilot.here(), everything=True)
     found = [table(plain.snapshots, plain), table(plain.quarantine, plain), training_digest(plain)]
 
     (plain.settings.data_folder / "groundwork.db").unlink()
@@ -156,17 +157,18 @@ def test_windows_of_another_length_forget_what_was_known(plain: Pilot, sql: Call
     assert table(plain.snapshots, plain).equals(before)
 
 
-def test_an_engine_without_a_proven_hash_has_every_window_read(
+def test_an_engine_without_a_proven_hash_has_windows_read_instead_of_compared(
     plain: Pilot, sql: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sql(plain, "insert into rows from all_rows", "insert into rows from all_rows limit 9")
     by_hand.ingest(Pilot.here())
     hashed = table(plain.snapshots, plain)
     version = Snapshots(plain.snapshots, plain.contract.dataset).version
-    for module in ("reading", "source"):
+    for module in ("reading", "due"):
         monkeypatch.setattr(f"groundwork.data.{module}.can_hash", lambda backend: False)
-    for _ in range(2):
-        assert len(by_hand.ingest(Pilot.here())) == 3
+    assert [each.window for each in by_hand.ingest(Pilot.here(), everything=True)] == [JANUARY, FEBRUARY, MARCH]
+    assert [each.window for each in by_hand.ingest(Pilot.here())] == [JANUARY, MARCH]
+    assert [each.window for each in by_hand.ingest(Pilot.here())] == [FEBRUARY, MARCH]
     assert Snapshots(plain.snapshots, plain.contract.dataset).version == version
     shutil.rmtree(plain.snapshots)
     by_hand.ingest(Pilot.here())
@@ -193,11 +195,10 @@ def test_a_window_as_it_is_read_has_the_fingerprint_that_the_scan_tells(
     backend = ibis.duckdb.connect() if engine == "duckdb" else ibis.connect(request.getfixturevalue("postgres").url)
     backend.create_table("rows", rows, overwrite=True)
     try:
-        source_rows = expression(backend, dataset, Window(BEGINNING, END))
-        told, _ = in_source(backend, source_rows, dataset, "month", hashed=True)
+        told, _ = days_in_source(backend, dataset, Window(BEGINNING, END), hashed=True)
         reads = read_windows(backend, dataset, [JANUARY, FEBRUARY, MARCH], tmp_path, Erased(plain))
         for window, read in reads.items():
-            assert told[window] == read.fingerprint
+            assert read.days == {day: sums for day, sums in told.items() if window.start <= day < window.end} != {}
             assert (
                 pa.table(read.sound.to_reader())["flight_id"]
                 .combine_chunks()
@@ -205,7 +206,7 @@ def test_a_window_as_it_is_read_has_the_fingerprint_that_the_scan_tells(
                 .sort()
                 .equals(pa.array(sorted(set(_month(rows, window)["flight_id"].to_pylist()))))
             )
-        assert list(told) == [JANUARY, FEBRUARY, MARCH]
+        assert [day.month for day in told] == sorted([1, 2, 3] * 7)
     finally:
         backend.drop_table("rows")
         backend.disconnect()

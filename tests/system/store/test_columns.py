@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from groundwork.core.windows import Window
 from groundwork.store.database import Store
 from groundwork.store.drifts import Drift
+from groundwork.store.ingested import Piece
 from groundwork.store.predictions import Prediction
 from groundwork.store.promotion_log import Promotion
 from groundwork.store.proofs import Proof
@@ -71,7 +72,7 @@ def test_a_column_more_in_every_table_changes_nothing(store_url: str) -> None:
         store.runs.record(RUN)
         store.runs.keep_alive(UNDER_WAY)
         store.schedules.keep(["ingest"])
-        store.ingested.record(Window(MARCH, APRIL), "31:99", "a-table", 3)
+        store.ingested.record({Window(MARCH, APRIL): Piece("31:99", AT, "code")}, "a-table", 3)
         store.drift.record(DRIFT)
         store.shadow.record("2", 100, 0.5)
         store.proofs.record([PROOF])
@@ -85,7 +86,7 @@ def test_a_column_more_in_every_table_changes_nothing(store_url: str) -> None:
         assert store.runs.latest(succeeded=True) == [RUN]
         assert store.runs.under_way() == [UNDER_WAY]
         assert [*store.schedules.since()] == ["ingest"]
-        assert store.ingested.windows("a-table", 3) == {Window(MARCH, APRIL): "31:99"}
+        assert store.ingested.pieces("a-table", 3) == {Window(MARCH, APRIL): Piece("31:99", AT, "code")}
         assert store.drift.latest() == DRIFT
         assert store.shadow.latest() == {"2": (100, 0.5)}
         assert store.proofs.by_check() == {"data-schema": [PROOF]}

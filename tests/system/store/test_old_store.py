@@ -6,6 +6,7 @@ from datetime import datetime
 import pytest
 from groundwork.core.windows import Window
 from groundwork.store.database import Store
+from groundwork.store.ingested import Piece
 from groundwork.store.migrate import migrate
 from stores import ERASED, ROWS
 
@@ -61,8 +62,8 @@ def test_schedules(store: Store) -> None:
 
 
 def test_ingested_windows(store: Store) -> None:
-    assert store.ingested.windows("a-table", 5) == {
-        Window(datetime.fromisoformat(start), datetime.fromisoformat(end)): fingerprint
+    assert store.ingested.pieces("a-table", 5) == {
+        Window(datetime.fromisoformat(start), datetime.fromisoformat(end)): Piece(fingerprint, None, "")
         for start, end, fingerprint, *_ in ROWS["windows_read"]
     }
 

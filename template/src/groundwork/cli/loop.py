@@ -4,7 +4,7 @@ import time
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -45,11 +45,16 @@ def release() -> None:
 
 
 @verbs.command(rich_help_panel=PANEL)
-def ingest(since: Day = None, until: Day = None, as_json: Json = False) -> None:
+def ingest(
+    since: Day = None,
+    until: Day = None,
+    everything: Annotated[bool, typer.Option("--all", help="Compare all of the history with the source.")] = False,
+    as_json: Json = False,
+) -> None:
     """Ingest new and changed windows, or the days from --since to --until (exclusive)."""
     with entered() as pilot:
         with step("ingest") as said:
-            said += run_ingest(pilot, since, until)
+            said += run_ingest(pilot, since, until, everything)
         suggest("train", "score")
 
 
@@ -162,13 +167,18 @@ def require_both_or_neither(since: datetime | None, until: datetime | None) -> N
         raise GroundworkError("give both --since and --until, with --since earlier than --until, or neither")
 
 
-def run_ingest(pilot: "Pilot", since: datetime | None, until: datetime | None) -> list[str]:
+def run_ingest(
+    pilot: "Pilot", since: datetime | None = None, until: datetime | None = None, everything: bool = False
+) -> list[str]:
     from groundwork.core.windows import named
-    from groundwork.data.ingest import told_ahead
+    from groundwork.data.due import told_ahead
+    from groundwork.data.ingest import told
     from groundwork.pipeline import by_hand
 
     require_both_or_neither(since, until)
-    done: list[Ingested] = by_hand.run(pilot, "ingest", since, until)
+    if since and everything:
+        raise GroundworkError("give either --all, or --since and --until")
+    done: list[Ingested] = by_hand.run(pilot, "ingest", since, until, everything)
     print_json({"windows": done})
     rows, quarantined = sum(each.rows_in for each in done), sum(each.rows_quarantined for each in done)
     filled = [each.window for each in done if each.rows_in]
@@ -177,9 +187,14 @@ def run_ingest(pilot: "Pilot", since: datetime | None, until: datetime | None) -
         for each in named([each.window for each in done if not each.rows_in and not each.rows_ahead])
     ]
     kept += [told_ahead(pilot.contract.dataset, each.rows_ahead, each.window) for each in done if each.rows_ahead]
+    read = named([each.window for each in done if each.read])
+    compared = [] if since else told(pilot)
+    if compared or not read:
+        compared.insert(0, f"windows read: {', '.join(read) or 'none, because nothing has changed'}")
     return [
         f"{rows:,} rows in, {quarantined:,} quarantined, "
         f"{filled[0].start:%Y-%m-%d} to {str(filled[-1])[-10:]}, snapshot version {done[-1].version}",
+        *compared,
         *kept,
     ]
 

@@ -57,7 +57,7 @@ def up(
             with step("seed") as said:
                 said.append(release_data(pilot, LAST))
         with step("ingest") as said:
-            said += run_ingest(pilot, None, None)
+            said += run_ingest(pilot)
         trained = run_train(pilot)
         if trained.standing == "pending" and trained.champion_before is None:
             raise GroundworkError(f"there is no champion to serve yet: version {trained.version} waits for approval")
@@ -116,7 +116,7 @@ def demo(months: Annotated[int, typer.Option(min=1, help="Number of months to pl
             with step("release") as said:
                 said.append(release_data(pilot, None if newest else FIRST))
             with step("ingest") as said:
-                said += run_ingest(pilot, None, None)
+                said += run_ingest(pilot)
             champion = registry.champion()
             if champion or run_train(pilot).in_service:  # scoring needs a champion
                 with step("score") as said:

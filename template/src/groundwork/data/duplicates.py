@@ -19,8 +19,6 @@ from groundwork.data.snapshots import Snapshots
 from groundwork.data.spool import Spool
 from groundwork.documents.contract.contract import Dataset
 
-DEPENDS = "depends on other windows"  # fingerprint of a window that must be read again until it has no such duplicate
-
 
 def set_apart(
     dataset: Dataset,
@@ -100,4 +98,4 @@ def _moved(read: Read, dataset: Dataset, reasons: Mapping[object, str], folder: 
         )
     sound.close()
     broken.close()
-    return Read(sound=sound, broken=broken, fingerprint=read.fingerprint and DEPENDS, hashes=read.hashes)
+    return Read(sound=sound, broken=broken, days=read.days, hashes=read.hashes, depends=True)

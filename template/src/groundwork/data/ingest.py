@@ -12,16 +12,16 @@ import ibis
 
 from groundwork.core.errors import ContractBreach, NotEnoughData, SourceError, SourceUnavailable
 from groundwork.core.progress import tell
-from groundwork.core.windows import Window, end_of_day, named, window_of, windows
-from groundwork.data.duplicates import DEPENDS, set_apart
+from groundwork.core.windows import Window, named, window_of, windows
+from groundwork.data.due import DEPENDS, EMPTY, GONE, WAITS, Due, Known, find_due, told_ahead, told_compared
+from groundwork.data.duplicates import set_apart
 from groundwork.data.erasure import Erased
 from groundwork.data.quarantine import put_into_quarantine
 from groundwork.data.reading import Read, broken_as_a_whole, read_windows
 from groundwork.data.rules import REASONS, stale
 from groundwork.data.snapshots import Snapshots
-from groundwork.data.source import BEGINNING, END, Ahead, connected, expression, in_source, source_error
+from groundwork.data.source import BEGINNING, END, connected, expression
 from groundwork.data.spool import Spool, forget_spools, spool_folder
-from groundwork.documents.contract.contract import Dataset
 from groundwork.documents.pilot import Pilot
 from groundwork.store.connection import without_password
 from groundwork.store.database import Store
@@ -41,8 +41,8 @@ class Ingested:
     rows_in: int
     rows_quarantined: int
     version: int | None  # of the snapshots
-    fingerprint: str | None = None  # of the rows read; None if the source's engine cannot compute one
     rows_ahead: int = 0  # rows not read: they are further ahead than the contract allows
+    read: bool = True  # False for the newest window if it has not changed: the counts are those of the snapshots
 
 
 def let_in(pilot: Pilot, window: Window, read: Read, broken: Sequence[str]) -> Ingested:
@@ -70,56 +70,60 @@ def let_in(pilot: Pilot, window: Window, read: Read, broken: Sequence[str]) -> I
             f"{window} as a whole breaks contract.yaml: {'; '.join(broken)}.\nNo row of this window was let in."
         )
     version = snapshots.replace(read.sound, *window)
-    return Ingested(
-        window=window, rows_in=rows, rows_quarantined=quarantined, version=version, fingerprint=read.fingerprint
-    )
+    return Ingested(window=window, rows_in=rows, rows_quarantined=quarantined, version=version)
 
 
-def check_freshness(backend: ibis.BaseBackend, pilot: Pilot, now: datetime) -> None:
-    """Raises ContractBreach if the newest data in the source is older than the contract allows; `now` has an offset."""
-    rows = expression(backend, pilot.contract.dataset, Window(BEGINNING, END))
-    if broken := stale(rows, pilot.contract, now):
-        raise ContractBreach(f"the source breaks contract.yaml: {'; '.join(broken)}.\nThe rows it has were let in.")
+def check_freshness(backend: ibis.BaseBackend, pilot: Pilot, now: datetime, since: datetime = BEGINNING) -> None:
+    """Raises ContractBreach if the newest data in the source is older than the contract allows; `now` has an offset.
 
-
-def due_windows(
-    backend: ibis.BaseBackend, pilot: Pilot, known: Mapping[Window, str]
-) -> tuple[list[Window], list[Window], Ahead | None]:
-    """Returns the windows to read, the known windows for which the source has no rows any more, and the rows ahead.
-
-    To read are the windows whose fingerprint is not in `known`, and always the newest window. Raises NotEnoughData if
-    the source has no rows to read, SourceError if it cannot be read.
+    The rows from `since` on are asked first: if they are new enough, there is no need to ask all.
     """
-    dataset = pilot.contract.dataset
-    rows = expression(backend, dataset, Window(BEGINNING, END), any_time=True)
-    try:
-        found, ahead = in_source(backend, rows, dataset, pilot.charter.monitoring.window, hashed=bool(known))
-    except Exception as error:
-        raise source_error(dataset, "the source cannot be read", error) from dataset.safe_text(error)[1]
-    if not found:
-        but = f": {told_ahead(dataset, ahead.rows, ahead.days)}" if ahead else ""
-        raise NotEnoughData(f"the source {without_password(pilot.settings.source)} has no rows yet{but}")
-    newest = max(found)
-    due = [window for window, now in found.items() if now is None or now != known.get(window) or window == newest]
-    there = [*found, *([ahead.days] if ahead else [])]
-    gone = [each for each in known if not any(now.start < each.end and now.end > each.start for now in there)]
-    return due, sorted(gone), ahead
+    if not pilot.contract.freshness:
+        return
+    broken: list[str] = []
+    for start in dict.fromkeys((since, BEGINNING)):
+        broken = stale(expression(backend, pilot.contract.dataset, Window(start, END)), pilot.contract, now)
+        if not broken:
+            return
+    raise ContractBreach(f"the source breaks contract.yaml: {'; '.join(broken)}.\nThe rows it has were let in.")
 
 
-def told_ahead(dataset: Dataset, rows: int, days: Window) -> str:
-    """Returns in words that the rows of these days are not read, and what to do if they are right."""
-    until = end_of_day(dataset.max_days_ahead, dataset.zone) - timedelta(days=1)
-    return (
-        f"rows not read: {rows:,}, with a {dataset.event_time.name} of {days}; contract.yaml allows it up to "
-        f"{until:%Y-%m-%d} (maxDaysAhead {dataset.max_days_ahead:g}): correct them in the source, or raise maxDaysAhead"
-    )
+class _Memory:
+    """What is known of the source, in memory and in the store, which is written as soon as there are snapshots."""
+
+    def __init__(self, pilot: Pilot, store: Store, snapshots: Snapshots) -> None:
+        self.table_id, self.version = snapshots.table_id, snapshots.version
+        self._store, self._snapshots = store, snapshots
+        self.known = Known(pilot, store.ingested.pieces(self.table_id, self.version), datetime.now(UTC))
+
+    def take(self, pieces: Mapping[Window, str], version: int | None) -> None:
+        self.version = version
+        taken = self.known.take(pieces)
+        if version is not None and taken:
+            self.table_id = self.table_id or self._snapshots.table_id
+            self._store.ingested.record(taken, str(self.table_id), version)
+
+    def has(self, window: Window, read: Read) -> bool:
+        """Whether these rows of the window were let in before."""
+        return self.known.within(window) == self.known.pieces_of(window, read.days) and read.days is not None
+
+    def let_in(self, window: Window, read: Read, version: int | None) -> None:
+        """Remember what was read of a window."""
+        pieces = {window: DEPENDS} if read.depends else self.known.pieces_of(window, read.days)
+        if not read.depends and not (read.sound.num_rows or read.broken.num_rows or read.days):
+            had = any(map(self.known.has_rows, self.known.within(window))) and self._snapshots.count(window)
+            pieces = {window: GONE if had else EMPTY}
+        self.take(pieces, version)
 
 
-def ingest(pilot: Pilot, start: datetime | None = None, end: datetime | None = None) -> list[Ingested]:
-    """Ingest the windows that changed in the source, or every window that overlaps [start, end).
+def ingest(
+    pilot: Pilot, start: datetime | None = None, end: datetime | None = None, *, everything: bool = False
+) -> list[Ingested]:
+    """Ingest the windows that are found to have changed in the source, or every window that overlaps [start, end).
 
-    Returns one result per window. A window that breaks the contract keeps no other window out: ContractBreach is raised
-    after all others were let in. Only one ingest may run at a time per store. Raises SourceError, NotEnoughData.
+    Compares a part of the history per run, or all of it if `everything` is asked for. Returns one result per window. A
+    window that breaks the contract keeps no other window out: ContractBreach is raised after all others were let in.
+    Only one ingest may run at a time per store. Raises SourceError, NotEnoughData.
     """
     dataset, step = pilot.contract.dataset, pilot.charter.monitoring.window
     snapshots = Snapshots(pilot.snapshots, dataset)
@@ -130,25 +134,18 @@ def ingest(pilot: Pilot, start: datetime | None = None, end: datetime | None = N
         connected(pilot) as backend,
         _proven(pilot, store, run),
     ):
-        table_id, version = snapshots.table_id, snapshots.version
-
-        def remember(window: Window, fingerprint: str, version: int | None) -> None:
-            nonlocal table_id
-            known[window] = fingerprint
-            if version is not None:
-                table_id = table_id or snapshots.table_id
-                store.ingested.record(window, fingerprint, str(table_id), version)
-
         forget_spools(pilot.settings.data_folder)
-        known, newest = store.ingested.windows(table_id, version), None
-        gone: list[Window] = []
-        ahead: Ahead | None = None
+        memory = _Memory(pilot, store, snapshots)
+        due: Due | None = None
+        first = not snapshots.exists
         if start and end:
             last = window_of(end - timedelta(microseconds=1), step)
             waiting = list(windows(window_of(start, step).start, last.end, step))
         else:
-            waiting, gone, ahead = due_windows(backend, pilot, known)
-            newest = waiting[-1]
+            due = find_due(backend, pilot, memory.known, everything=everything)
+            waiting = due.windows
+            # So that nothing of it is lost if this run is killed. Without snapshots, the next run compares all again.
+            memory.take(due.unchanged | dict.fromkeys(waiting, WAITS), memory.version)
         ingested: list[Ingested] = []
         breaches: list[str] = []
         tell("windows", 0, len(waiting))
@@ -156,31 +153,24 @@ def ingest(pilot: Pilot, start: datetime | None = None, end: datetime | None = N
             together = _first_that_follow(waiting)
             with spool_folder(pilot.settings.data_folder) as folder:
                 reads = read_windows(backend, dataset, together, folder, Erased(pilot))
-                changed = [
-                    each
-                    for each, read in reads.items()
-                    if read.fingerprint is None or read.fingerprint != known.get(each)
-                ]
+                changed = [each for each, read in reads.items() if not memory.has(each, read)]
                 later = set_apart(dataset, snapshots, reads, changed, step, folder / "apart")
                 waiting = sorted({*waiting[len(together) :], *later})
                 total = len(ingested) + len(breaches) + len(together) + len(waiting)
-                for window in (*later, *(each for each, read in reads.items() if read.fingerprint == DEPENDS)):
-                    remember(window, DEPENDS, version)  # before the writes, in case this run is killed
-                broken = broken_as_a_whole(backend, dataset, reads, newest)
+                for window in (*later, *(each for each, read in reads.items() if read.depends)):
+                    memory.take({window: DEPENDS}, memory.version)  # before the writes, in case this run is killed
+                broken = broken_as_a_whole(backend, dataset, reads, due.newest if due else None)
                 for window in together:
                     try:
                         result = let_in(pilot, window, reads[window], broken.get(window, []))
                     except ContractBreach as error:
                         breaches.append(str(error))
                         _log.warning("%s", error)
+                        memory.take({window: WAITS}, memory.version)
                         continue
-                    version = result.version
-                    if result.fingerprint:
-                        remember(window, result.fingerprint, version)
+                    memory.let_in(window, reads[window], result.version)
                     ingested.append(result)
                     tell("windows", len(ingested) + len(breaches), total)
-                    run.rows_in = sum(each.rows_in for each in ingested)
-                    run.rows_quarantined = sum(each.rows_quarantined for each in ingested)
                     _log.info(
                         "%d of %d, %s: %d rows in, %d quarantined",
                         len(ingested) + len(breaches),
@@ -189,29 +179,50 @@ def ingest(pilot: Pilot, start: datetime | None = None, end: datetime | None = N
                         result.rows_in,
                         result.rows_quarantined,
                     )
+        if due:
+            if first:
+                memory.take(due.unchanged, memory.version)
+            ingested = [each for each in ingested if each.rows_in]
+            if due.newest not in due.windows:
+                ingested.append(_unread(pilot, due.newest, memory.version))
+        run.rows_in = sum(each.rows_in for each in ingested)
+        run.rows_quarantined = sum(each.rows_quarantined for each in ingested)
         if not run.rows_in and not breaches:
             raise NotEnoughData(
                 f"the source {without_password(pilot.settings.source)} has no rows from {start} to {end}"
             )
         notes = []
-        if gone:
+        if gone := memory.known.gone if due else []:
             notes.append(
                 f"the source has no rows any more for {', '.join(named(gone))}: the snapshots keep the rows they have"
             )
-        if ahead:
+        if ahead := due and due.ahead:
             notes.append(told_ahead(dataset, ahead.rows, ahead.days))
         run.message = "; ".join(notes)
-        for note in notes:
+        for note in [*notes, *(told_compared(pilot, memory.known) if due else [])]:
             _log.info(note)
         if breaches:
-            raise _breach(breaches, len(ingested))
-        if not (start and end):  # given days may be old on purpose
-            check_freshness(backend, pilot, datetime.now(UTC))
-        empty = Ingested(window=ingested[-1].window, rows_in=0, rows_quarantined=0, version=ingested[-1].version)
+            raise _breach(breaches, sum(each.read for each in ingested))
+        if due:  # given days may be old on purpose
+            check_freshness(backend, pilot, datetime.now(UTC), due.newest.start)
+        empty = Ingested(window=ingested[-1].window, rows_in=0, rows_quarantined=0, version=memory.version, read=False)
         ingested += [replace(empty, window=each) for each in gone]
         if ahead:
             ingested.append(replace(empty, window=ahead.days, rows_ahead=ahead.rows))
     return ingested
+
+
+def told(pilot: Pilot) -> list[str]:
+    """Returns in words what the last ingest compared with the source, and what it left for later runs."""
+    with Store(pilot.settings.store) as store:
+        return told_compared(pilot, _Memory(pilot, store, Snapshots(pilot.snapshots, pilot.contract.dataset)).known)
+
+
+def _unread(pilot: Pilot, window: Window, version: int | None) -> Ingested:
+    """Returns the counts of a window that has not changed, from snapshots and quarantine."""
+    dataset = pilot.contract.dataset
+    sound, broken = (Snapshots(path, dataset).count(window) for path in (pilot.snapshots, pilot.quarantine))
+    return Ingested(window=window, rows_in=sound + broken, rows_quarantined=broken, version=version, read=False)
 
 
 def _first_that_follow(waiting: Sequence[Window]) -> list[Window]:

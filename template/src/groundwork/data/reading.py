@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, time
 from pathlib import Path
 
 import duckdb
@@ -20,10 +21,11 @@ from groundwork.data.erasure import Erased
 from groundwork.data.rules import REASONS, broken_by_window, with_broken_rules
 from groundwork.data.source import (
     END,
+    RowSum,
     as_instants,
     can_hash,
     expression,
-    fingerprint,
+    local_times,
     row_hash,
     source_error,
     text_hash,
@@ -31,7 +33,7 @@ from groundwork.data.source import (
 from groundwork.data.spool import Spool
 from groundwork.documents.contract.contract import Dataset
 
-TIMES, ROW_HASH, HASH_OF = "delivered_times", "row_hash", "hash_of_"
+TIMES, ROW_HASH, ROW_DAY, HASH_OF = "delivered_times", "row_hash", "row_day", "hash_of_"
 BATCH_ROWS = 100_000
 
 
@@ -41,9 +43,10 @@ class Read:
 
     sound: Spool
     broken: Spool
-    fingerprint: str | None  # None if the source's engine cannot compute one
+    days: Mapping[datetime, RowSum] | None  # with rows; None if the source's engine cannot compute hashes
     hashes: Mapping[str, NDArray[np.uint64]]  # of the values that must be unique, per column
     repeats: bool = False  # whether one of these values may occur in another window of the same scan
+    depends: bool = False  # whether valid rows are among the broken ones, because of rows in another window
 
 
 def read_windows(
@@ -139,7 +142,8 @@ def _spooled(
     hashed = can_hash(backend)
     if hashed:
         hashes = {f"{HASH_OF}{name}": text_hash(backend, checked[name].cast("string")) for name in dataset.unique}
-        checked = checked.mutate(**{ROW_HASH: row_hash(backend, checked, types.names)}, **hashes)
+        day = local_times(checked, dataset).date()
+        checked = checked.mutate(**{ROW_HASH: row_hash(backend, checked, types.names), ROW_DAY: day}, **hashes)
     spools = {window: _Spooling(dataset, types, folder / f"{window.start:%Y-%m-%d}", hashed) for window in due}
     with duckdb.connect() as engine:
         for batch in _batches(backend, checked):
@@ -190,17 +194,21 @@ class _Spooling:
         self._sound = Spool(folder / "sound.parquet", types, dataset)
         self._broken = Spool(folder / "broken.parquet", types.append(pa.field(REASONS, pa.string())), dataset)
         self._hashed = hashed
-        self._delivered, self._total = 0, 0
+        self._days: dict[datetime, RowSum] = {}
         self._seen: dict[str, list[NDArray[np.uint64]]] = {name: [] for name in dataset.unique}
 
     def take(self, rows: pa.Table, erased: Erased) -> None:
         for name, values in self._seen.items():
             values.append(_bits(rows[f"{HASH_OF}{name}"].drop_null()))
         if self._hashed:
-            hashes = _bits(rows[ROW_HASH])
-            times = _bits(rows[TIMES]) if TIMES in rows.column_names else None
-            self._delivered += rows.num_rows if times is None else int(times.sum())
-            self._total += int((hashes if times is None else hashes * times).sum())  # modulo 2**64
+            hashes, times = _bits(rows[ROW_HASH]), np.ones(rows.num_rows, np.uint64)
+            if TIMES in rows.column_names:
+                times = _bits(rows[TIMES])
+            sums = pa.table({"day": rows[ROW_DAY], "rows": times, "hashes": hashes * times})  # modulo 2**64
+            for each in sums.group_by("day").aggregate([("rows", "sum"), ("hashes", "sum")]).to_pylist():
+                day = datetime.combine(each["day"], time.min)
+                found = RowSum(each["rows_sum"], each["hashes_sum"])
+                self._days[day] = self._days.get(day, RowSum(0, 0)).plus(found)
         rows = erased.without(rows)
         if rows[REASONS].null_count < rows.num_rows:
             self._broken.write(rows.filter(rows[REASONS].is_valid()))
@@ -211,9 +219,8 @@ class _Spooling:
         """Close the files and return what was read."""
         self._sound.close()
         self._broken.close()
-        mark = fingerprint(self._dataset, self._delivered, self._total) if self._hashed else None
         hashes = {name: np.concatenate([np.empty(0, np.uint64), *values]) for name, values in self._seen.items()}
-        return Read(sound=self._sound, broken=self._broken, fingerprint=mark, hashes=hashes)
+        return Read(sound=self._sound, broken=self._broken, days=self._days if self._hashed else None, hashes=hashes)
 
 
 def _batches(backend: ibis.BaseBackend, rows: ibis.Table) -> Iterator[pa.RecordBatch]:

@@ -188,6 +188,12 @@ class Snapshots:
             shared = engine.sql(f'from there semi join rows using ("{column}")').to_arrow_table()
             return shared.cast(_plain_schema(there.schema))
 
+    def count(self, window: Window) -> int:
+        """Returns the number of rows in the window."""
+        if not self.exists:
+            return 0
+        return int(self._query(f"select count(*) from t where {self._within(*window)}")[0][0].as_py())
+
     def newest(self) -> datetime | None:
         """Returns the newest event time, as local time of the contract's zone; None if the table has no rows.
 

@@ -1,6 +1,5 @@
 """Reads the operational system through Ibis, with the contract's columns."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -12,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from groundwork.core.errors import SourceError, SourceUnavailable, place
-from groundwork.core.windows import Step, Window, end_of_day, instant, window_of
+from groundwork.core.windows import Window, end_of_day, instant
 from groundwork.data.column_types import mismatch
 from groundwork.documents.contract.contract import Dataset
 from groundwork.documents.pilot import Pilot
@@ -213,43 +212,41 @@ class Ahead(NamedTuple):
     days: Window  # from the first of them to the last
 
 
-def in_source(
-    backend: ibis.BaseBackend, rows: ibis.Table, dataset: Dataset, step: Step, hashed: bool
-) -> tuple[dict[Window, str | None], Ahead | None]:
-    """Returns the windows with rows in the source, in order, from one scan; with their fingerprints if `hashed`.
+class RowSum(NamedTuple):
+    """The number of rows, and the sum of their hashes modulo 2**64."""
 
-    `rows` are those of any time; those that are too far ahead are in no window, and are returned as `Ahead`.
+    rows: int
+    hashes: int
+
+    def plus(self, other: "RowSum") -> "RowSum":
+        return RowSum(self.rows + other.rows, (self.hashes + other.hashes) % BITS)
+
+
+def days_in_source(
+    backend: ibis.BaseBackend, dataset: Dataset, span: Window, hashed: bool
+) -> tuple[dict[datetime, RowSum], Ahead | None]:
+    """Returns the days in the span with rows in the source, in order, from one scan; hashes are 0 unless `hashed`.
+
+    Rows that are too far ahead are in no day, and are returned as `Ahead`.
     """
-    hashed = hashed and can_hash(backend)
+    rows = expression(backend, dataset, span, any_time=True)
     hashes = row_hash(backend, rows, rows.columns) if hashed else ibis.literal(0, "int64")
     # Grouped by day, because engines define weeks differently. The two 32-bit halves are summed separately, so that the
     # sums cannot overflow.
-    days = (
+    sums = (
         rows.select(day=local_times(rows, dataset).truncate("D"), hash=hashes)
         .group_by("day")
         .aggregate(rows=lambda t: t.count(), low=(lambda t: (t.hash & 0xFFFFFFFF).sum()), high=_high)
     )
-    windows: dict[Window, tuple[int, int]] = {}
+    found: dict[datetime, RowSum] = {}
     last, ahead = end_of_day(dataset.max_days_ahead, dataset.zone), None
-    for day, count, low, high in sorted(_values(days.to_pyarrow())):
+    for day, count, low, high in sorted(_values(sums.to_pyarrow())):
         if day >= last:
             before, first = (ahead.rows, ahead.days.start) if ahead else (0, day)
             ahead = Ahead(before + count, Window(first, day + timedelta(days=1)))
-            continue
-        window = window_of(day, step)
-        rows_before, sum_before = windows.get(window, (0, 0))
-        windows[window] = rows_before + count, (sum_before + low + (high << 32)) % BITS
-    found = {
-        window: fingerprint(dataset, count, total) if hashed else None for window, (count, total) in windows.items()
-    }
+        elif span.start <= day < span.end:
+            found[day] = RowSum(count, (low + (high << 32)) % BITS)
     return found, ahead
-
-
-def fingerprint(dataset: Dataset, rows: int, hashes: int) -> str:
-    """Returns a window's fingerprint: number of rows, sum of row hashes, and digest of the contract's data set."""
-    # without defaults, so that a release which knows more keys does not read every window again
-    contract = hashlib.sha256(dataset.model_dump_json(exclude_defaults=True).encode()).hexdigest()
-    return f"{rows}-{hashes % BITS:016x}-{contract[:16]}"
 
 
 def _high(rows: ibis.Table) -> ibis.expr.types.IntegerScalar:

@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     from groundwork.store.proofs import Proof
 
 
-def ingest(pilot: Pilot, start: datetime | None = None, end: datetime | None = None) -> list[Ingested]:
+def ingest(
+    pilot: Pilot, start: datetime | None = None, end: datetime | None = None, everything: bool = False
+) -> list[Ingested]:
     """Ingest the windows that changed in the source, or every window that overlaps [start, end)."""
     with _alone(pilot, "ingest"):
         from groundwork.data.ingest import ingest as work
 
-        return work(pilot, start, end)
+        return work(pilot, start, end, everything=everything)
 
 
 def train(pilot: Pilot) -> Trained:

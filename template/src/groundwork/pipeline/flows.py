@@ -220,9 +220,9 @@ def _is_open(run: FlowRun) -> bool:
 
 
 @pipeline_flow(artifacts.of_ingest)
-def ingest(start: datetime | None = None, end: datetime | None = None) -> list[Ingested]:
+def ingest(start: datetime | None = None, end: datetime | None = None, everything: bool = False) -> list[Ingested]:
     """Ingest the windows that changed in the source, or every window that overlaps [start, end)."""
-    return by_hand.ingest(Pilot.here(), start, end)
+    return by_hand.ingest(Pilot.here(), start, end, everything)
 
 
 @pipeline_flow(artifacts.of_train)

@@ -23,15 +23,11 @@ from groundwork.core.pages import policy
 from groundwork.documents.decision_record import due
 from groundwork.documents.pilot import Pilot
 from groundwork.models.serving.signing import trusted_keys
-from groundwork.readiness.assemble import assess
-from groundwork.readiness.render import html as scorecard_page
 from groundwork.service.answering import Answerer, Records
-from groundwork.service.api_page import api_page
 from groundwork.service.auth import keys_for
 from groundwork.service.batcher import Batcher
 from groundwork.service.champion import ModelLoader
 from groundwork.service.clock import Clock
-from groundwork.service.home_page import home_page, status
 from groundwork.service.metrics import Metrics
 from groundwork.service.middleware import Front
 from groundwork.service.openapi import describe_keys, describe_requests
@@ -144,7 +140,10 @@ class _Parts:
 
 
 def _routes(parts: _Parts, lifespan: Any) -> FastAPI:
-    """Return the routes except POST /predict, and the OpenAPI document of all."""
+    """Return the routes except POST /predict, and the OpenAPI document of all.
+
+    A page is imported when it is asked for: most services show none, and start sooner and smaller without.
+    """
     pilot, store, loader, batcher = parts.pilot, parts.store, parts.loader, parts.batcher
     metrics, reader = parts.metrics, parts.reader
     charter = pilot.charter
@@ -186,14 +185,21 @@ def _routes(parts: _Parts, lifespan: Any) -> FastAPI:
 
     @app.get("/", include_in_schema=False)
     def home() -> Response:
+        from groundwork.service.home_page import home_page
+
         return _page(home_page(pilot, store, loader, date.today(), stopped=parts.problem), "service/pages/home.css")
 
     @app.get("/status", include_in_schema=False)
     def state() -> dict[str, Any]:
+        from groundwork.service.home_page import status
+
         return status(pilot, store, loader, date.today())
 
     @app.get("/scorecard", include_in_schema=False)
     def scorecard() -> Response:
+        from groundwork.readiness.assemble import assess
+        from groundwork.readiness.render import html as scorecard_page
+
         return _page(scorecard_page(assess(pilot, store, date.today())), "readiness/pages/scorecard.css")
 
     @app.get("/report", include_in_schema=False)
@@ -207,6 +213,8 @@ def _routes(parts: _Parts, lifespan: Any) -> FastAPI:
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
+        from groundwork.service.api_page import api_page
+
         return _page(api_page(app.openapi()), "service/pages/api.css", "service/pages/api.js")
 
     @app.post("/outcomes", summary="Send outcomes of earlier predictions", response_model=None)

@@ -36,7 +36,10 @@ class TrackingServer:
         self._model = pilot.name
         self._cache = BundleCache(pilot)
         self._seconds = pilot.settings.registry_timeout_seconds
-        self._tls = ssl.create_default_context(cafile=pilot.settings.mlflow_tracking_server_cert_path or None)
+        authorities = pilot.settings.mlflow_tracking_server_cert_path
+        # Reading the system's authorities takes 30 ms of CPU; a server in the same network rarely needs them.
+        needs_tls = authorities or parts.scheme == "https"
+        self._tls = ssl.create_default_context(cafile=authorities or None) if needs_tls else None
         self._deadline = 0.0
         self.ahead: float | None = None  # seconds by which this machine's clock was ahead of the server's
 
@@ -170,7 +173,7 @@ class _FilesAnswer(msgspec.Struct):
 class _InTime(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
     """Requests with a deadline. The standard library's timeouts restart with every byte that arrives."""
 
-    def __init__(self, deadline: float, tls: ssl.SSLContext) -> None:
+    def __init__(self, deadline: float, tls: ssl.SSLContext | None) -> None:
         super().__init__()
         self._deadline = deadline
         self._tls = tls

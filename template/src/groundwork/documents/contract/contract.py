@@ -5,7 +5,7 @@ that is a rule, `left_alone` says so, because a rule that nobody checks is worse
 """
 
 from collections.abc import Iterator
-from datetime import tzinfo
+from datetime import timedelta, tzinfo
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -275,13 +275,21 @@ class Contract(Fundamentals, Document):
         return [level for level in self.sla_properties if level.longest()]
 
     @property
+    def lateness(self) -> timedelta:
+        """How long after its event time a row may still arrive or change: the longest `latency`, by default 30 days."""
+        known = [late for level in self.sla_properties if (late := level.latest()) is not None]
+        return max(known, default=timedelta(days=30))
+
+    @property
     def left_alone(self) -> list[str]:
         """The rules and limits of the standard that Groundwork does not check, one sentence each."""
-        levels = [level for level in self.sla_properties if level.property == "freshness" and not level.longest()]
         return self.dataset.left_alone + [
-            f"slaProperties: the freshness {level.value} {level.unit or 'without a unit'} is not checked by "
-            "Groundwork, which knows a number with the unit h or d"
-            for level in levels
+            f"slaProperties: the {level.property} {level.value} {level.unit or 'without a unit'} is not "
+            f"{'checked' if level.property == 'freshness' else 'used'} by Groundwork, which knows a number with the "
+            "unit h or d"
+            for level in self.sla_properties
+            if (level.property == "freshness" and not level.longest())
+            or (level.property == "latency" and level.latest() is None)
         ]
 
     def moment_of(self, level: ServiceLevel) -> Column:

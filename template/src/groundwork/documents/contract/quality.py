@@ -194,7 +194,7 @@ class Rule:
 
 
 class ServiceLevel(StandardPart):
-    """A service level. Only `freshness` is enforced; other levels are agreements between people, and are ignored."""
+    """A service level. `freshness` is enforced, `latency` used by ingest; others are agreements between people."""
 
     reads = "property value unit element"
     nullable = frozenset({"value", "valueExt"})
@@ -215,13 +215,18 @@ class ServiceLevel(StandardPart):
 
     def longest(self) -> timedelta | None:
         """The maximum age of the newest row; None if it is not a freshness in hours or days."""
+        return (self._time() or None) if self.property == "freshness" else None
+
+    def latest(self) -> timedelta | None:
+        """How long after its event time a row may still arrive or change; None if it is no latency in hours or days."""
+        return self._time() if self.property == "latency" else None
+
+    def _time(self) -> timedelta | None:
         units = {"h": "hours", "hour": "hours", "hours": "hours", "d": "days", "day": "days", "days": "days"}
-        if self.property != "freshness" or self.unit not in units or not isinstance(self.value, int | float):
+        # True is a number in Python, and no time.
+        if self.unit not in units or not isinstance(self.value, int | float) or self.value is True:
             return None
-        # True is a number in Python, and no age.
-        return (
-            timedelta(**{units[self.unit]: self.value}) if self.value is not True and 0 < self.value < 100_000 else None
-        )
+        return timedelta(**{units[self.unit]: self.value}) if 0 <= self.value < 100_000 else None
 
 
 def one_of(names: list[str]) -> str:
