@@ -107,7 +107,7 @@ def test_one_subject_may_have_many_rows(new_pilot: Pilot, set_in: Callable, sql:
 
 
 def log(store: Store, prediction_id: str, record: dict[str, Any]) -> None:
-    from groundwork.store.predictions import Prediction
+    from groundwork.store.batches import Prediction
 
     store.predictions.log(
         [

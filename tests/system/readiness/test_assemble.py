@@ -19,9 +19,9 @@ from groundwork.readiness import ml_test_score
 from groundwork.readiness.assemble import assess
 from groundwork.readiness.render import badge, files, html, junit, markdown
 from groundwork.readiness.scorecard import Exit, Row, Scorecard, State
+from groundwork.store.batches import Prediction
 from groundwork.store.connection import utc_text
 from groundwork.store.database import Store
-from groundwork.store.predictions import Prediction
 from groundwork.store.proofs import Proof
 
 DAY0 = date(2026, 8, 3)

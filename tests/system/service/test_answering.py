@@ -18,8 +18,8 @@ from fastapi.testclient import TestClient
 from groundwork.documents.pilot import Pilot
 from groundwork.models.serving.bundles import CHALLENGER
 from groundwork.service.request_schema import RequestReader
+from groundwork.store.batches import Prediction
 from groundwork.store.database import Store
-from groundwork.store.predictions import Prediction
 from other_tasks import CLASSES, Ran
 from pilots import Postgres
 from registries import set_alias

@@ -27,8 +27,8 @@ from groundwork.models.registry.registry import Registry
 from groundwork.service.app import create_app
 from groundwork.service.auth import new_key
 from groundwork.service.model_source import OtherRegistry
+from groundwork.store.batches import Prediction
 from groundwork.store.database import Store
-from groundwork.store.predictions import Prediction
 from prometheus_client.parser import text_string_to_metric_families
 from serving import HERE, served_here
 

@@ -12,10 +12,10 @@ from groundwork.documents.pilot import Pilot
 from groundwork.service.app import create_app
 from groundwork.service.auth import new_key
 from groundwork.service.home_page import home_page, status
+from groundwork.store.batches import Prediction
 from groundwork.store.connection import utc_text
 from groundwork.store.database import Store
 from groundwork.store.drifts import Drift
-from groundwork.store.predictions import Prediction
 from groundwork.store.promotion_log import Promotion
 from serving import HERE
 from starlette.testclient import TestClient

@@ -16,6 +16,7 @@ from groundwork.models.registry.version import Version, champion_of
 from groundwork.monitoring.drift import (
     DriftUnknown,
     MeasuredDrift,
+    answers_of,
     logged_frame,
     measure,
     numeric_columns,
@@ -39,7 +40,7 @@ def check_drift(pilot: Pilot, store: Store, window: Window) -> Drift:
         reconcile(store, registry)
         champion = registry.required_champion()
         version = champion.number
-        logged = [p for p in store.predictions.between(*window) if p.model_version == version and p.role != "shadow"]
+        logged = store.predictions.read(answers_of(version, window))
         page = pilot.settings.reports / f"drift-{window.start:%Y-%m-%d}.html"
         found = measure(
             reference_frame(pilot, registry, champion),
@@ -101,10 +102,9 @@ def monitor(pilot: Pilot, start: datetime | None = None, end: datetime | None = 
     with Store(pilot.settings.store) as store, store.runs.recorded("monitor") as run:
         window = Window(start, end) if start and end else newest_windows(pilot, store)
         drift = check_drift(pilot, store, window)
-        logged = store.predictions.between(*window)
-        for shadow in compare(logged):
+        for shadow in compare(store, window):
             store.shadow.record(shadow.model_version, shadow.rows, shadow.agreement)
-        keep(pilot, store, "groundwork monitor", findings_in_service(pilot, store, window, logged), began)
+        keep(pilot, store, "groundwork monitor", findings_in_service(pilot, store, window), began)
         run.message = drift.reason
         if drift.status == "unknown":
             raise DriftUnknown(f"drift in {window} is unknown: {drift.reason}")

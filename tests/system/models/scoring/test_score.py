@@ -26,8 +26,8 @@ from groundwork.models.scoring import score as module
 from groundwork.models.scoring.score import Scored, ScoringJob, made_of, score_on_worker
 from groundwork.pipeline import by_hand
 from groundwork.service.request_schema import RequestReader
+from groundwork.store.batches import Prediction
 from groundwork.store.database import Store
-from groundwork.store.predictions import Prediction
 
 needs_dask = pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason="needs `uv sync --group dask`")
 
