@@ -87,6 +87,17 @@ def _listed(score: float | None) -> list[float] | None:
     return None if score is None else [score]
 
 
+def asked(file: Path, statement: str) -> list[tuple[Any, ...]]:
+    """The rows of a team's query of the store in this file."""
+    with Store(f"sqlite:///{file}") as store:
+        return store.ask(statement)
+
+
+def ids_logged(file: Path) -> set[str]:
+    """The ids of all predictions in the store in this file."""
+    return {identifier for (identifier,) in asked(file, "select prediction_id from predictions")}
+
+
 def known(store: Store, part: Part = Part()) -> dict[str, float | str]:  # noqa: B008
     """The outcomes that are known, by the id of their prediction."""
     logged = store.predictions.read(part)

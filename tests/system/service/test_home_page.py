@@ -19,6 +19,7 @@ from groundwork.store.drifts import Drift
 from groundwork.store.promotion_log import Promotion
 from serving import HERE
 from starlette.testclient import TestClient
+from stores import log
 
 from groundwork_fleet.service import facts_of
 
@@ -127,7 +128,8 @@ def test_it_tells_the_champion_its_worth_and_drift(started: Pilot) -> None:
                 bundle_sha256="0" * 64,
             )
         )
-        store.predictions.log(
+        log(
+            store,
             [
                 Prediction(
                     prediction_id="a",
@@ -140,7 +142,7 @@ def test_it_tells_the_champion_its_worth_and_drift(started: Pilot) -> None:
                     decision="replan",
                     record=json.dumps(record),
                 )
-            ]
+            ],
         )
         store.outcomes.log([("a", True)])
         report = str(started.settings.reports / "drift-2026-08-01.html")

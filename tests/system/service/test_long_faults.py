@@ -3,9 +3,8 @@
 import json
 import signal
 import socket
-import sqlite3
 import time
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import mlflow
@@ -20,14 +19,14 @@ from groundwork.pipeline import by_hand
 from groundwork.store.database import Store
 from pilots import Postgres, enter, write_pilot
 from serving import FROM_CACHE, Service, closed, load, promote_altered, serving
+from stores import ids_logged
 from use_case import decision
 
 pytestmark = pytest.mark.soak
 
 
 def logged(pilot: Pilot) -> set[str]:
-    with closing(sqlite3.connect(pilot.settings.data_folder / "groundwork.db")) as log:
-        return {row[0] for row in log.execute("select prediction_id from predictions")}
+    return ids_logged(pilot.settings.data_folder / "groundwork.db")
 
 
 def acknowledged(answers: list) -> set[str]:

@@ -101,11 +101,8 @@ def column_of(values: Any) -> Column:
     if kind == "text":
         return _text_column([value or "" for value in values] if missing else values, valid)
     try:
-        return Column(
-            kind,
-            np.array([0 if value is None else value for value in values] if missing else values, _DTYPES[kind]),
-            valid,
-        )
+        present = [0 if value is None else value for value in values] if missing else values
+        return Column(kind, np.array(present, _DTYPES[kind]), valid)
     except OverflowError:  # an integer beyond 63 bits
         return Column("any", values=values)
 
@@ -173,7 +170,7 @@ def _packed(values: Any) -> Any:
         return {name: _packed(each) for name, each in values.items()}
     if isinstance(values, list | np.ndarray) and len(values) < FEW:
         return values if isinstance(values, list) else values.tolist()
-    if isinstance(values, list) and type(values[0]) is str:
+    if isinstance(values, list) and set(map(type, values)) == {str}:
         distinct = dict.fromkeys(values)
         if len(distinct) <= min(256, len(values) // 4):
             codes = dict(zip(distinct, range(len(distinct)), strict=True))

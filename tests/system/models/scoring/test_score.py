@@ -37,9 +37,11 @@ def newest(pilot: Pilot) -> Window:
 
 
 def logged(pilot: Pilot) -> list[Prediction]:
-    """All that was logged for the newest window, but for when it was."""
+    """All that was logged for the newest window, but for when it was, and for the ids, which depend on the pieces."""
     with Store(pilot.settings.store) as store:
-        return [prediction._replace(answered_at="") for prediction in store.predictions.between(*newest(pilot))]
+        found = store.predictions.between(*newest(pilot))
+    assert len({each.prediction_id for each in found}) == len(found)
+    return sorted(each._replace(answered_at="", prediction_id="") for each in found)
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def in_process(pilot_copy: Pilot) -> tuple[Scored, list[Prediction]]:
     predictions = logged(pilot_copy)
     assert len(predictions) == scored.rows > 1000
     with closing(sqlite3.connect(pilot_copy.settings.store.removeprefix("sqlite:///"))) as database, database:
-        database.execute("delete from predictions")
+        database.execute("delete from prediction_batches")
     return scored, predictions
 
 
