@@ -73,13 +73,13 @@ def log(store: Store, predictions: Iterable[Prediction]) -> None:
                 id=[each.prediction_id],
                 answered_at=[each.answered_at],
             )
-            changed = {"batch_id": f"migrated-{each.prediction_id}", "columns": columns, "role": each.role}
+            changed = {"batch_id": f"listed-{each.prediction_id}", "columns": columns, "role": each.role}
             changed |= {"answered_at": each.answered_at, "model_version": each.model_version}
             store.predictions.log([batch([1], datetime.fromisoformat(each.event_time))._replace(**changed)])
             with connection.transaction() as transaction:
                 transaction.execute(
                     "insert into prediction_ids (prediction_id, batch_id) values (?, ?) on conflict do nothing",
-                    (each.prediction_id, f"migrated-{each.prediction_id}"),
+                    (each.prediction_id, f"listed-{each.prediction_id}"),
                 )
 
 

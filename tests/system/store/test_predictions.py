@@ -236,3 +236,30 @@ def test_the_log_is_tried_without_a_trace(store_url: str) -> None:
         store.predictions.try_writing()
         assert store.predictions.read(Part()).rows == 0
     assert query(store_url, "select count(*) from prediction_batches") == [(0,)]
+
+
+def test_small_batches_are_put_together_and_every_prediction_stays(store_url: str) -> None:
+    """Those of one role, version and record; not large ones, and not what was answered since."""
+    kept = [batch([10 * number]) for number in range(600)] + [batch(range(3), role="canary") for _ in range(4)]
+    kept += [batch(range(200)), batch([7], answered_at="2026-11-24")]
+    others = block(keys=["a"], times=[MARCH.isoformat()], decisions=["keep"], scores={"a": [0.5]}, record={"x": [1]})
+    kept += [batch([1], columns=others), batch([2], columns=others)]
+    with Store(store_url) as store:
+        store.predictions.log(kept)
+        before = store.predictions.between(MARCH, APRIL)
+        told = {each.prediction_id: float(number) for number, each in enumerate(before[::7])}
+        store.outcomes.log([*told.items()])
+        assert store.predictions.merge_small("2026-11-24") == 600 + 12 + 2
+        assert store.predictions.between(MARCH, APRIL) == before
+        assert known(store) == told
+        assert len(query(store_url, "select 1 from prediction_batches")) < 10
+        for each in before[::50]:
+            assert store.predictions.find(each.prediction_id) == each
+        assert store.outcomes.log([(before[1].prediction_id, True)], keep_unknown=False) == ([], [])
+        assert store.predictions.merge_small("2026-11-24") == 0
+        assert store.predictions.read(Part(answered_since="2026-11-24")).rows == 1
+        assert store.predictions.read(Part(answered_until="2026-11-24")).rows == len(before) - 1
+        key = before[0].entity_key
+        gone = [each for each in before if each.entity_key == key and "flight_id" in each.record]
+        assert store.predictions.erase(set(), "flight_id", key)[0] == len(gone)
+        assert store.predictions.between(MARCH, APRIL) == [each for each in before if each not in gone]

@@ -1,7 +1,7 @@
 """Monitors a window: drift, live performance, and the challenger's decisions compared with the champion's."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import mlflow
@@ -14,6 +14,7 @@ from groundwork.models.registry.promotion import reconcile
 from groundwork.models.registry.registry import Registry
 from groundwork.models.registry.version import Version, champion_of
 from groundwork.monitoring.drift import (
+    SAMPLE_ROWS,
     DriftUnknown,
     MeasuredDrift,
     answers_of,
@@ -24,6 +25,7 @@ from groundwork.monitoring.drift import (
 )
 from groundwork.monitoring.live_performance import findings_in_service
 from groundwork.monitoring.shadow import compare
+from groundwork.store.connection import utc_text
 from groundwork.store.database import Store
 from groundwork.store.drifts import Drift, DriftStatus
 from groundwork.store.findings import keep
@@ -40,13 +42,14 @@ def check_drift(pilot: Pilot, store: Store, window: Window) -> Drift:
         reconcile(store, registry)
         champion = registry.required_champion()
         version = champion.number
-        logged = store.predictions.read(answers_of(version, window))
+        limits = pilot.charter.monitoring
+        logged = store.predictions.read(answers_of(version, window)).sample(max(SAMPLE_ROWS, limits.min_rows))
         page = pilot.settings.reports / f"drift-{window.start:%Y-%m-%d}.html"
         found = measure(
             reference_frame(pilot, registry, champion),
             logged_frame(logged, pilot.contract.dataset),
             numeric_columns(pilot.contract.dataset),
-            pilot.charter.monitoring,
+            limits,
             page,
         )
         keep_in_mlflow(registry, champion, window, found, page)
@@ -100,6 +103,7 @@ def monitor(pilot: Pilot, start: datetime | None = None, end: datetime | None = 
     """Check drift in [start, end), by default in `newest_windows`. Raises DriftUnknown if it is unknown."""
     began = time.monotonic()
     with Store(pilot.settings.store) as store, store.runs.recorded("monitor") as run:
+        store.predictions.merge_small(utc_text(datetime.now(UTC) - timedelta(days=1)))
         window = Window(start, end) if start and end else newest_windows(pilot, store)
         drift = check_drift(pilot, store, window)
         for shadow in compare(store, window):

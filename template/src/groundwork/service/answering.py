@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -28,6 +29,7 @@ from groundwork.store.connection import utc_text
 from groundwork.store.database import Store
 
 Records = Sequence[Any]  # structs with the contract's columns as attributes
+Raw = dict[str, list[Any]]  # the values of each column, as they were sent
 
 IDLE_SECONDS = 10.0  # after which the prediction log is tried, if no request has written it
 
@@ -64,6 +66,7 @@ class Answerer:
         self._features = self._dataset.features
         self._decision_columns = self._dataset.decision_columns if deciding.use_rows() else []
         self._logged = [column.name for column in self._dataset.logged]
+        self._values_of = {column.name: attrgetter(column.name) for column in self._dataset.requested}
         self._timestamps = {column.name for column in self._dataset.timestamps}
         self._task = self._dataset.task
         self._key = self._dataset.key.name
@@ -158,13 +161,15 @@ class Answerer:
         return [next(canaries) if canary else next(champions) for canary in to_canary], batches + others
 
     def _score(self, records: Records, model: Champion, role: Role) -> Answered:
-        scores = model.predictor.scores(self._columns(records))
-        decisions = deciding.decide(scores, self._worth, self._rows(records))
-        return self._answered(records, role, model.version, scores, decisions)
+        raw = self._raw(records)
+        scores = model.predictor.scores(arrays(raw, self._features))
+        decisions = deciding.decide(scores, self._worth, self._rows(raw))
+        return self._answered(raw, role, model.version, scores, decisions)
 
     def _no_model_rule(self, records: Records) -> Answered:
-        decisions = deciding.without_model(self._columns(records), self._rows(records))
-        return self._answered(records, "no-model", "", None, decisions)
+        raw = self._raw(records)
+        decisions = deciding.without_model(arrays(raw, self._features), self._rows(raw))
+        return self._answered(raw, "no-model", "", None, decisions)
 
     def _score_shadow(self, records: Records) -> None:
         challenger = self._loader.challenger
@@ -173,31 +178,27 @@ class Answerer:
             self._log(batches)
             self._metrics.count_predictions(answers)
 
-    def _columns(self, records: Records) -> dict[str, NDArray]:
-        return arrays(
-            {feature.name: [getattr(record, feature.name) for record in records] for feature in self._features},
-            self._features,
-        )
+    def _raw(self, records: Records) -> Raw:
+        """Return the columns of the records."""
+        return {name: list(map(value_of, records)) for name, value_of in self._values_of.items()}
 
-    def _rows(self, records: Records) -> deciding.Rows:
+    def _rows(self, raw: Raw) -> deciding.Rows:
         """Return the records as raw values, if the use case takes them."""
         if not self._decision_columns:
             return deciding.NO_ROWS
-        return deciding.Rows(self._decision_columns, lambda name: [getattr(record, name) for record in records])
+        return deciding.Rows(self._decision_columns, raw.__getitem__)
 
-    def _answered(
-        self, records: Records, role: Role, version: str, scores: NDArray | None, decisions: NDArray
-    ) -> Answered:
+    def _answered(self, raw: Raw, role: Role, version: str, scores: NDArray | None, decisions: NDArray) -> Answered:
         """Return the answers and the batch for the log."""
         now = datetime.now(UTC)
         # Ids that grow with time are next to each other in the log's index, which takes a third of the time of random
         # ones. A batch's id is 48 bits of milliseconds and 48 random bits; a prediction's adds its number.
         batch_id = f"{int(now.timestamp() * 1000):012x}{os.urandom(6).hex()}"
         decided = decisions.tolist()
-        shown = [None] * len(records) if scores is None else self._task.shown(scores)
-        record = {name: self._logged_values(records, name) for name in self._logged}
+        shown = [None] * len(decided) if scores is None else self._task.shown(scores)
+        record = {name: self._as_logged(name, raw[name]) for name in self._logged}
         key, at = self._key, self._event_time
-        times = record[at] if at in record else self._logged_values(records, at)
+        times = record[at] if at in record else self._as_logged(at, raw[at])
         batch = Batch(
             batch_id=batch_id,
             answered_at=utc_text(now),
@@ -205,10 +206,10 @@ class Answerer:
             model_version=version,
             first_event_time=min(times),
             last_event_time=max(times),
-            answered=len(records),
-            rows=len(records),
+            answered=len(decided),
+            rows=len(decided),
             columns=block(
-                keys=key if key in record else [getattr(each, key) for each in records],
+                keys=key if key in record else raw[key],
                 times=at if at in record else times,
                 decisions=decided,
                 scores=None if scores is None else self._task.logged(scores),
@@ -221,10 +222,10 @@ class Answerer:
         ]
         return answers, [batch]
 
-    def _logged_values(self, records: Records, name: str) -> list[Any]:
-        if name in self._timestamps:
-            return [moment and moment.isoformat() for moment in (getattr(record, name) for record in records)]
-        return [getattr(record, name) for record in records]
+    def _as_logged(self, name: str, values: list[Any]) -> list[Any]:
+        if name not in self._timestamps:
+            return values
+        return [None if moment is None else moment.isoformat() for moment in values]
 
 
 class AfterAnswer:

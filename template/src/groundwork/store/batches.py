@@ -1,6 +1,6 @@
 """Batches of the prediction log, as they are stored and as they are read: predictions in columns."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
@@ -13,7 +13,7 @@ from groundwork.store.columns import Block, Column, joined, missing_column, pack
 Role = Literal["champion", "canary", "shadow", "batch", "no-model"]
 ANSWERS: tuple[Role, ...] = ("champion", "canary", "batch", "no-model")  # all but those of a challenger in the shadow
 ID_LENGTH = 24  # of a batch; a prediction's id is the id of its batch and its number in it, in 8 hexadecimal digits
-LISTED = "migrated-"  # begins the ids of batches whose predictions have their own ids, from before there were batches
+LISTED = "listed-"  # begins the ids of batches that were put together later, in which each prediction's id is listed
 
 
 class Prediction(NamedTuple):
@@ -50,15 +50,15 @@ class Batch(NamedTuple):
         return self.batch_id.startswith(LISTED)
 
 
-def block(*, keys: Any, times: Any, decisions: Any, scores: Any, record: Mapping[str, Any], **others: Any) -> bytes:
+def block(*, keys: Any, times: Any, decisions: Any, scores: Any, record: dict[str, Any], **others: Any) -> bytes:
     """Returns a batch's columns as bytes: entity keys, event times, decisions, scores, and the columns of the record.
 
     `scores` is None for the no-model rule, and maps each class to its scores for several classes. In place of keys or
     times, the name of the record's column with the same values may be given.
     """
-    columns = {"key": keys, "event_time": times, "decision": decisions, "record": record} | others
+    columns = {"key": keys, "event_time": times, "decision": decisions, "record": record, **others}
     if scores is not None:
-        columns["class" if isinstance(scores, Mapping) else "score"] = scores
+        columns["class" if isinstance(scores, dict) else "score"] = scores
     return pack(columns)
 
 
@@ -127,6 +127,42 @@ def _as_json(names: Sequence[str], columns: Sequence[Sequence[Any]], rows: int) 
     return [encode(dict(zip(names, row, strict=True))).decode() for row in values]
 
 
+def merged(batches: Sequence[Batch]) -> tuple[Batch, list[str]]:
+    """Returns one batch with the predictions of these, which keep their ids, and the ids.
+
+    The batches have the same role, version and columns.
+    """
+    logged, first = Logged([StoredBatch(batch) for batch in batches]), Block(batches[0].columns)
+    names, classes = first.names("record"), first.names("class")
+    found = logged.read(["id", "answered_at", "key", "event_time", "decision", "score"])
+    record = logged.records(names)
+    # Entity keys and event times are mostly columns of the record, too.
+    same = {
+        each: next((name for name in names if record[name] == found[each]), found[each])
+        for each in ("key", "event_time")
+    }
+    scores: Any = {name: logged.column(f"class.{name}") for name in classes} or found["score"]
+    ids = found["id"].tolist()
+    columns = block(
+        keys=same["key"],
+        times=same["event_time"],
+        decisions=found["decision"],
+        scores=None if not classes and found["score"].empty else scores,
+        record=record,
+        id=found["id"],
+        answered_at=found["answered_at"],
+    )
+    return batches[0]._replace(
+        batch_id=f"{LISTED}{batches[0].batch_id}",
+        answered_at=min(batch.answered_at for batch in batches),
+        first_event_time=min(batch.first_event_time for batch in batches),
+        last_event_time=max(batch.last_event_time for batch in batches),
+        answered=len(ids),
+        rows=len(ids),
+        columns=columns,
+    ), ids
+
+
 def number_in(identifier: str, batch_id: str, answered: int) -> int | None:
     """Returns the number that the id of a prediction has in the batch; None if it is not the id of one of them."""
     digits = identifier[ID_LENGTH:]
@@ -183,6 +219,12 @@ class Logged:
                 taken.append(batch.only(rows[begin:border] - first))
             begin, first = border, end
         return Logged(taken)
+
+    def sample(self, rows: int) -> "Logged":
+        """Returns so many of the predictions, by chance but always the same; all of them if there are not more."""
+        if self.rows <= rows:
+            return self
+        return self.take(np.sort(np.random.default_rng(0).choice(self.rows, rows, replace=False)))
 
     def predictions(self) -> Iterator[Prediction]:
         """Yields the predictions one by one; to look at a few, not to compute with many."""

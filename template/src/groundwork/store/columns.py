@@ -29,7 +29,7 @@ _DTYPES: dict[str, Any] = {"float": np.float64, "int": np.int64, "bool": np.bool
 _NOTHING: NDArray = np.zeros(0, np.uint8)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Column:
     """The values of one column: an array, and for texts their bytes; a list if the values have no common type."""
 
@@ -38,6 +38,9 @@ class Column:
     valid: NDArray[np.bool_] | None = None  # False where a value is missing; None if no value is
     text: bytes = b""  # all texts in UTF-8, one after the other
     values: Sequence[Any] = ()  # of the kind `any`, None where a value is missing
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Column) and self.kind == other.kind and self.tolist() == other.tolist()
 
     def __len__(self) -> int:
         return len(self.values if self.kind == "any" else self.numbers)
@@ -151,12 +154,12 @@ def _without_values(column: Column) -> Column:
     return replace(column, numbers=np.zeros(len(column), np.int8), valid=np.zeros(len(column), np.bool_), values=())
 
 
-def pack(columns: Mapping[str, Any]) -> bytes:
+def pack(columns: dict[str, Any]) -> bytes:
     """Returns the block of these columns, by name: lists of JSON's scalars, arrays, columns, or maps of such.
 
     The name of another column in place of values stands for the same values.
     """
-    body = _encode(_packed(columns))
+    body = _encode({name: _packed(each) for name, each in columns.items()})
     if len(body) < SMALL:
         return bytes((FORMAT_VERSION, PLAIN)) + body
     return bytes((FORMAT_VERSION, ZLIB)) + zlib.compress(body, 1)
@@ -164,12 +167,14 @@ def pack(columns: Mapping[str, Any]) -> bytes:
 
 def _packed(values: Any) -> Any:
     """Return what stands for the values in a block: a name, a list of the values, or the parts of an array."""
+    if isinstance(values, list) and len(values) < FEW:
+        return values
     if isinstance(values, str):
         return values
-    if isinstance(values, Mapping):
+    if isinstance(values, dict):
         return {name: _packed(each) for name, each in values.items()}
-    if isinstance(values, list | np.ndarray) and len(values) < FEW:
-        return values if isinstance(values, list) else values.tolist()
+    if isinstance(values, np.ndarray) and len(values) < FEW:
+        return values.tolist()
     if isinstance(values, list) and set(map(type, values)) == {str}:
         distinct = dict.fromkeys(values)
         if len(distinct) <= min(256, len(values) // 4):
@@ -219,6 +224,11 @@ class Block:
         body = memoryview(content)[2:]
         self._fields: dict[str, Any] = _decode(zlib.decompress(body) if compression == ZLIB else body)
 
+    @property
+    def layout(self) -> tuple[tuple[str, ...], ...]:
+        """The names of the columns, and of those in maps."""
+        return tuple(self._fields), *(tuple(each) for each in self._fields.values() if isinstance(each, dict))
+
     def names(self, within: str) -> list[str]:
         """Returns the names of the columns in the map of this name."""
         return list(self._fields.get(within, ()))
@@ -242,7 +252,7 @@ class Block:
         )
         return Column(parts["k"], numbers, valid, parts.get("t", b""))
 
-    def only(self, rows: NDArray[np.int64], others: Mapping[str, Any]) -> bytes:
+    def only(self, rows: NDArray[np.int64], others: dict[str, Any]) -> bytes:
         """Returns the block of these rows, with other columns beside them."""
         return pack({**self._only(self._fields, "", rows), **others})
 

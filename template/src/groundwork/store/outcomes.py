@@ -41,7 +41,7 @@ class Outcomes:
             (each, None, value) if isinstance(value, str) else (each, float(value), None) for each, value in outcomes
         ]
         ids = [each for each, *_ in told]
-        with self._connection.transaction() as transaction:
+        with self._connection.transaction(alone=True) as transaction:  # not while batches are put together
             batches = batch_ids(transaction, ids)
             rows = [
                 (*each, now, batches.get(each[0], each[0][:ID_LENGTH]))

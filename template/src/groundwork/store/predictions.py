@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import numpy as np
 
-from groundwork.store.batches import ID_LENGTH, LISTED, Batch, Logged, Prediction, Role, StoredBatch, number_in
-from groundwork.store.columns import Block
+from groundwork.store.batches import ID_LENGTH, LISTED, Batch, Logged, Prediction, Role, StoredBatch, merged, number_in
+from groundwork.store.columns import FEW, Block
 from groundwork.store.connection import Connection, Transaction, insertion
 from groundwork.store.copies import remove_copies
 
@@ -17,6 +17,7 @@ AT_ONCE = 500  # values of one statement, batches that are held at once
 
 _COLUMNS = ", ".join(f"b.{name}" for name in Batch._fields)
 _INSERT = insertion("prediction_batches", Batch._fields) + " on conflict do nothing"
+_INSERT_ID = insertion("prediction_ids", ("prediction_id", "batch_id"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +84,6 @@ class Predictions:
 
         Predictions are the same if they have entity key and event time in common.
         """
-        rows = _rows(StoredBatch(batch))
         with self._connection.transaction(alone=True) as transaction:
             if transaction.rows("select 1 from prediction_batches where batch_id = ?", (batch.batch_id,)):
                 return
@@ -94,9 +94,33 @@ class Predictions:
                 (batch.role, batch.model_version, batch.last_event_time, batch.first_event_time),
             ):
                 there.update(_rows(StoredBatch(other)))
-            new = [place for place, row in enumerate(rows) if row not in there] if there else range(len(rows))
-            if new:
-                transaction.execute(_INSERT, _without_others(batch, new))
+            new = [place for place, row in enumerate(_rows(StoredBatch(batch))) if row not in there] if there else None
+            if new != []:
+                transaction.execute(_INSERT, batch if new is None else _without_others(batch, new))
+
+    def merge_small(self, answered_until: str) -> int:
+        """Put the predictions of small batches that were answered before this time (UTC) together into larger ones.
+
+        A batch of one prediction takes ten times the room of a prediction in a large batch. Each transaction puts a few
+        together, so that the service, which may be logging, never waits for long. Returns the number of predictions.
+        """
+        moved, last = 0, ""
+        while True:
+            with self._connection.transaction(alone=True) as transaction:
+                query = (
+                    f"select {_COLUMNS} from prediction_batches b where b.batch_id > ? and b.batch_id < '{LISTED}'"
+                    f" and b.rows < {FEW} and b.answered_at < ? order by b.batch_id limit {AT_ONCE}"
+                )
+                found = [Batch(*row) for row in transaction.rows(query, (last, answered_until))]
+                alike: dict[tuple[Any, ...], list[Batch]] = {}
+                for batch in found:
+                    alike.setdefault((batch.role, batch.model_version, *Block(batch.columns).layout), []).append(batch)
+                for batches in alike.values():
+                    if len(batches) > 1:
+                        moved += _merge(transaction, batches)
+            if len(found) < AT_ONCE:
+                return moved
+            last = found[-1].batch_id
 
     def try_writing(self) -> None:
         """Write a batch and remove it in the same transaction. Raises StoreError if the log cannot be written."""
@@ -118,8 +142,9 @@ class Predictions:
     def read(self, part: Part) -> Logged:
         """Returns the predictions of this part of the log, batch by batch, ordered by their first event time."""
         condition, values = part.condition()
-        with self._connection.transaction() as transaction:
-            found = [part.of(batch) for batch in _batches(transaction, condition, values)]
+        query = f"select {_COLUMNS} from prediction_batches b where {condition}"
+        found = [part.of(Batch(*row)) for row in self._connection.rows(query, values)]
+        found.sort(key=lambda each: (each.batch.first_event_time, each.batch.batch_id))
         return Logged([batch for batch in found if batch.rows])
 
     def between(self, start: datetime, end: datetime) -> list[Prediction]:
@@ -249,9 +274,20 @@ def _rows(stored: StoredBatch) -> list[tuple[str, str]]:
     return list(zip(keys.tolist(), times.tolist(), strict=True))
 
 
+def _merge(transaction: Transaction, batches: Sequence[Batch]) -> int:
+    """Put the batches together; return the number of predictions."""
+    batch, ids = merged(batches)
+    transaction.execute(_INSERT, batch)
+    before = [(batch.batch_id, each.batch_id) for each in batches]
+    transaction.execute_many(_INSERT_ID, [(each, batch.batch_id) for each in ids])
+    transaction.execute_many("update outcomes set batch_id = ? where batch_id = ?", before)
+    transaction.execute_many("delete from prediction_batches where batch_id = ?", [each[1:] for each in before])
+    return batch.rows
+
+
 def _without_others(batch: Batch, places: Sequence[int]) -> Batch:
     """Return the batch with the predictions at these places alone; they keep their numbers."""
-    left = np.array(places)
+    left = np.array(places, np.int64)
     stored = StoredBatch(batch, left)
     numbers, times = (each.tolist() for each in stored.read(["number", "event_time"]))
     if not batch.listed:

@@ -119,5 +119,5 @@ def _batch(number: int, rows: list[tuple[Any, ...]]) -> tuple[tuple[Any, ...], l
         columns["score"] = scores
     for name, same in (("key", keys), ("event_time", times)):
         columns[name] = next((each for each, values in columns["record"].items() if values == same), same)
-    head = (f"migrated-{number:012}", min(answered), roles[0], versions[0], min(times), max(times), len(ids), len(ids))
+    head = (f"listed-{number:012}", min(answered), roles[0], versions[0], min(times), max(times), len(ids), len(ids))
     return (*head, pack(columns)), ids
