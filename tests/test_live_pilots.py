@@ -35,7 +35,7 @@ with Store(pilot.settings.store) as store:
     if hasattr(store.outcomes, "between"):
         outcomes = store.outcomes.between(datetime.min, datetime.max)
     else:  # since the log holds batches
-        from groundwork.store.predictions import Part
+        from groundwork.store.batches import Part
         found = store.predictions.read(Part())
         known = store.outcomes.of(found, Part())
         outcomes = dict(zip(found.take(known.rows).column("id").tolist(), known.outcomes))

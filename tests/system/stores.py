@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from groundwork.store import schema
-from groundwork.store.batches import Batch, Prediction, block
+from groundwork.store.batches import Batch, Part, Prediction, block
 from groundwork.store.connection import Connection
 from groundwork.store.database import Store
-from groundwork.store.predictions import Part, Predictions
+from groundwork.store.predictions import Predictions
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "store-before-migrations"
 ROWS: dict[str, list[list[Any]]] = json.loads((FIXTURE / "rows.json").read_text(encoding="utf-8"))

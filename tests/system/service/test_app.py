@@ -314,7 +314,7 @@ def test_a_champion_of_an_earlier_contract_is_not_served(pilot_copy: Pilot, set_
 def test_what_cannot_be_logged_is_not_answered(pilot_copy: Pilot) -> None:
     with served_here(pilot_copy, from_cache=True) as client:
         with sqlite3.connect(pilot_copy.settings.store.removeprefix("sqlite:///")) as database:
-            database.execute("drop table predictions")
+            database.execute("drop table prediction_batches")
         answer = client.post("/predict", content=with_values())
     assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
     assert answer.json()["detail"] == "the prediction log cannot be written, so the request was not answered"

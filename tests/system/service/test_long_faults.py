@@ -108,8 +108,6 @@ def failures(service: Service) -> float:
 def test_a_database_that_goes_and_comes_back_costs_refusals_and_no_prediction(
     pilot_copy: Pilot, postgres: Postgres
 ) -> None:
-    import psycopg
-
     with serving(pilot_copy, GROUNDWORK_STORE_URL=postgres.url) as service:
         told = acknowledged([service.predict()])
         for _ in range(3):
@@ -122,8 +120,8 @@ def test_a_database_that_goes_and_comes_back_costs_refusals_and_no_prediction(
                 service.wait_until(lambda: service.predict()[0] == 200)
             assert {status for status, _ in answers} == {200, 503}
             told |= acknowledged(answers)
-    with psycopg.connect(postgres.url) as database:
-        kept = {row[0] for row in database.execute("select prediction_id from predictions")}
+    with Store(postgres.url) as store:
+        kept = {row[0] for row in store.ask("select prediction_id from predictions")}
     assert told <= kept
 
 

@@ -5,9 +5,9 @@ from datetime import datetime
 
 import pytest
 from groundwork.core.windows import Window
+from groundwork.store.batches import Part
 from groundwork.store.database import Store
 from groundwork.store.migrate import migrate
-from groundwork.store.predictions import Part
 from stores import ERASED, ROWS, known
 
 ALWAYS = datetime(2000, 1, 1), datetime(2100, 1, 1)

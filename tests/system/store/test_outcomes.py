@@ -1,7 +1,7 @@
 """Outcomes are kept once, also those of predictions that are not known yet."""
 
+from groundwork.store.batches import Part
 from groundwork.store.database import Store
-from groundwork.store.predictions import Part
 from stores import MARCH, batch, known, log, prediction
 
 

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 from groundwork.core.errors import StoreError
-from groundwork.store.batches import block
+from groundwork.store.batches import Part, block
 from groundwork.store.database import Store
-from groundwork.store.predictions import Part
 from stores import APRIL, MARCH, batch, file_of, known, log, prediction, query
 
 DAYS = [MARCH.replace(day=day) for day in range(1, 6)]

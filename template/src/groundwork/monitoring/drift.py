@@ -23,8 +23,7 @@ from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.registry import Registry
 from groundwork.models.registry.version import Version
 from groundwork.models.serving.predictor import MISSING_TEXT, arrays
-from groundwork.store.batches import ANSWERS, Logged
-from groundwork.store.predictions import Part
+from groundwork.store.batches import ANSWERS, Logged, Part
 
 SAMPLE_ROWS = 10_000  # per side: limits the cost, and keeps distances between equal data far below 0.1
 SCORE = "score"

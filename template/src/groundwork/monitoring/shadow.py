@@ -7,10 +7,9 @@ import numpy as np
 import pyarrow as pa
 
 from groundwork.core.windows import Window
-from groundwork.store.batches import Logged
+from groundwork.store.batches import Logged, Part
 from groundwork.store.columns import Column
 from groundwork.store.database import Store
-from groundwork.store.predictions import Part
 
 # A record that the champion answered more than once counts with its last answer, as each shadow prediction does once.
 _COMPARISON = """

@@ -19,9 +19,9 @@ from groundwork.models.serving import deciding
 from groundwork.models.serving.predictor import arrays
 from groundwork.readiness.scorecard import Row, State
 from groundwork.readiness.statements import Attestation, Statements
+from groundwork.store.batches import Part
 from groundwork.store.connection import utc_text
 from groundwork.store.database import Store
-from groundwork.store.predictions import Part
 
 
 class Measurement(NamedTuple):

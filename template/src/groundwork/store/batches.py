@@ -1,6 +1,8 @@
 """Batches of the prediction log, as they are stored and as they are read: predictions in columns."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
@@ -125,6 +127,53 @@ def _as_json(names: Sequence[str], columns: Sequence[Sequence[Any]], rows: int) 
     encode = msgspec.json.Encoder().encode
     values: Iterable[tuple[Any, ...]] = zip(*columns, strict=True) if names else [()] * rows
     return [encode(dict(zip(names, row, strict=True))).decode() for row in values]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A part of the log: the limits that are given; intervals are half open."""
+
+    start: datetime | None = None  # event times, in local time
+    end: datetime | None = None
+    answered_since: str = ""  # UTC
+    answered_until: str = ""
+    model_version: str | None = None
+    roles: Sequence[Role] = ()
+
+    def condition(self) -> tuple[str, list[Any]]:
+        """Returns the SQL condition that the batches `b` meet which may hold such predictions, and its values."""
+        limits: list[tuple[str, Any]] = []
+        if self.start:
+            limits.append(("b.last_event_time >= ?", self.start.isoformat()))
+        if self.end:
+            limits.append(("b.first_event_time < ?", self.end.isoformat()))
+        if self.answered_since:
+            limits.append((f"(b.answered_at >= ? or b.batch_id >= '{LISTED}')", self.answered_since))
+        if self.answered_until:
+            limits.append(("b.answered_at < ?", self.answered_until))
+        if self.model_version is not None:
+            limits.append(("b.model_version = ?", self.model_version))
+        conditions = [condition for condition, _ in limits]
+        values = [value for _, value in limits]
+        if self.roles:
+            conditions.append(f"b.role in ({', '.join('?' * len(self.roles))})")
+            values += self.roles
+        return " and ".join(conditions) or "true", values
+
+    def of(self, batch: Batch) -> StoredBatch:
+        """Returns the predictions of the batch that belong to this part."""
+        stored = StoredBatch(batch)
+        bounds = []
+        start, end = (bound.isoformat() if bound else "" for bound in (self.start, self.end))
+        if (start and batch.first_event_time < start) or (end and batch.last_event_time >= end):
+            bounds.append(("event_time", start, end))
+        if batch.listed and (self.answered_since or self.answered_until):
+            bounds.append(("answered_at", self.answered_since, self.answered_until))
+        for name, since, until in bounds:
+            [found] = stored.read([name])
+            kept = [each >= since and (not until or each < until) for each in found.tolist()]
+            stored = stored.only(np.flatnonzero(kept))
+        return stored
 
 
 def merged(batches: Sequence[Batch]) -> tuple[Batch, list[str]]:

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from groundwork.store.batches import ID_LENGTH, Logged
+from groundwork.store.batches import ID_LENGTH, Logged, Part
 from groundwork.store.connection import Connection, insertion, utc_text
-from groundwork.store.predictions import Part, batch_ids, those
+from groundwork.store.predictions import batch_ids, those
 
 _FIELDS = ("prediction_id", "outcome", "outcome_class", "received_at", "batch_id")
 _INSERT = insertion("outcomes", _FIELDS) + " on conflict do nothing"

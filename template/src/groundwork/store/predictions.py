@@ -1,14 +1,13 @@
 """The prediction log: each answered batch is one record, durable before the answer."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
 
-from groundwork.store.batches import ID_LENGTH, LISTED, Batch, Logged, Prediction, Role, StoredBatch, merged, number_in
+from groundwork.store.batches import ID_LENGTH, LISTED, Batch, Logged, Part, Prediction, StoredBatch, merged, number_in
 from groundwork.store.columns import FEW, Block
 from groundwork.store.connection import Connection, Transaction, insertion
 from groundwork.store.copies import remove_copies
@@ -18,53 +17,6 @@ AT_ONCE = 500  # values of one statement, batches that are held at once
 _COLUMNS = ", ".join(f"b.{name}" for name in Batch._fields)
 _INSERT = insertion("prediction_batches", Batch._fields) + " on conflict do nothing"
 _INSERT_ID = insertion("prediction_ids", ("prediction_id", "batch_id"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """A part of the log: the limits that are given; intervals are half open."""
-
-    start: datetime | None = None  # event times, in local time
-    end: datetime | None = None
-    answered_since: str = ""  # UTC
-    answered_until: str = ""
-    model_version: str | None = None
-    roles: Sequence[Role] = ()
-
-    def condition(self) -> tuple[str, list[Any]]:
-        """Returns the SQL condition that the batches `b` meet which may hold such predictions, and its values."""
-        limits: list[tuple[str, Any]] = []
-        if self.start:
-            limits.append(("b.last_event_time >= ?", self.start.isoformat()))
-        if self.end:
-            limits.append(("b.first_event_time < ?", self.end.isoformat()))
-        if self.answered_since:
-            limits.append((f"(b.answered_at >= ? or b.batch_id like '{LISTED}%')", self.answered_since))
-        if self.answered_until:
-            limits.append(("b.answered_at < ?", self.answered_until))
-        if self.model_version is not None:
-            limits.append(("b.model_version = ?", self.model_version))
-        conditions = [condition for condition, _ in limits]
-        values = [value for _, value in limits]
-        if self.roles:
-            conditions.append(f"b.role in ({', '.join('?' * len(self.roles))})")
-            values += self.roles
-        return " and ".join(conditions) or "true", values
-
-    def of(self, batch: Batch) -> StoredBatch:
-        """Returns the predictions of the batch that belong to this part."""
-        stored = StoredBatch(batch)
-        bounds = []
-        start, end = (bound.isoformat() if bound else "" for bound in (self.start, self.end))
-        if (start and batch.first_event_time < start) or (end and batch.last_event_time >= end):
-            bounds.append(("event_time", start, end))
-        if batch.listed and (self.answered_since or self.answered_until):
-            bounds.append(("answered_at", self.answered_since, self.answered_until))
-        for name, since, until in bounds:
-            [found] = stored.read([name])
-            kept = [each >= since and (not until or each < until) for each in found.tolist()]
-            stored = stored.only(np.flatnonzero(kept))
-        return stored
 
 
 class Predictions:

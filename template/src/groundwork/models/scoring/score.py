@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -60,7 +59,7 @@ def score_piece(pilot: Pilot, store: Store, predictor: Predictor, job: ScoringJo
     dataset = pilot.contract.dataset
     asked = [column.name for column in dataset.requested]
     rows = Snapshots(pilot.snapshots, dataset).read(*piece, job.snapshot_version, asked)
-    columns: dict[str, Any] = {name: rows[name].combine_chunks() for name in asked}
+    columns: dict[str, pa.ChunkedArray] = {name: rows[name] for name in asked}
     for column in dataset.timestamps:
         columns[column.name] = _times_as_logged(columns[column.name], dataset.zone)
     scores = predictor.scores(arrays(columns, dataset.features))
@@ -110,16 +109,17 @@ def _loaded(home: Path, model_version: str, bundle_sha256: str) -> Predictor:
     return registry.predictor(version)
 
 
-def _times_as_logged(times: pa.Array, zone: tzinfo) -> pa.Array:
+def _times_as_logged(times: pa.ChunkedArray, zone: tzinfo) -> pa.ChunkedArray:
     """Return the times as texts, as the service logs them: local time, with its offset unless the zone is UTC."""
     seconds = times.cast(pa.timestamp("s"), safe=False)
     if zone is UTC and pc.all(pc.equal(seconds.cast(times.type), times)).as_py():
         return pc.strftime(seconds, "%Y-%m-%dT%H:%M:%S")
-    return pa.array([value and with_offset(value, zone).isoformat() for value in times.to_pylist()], pa.string())
+    local = [value and with_offset(value, zone).isoformat() for value in times.to_pylist()]
+    return pa.chunked_array([pa.array(local, pa.string())])
 
 
 def _batch(
-    dataset: Dataset, job: ScoringJob, columns: dict[str, pa.Array], scores: NDArray, decisions: NDArray
+    dataset: Dataset, job: ScoringJob, columns: dict[str, pa.ChunkedArray], scores: NDArray, decisions: NDArray
 ) -> Batch:
     """Return the batch for the log; its id is always the same for the same rows and version."""
     key, at = dataset.key.name, dataset.event_time.name
@@ -151,8 +151,9 @@ def _batch(
     )
 
 
-def _logged(values: pa.Array) -> LoggedColumn:
+def _logged(column: pa.ChunkedArray) -> LoggedColumn:
     """Return an Arrow column as the log stores it, without a Python object per value."""
+    values = column.combine_chunks()
     valid = None if not values.null_count else pc.is_valid(values).to_numpy(zero_copy_only=False)
     if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
         texts = values.fill_null("").cast(pa.large_string())
