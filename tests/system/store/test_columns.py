@@ -83,6 +83,12 @@ def test_numbers_are_read_as_floats_with_nan_where_one_is_missing() -> None:
             assert math.isnan(found) if expected is None else found == expected
 
 
+def test_a_text_is_no_number() -> None:
+    for values in (["JFK"] * 100, ["JFK"], [1.0, "JFK"]):
+        with pytest.raises(ValueError, match="could not convert"):
+            column_of(values).floats()
+
+
 def test_a_block_of_a_later_format_is_refused() -> None:
     content = pack({"a": [1]})
     with pytest.raises(StoreError, match=rf"format version {FORMAT_VERSION + 1}: update the pilot's code"):

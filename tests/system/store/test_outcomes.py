@@ -55,6 +55,7 @@ def test_outcomes_are_read_for_the_part_of_the_log_that_is_asked_for(store_url: 
         logged = store.predictions.read(part)
         found = store.outcomes.of(logged, part)
         assert logged.rows == 208
+        assert store.predictions.read(Part(start=MARCH, with_outcomes=True)).rows == 2 * 208
         assert len(found.outcomes) == 1 + 3 + 67
         assert logged.take(found.rows).column("id").tolist() == [
             each for each in logged.column("id").tolist() if each in told

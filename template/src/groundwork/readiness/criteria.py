@@ -130,7 +130,9 @@ def gain_in_service(pilot: Pilot, store: Store, since: datetime, until: datetime
     It counts answers of the service given in [since, until), not batch or shadow predictions.
     """
     proof = "the prediction log, joined with its outcomes"
-    part = Part(answered_since=utc_text(since), answered_until=utc_text(until), roles=("champion", "canary"))
+    part = Part(
+        answered_since=utc_text(since), answered_until=utc_text(until), roles=("champion", "canary"), with_outcomes=True
+    )
     answered = store.predictions.read(part)
     known = store.outcomes.of(answered, part)
     if not known.outcomes:

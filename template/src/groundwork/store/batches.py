@@ -139,6 +139,7 @@ class Part:
     answered_until: str = ""
     model_version: str | None = None
     roles: Sequence[Role] = ()
+    with_outcomes: bool = False  # batches without any outcome are left out
 
     def condition(self) -> tuple[str, list[Any]]:
         """Returns the SQL condition that the batches `b` meet which may hold such predictions, and its values."""
@@ -158,6 +159,8 @@ class Part:
         if self.roles:
             conditions.append(f"b.role in ({', '.join('?' * len(self.roles))})")
             values += self.roles
+        if self.with_outcomes:
+            conditions.append("exists (select 1 from outcomes where batch_id = b.batch_id)")
         return " and ".join(conditions) or "true", values
 
     def of(self, batch: Batch) -> StoredBatch:

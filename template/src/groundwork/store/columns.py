@@ -51,9 +51,9 @@ class Column:
         return self.kind == "any" and all(value is None for value in self.values)
 
     def floats(self) -> NDArray:
-        """Returns numbers and booleans as floating-point numbers, NaN where one is missing."""
-        if self.kind == "any":
-            return np.array([np.nan if value is None else value for value in self.values], np.float64)
+        """Returns the values as floating-point numbers, NaN where one is missing. Raises ValueError for a text."""
+        if self.kind in ("any", "text"):
+            return np.array([np.nan if value is None else value for value in self.tolist()], np.float64)
         found = self.numbers.astype(np.float64)
         if self.valid is not None:
             found[~self.valid] = np.nan

@@ -8,10 +8,11 @@ from uuid import uuid4
 import numpy as np
 
 from groundwork.store.batches import ID_LENGTH, LISTED, Batch, Logged, Part, Prediction, StoredBatch, merged, number_in
-from groundwork.store.columns import FEW, Block
+from groundwork.store.columns import Block
 from groundwork.store.connection import Connection, Transaction, insertion
 from groundwork.store.copies import remove_copies
 
+SMALL = 6  # predictions; a larger batch takes less room than the same predictions with listed ids
 AT_ONCE = 500  # values of one statement, batches that are held at once
 
 _COLUMNS = ", ".join(f"b.{name}" for name in Batch._fields)
@@ -53,15 +54,16 @@ class Predictions:
     def merge_small(self, answered_until: str) -> int:
         """Put the predictions of small batches that were answered before this time (UTC) together into larger ones.
 
-        A batch of one prediction takes ten times the room of a prediction in a large batch. Each transaction puts a few
-        together, so that the service, which may be logging, never waits for long. Returns the number of predictions.
+        A batch of one prediction takes four times the room that the prediction takes in a larger one. Each transaction puts
+        a few together, so that the service, which may be logging, never waits for long. Returns the number of
+        predictions.
         """
         moved, last = 0, ""
         while True:
             with self._connection.transaction(alone=True) as transaction:
                 query = (
                     f"select {_COLUMNS} from prediction_batches b where b.batch_id > ? and b.batch_id < '{LISTED}'"
-                    f" and b.rows < {FEW} and b.answered_at < ? order by b.batch_id limit {AT_ONCE}"
+                    f" and b.rows < {SMALL} and b.answered_at < ? order by b.batch_id limit {AT_ONCE}"
                 )
                 found = [Batch(*row) for row in transaction.rows(query, (last, answered_until))]
                 alike: dict[tuple[Any, ...], list[Batch]] = {}
