@@ -54,8 +54,8 @@ class Predictions:
     def merge_small(self, answered_until: str) -> int:
         """Put the predictions of small batches that were answered before this time (UTC) together into larger ones.
 
-        A batch of one prediction takes four times the room that the prediction takes in a larger one. Each transaction puts
-        a few together, so that the service, which may be logging, never waits for long. Returns the number of
+        A batch of one prediction takes four times the room that the prediction takes in a larger one. Each transaction
+        puts a few together, so that the service, which may be logging, never waits for long. Returns the number of
         predictions.
         """
         moved, last = 0, ""
