@@ -43,7 +43,7 @@ def test_a_log_of_many_kinds_of_rows_keeps_each(store_url: str) -> None:
         record: dict[str, Any] = {"at": at, "distance": number / 3, "count": number}
         role, model, score, scores = "champion", "1", number / 7, None
         if number % 6 == 0:
-            record |= {f"c{each}": chance.choice(values) for each in range(number % 4)}
+            record |= {f"c{(number + each) % 7}": chance.choice(values) for each in range(number % 4)}
             role, model = chance.choice(("canary", "shadow", "batch", "no-model")), str(number % 5)
             score, scores = chance.choice(((None, None), (0.5, None), (None, json.dumps({"a": 0.1, "b": number}))))
         text = json.dumps(record, ensure_ascii=False)

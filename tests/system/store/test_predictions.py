@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from groundwork.core.errors import StoreError
+from groundwork.store import predictions as module
 from groundwork.store.batches import Part, block
 from groundwork.store.database import Store
 from stores import APRIL, MARCH, batch, file_of, known, log, prediction, query
@@ -138,22 +139,38 @@ def test_of_predictions_that_come_again_only_the_new_ones_are_kept(store_url: st
         assert store.predictions.read(Part()).rows == 450
 
 
-def test_of_two_writers_of_the_same_predictions_one_writes_them(store_url: str) -> None:
-    """As two scoring runs of the same window; they cut it into other batches."""
-    with Store(store_url) as one, Store(store_url) as another:
-        parts = [(one, [range(0, 60), range(60, 120)]), (another, [range(0, 90), range(90, 120)])]
-        threads = [
-            threading.Thread(
-                target=lambda store=store, cut=cut: [store.predictions.log_new(batch(each)) for each in cut]
-            )
-            for store, cut in parts
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        keys = one.predictions.read(Part()).column("key").tolist()
-        assert sorted(keys) == sorted(f"flight-{number}" for number in range(120))
+def test_of_two_writers_of_the_same_predictions_one_writes_them(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As two scoring runs of the same window, which cut it into other batches; each takes its time to compare."""
+    looked = module._batches
+
+    def slowly(*given: Any) -> Any:
+        found = list(looked(*given))
+        time.sleep(0.1)
+        return found
+
+    monkeypatch.setattr(module, "_batches", slowly)
+    together = threading.Barrier(2)
+    written = []
+
+    def write(parts: list[range]) -> None:
+        with Store(store_url) as store:
+            for each in parts:
+                together.wait(10)
+                store.predictions.log_new(batch(each))
+            written.append(len(parts))
+
+    cuts = [range(60), range(60, 120)], [range(90), range(90, 120)]
+    threads = [threading.Thread(target=write, args=(cut,)) for cut in cuts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert written == [2, 2]
+    with Store(store_url) as store:
+        keys = store.predictions.read(Part()).column("key").tolist()
+    assert sorted(keys) == sorted(f"flight-{number}" for number in range(120))
 
 
 def subjects(values: list[Any], note: str = "") -> Any:
