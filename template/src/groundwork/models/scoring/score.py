@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache, partial
 from pathlib import Path
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -111,9 +112,16 @@ def _loaded(home: Path, model_version: str, bundle_sha256: str) -> Predictor:
 
 def _times_as_logged(times: pa.ChunkedArray, zone: tzinfo) -> pa.ChunkedArray:
     """Return the times as texts, as the service logs them: local time, with its offset unless the zone is UTC."""
-    seconds = times.cast(pa.timestamp("s"), safe=False)
-    if zone is UTC and pc.all(pc.equal(seconds.cast(times.type), times)).as_py():
+    seconds = times.cast(pa.timestamp("s", times.type.tz), safe=False)
+    whole = pc.all(pc.equal(seconds.cast(times.type), times)).as_py()
+    if whole and zone is UTC:
         return pc.strftime(seconds, "%Y-%m-%dT%H:%M:%S")
+    if (
+        whole and isinstance(zone, ZoneInfo) and pc.min(pc.year(seconds)).as_py() >= 1970
+    ):  # then offsets are whole minutes
+        texts = pc.strftime(seconds.cast(pa.timestamp("s", zone.key)), "%Y-%m-%dT%H:%M:%S%z")
+        hours, minutes = pc.utf8_slice_codeunits(texts, 0, 22), pc.utf8_slice_codeunits(texts, 22)
+        return pc.binary_join_element_wise(hours, minutes, ":")
     local = [value and with_offset(value, zone).isoformat() for value in times.to_pylist()]
     return pa.chunked_array([pa.array(local, pa.string())])
 
