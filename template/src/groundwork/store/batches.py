@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
+from uuid import uuid4
 
 import msgspec
 import numpy as np
@@ -205,7 +206,7 @@ def merged(batches: Sequence[Batch]) -> tuple[Batch, list[str]]:
         answered_at=found["answered_at"],
     )
     return batches[0]._replace(
-        batch_id=f"{LISTED}{batches[0].batch_id}",
+        batch_id=f"{LISTED}{uuid4().hex}",
         answered_at=min(batch.answered_at for batch in batches),
         first_event_time=min(batch.first_event_time for batch in batches),
         last_event_time=max(batch.last_event_time for batch in batches),
