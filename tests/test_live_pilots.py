@@ -35,9 +35,9 @@ with Store(pilot.settings.store) as store:
     if hasattr(store.outcomes, "between"):
         outcomes = store.outcomes.between(datetime.min, datetime.max)
     else:  # since the log holds batches
-        from groundwork.store.batches import Part
-        found = store.predictions.read(Part())
-        known = store.outcomes.of(found, Part())
+        from groundwork.store.batches import LogPart
+        found = store.predictions.read(LogPart())
+        known = store.outcomes.of(found, LogPart())
         outcomes = dict(zip(found.take(known.rows).column("id").tolist(), known.outcomes))
 print(json.dumps({
     "flights": {row["flight_id"]: str(row) for row in rows},

@@ -33,7 +33,7 @@ from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.registry import CHAMPION, Registry
 from groundwork.models.scoring import score
 from groundwork.models.serving.predictor import arrays
-from groundwork.store.batches import Part
+from groundwork.store.batches import LogPart
 from groundwork.store.database import Store
 from numpy.typing import NDArray
 from use_case import decision
@@ -133,7 +133,7 @@ def costing(work: Callable[[], int], warm_up: Callable[[], object], pids: list[i
 
 def compared(store: Store, window: Window, folder: Path) -> str:
     """A digest of every key, score and decision in the log, after they were compared with the floor's scores."""
-    logged = store.predictions.read(Part(end=window.end)).read(("key", "score", "decision"))
+    logged = store.predictions.read(LogPart(end=window.end)).read(("key", "score", "decision"))
     keys, scores, decisions = (np.array(column.tolist()) for column in logged.values())
     order = np.argsort(keys)
     keys, scores, decisions = keys[order], scores[order], decisions[order]

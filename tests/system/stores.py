@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from groundwork.store import schema
-from groundwork.store.batches import Batch, Part, Prediction, block
+from groundwork.store.batches import Batch, LogPart, Prediction, block
 from groundwork.store.connection import Connection
 from groundwork.store.database import Store
 from groundwork.store.predictions import Predictions
@@ -98,7 +98,7 @@ def ids_logged(file: Path) -> set[str]:
     return {identifier for (identifier,) in asked(file, "select prediction_id from predictions")}
 
 
-def known(store: Store, part: Part = Part()) -> dict[str, float | str]:  # noqa: B008
+def known(store: Store, part: LogPart = LogPart()) -> dict[str, float | str]:  # noqa: B008
     """The outcomes that are known, by the id of their prediction."""
     logged = store.predictions.read(part)
     found = store.outcomes.of(logged, part)

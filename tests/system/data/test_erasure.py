@@ -21,7 +21,7 @@ from groundwork.data.spool import PREFIX
 from groundwork.documents.pilot import Pilot
 from groundwork.monitoring.monitor import check_drift
 from groundwork.pipeline import by_hand
-from groundwork.store.batches import Part
+from groundwork.store.batches import LogPart
 from groundwork.store.database import Store
 from pilots import visits
 from stores import known
@@ -61,7 +61,7 @@ def test_a_subject_is_erased_everywhere_and_stays_out(pilot_copy: Pilot, sql: Ca
         done = erase(pilot_copy, store, subject)
         assert (done.column, done.rows, done.quarantined, done.predictions, done.outcomes) == ("flight_id", 1, 0, 1, 1)
         assert holding(pilot_copy, subject) == []
-        assert subject not in store.predictions.read(Part()).column("key").tolist()
+        assert subject not in store.predictions.read(LogPart()).column("key").tolist()
         again = erase(pilot_copy, store, subject)
     assert (again.rows, again.predictions, again.outcomes, again.version) == (0, 0, 0, done.version)
     present = snapshots.read()

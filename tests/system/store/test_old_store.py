@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 from groundwork.core.windows import Window
-from groundwork.store.batches import Part
+from groundwork.store.batches import LogPart
 from groundwork.store.database import Store
 from groundwork.store.migrate import migrate
 from stores import ERASED, ROWS, known
@@ -38,7 +38,7 @@ def test_outcomes(store: Store) -> None:
         if each.role in ("champion", "canary") and key in OUTCOMES and "2026-11-23T07:30" <= each.answered_at < "2027"
     }
     assert len(answered) > 3
-    part = Part(answered_since="2026-11-23T07:30", answered_until="2027", roles=("champion", "canary"))
+    part = LogPart(answered_since="2026-11-23T07:30", answered_until="2027", roles=("champion", "canary"))
     assert known(store, part) == answered
 
 

@@ -1,6 +1,6 @@
 """Outcomes are kept once, also those of predictions that are not known yet."""
 
-from groundwork.store.batches import Part
+from groundwork.store.batches import LogPart
 from groundwork.store.database import Store
 from stores import MARCH, batch, known, log, prediction
 
@@ -51,11 +51,11 @@ def test_outcomes_are_read_for_the_part_of_the_log_that_is_asked_for(store_url: 
         for begin in range(0, len(told), 50):
             store.outcomes.log([*told.items()][begin : begin + 50])
         assert known(store) == told
-        part = Part(start=MARCH, end=MARCH.replace(day=2), roles=("champion",))
+        part = LogPart(start=MARCH, end=MARCH.replace(day=2), roles=("champion",))
         logged = store.predictions.read(part)
         found = store.outcomes.of(logged, part)
         assert logged.rows == 208
-        assert store.predictions.read(Part(start=MARCH, with_outcomes=True)).rows == 2 * 208
+        assert store.predictions.read(LogPart(start=MARCH, with_outcomes=True)).rows == 2 * 208
         assert len(found.outcomes) == 1 + 3 + 67
         assert logged.take(found.rows).column("id").tolist() == [
             each for each in logged.column("id").tolist() if each in told

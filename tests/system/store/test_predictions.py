@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from groundwork.core.errors import StoreError
 from groundwork.store import predictions as module
-from groundwork.store.batches import Part, block
+from groundwork.store.batches import LogPart, block
 from groundwork.store.database import Store
 from stores import APRIL, MARCH, batch, known, log, prediction, query
 
@@ -72,7 +72,7 @@ def test_a_window_of_predictions_is_half_open(store_url: str) -> None:
         assert [each.entity_key for each in store.predictions.between(MARCH, APRIL)] == ["0", "flight-1", "3"] or {
             each.entity_key for each in store.predictions.between(MARCH, APRIL)
         } == {"0", "3", "flight-1"}
-        logged = store.predictions.read(Part(start=APRIL))
+        logged = store.predictions.read(LogPart(start=APRIL))
         assert sorted(logged.column("key").tolist()) == ["1", "2", "flight-2"]
         [of_spread] = [each for each in logged.column("id").tolist() if each.startswith(spread.batch_id)][:1]
         assert of_spread == f"{spread.batch_id}00000001"
@@ -118,7 +118,7 @@ def test_threads_share_one_store(store_url: str) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        assert store.predictions.read(Part()).rows == 200
+        assert store.predictions.read(LogPart()).rows == 200
 
 
 def test_of_predictions_that_come_again_only_the_new_ones_are_kept(store_url: str) -> None:
@@ -137,7 +137,7 @@ def test_of_predictions_that_come_again_only_the_new_ones_are_kept(store_url: st
         for other in ({"role": "batch"}, {"model_version": "2"}):
             store.predictions.log_new(batch(range(100), **other))
         store.predictions.log_new(batch(range(100), DAYS[3]))
-        assert store.predictions.read(Part()).rows == 450
+        assert store.predictions.read(LogPart()).rows == 450
 
 
 def test_of_two_writers_of_the_same_predictions_one_writes_them(
@@ -170,7 +170,7 @@ def test_of_two_writers_of_the_same_predictions_one_writes_them(
         thread.join()
     assert written == [2, 2]
     with Store(store_url) as store:
-        keys = store.predictions.read(Part()).column("key").tolist()
+        keys = store.predictions.read(LogPart()).column("key").tolist()
     assert sorted(keys) == sorted(f"flight-{number}" for number in range(120))
 
 
@@ -236,7 +236,7 @@ def test_nothing_of_an_erased_subject_stays_in_the_file(tmp_path: Path) -> None:
         before = [columns for (columns,) in query(url, "select columns from prediction_batches")]
         assert all(in_files(tmp_path, columns) for columns in before)
         assert store.predictions.erase(set(), "customer", "customer-1") == (1003, 0)
-        assert store.predictions.read(Part()).rows == 100
+        assert store.predictions.read(LogPart()).rows == 100
         assert not any(in_files(tmp_path, columns) for columns in before)
 
 
@@ -258,7 +258,7 @@ def test_integers_that_an_earlier_release_rounded_are_found_by_their_keys(store_
 def test_the_log_is_tried_without_a_trace(store_url: str) -> None:
     with Store(store_url) as store:
         store.predictions.try_writing()
-        assert store.predictions.read(Part()).rows == 0
+        assert store.predictions.read(LogPart()).rows == 0
     assert query(store_url, "select count(*) from prediction_batches") == [(0,)]
 
 
@@ -282,8 +282,8 @@ def test_small_batches_are_put_together_and_every_prediction_stays(store_url: st
         for each in before[::50]:
             assert store.predictions.find(each.prediction_id) == each
         assert store.outcomes.log([(before[1].prediction_id, True)], keep_unknown=False) == ([], [])
-        assert store.predictions.read(Part(answered_since="2026-11-24")).rows == 1
-        assert store.predictions.read(Part(answered_until="2026-11-24")).rows == len(before) - 1
+        assert store.predictions.read(LogPart(answered_since="2026-11-24")).rows == 1
+        assert store.predictions.read(LogPart(answered_until="2026-11-24")).rows == len(before) - 1
         key = before[0].entity_key
         gone = [each for each in before if each.entity_key == key and "flight_id" in each.record]
         assert store.predictions.erase(set(), "flight_id", key)[0] == len(gone)

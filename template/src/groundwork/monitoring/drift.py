@@ -23,7 +23,7 @@ from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.registry import Registry
 from groundwork.models.registry.version import Version
 from groundwork.models.serving.predictor import MISSING_TEXT, arrays
-from groundwork.store.batches import ANSWERS, Logged, Part
+from groundwork.store.batches import ANSWERS, Logged, LogPart
 
 SAMPLE_ROWS = 10_000  # per side: limits the cost, and keeps distances between equal data far below 0.1
 SCORE = "score"
@@ -150,9 +150,9 @@ def reference_frame(pilot: Pilot, registry: Registry, champion: Version) -> pd.D
     return pd.DataFrame(shown).assign(**{SCORE: dataset.task.predicted(predictor.scores(columns))})
 
 
-def answers_of(version: str, window: Window) -> Part:
+def answers_of(version: str, window: Window) -> LogPart:
     """Return the part of the log that holds the version's answers with an event time in the window."""
-    return Part(start=window.start, end=window.end, model_version=version, roles=ANSWERS)
+    return LogPart(start=window.start, end=window.end, model_version=version, roles=ANSWERS)
 
 
 def logged_frame(logged: Logged, dataset: Dataset) -> pd.DataFrame:

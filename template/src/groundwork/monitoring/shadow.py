@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from groundwork.core.windows import Window
-from groundwork.store.batches import Logged, Part
-from groundwork.store.columns import Column
+from groundwork.store.batches import Logged, LogPart
+from groundwork.store.columns import LoggedColumn
 from groundwork.store.database import Store
 
 # A record that the champion answered more than once counts with its last answer, as each shadow prediction does once.
@@ -34,10 +34,10 @@ class Shadow:
 
 def compare(store: Store, window: Window) -> list[Shadow]:
     """Return one comparison per challenger; predictions are paired by entity key and event time."""
-    shadow = store.predictions.read(Part(start=window.start, end=window.end, roles=("shadow",)))
+    shadow = store.predictions.read(LogPart(start=window.start, end=window.end, roles=("shadow",)))
     if not shadow.rows:
         return []
-    champion = store.predictions.read(Part(start=window.start, end=window.end, roles=("champion",)))
+    champion = store.predictions.read(LogPart(start=window.start, end=window.end, roles=("champion",)))
     with duckdb.connect() as engine:
         engine.register("shadow", _table(shadow))
         engine.register("champion", _table(champion))
@@ -49,8 +49,8 @@ def _table(logged: Logged) -> pa.Table:
     return pa.table({name: _texts(column) for name, column in logged.read(names).items()})
 
 
-def _texts(column: Column) -> pa.Array:
+def _texts(column: LoggedColumn) -> pa.Array:
     if column.kind != "text" or column.valid is not None:
         return pa.array(column.tolist(), pa.string())
-    offsets = np.concatenate([[0], np.cumsum(column.numbers, dtype=np.int64)])
+    offsets = np.concatenate([[0], np.cumsum(column.values, dtype=np.int64)])
     return pa.LargeStringArray.from_buffers(len(column), pa.py_buffer(offsets), pa.py_buffer(column.text))

@@ -19,7 +19,7 @@ from groundwork.models.serving import deciding
 from groundwork.models.serving.predictor import arrays
 from groundwork.readiness.scorecard import Row, State
 from groundwork.readiness.statements import Attestation, Statements
-from groundwork.store.batches import Part
+from groundwork.store.batches import LogPart
 from groundwork.store.connection import utc_text
 from groundwork.store.database import Store
 
@@ -130,7 +130,7 @@ def gain_in_service(pilot: Pilot, store: Store, since: datetime, until: datetime
     It counts answers of the service given in [since, until), not batch or shadow predictions.
     """
     proof = "the prediction log, joined with its outcomes"
-    part = Part(
+    part = LogPart(
         answered_since=utc_text(since), answered_until=utc_text(until), roles=("champion", "canary"), with_outcomes=True
     )
     answered = store.predictions.read(part)

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 _encoder = msgspec.json.Encoder()
 
 
-class Answer(msgspec.Struct, gc=False):
+class PredictionAnswer(msgspec.Struct, gc=False):
     """The answer to one record."""
 
     prediction_id: str
@@ -51,10 +51,10 @@ class Response(msgspec.Struct, gc=False):
     """The answer to a request."""
 
     model: str
-    predictions: list[Answer]
+    predictions: list[PredictionAnswer]
 
 
-Answered = tuple[list[Answer], list[Batch]]
+Answered = tuple[list[PredictionAnswer], list[Batch]]
 
 
 class Answerer:
@@ -217,7 +217,13 @@ class Answerer:
             ),
         )
         answers = [
-            Answer(f"{batch_id}{number:08x}", score, decision, version, role)
+            PredictionAnswer(
+                prediction_id=f"{batch_id}{number:08x}",
+                score=score,
+                decision=decision,
+                model_version=version,
+                role=role,
+            )
             for number, (score, decision) in enumerate(zip(shown, decided, strict=True))
         ]
         return answers, [batch]

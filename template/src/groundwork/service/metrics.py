@@ -29,7 +29,7 @@ from groundwork.documents.owners import Owners
 from groundwork.store.database import Store
 
 if TYPE_CHECKING:
-    from groundwork.service.answering import Answer
+    from groundwork.service.answering import PredictionAnswer
 
 SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 DRIFT_STATES = ("ok", "drift", "unknown")
@@ -166,14 +166,14 @@ class Metrics:
                 self.model.remove(*labels)
         self._models = present
 
-    def count_answered(self, answers: "Sequence[Answer]", request_sizes: Sequence[int]) -> None:
+    def count_answered(self, answers: "Sequence[PredictionAnswer]", request_sizes: Sequence[int]) -> None:
         """Count the predictions and the requests of a batch."""
         self.batch.observe(len(answers))
         for size in request_sizes:
             self.records.observe(size)
         self.count_predictions(answers)
 
-    def count_predictions(self, answers: "Sequence[Answer]") -> None:
+    def count_predictions(self, answers: "Sequence[PredictionAnswer]") -> None:
         """Count predictions by version, role and decision."""
         for labels, count in Counts((p.model_version, p.role, p.decision) for p in answers).items():
             self.predictions.labels(*labels).inc(count)

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from groundwork.store.columns import Block, Column, joined, missing_column, pack
+from groundwork.store.columns import Block, LoggedColumn, joined, missing_column, pack
 
 Role = Literal["champion", "canary", "shadow", "batch", "no-model"]
 ANSWERS: tuple[Role, ...] = ("champion", "canary", "batch", "no-model")  # all but those of a challenger in the shadow
@@ -53,6 +53,11 @@ class Batch(NamedTuple):
         return self.batch_id.startswith(LISTED)
 
 
+def batch_of(row: Sequence[Any]) -> Batch:
+    """Returns the batch of a row of the table."""
+    return Batch(**dict(zip(Batch._fields, row, strict=True)))
+
+
 def block(*, keys: Any, times: Any, decisions: Any, scores: Any, record: dict[str, Any], **others: Any) -> bytes:
     """Returns a batch's columns as bytes: entity keys, event times, decisions, scores, and the columns of the record.
 
@@ -73,20 +78,22 @@ class StoredBatch:
         self.chosen = chosen  # the places of the predictions in the batch, rising; None for all
         self.rows = batch.rows if chosen is None else len(chosen)
 
-    def read(self, names: Sequence[str]) -> list[Column]:
+    def read(self, names: Sequence[str]) -> list[LoggedColumn]:
         """Returns the columns with these names; see `Logged.read`."""
         found = Block(self.batch.columns)
         return [self._read(found, name) for name in names]
 
-    def _read(self, found: Block, name: str) -> Column:
+    def _read(self, found: Block, name: str) -> LoggedColumn:
         within, _, inner = name.partition(".")
         column = found.column(inner, within) if inner else found.column(name)
         if name == "id" and column is None:
-            column = Column("any", values=[f"{self.batch.batch_id}{number:08x}" for number in self._numbers(found)])
+            column = LoggedColumn(
+                "any", values=[f"{self.batch.batch_id}{number:08x}" for number in self._numbers(found)]
+            )
         if column is not None:
             return column if self.chosen is None else column.take(self.chosen)
         value = self.batch._asdict()[name] if name in ("answered_at", "role", "model_version") else None
-        return missing_column(self.rows) if value is None else Column("any", values=[value] * self.rows)
+        return missing_column(self.rows) if value is None else LoggedColumn("any", values=[value] * self.rows)
 
     def _numbers(self, found: Block) -> Iterable[int]:
         kept = found.column("number")
@@ -121,7 +128,8 @@ class StoredBatch:
         by_class: Sequence[str | None] = [None] * self.rows
         if classes:
             by_class = _as_json(classes, [self._read(found, f"class.{name}").tolist() for name in classes], self.rows)
-        return [Prediction(*row) for row in zip(*columns, records, by_class, strict=True)]
+        rows = zip(*columns, records, by_class, strict=True)
+        return [Prediction(**dict(zip(Prediction._fields, row, strict=True))) for row in rows]
 
 
 def _as_json(names: Sequence[str], columns: Sequence[Sequence[Any]], rows: int) -> list[str]:
@@ -131,7 +139,7 @@ def _as_json(names: Sequence[str], columns: Sequence[Sequence[Any]], rows: int) 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class LogPart:
     """A part of the log: the limits that are given; intervals are half open."""
 
     start: datetime | None = None  # event times, in local time
@@ -232,7 +240,7 @@ class Logged:
         self.batches = batches
         self.rows = sum(batch.rows for batch in batches)
 
-    def read(self, names: Sequence[str]) -> dict[str, Column]:
+    def read(self, names: Sequence[str]) -> dict[str, LoggedColumn]:
         """Returns the columns with these names, each with one value per prediction.
 
         The names are `id`, `answered_at`, `role`, `model_version`, `key`, `event_time`, `score`, `decision`,
@@ -249,15 +257,15 @@ class Logged:
         """Whether the record of any prediction has this column."""
         return any(batch.has(name) for batch in self.batches)
 
-    def column(self, name: str) -> Column:
+    def column(self, name: str) -> LoggedColumn:
         """Returns one column; see `read`."""
         return self.read([name])[name]
 
-    def record(self, name: str) -> Column:
+    def record(self, name: str) -> LoggedColumn:
         """Returns one column of the record."""
         return self.column(f"record.{name}")
 
-    def records(self, names: Sequence[str]) -> dict[str, Column]:
+    def records(self, names: Sequence[str]) -> dict[str, LoggedColumn]:
         """Returns these columns of the record."""
         found = self.read([f"record.{name}" for name in names])
         return {name: found[f"record.{name}"] for name in names}

@@ -7,7 +7,7 @@ bits, floating-point numbers, booleans, texts and missing values come back as th
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from typing import Any
 
@@ -26,24 +26,22 @@ _encode, _decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder().d
 _KINDS: dict[type, str] = {float: "float", int: "int", bool: "bool", str: "text"}
 _OF_DTYPE = {"f": "float", "i": "int", "b": "bool"}
 _DTYPES: dict[str, Any] = {"float": np.float64, "int": np.int64, "bool": np.bool_}
-_NOTHING: NDArray = np.zeros(0, np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Column:
+class LoggedColumn:
     """The values of one column: an array, and for texts their bytes; a list if the values have no common type."""
 
     kind: str  # float, int, bool, text, or any
-    numbers: NDArray = field(default_factory=lambda: _NOTHING)  # the values; of texts, the lengths in bytes
+    values: Any  # an array; of texts, their lengths in bytes; of the kind `any`, a list with None for a missing value
     valid: NDArray[np.bool_] | None = None  # False where a value is missing; None if no value is
     text: bytes = b""  # all texts in UTF-8, one after the other
-    values: Sequence[Any] = ()  # of the kind `any`, None where a value is missing
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Column) and self.kind == other.kind and self.tolist() == other.tolist()
+        return isinstance(other, LoggedColumn) and self.kind == other.kind and self.tolist() == other.tolist()
 
     def __len__(self) -> int:
-        return len(self.values if self.kind == "any" else self.numbers)
+        return len(self.values)
 
     @property
     def empty(self) -> bool:
@@ -54,7 +52,7 @@ class Column:
         """Returns the values as floating-point numbers, NaN where one is missing. Raises ValueError for a text."""
         if self.kind in ("any", "text"):
             return np.array([np.nan if value is None else value for value in self.tolist()], np.float64)
-        found = self.numbers.astype(np.float64)
+        found = self.values.astype(np.float64)
         if self.valid is not None:
             found[~self.valid] = np.nan
         return found
@@ -63,69 +61,69 @@ class Column:
         """Returns the values as Python objects, None where one is missing."""
         if self.kind == "any":
             return list(self.values)
-        found = self._texts() if self.kind == "text" else self.numbers.tolist()
+        found = self._texts() if self.kind == "text" else self.values.tolist()
         if self.valid is None:
             return found
         return [value if there else None for value, there in zip(found, self.valid.tolist(), strict=True)]
 
     def _texts(self) -> list[str]:
-        ends = [0, *np.cumsum(self.numbers, dtype=np.int64).tolist()]
+        ends = [0, *np.cumsum(self.values, dtype=np.int64).tolist()]
         whole = self.text.decode()
         if len(whole) == len(self.text):  # ASCII
             return [whole[start:end] for start, end in pairwise(ends)]
         return [self.text[start:end].decode() for start, end in pairwise(ends)]
 
-    def take(self, rows: NDArray) -> "Column":
+    def take(self, rows: NDArray) -> "LoggedColumn":
         """Returns the values at these row numbers."""
         if self.kind == "any":
-            return Column("any", values=[self.values[row] for row in rows.tolist()])
+            return LoggedColumn("any", values=[self.values[row] for row in rows.tolist()])
         valid = None if self.valid is None else self.valid[rows]
         if self.kind != "text":
-            return Column(self.kind, self.numbers[rows], valid)
-        lengths = self.numbers.astype(np.int64)
+            return LoggedColumn(self.kind, self.values[rows], valid)
+        lengths = self.values.astype(np.int64)
         counts, starts = lengths[rows], (np.cumsum(lengths) - lengths)[rows]
         places = np.arange(counts.sum()) + np.repeat(starts - (np.cumsum(counts) - counts), counts)
-        return Column("text", counts, valid, np.frombuffer(self.text, np.uint8)[places].tobytes())
+        return LoggedColumn("text", counts, valid, np.frombuffer(self.text, np.uint8)[places].tobytes())
 
 
-def column_of(values: Any) -> Column:
+def column_of(values: Any) -> LoggedColumn:
     """Returns the column of a list, in which None is a missing value, or of an array of numbers or booleans."""
-    if isinstance(values, Column):
+    if isinstance(values, LoggedColumn):
         return values
     if isinstance(values, np.ndarray):
-        return Column(_OF_DTYPE[values.dtype.kind], values)
+        return LoggedColumn(_OF_DTYPE[values.dtype.kind], values)
     types = set(map(type, values))
     missing = type(None) in types
     types.discard(type(None))
     kind = _KINDS.get(types.pop()) if len(types) == 1 else None
     if kind is None:
-        return Column("any", values=values)
+        return LoggedColumn("any", values=values)
     valid = np.array([value is not None for value in values]) if missing else None
     if kind == "text":
         return _text_column([value or "" for value in values] if missing else values, valid)
     try:
         present = [0 if value is None else value for value in values] if missing else values
-        return Column(kind, np.array(present, _DTYPES[kind]), valid)
+        return LoggedColumn(kind, np.array(present, _DTYPES[kind]), valid)
     except OverflowError:  # an integer beyond 63 bits
-        return Column("any", values=values)
+        return LoggedColumn("any", values=values)
 
 
-def _text_column(texts: Sequence[str], valid: NDArray[np.bool_] | None) -> Column:
+def _text_column(texts: Sequence[str], valid: NDArray[np.bool_] | None) -> LoggedColumn:
     whole = "".join(texts)
     if whole.isascii():
-        return Column("text", np.fromiter(map(len, texts), np.int64, len(texts)), valid, whole.encode())
+        return LoggedColumn("text", np.fromiter(map(len, texts), np.int64, len(texts)), valid, whole.encode())
     encoded = [text.encode() for text in texts]
-    return Column("text", np.fromiter(map(len, encoded), np.int64, len(texts)), valid, b"".join(encoded))
+    return LoggedColumn("text", np.fromiter(map(len, encoded), np.int64, len(texts)), valid, b"".join(encoded))
 
 
-def missing_column(rows: int) -> Column:
+def missing_column(rows: int) -> LoggedColumn:
     """Returns a column whose values are all missing."""
-    return Column("any", values=[None] * rows)
+    return LoggedColumn("any", values=[None] * rows)
 
 
-def joined(columns: Sequence[Column]) -> Column:
+def joined(columns: Sequence[LoggedColumn]) -> LoggedColumn:
     """Returns the columns one after the other; integers beside floating-point numbers become such numbers."""
-    parts: list[Column] = []
+    parts: list[LoggedColumn] = []
     short: list[Sequence[Any]] = []  # lists that follow each other are made into one array
     for column in [*columns, None]:
         if column is not None and column.kind == "any":
@@ -141,17 +139,17 @@ def joined(columns: Sequence[Column]) -> Column:
     kinds = {part.kind for part in parts if not part.empty}
     kind = "float" if kinds == {"int", "float"} else kinds.pop() if len(kinds) == 1 else "any"
     if kind == "any":
-        return Column("any", values=list(chain.from_iterable(part.tolist() for part in parts)))
+        return LoggedColumn("any", values=list(chain.from_iterable(part.tolist() for part in parts)))
     parts = [_without_values(part) if part.empty else part for part in parts]
     valid = None
     if any(part.valid is not None for part in parts):
         valid = np.concatenate([np.ones(len(part), np.bool_) if part.valid is None else part.valid for part in parts])
-    numbers = np.concatenate([part.numbers for part in parts])
-    return Column(kind, numbers.astype(_DTYPES.get(kind, np.int64)), valid, b"".join(part.text for part in parts))
+    numbers = np.concatenate([part.values for part in parts])
+    return LoggedColumn(kind, numbers.astype(_DTYPES.get(kind, np.int64)), valid, b"".join(part.text for part in parts))
 
 
-def _without_values(column: Column) -> Column:
-    return replace(column, numbers=np.zeros(len(column), np.int8), valid=np.zeros(len(column), np.bool_), values=())
+def _without_values(column: LoggedColumn) -> LoggedColumn:
+    return replace(column, values=np.zeros(len(column), np.int8), valid=np.zeros(len(column), np.bool_))
 
 
 def pack(columns: dict[str, Any]) -> bytes:
@@ -184,7 +182,7 @@ def _packed(values: Any) -> Any:
     if column.kind == "any":
         return column.values
     valid = None if column.valid is None else np.packbits(column.valid).tobytes()
-    numbers = _narrow(column.numbers, column.kind)
+    numbers = _narrow(column.values, column.kind)
     parts = {"k": column.kind, "d": numbers.dtype.str, "b": _by_place(numbers), "v": valid}
     return {"": parts | {"t": column.text} if column.kind == "text" else parts}
 
@@ -233,13 +231,13 @@ class Block:
         """Returns the names of the columns in the map of this name."""
         return list(self._fields.get(within, ()))
 
-    def column(self, name: str, within: str = "") -> Column | None:
+    def column(self, name: str, within: str = "") -> LoggedColumn | None:
         """Returns the column with this name, of the map `within` if given; None if the batch does not have it."""
         packed = (self._fields.get(within, {}) if within else self._fields).get(name)
         if isinstance(packed, str):
             return self.column(packed, "record")
         if packed is None or isinstance(packed, list):
-            return packed if packed is None else Column("any", values=packed)
+            return packed if packed is None else LoggedColumn("any", values=packed)
         parts = packed[""]
         if parts["k"] == "coded":
             return column_of(parts["t"]).take(np.frombuffer(parts["b"], np.uint8))
@@ -250,7 +248,7 @@ class Block:
         valid = (
             None if bits is None else np.unpackbits(np.frombuffer(bits, np.uint8), count=len(numbers)).view(np.bool_)
         )
-        return Column(parts["k"], numbers, valid, parts.get("t", b""))
+        return LoggedColumn(parts["k"], numbers, valid, parts.get("t", b""))
 
     def only(self, rows: NDArray[np.int64], others: dict[str, Any]) -> bytes:
         """Returns the block of these rows, with other columns beside them."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from groundwork.store.batches import ID_LENGTH, Logged, Part
+from groundwork.store.batches import ID_LENGTH, Logged, LogPart
 from groundwork.store.connection import Connection, insertion, utc_text
 from groundwork.store.predictions import batch_ids, those
 
@@ -54,7 +54,7 @@ class Outcomes:
         contradicting = [each for each, *value in told if kept.get(each, value) != value]
         return [each for each in ids if each not in batches], contradicting
 
-    def of(self, logged: Logged, part: Part) -> Known:
+    def of(self, logged: Logged, part: LogPart) -> Known:
         """Returns the known outcomes of the predictions, which belong to this part of the log."""
         condition, values = part.condition()
         rows = self._connection.rows(

@@ -7,7 +7,18 @@ from uuid import uuid4
 
 import numpy as np
 
-from groundwork.store.batches import ID_LENGTH, LISTED, Batch, Logged, Part, Prediction, StoredBatch, merged, number_in
+from groundwork.store.batches import (
+    ID_LENGTH,
+    LISTED,
+    Batch,
+    Logged,
+    LogPart,
+    Prediction,
+    StoredBatch,
+    batch_of,
+    merged,
+    number_in,
+)
 from groundwork.store.columns import Block
 from groundwork.store.connection import Connection, Transaction, insertion
 from groundwork.store.copies import remove_copies
@@ -65,7 +76,7 @@ class Predictions:
                     f"select {_COLUMNS} from prediction_batches b where b.batch_id > ? and b.batch_id < '{LISTED}'"
                     f" and b.rows < {SMALL} and b.answered_at < ? order by b.batch_id limit {AT_ONCE}"
                 )
-                found = [Batch(*row) for row in transaction.rows(query, (last, answered_until))]
+                found = [batch_of(row) for row in transaction.rows(query, (last, answered_until))]
                 alike: dict[tuple[Any, ...], list[Batch]] = {}
                 for batch in found:
                     alike.setdefault((batch.role, batch.model_version, *Block(batch.columns).layout), []).append(batch)
@@ -93,17 +104,17 @@ class Predictions:
             transaction.execute(_INSERT, attempt)
             transaction.execute("delete from prediction_batches where batch_id = ?", (attempt.batch_id,))
 
-    def read(self, part: Part) -> Logged:
+    def read(self, part: LogPart) -> Logged:
         """Returns the predictions of this part of the log, batch by batch, ordered by their first event time."""
         condition, values = part.condition()
         query = f"select {_COLUMNS} from prediction_batches b where {condition}"
-        found = [part.of(Batch(*row)) for row in self._connection.rows(query, values)]
+        found = [part.of(batch_of(row)) for row in self._connection.rows(query, values)]
         found.sort(key=lambda each: (each.batch.first_event_time, each.batch.batch_id))
         return Logged([batch for batch in found if batch.rows])
 
     def between(self, start: datetime, end: datetime) -> list[Prediction]:
         """Returns the predictions with an event time in [start, end) one by one, ordered by it; to look at a few."""
-        found = self.read(Part(start=start, end=end)).predictions()
+        found = self.read(LogPart(start=start, end=end)).predictions()
         return sorted(found, key=lambda each: (each.event_time, each.prediction_id))
 
     def find(self, identifier: str) -> Prediction | None:
@@ -119,7 +130,7 @@ class Predictions:
 
     def newest_times(self, version: str, start: datetime, end: datetime, most: int) -> list[datetime]:
         """Returns the event times of the version's newest answers in [start, end), newest first, at most so many."""
-        part = Part(start=start, end=end, model_version=version)
+        part = LogPart(start=start, end=end, model_version=version)
         condition, values = part.condition()
         found: list[str] = []
         with self._connection.transaction() as transaction:
@@ -210,7 +221,7 @@ def _batches(
     for begin in range(0, len(identifiers), AT_ONCE):
         chunk = identifiers[begin : begin + AT_ONCE]
         rows = those(transaction, f"select {_COLUMNS} from prediction_batches b where b.batch_id", chunk)
-        found = {row[0]: Batch(*row) for row in rows}
+        found = {row[0]: batch_of(row) for row in rows}
         yield from (found[identifier] for identifier in chunk if identifier in found)
 
 

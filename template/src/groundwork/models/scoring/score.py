@@ -33,7 +33,7 @@ from groundwork.models.scoring.dask_cluster import spread
 from groundwork.models.serving import deciding
 from groundwork.models.serving.predictor import Predictor, arrays
 from groundwork.store.batches import Batch, block
-from groundwork.store.columns import Column as LoggedColumn
+from groundwork.store.columns import LoggedColumn
 from groundwork.store.connection import utc_text
 from groundwork.store.database import Store
 from use_case import decision
@@ -136,7 +136,7 @@ def _batch(
     first, last = pc.min_max(columns[at]).values()
     digest = hashlib.sha256(job.model_version.encode())
     for column in (keys, times):
-        digest.update(column.numbers.tobytes() + column.text)
+        digest.update(column.values.tobytes() + column.text)
     moment = datetime.fromisoformat(first.as_py())
     since = moment - (EPOCH if moment.tzinfo else EPOCH.replace(tzinfo=None))
     return Batch(

@@ -19,7 +19,7 @@ from groundwork.documents.contract.column import Column
 from groundwork.documents.contract.contract import Dataset
 from groundwork.documents.use_case_files import FUNCTIONS
 from groundwork.models.serving.predictor import MISSING_TEXT
-from groundwork.store.columns import Column as LoggedColumn
+from groundwork.store.columns import LoggedColumn
 from use_case import decision
 
 Worth = Mapping[str, float]

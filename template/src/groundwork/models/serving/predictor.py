@@ -23,7 +23,7 @@ from groundwork.core.quoting import listed
 from groundwork.documents.contract.column import BINARY, Column, Task
 from groundwork.models.serving.term_weights import ModelInputs
 from groundwork.models.serving.trusted_types import TRUSTED_TYPES
-from groundwork.store.columns import Column as LoggedColumn
+from groundwork.store.columns import LoggedColumn
 
 TOLERANCE = 1e-5  # largest difference between two computations of a probability; for quantities, times the largest one
 FORMAT_VERSIONS = (1,)  # of the bundles that this code reads, those of all releases; it writes the last one
