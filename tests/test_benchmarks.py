@@ -83,3 +83,13 @@ def test_a_quick_run_over_models_finds_what_converters_get_wrong(tmp_path: Path)
         "PowerTransformer, then imputed": "skops",
     }
     assert found["PowerTransformer, then imputed"]["decisions"] > 1000
+
+
+def test_a_quick_benchmark_of_the_log_finds_a_build_as_cheap_as_itself(pilot: Path, tmp_path: Path) -> None:
+    before = (pilot / "data/groundwork.db").read_bytes()
+    shutil.copytree(ROOT / "template/src", tmp_path / "src")
+    run = [PYTHON, str(ROOT / "benchmarks/log/run.py"), str(pilot), "--rows", "2000", "--before", str(tmp_path / "src")]
+    one, another = (json.loads(line.partition(" ")[2]) for line in execute(ROOT, *run).splitlines())
+    assert one.keys() == another.keys() >= {"bytes", "answer_us", "monitor_s", "outcomes_s", "value_s"}
+    assert 0.9 < one["bytes"] / another["bytes"] < 1.1
+    assert (pilot / "data/groundwork.db").read_bytes() == before, "the benchmark wrote into the pilot's own log"

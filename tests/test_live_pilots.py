@@ -32,7 +32,13 @@ rows = Snapshots(pilot.snapshots, dataset).read().to_pylist()
 newest = sorted(rows, key=lambda row: row[dataset.event_time.name])[-300:]
 with Store(pilot.settings.store) as store:
     logged = store.predictions.between(datetime.min, datetime.max)
-    outcomes = store.outcomes.between(datetime.min, datetime.max)
+    if hasattr(store.outcomes, "between"):
+        outcomes = store.outcomes.between(datetime.min, datetime.max)
+    else:  # since the log holds batches
+        from groundwork.store.batches import LogPart
+        found = store.predictions.read(LogPart())
+        known = store.outcomes.of(found, LogPart())
+        outcomes = dict(zip(found.take(known.rows).column("id").tolist(), known.outcomes))
 print(json.dumps({
     "flights": {row["flight_id"]: str(row) for row in rows},
     "records": [{each.name: row[each.name] for each in dataset.requested} for row in newest],

@@ -33,6 +33,7 @@ from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.registry import CHAMPION, Registry
 from groundwork.models.scoring import score
 from groundwork.models.serving.predictor import arrays
+from groundwork.store.batches import LogPart
 from groundwork.store.database import Store
 from numpy.typing import NDArray
 from use_case import decision
@@ -132,10 +133,10 @@ def costing(work: Callable[[], int], warm_up: Callable[[], object], pids: list[i
 
 def compared(store: Store, window: Window, folder: Path) -> str:
     """A digest of every key, score and decision in the log, after they were compared with the floor's scores."""
-    # By the store's own connection: a frame of all that is logged would take more memory than what is measured.
-    query = "select entity_key, score, decision from predictions where event_time < '{}' order by entity_key"
-    logged = store.ask(query.format(window.end.isoformat()))
-    keys, scores, decisions = (np.array(column) for column in zip(*logged, strict=True))
+    logged = store.predictions.read(LogPart(end=window.end)).read(("key", "score", "decision"))
+    keys, scores, decisions = (np.array(column.tolist()) for column in logged.values())
+    order = np.argsort(keys)
+    keys, scores, decisions = keys[order], scores[order], decisions[order]
     said = pq.read_table(folder / "floor.parquet").sort_by("key")
     same_keys: bool = np.array_equal(keys, said["key"].to_numpy().astype(keys.dtype))
     if not same_keys or np.abs(scores - said["score"].to_numpy()).max() > SAME:

@@ -172,7 +172,7 @@ class Groundwork(Contestant):
     def logged(self) -> int:
         """Rows in the prediction log."""
         with sqlite3.connect(self.case.data / "groundwork.db") as log:
-            return int(log.execute("select count(*) from predictions").fetchone()[0])
+            return int(log.execute("select coalesce(sum(rows), 0) from prediction_batches").fetchone()[0])
 
 
 class Plain(Contestant):

@@ -19,9 +19,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 import yaml
+from groundwork.store.database import Store
 from pilots import Postgres
 
 from support import tool
@@ -263,8 +263,8 @@ def test_the_service_answers_through_its_address(cluster: Cluster, store: str) -
 
 
 def logged(store: str) -> set[str]:
-    with psycopg.connect(store) as connection:
-        return {row[0] for row in connection.execute("select prediction_id from predictions")}
+    with Store(store) as opened:
+        return {row[0] for row in opened.ask("select prediction_id from predictions")}
 
 
 def test_the_pods_lie_on_both_nodes(cluster: Cluster) -> None:

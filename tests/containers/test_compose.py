@@ -125,7 +125,7 @@ class Stack:
 
     def logged(self) -> set[str]:
         """The ids of the predictions in PostgreSQL."""
-        query = "select prediction_id from predictions"
+        query = "select batch_id || lpad(to_hex(n), 8, '0') from prediction_batches, generate_series(0, rows - 1) n"
         psql = ("psql", "--username=postgres", "--no-align", "--tuples-only", f"--command={query}", "groundwork")
         return set(self.compose("exec", "--no-TTY", "postgres", *psql).split())
 

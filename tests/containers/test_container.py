@@ -133,8 +133,8 @@ def test_what_it_has_answered_outlives_it(docker: Docker, run: Run, image: str, 
             answer = container.ask("/predict", {"records": expected["records"][:3]})
             docker("kill", container.id)
         read = (
-            "import sqlite3; log = sqlite3.connect('/app/data/groundwork.db'); "
-            "print(*(row[0] for row in log.execute('select prediction_id from predictions')))"
+            "from groundwork.store.database import Store; log = Store('sqlite:////app/data/groundwork.db'); "
+            "print(*(row[0] for row in log.ask('select prediction_id from predictions')))"
         )
         kept = docker("run", "--rm", "--volume", f"{volume}:/app/data", image, "python", "-c", read)
         assert sorted(kept.split()) == sorted(prediction["prediction_id"] for prediction in answer.body["predictions"])

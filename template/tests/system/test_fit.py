@@ -41,8 +41,8 @@ from groundwork.models.training.fit import fit
 from groundwork.models.training.history import read_history
 from groundwork.pipeline import by_hand
 from groundwork.service.app import create_app
+from groundwork.store.batches import Prediction
 from groundwork.store.database import Store
-from groundwork.store.predictions import Prediction
 from use_case import source
 
 proves = pytest.mark.proves

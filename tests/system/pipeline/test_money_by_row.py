@@ -18,8 +18,8 @@ from groundwork.models.training.train import Trained
 from groundwork.monitoring.live_performance import findings_in_service
 from groundwork.pipeline import by_hand
 from groundwork.readiness.criteria import gain_in_service
+from groundwork.store.batches import Prediction
 from groundwork.store.database import Store
-from groundwork.store.predictions import Prediction
 from loans import first_training, granted, granting, money
 from registries import register_again, set_alias
 from serving import served_here

@@ -19,10 +19,11 @@ from groundwork.readiness import ml_test_score
 from groundwork.readiness.assemble import assess
 from groundwork.readiness.render import badge, files, html, junit, markdown
 from groundwork.readiness.scorecard import Exit, Row, Scorecard, State
+from groundwork.store.batches import Prediction
 from groundwork.store.connection import utc_text
 from groundwork.store.database import Store
-from groundwork.store.predictions import Prediction
 from groundwork.store.proofs import Proof
+from stores import log
 
 DAY0 = date(2026, 8, 3)
 GAIN = {"id": "gain", "question": "Does it pay?", "measure": "gain_per_1000", "op": ">=", "threshold": 1}
@@ -77,19 +78,22 @@ def answer(pilot: Pilot, decision: str, outcome: bool, number: int = 10, day: in
     at = datetime.combine(DAY0 + timedelta(day), datetime.min.time(), UTC)
     ids = [f"{decision}-{outcome}-{day}-{each}" for each in range(number)]
     with Store(pilot.settings.store) as store:
-        store.predictions.log(
-            Prediction(
-                prediction_id=each,
-                answered_at=utc_text(at),
-                role="champion",
-                entity_key=each,
-                event_time=at.isoformat(),
-                model_version="1",
-                score=0.5,
-                decision=decision,
-                record=json.dumps(record),
-            )
-            for each in ids
+        log(
+            store,
+            [
+                Prediction(
+                    prediction_id=each,
+                    answered_at=utc_text(at),
+                    role="champion",
+                    entity_key=each,
+                    event_time=at.isoformat(),
+                    model_version="1",
+                    score=0.5,
+                    decision=decision,
+                    record=json.dumps(record),
+                )
+                for each in ids
+            ],
         )
         store.outcomes.log([(each, outcome) for each in ids])
 

@@ -18,12 +18,13 @@ from fastapi.testclient import TestClient
 from groundwork.documents.pilot import Pilot
 from groundwork.models.serving.bundles import CHALLENGER
 from groundwork.service.request_schema import RequestReader
+from groundwork.store.batches import Prediction
 from groundwork.store.database import Store
-from groundwork.store.predictions import Prediction
 from other_tasks import CLASSES, Ran
 from pilots import Postgres
 from registries import set_alias
 from serving import FROM_CACHE, Service, closed, load, serving
+from stores import asked, ids_logged
 
 FAKETIME = next(map(str, Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), "")
 
@@ -37,8 +38,7 @@ def test_every_acknowledged_prediction_outlives_a_kill(pilot_copy: Pilot) -> Non
         acknowledged |= {
             each["prediction_id"] for status, body in answers if status == 200 for each in body["predictions"]
         }
-    with closing(sqlite3.connect(pilot_copy.settings.data_folder / "groundwork.db")) as log:
-        logged = {row[0] for row in log.execute("select prediction_id from predictions")}
+    logged = ids_logged(pilot_copy.settings.data_folder / "groundwork.db")
     assert len(acknowledged) >= 120
     assert acknowledged <= logged
 
@@ -112,8 +112,7 @@ def test_with_no_room_for_the_log_nothing_is_answered_until_there_is(
             assert all("disk is full" in line for line in told)
             answered.append(service.predict())
             assert answered[-1][0] == 200
-        with closing(sqlite3.connect(database)) as log:
-            logged = {row[0] for row in log.execute("select prediction_id from predictions")}
+        logged = ids_logged(database)
     finally:
         if mounted:
             subprocess.run(["umount", "--lazy", small], check=True)
@@ -185,8 +184,8 @@ def test_a_wall_clock_that_jumps_delays_and_repeats_nothing(pilot_copy: Pilot, t
         assert service.process.wait(20) == 0
     assert {status for status, _ in answers} <= {200, 0}
     told = [body["predictions"][0]["prediction_id"] for status, body in answers if status == 200]
-    with closing(sqlite3.connect(pilot_copy.settings.data_folder / "groundwork.db")) as log:
-        logged = dict(log.execute("select prediction_id, substr(answered_at, 1, 4) from predictions").fetchall())
+    query = "select prediction_id, substr(answered_at, 1, 4) from predictions"
+    logged = dict(asked(pilot_copy.settings.data_folder / "groundwork.db", query))
     assert len(told) == len(set(told)) >= 140
     assert set(told) <= set(logged)
     years = {int(year) for year in logged.values()}
@@ -210,8 +209,8 @@ def test_a_challenger_answers_the_canarys_share_and_else_decides_in_the_shadow(
     counts = Counter((each["role"], each["model_version"]) for each in first)
     assert set(counts) == {("champion", "1"), ("canary", second_version)}  # a shadow's answer is never given
     assert 60 < counts["canary", second_version] < 140
-    with closing(sqlite3.connect(pilot_copy.settings.data_folder / "groundwork.db")) as log:
-        logged = dict(log.execute("select role, count(*) from predictions group by role").fetchall())
+    query = "select role, count(*) from predictions group by role"
+    logged = dict(asked(pilot_copy.settings.data_folder / "groundwork.db", query))
     assert logged == {
         "champion": 2 * counts["champion", "1"],
         "shadow": 2 * counts["champion", "1"],

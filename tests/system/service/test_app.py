@@ -27,8 +27,8 @@ from groundwork.models.registry.registry import Registry
 from groundwork.service.app import create_app
 from groundwork.service.auth import new_key
 from groundwork.service.model_source import OtherRegistry
+from groundwork.store.batches import Prediction
 from groundwork.store.database import Store
-from groundwork.store.predictions import Prediction
 from prometheus_client.parser import text_string_to_metric_families
 from serving import HERE, served_here
 
@@ -314,7 +314,7 @@ def test_a_champion_of_an_earlier_contract_is_not_served(pilot_copy: Pilot, set_
 def test_what_cannot_be_logged_is_not_answered(pilot_copy: Pilot) -> None:
     with served_here(pilot_copy, from_cache=True) as client:
         with sqlite3.connect(pilot_copy.settings.store.removeprefix("sqlite:///")) as database:
-            database.execute("drop table predictions")
+            database.execute("drop table prediction_batches")
         answer = client.post("/predict", content=with_values())
     assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
     assert answer.json()["detail"] == "the prediction log cannot be written, so the request was not answered"

@@ -12,13 +12,14 @@ from groundwork.documents.pilot import Pilot
 from groundwork.service.app import create_app
 from groundwork.service.auth import new_key
 from groundwork.service.home_page import home_page, status
+from groundwork.store.batches import Prediction
 from groundwork.store.connection import utc_text
 from groundwork.store.database import Store
 from groundwork.store.drifts import Drift
-from groundwork.store.predictions import Prediction
 from groundwork.store.promotion_log import Promotion
 from serving import HERE
 from starlette.testclient import TestClient
+from stores import log
 
 from groundwork_fleet.service import facts_of
 
@@ -135,7 +136,8 @@ def test_it_tells_the_champion_its_worth_and_drift(started: Pilot) -> None:
     started.settings.reports.mkdir(parents=True)
     (started.settings.reports / "drift-2026-08-01.html").write_text("<p>Drift</p>", encoding="utf-8")
     with Store(started.settings.store) as store:
-        store.predictions.log(
+        log(
+            store,
             [
                 Prediction(
                     prediction_id="a",
@@ -148,7 +150,7 @@ def test_it_tells_the_champion_its_worth_and_drift(started: Pilot) -> None:
                     decision="replan",
                     record=json.dumps(record),
                 )
-            ]
+            ],
         )
         store.outcomes.log([("a", True)])
         report = str(started.settings.reports / "drift-2026-08-01.html")

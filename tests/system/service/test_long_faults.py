@@ -3,9 +3,8 @@
 import json
 import signal
 import socket
-import sqlite3
 import time
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import mlflow
@@ -20,14 +19,14 @@ from groundwork.pipeline import by_hand
 from groundwork.store.database import Store
 from pilots import Postgres, enter, write_pilot
 from serving import FROM_CACHE, Service, closed, load, promote_altered, serving
+from stores import ids_logged
 from use_case import decision
 
 pytestmark = pytest.mark.soak
 
 
 def logged(pilot: Pilot) -> set[str]:
-    with closing(sqlite3.connect(pilot.settings.data_folder / "groundwork.db")) as log:
-        return {row[0] for row in log.execute("select prediction_id from predictions")}
+    return ids_logged(pilot.settings.data_folder / "groundwork.db")
 
 
 def acknowledged(answers: list) -> set[str]:
@@ -109,8 +108,6 @@ def failures(service: Service) -> float:
 def test_a_database_that_goes_and_comes_back_costs_refusals_and_no_prediction(
     pilot_copy: Pilot, postgres: Postgres
 ) -> None:
-    import psycopg
-
     with serving(pilot_copy, GROUNDWORK_STORE_URL=postgres.url) as service:
         told = acknowledged([service.predict()])
         for _ in range(3):
@@ -123,8 +120,8 @@ def test_a_database_that_goes_and_comes_back_costs_refusals_and_no_prediction(
                 service.wait_until(lambda: service.predict()[0] == 200)
             assert {status for status, _ in answers} == {200, 503}
             told |= acknowledged(answers)
-    with psycopg.connect(postgres.url) as database:
-        kept = {row[0] for row in database.execute("select prediction_id from predictions")}
+    with Store(postgres.url) as store:
+        kept = {row[0] for row in store.ask("select prediction_id from predictions")}
     assert told <= kept
 
 

@@ -4,16 +4,15 @@ import http.client
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 from groundwork.documents.pilot import Pilot
 from serving import FROM_CACHE, Service, load, serving
+from stores import ids_logged
 
 
 def test_told_to_end_it_answers_what_it_has_and_exits_with_0(pilot_copy: Pilot) -> None:
@@ -24,8 +23,7 @@ def test_told_to_end_it_answers_what_it_has_and_exits_with_0(pilot_copy: Pilot) 
     answered = [body for status, body in answers if status == 200]
     assert len(answered) >= 50
     assert {status for status, _ in answers} <= {0, 200}  # 0: refused a connection once it had ended
-    with closing(sqlite3.connect(pilot_copy.settings.data_folder / "groundwork.db")) as log:
-        logged = {row[0] for row in log.execute("select prediction_id from predictions")}
+    logged = ids_logged(pilot_copy.settings.data_folder / "groundwork.db")
     assert {body["predictions"][0]["prediction_id"] for body in answered} <= logged
 
 

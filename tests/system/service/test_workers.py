@@ -4,9 +4,7 @@ import http.client
 import os
 import re
 import signal
-import sqlite3
 import time
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ from groundwork.service.auth import new_key
 from prometheus_client.parser import text_string_to_metric_families
 from registries import put_in_service, register_again
 from serving import FROM_CACHE, Service, load, serving
+from stores import asked, ids_logged
 
 pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="they read /proc, which is Linux's")
 WORKERS = 3
@@ -101,8 +100,8 @@ def test_what_several_workers_count_adds_up_even_after_one_was_killed(pilot_copy
     assert total(series, "groundwork_model_info", "champion") == 1
     assert info.count("groundwork_owner_info{") == 4
     assert "process_resident_memory_bytes" not in info  # whose would it be?
-    with closing(sqlite3.connect(pilot_copy.settings.data_folder / "groundwork.db")) as log:
-        assert log.execute("select count(*) from predictions where role = 'champion'").fetchone() == (600,)
+    query = "select count(*) from predictions where role = 'champion'"
+    assert asked(pilot_copy.settings.data_folder / "groundwork.db", query) == [(600,)]
     assert not any(alive(pid) for pid in pids)
 
 
@@ -135,8 +134,7 @@ def test_told_to_end_every_worker_answers_what_it_has_and_the_log_has_it(pilot_c
         assert service.process.wait(30) == 0
     answered = [body["predictions"][0]["prediction_id"] for status, body in answers if status == 200]
     assert {status for status, _ in answers} <= {0, 200}  # 0: refused a connection once it had ended
-    with closing(sqlite3.connect(pilot_copy.settings.data_folder / "groundwork.db")) as log:
-        logged = {row[0] for row in log.execute("select prediction_id from predictions")}
+    logged = ids_logged(pilot_copy.settings.data_folder / "groundwork.db")
     assert len(answered) == len(set(answered)) >= 50
     assert set(answered) <= logged
 

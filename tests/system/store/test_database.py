@@ -8,7 +8,7 @@ import pytest
 from groundwork.core.errors import Busy, StoreError
 from groundwork.store.connection import Connection
 from groundwork.store.database import Store
-from stores import APRIL, MARCH, prediction
+from stores import APRIL, MARCH, batch, log, prediction
 
 
 def test_one_flow_of_a_name_runs_at_a_time(store_url: str) -> None:
@@ -47,7 +47,7 @@ def test_stores_that_are_opened_at_once_make_their_tables_once(store_url: str) -
 def test_a_store_of_another_schema_of_the_same_database_is_not_taken_for_its_own(postgres: Any) -> None:
     url = postgres.empty_database()
     with Store(url) as store:
-        store.predictions.log([prediction(1)])
+        log(store, [prediction(1)])
     with closing(Connection(url)) as connection, connection.transaction() as transaction:
         transaction.execute("create schema fresh")
     with Store(f"{url}?options=-csearch_path%3Dfresh,public") as store:
@@ -58,7 +58,7 @@ def test_a_store_of_another_schema_of_the_same_database_is_not_taken_for_its_own
 
 def test_a_query_of_the_team_s_changes_nothing(store_url: str) -> None:
     with Store(store_url) as store:
-        store.predictions.log([prediction(1)])
+        log(store, [prediction(1)])
         assert store.ask("select count(*) from predictions") == [(1,)]
         assert store.ask("delete from predictions returning prediction_id") == [("id-1",)]
         with pytest.raises(StoreError, match="refused the query"):
@@ -68,14 +68,15 @@ def test_a_query_of_the_team_s_changes_nothing(store_url: str) -> None:
 
 def test_it_recovers_when_the_database_comes_back(postgres: Any) -> None:
     with Store(postgres.url) as store:
-        store.predictions.log([prediction(901)])
+        store.predictions.log([batch([901])])
         postgres.stop()
         with pytest.raises(StoreError) as refusal:
-            store.predictions.log([prediction(902)])
+            store.predictions.log([batch([902])])
         assert "owner@" not in str(refusal.value).split(" failed:")[0]  # who signs in, and how, stays out of messages
         postgres.start()
-        store.predictions.log([prediction(903)])
-        assert {901, 903} <= {int(each.prediction_id[3:]) for each in store.predictions.between(MARCH, APRIL)}
+        store.predictions.log([batch([903])])
+        keys = {each.entity_key for each in store.predictions.between(MARCH, APRIL)}
+        assert {"flight-901", "flight-903"} <= keys
 
 
 @pytest.mark.parametrize("url", ["", "mysql://host/name", "store.db"])

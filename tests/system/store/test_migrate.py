@@ -1,5 +1,7 @@
 """A store that older code wrote comes to this code's schema with every row, whatever interrupts it on the way."""
 
+import json
+import random
 import signal
 import sqlite3
 import subprocess
@@ -7,13 +9,17 @@ import sys
 import threading
 from contextlib import closing
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from groundwork.store import schema
+from groundwork.store.connection import Connection
 from groundwork.store.database import Store
 from groundwork.store.migrate import Migration, migrate
-from stores import ROWS, change, file_of, load_old_store, outline, query, rows, version
+from groundwork.store.migrations.versions import version_1, version_2
+from stores import ROWS, change, file_of, known, load_old_store, outline, query, rows, version
 
 COPY = f"store.db.before-{schema.VERSION}"
 
@@ -24,6 +30,45 @@ def test_every_row_is_intact_after_the_migration(old_url: str) -> None:
     assert (done.before, done.after) == (0, schema.VERSION)
     assert rows(old_url) == ROWS
     assert version(old_url) == schema.VERSION
+
+
+def test_a_log_of_many_kinds_of_rows_keeps_each(store_url: str) -> None:
+    """Values of every type, columns that came and went, versions and roles; more than one batch of each holds."""
+    chance = random.Random(0)
+    values: list[Any] = [None, True, 0, -(2**63), 2**63 - 1, 2.0, 1e300, -0.0, 0.1, 1.3770079800638095e18, ""]
+    values += ["Zürich", "two\nlines"]
+    rows_before: list[tuple[Any, ...]] = []
+    for number in range(3 * version_2.ROWS):
+        at = f"2013-03-{1 + number % 28:02}T0{number % 10}:00:00" + ("+01:00" if number % 3 else "")
+        record: dict[str, Any] = {"at": at, "distance": number / 3, "count": number}
+        role, model, score, scores = "champion", "1", number / 7, None
+        if number % 6 == 0:
+            record |= {f"c{(number + each) % 7}": chance.choice(values) for each in range(number % 4)}
+            role, model = chance.choice(("canary", "shadow", "batch", "no-model")), str(number % 5)
+            score, scores = chance.choice(((None, None), (0.5, None), (None, json.dumps({"a": 0.1, "b": number}))))
+        text = json.dumps(record, ensure_ascii=False)
+        answered_at = f"2026-11-{1 + number % 28}"
+        row = (f"{number:032x}", answered_at, role, f"key-{number}", at, model, score, "keep", text, scores)
+        rows_before.append(row)
+    with closing(Connection(store_url)) as connection, connection.transaction() as transaction:
+        schema.make_version_table(transaction)
+        for statement in version_1.STATEMENTS["sqlite" if transaction.local else "postgresql"]:
+            transaction.execute(statement)
+        transaction.execute("insert into groundwork_schema values ('1')")
+        transaction.execute_many(f"insert into predictions values ({', '.join('?' * 10)})", rows_before)
+        told = [(row[0], 1.0, "2026") for row in rows_before[::3]]
+        transaction.execute_many("insert into outcomes (prediction_id, outcome, received_at) values (?, ?, ?)", told)
+    assert migrate(store_url).before == 1
+    with Store(store_url) as store:
+        found = {each.prediction_id: each for each in store.predictions.between(datetime.min, datetime.max)}
+        assert len(found) == len(rows_before)
+        for row in rows_before:
+            kept = found[row[0]]
+            assert kept[:8] == row[:8]
+            for text, before in zip(kept[8:], row[8:], strict=True):
+                assert (text and repr(json.loads(text))) == (before and repr(json.loads(before)))
+        assert known(store) == {identifier: 1.0 for identifier, *_ in told}
+        assert store.predictions.find(rows_before[777][0]) == found[rows_before[777][0]]
 
 
 def test_the_copy_is_the_store_as_it_was(old_url: str, tmp_path: Path) -> None:

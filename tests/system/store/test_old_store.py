@@ -5,10 +5,11 @@ from datetime import datetime
 
 import pytest
 from groundwork.core.windows import Window
+from groundwork.store.batches import LogPart
 from groundwork.store.database import Store
 from groundwork.store.ingested import Piece
 from groundwork.store.migrate import migrate
-from stores import ERASED, ROWS
+from stores import ERASED, ROWS, known
 
 ALWAYS = datetime(2000, 1, 1), datetime(2100, 1, 1)
 OUTCOMES = {identifier: number if name is None else name for identifier, number, _, name in ROWS["outcomes"]}
@@ -22,22 +23,24 @@ def store(old_url: str) -> Iterator[Store]:
 
 
 def test_predictions(store: Store) -> None:
-    found = {each.prediction_id: list(each) for each in store.predictions.between(*ALWAYS)}
-    assert [found[row[0]] for row in ROWS["predictions"]] == ROWS["predictions"]
+    found = {each.prediction_id: each for each in store.predictions.between(*ALWAYS)}
     assert len(found) == len(ROWS["predictions"])
-    assert not {row[3] for row in found.values()} & {*ERASED}
+    assert not {each.entity_key for each in found.values()} & {*ERASED}
+    for row in ROWS["predictions"]:
+        assert store.predictions.find(row[0]) == found[row[0]]
 
 
 def test_outcomes(store: Store) -> None:
     predictions = {each.prediction_id: each for each in store.predictions.between(*ALWAYS)}
-    assert store.outcomes.between(*ALWAYS) == {key: OUTCOMES[key] for key in OUTCOMES.keys() & predictions.keys()}
-    answered = [
-        (each.record, each.decision, OUTCOMES[key])
+    assert known(store) == {key: OUTCOMES[key] for key in OUTCOMES.keys() & predictions.keys()}
+    answered = {
+        key: OUTCOMES[key]
         for key, each in predictions.items()
-        if each.role in ("champion", "canary") and key in OUTCOMES
-    ]
-    assert len(answered) > 5
-    assert sorted(store.outcomes.of_answers_between("2000", "2100"), key=repr) == sorted(answered, key=repr)
+        if each.role in ("champion", "canary") and key in OUTCOMES and "2026-11-23T07:30" <= each.answered_at < "2027"
+    }
+    assert len(answered) > 3
+    part = LogPart(answered_since="2026-11-23T07:30", answered_until="2027", roles=("champion", "canary"))
+    assert known(store, part) == answered
 
 
 def test_promotions(store: Store) -> None:

@@ -8,7 +8,7 @@ import json
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -152,11 +152,6 @@ class Snapshots:
             f"select {_listed(columns)} from t where {self._within(start, end)} order by {order}", version
         )
         return rows.cast(_plain_schema(rows.schema))
-
-    def batches(self, start: datetime, end: datetime, version: int, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Yields these columns of the rows in [start, end) of a version, some thousand rows at a time, unordered."""
-        for rows in self._stream(f"select {_listed(columns)} from t where {self._within(start, end)}", version):
-            yield rows.cast(_plain_schema(rows.schema))
 
     def pieces(self, window: Window, rows: int, version: int) -> list[tuple[Window, int]]:
         """Split the window at full hours into pieces of about `rows` rows; returns each with its number of rows.

@@ -1,6 +1,5 @@
 """Measures drift: compares the logged predictions of a window with the champion's training rows."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Collection
@@ -9,13 +8,13 @@ from datetime import datetime
 from pathlib import Path
 
 import evidently
-import msgspec
 import numpy as np
 import pandas as pd
 from evidently.presets import DataDriftPreset
 from numpy.typing import NDArray
 
 from groundwork.core.errors import NotEnoughData
+from groundwork.core.windows import Window
 from groundwork.data.snapshots import Snapshots
 from groundwork.documents.charter import Monitoring
 from groundwork.documents.contract.column import Task
@@ -24,7 +23,7 @@ from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.registry import Registry
 from groundwork.models.registry.version import Version
 from groundwork.models.serving.predictor import MISSING_TEXT, arrays
-from groundwork.store.predictions import Prediction
+from groundwork.store.batches import ANSWERS, Logged, LogPart
 
 SAMPLE_ROWS = 10_000  # per side: limits the cost, and keeps distances between equal data far below 0.1
 SCORE = "score"
@@ -151,23 +150,24 @@ def reference_frame(pilot: Pilot, registry: Registry, champion: Version) -> pd.D
     return pd.DataFrame(shown).assign(**{SCORE: dataset.task.predicted(predictor.scores(columns))})
 
 
-def logged_frame(logged: list[Prediction], dataset: Dataset) -> pd.DataFrame:
+def answers_of(version: str, window: Window) -> LogPart:
+    """Return the part of the log that holds the version's answers with an event time in the window."""
+    return LogPart(start=window.start, end=window.end, model_version=version, roles=ANSWERS)
+
+
+def logged_frame(logged: Logged, dataset: Dataset) -> pd.DataFrame:
     """Return the features and the score of each logged prediction, one row per prediction."""
-    records = [msgspec.json.decode(prediction.record) for prediction in logged]
-    present = [feature for feature in dataset.reported if any(feature.name in record for record in records)]
-    columns = {each.name: [record.get(each.name) for record in records] for each in present}
-    return pd.DataFrame(arrays(columns, present)).assign(**{SCORE: _predicted(logged, dataset.task)})
+    read = logged.records([feature.name for feature in dataset.reported])
+    present = [feature for feature in dataset.reported if logged.has(feature.name)]
+    return pd.DataFrame(arrays(read, present)).assign(**{SCORE: _predicted(logged, dataset.task)})
 
 
-def scores_of_log(logged: list[Prediction], task: Task) -> NDArray:
+def scores_of_log(logged: Logged, task: Task) -> NDArray:
     """Return the logged scores as float32, of the shape (rows,), or (rows, classes) for several classes."""
     if task.kind != "multiclass":
-        return np.array([each.score for each in logged], dtype=np.float32)
-    return np.array([[scores[name] for name in task.classes] for scores in _by_class(logged)], dtype=np.float32)
-
-
-def _by_class(logged: list[Prediction]) -> list[dict[str, float]]:
-    return [json.loads(each.class_scores or "{}") for each in logged]
+        return logged.column("score").floats().astype(np.float32)
+    found = logged.read([f"class.{name}" for name in task.classes])
+    return np.column_stack([each.floats().astype(np.float32) for each in found.values()])
 
 
 def numeric_columns(dataset: Dataset) -> list[str]:
@@ -176,10 +176,12 @@ def numeric_columns(dataset: Dataset) -> list[str]:
     return features if dataset.task.kind == "multiclass" else [*features, SCORE]
 
 
-def _predicted(logged: list[Prediction], task: Task) -> NDArray:
+def _predicted(logged: Logged, task: Task) -> NDArray:
     """Return the most likely class, or the score if there are no classes; missing where no model decided."""
+    scores = scores_of_log(logged, task)
     if task.kind != "multiclass":
-        return scores_of_log(logged, task)
-    return np.array(
-        [max(each, key=lambda name: each[name]) if each else None for each in _by_class(logged)], dtype=object
-    )
+        return scores
+    decided = ~np.isnan(scores).any(axis=1)
+    found = np.full(len(scores), None, dtype=object)
+    found[decided] = task.predicted(scores[decided])
+    return found

@@ -1,7 +1,7 @@
 """Monitors a window: drift, live performance, and the challenger's decisions compared with the champion's."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import mlflow
@@ -14,8 +14,10 @@ from groundwork.models.registry.promotion import reconcile
 from groundwork.models.registry.registry import Registry
 from groundwork.models.registry.version import Version, champion_of
 from groundwork.monitoring.drift import (
+    SAMPLE_ROWS,
     DriftUnknown,
     MeasuredDrift,
+    answers_of,
     logged_frame,
     measure,
     numeric_columns,
@@ -23,6 +25,7 @@ from groundwork.monitoring.drift import (
 )
 from groundwork.monitoring.live_performance import findings_in_service
 from groundwork.monitoring.shadow import compare
+from groundwork.store.connection import utc_text
 from groundwork.store.database import Store
 from groundwork.store.drifts import Drift, DriftStatus
 from groundwork.store.findings import keep
@@ -39,13 +42,14 @@ def check_drift(pilot: Pilot, store: Store, window: Window) -> Drift:
         reconcile(store, registry)
         champion = registry.required_champion()
         version = champion.number
-        logged = [p for p in store.predictions.between(*window) if p.model_version == version and p.role != "shadow"]
+        limits = pilot.charter.monitoring
+        logged = store.predictions.read(answers_of(version, window)).sample(max(SAMPLE_ROWS, limits.min_rows))
         page = pilot.settings.reports / f"drift-{window.start:%Y-%m-%d}.html"
         found = measure(
             reference_frame(pilot, registry, champion),
             logged_frame(logged, pilot.contract.dataset),
             numeric_columns(pilot.contract.dataset),
-            pilot.charter.monitoring,
+            limits,
             page,
         )
         keep_in_mlflow(registry, champion, window, found, page)
@@ -99,12 +103,12 @@ def monitor(pilot: Pilot, start: datetime | None = None, end: datetime | None = 
     """Check drift in [start, end), by default in `newest_windows`. Raises DriftUnknown if it is unknown."""
     began = time.monotonic()
     with Store(pilot.settings.store) as store, store.runs.recorded("monitor") as run:
+        store.predictions.merge_small(utc_text(datetime.now(UTC) - timedelta(days=1)))
         window = Window(start, end) if start and end else newest_windows(pilot, store)
         drift = check_drift(pilot, store, window)
-        logged = store.predictions.between(*window)
-        for shadow in compare(logged):
+        for shadow in compare(store, window):
             store.shadow.record(shadow.model_version, shadow.rows, shadow.agreement)
-        keep(pilot, store, "groundwork monitor", findings_in_service(pilot, store, window, logged), began)
+        keep(pilot, store, "groundwork monitor", findings_in_service(pilot, store, window), began)
         run.message = drift.reason
         if drift.status == "unknown":
             raise DriftUnknown(f"drift in {window} is unknown: {drift.reason}")

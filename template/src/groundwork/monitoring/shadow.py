@@ -1,10 +1,22 @@
 """How a challenger decides in the champion's shadow, on the same records."""
 
-from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from groundwork.store.predictions import Prediction
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from groundwork.core.windows import Window
+from groundwork.store.batches import Logged, LogPart
+from groundwork.store.columns import LoggedColumn
+from groundwork.store.database import Store
+
+# A record that the champion answered more than once counts with its last answer, as each shadow prediction does once.
+_COMPARISON = """
+    with answers as (select key, event_time, arg_max(decision, id) as decision from champion group by all)
+    select s.model_version, count(*), count_if(s.decision = a.decision)
+    from shadow s join answers a using (key, event_time) group by 1 order by 1
+"""
 
 
 @dataclass(frozen=True)
@@ -20,20 +32,25 @@ class Shadow:
         return self.same_decisions / self.rows
 
 
-def compare(predictions: Iterable[Prediction]) -> list[Shadow]:
+def compare(store: Store, window: Window) -> list[Shadow]:
     """Return one comparison per challenger; predictions are paired by entity key and event time."""
-    answered: dict[tuple[str, str], Prediction] = {}
-    shadows: dict[str, list[Prediction]] = defaultdict(list)
-    for prediction in predictions:
-        if prediction.role == "champion":
-            answered[prediction.entity_key, prediction.event_time] = prediction
-        elif prediction.role == "shadow":
-            shadows[prediction.model_version].append(prediction)
-    compared = []
-    for version, cast in shadows.items():
-        pairs = [(each, answered.get((each.entity_key, each.event_time))) for each in cast]
-        both = [(shadow, champion) for shadow, champion in pairs if champion is not None]
-        if both:
-            same = sum(shadow.decision == champion.decision for shadow, champion in both)
-            compared.append(Shadow(version, len(both), same))
-    return compared
+    shadow = store.predictions.read(LogPart(start=window.start, end=window.end, roles=("shadow",)))
+    if not shadow.rows:
+        return []
+    champion = store.predictions.read(LogPart(start=window.start, end=window.end, roles=("champion",)))
+    with duckdb.connect() as engine:
+        engine.register("shadow", _table(shadow))
+        engine.register("champion", _table(champion))
+        return [Shadow(*row) for row in engine.execute(_COMPARISON).fetchall()]
+
+
+def _table(logged: Logged) -> pa.Table:
+    names = ("key", "event_time", "decision", "id", "model_version")
+    return pa.table({name: _texts(column) for name, column in logged.read(names).items()})
+
+
+def _texts(column: LoggedColumn) -> pa.Array:
+    if column.kind != "text" or column.valid is not None:
+        return pa.array(column.tolist(), pa.string())
+    offsets = np.concatenate([[0], np.cumsum(column.values, dtype=np.int64)])
+    return pa.LargeStringArray.from_buffers(len(column), pa.py_buffer(offsets), pa.py_buffer(column.text))

@@ -16,9 +16,10 @@ from groundwork.core.quoting import rounded
 from groundwork.documents.charter import Criterion
 from groundwork.documents.pilot import Pilot
 from groundwork.models.serving import deciding
-from groundwork.models.serving.predictor import arrays_of_log
+from groundwork.models.serving.predictor import arrays
 from groundwork.readiness.scorecard import Row, State
 from groundwork.readiness.statements import Attestation, Statements
+from groundwork.store.batches import LogPart
 from groundwork.store.connection import utc_text
 from groundwork.store.database import Store
 
@@ -129,22 +130,27 @@ def gain_in_service(pilot: Pilot, store: Store, since: datetime, until: datetime
     It counts answers of the service given in [since, until), not batch or shadow predictions.
     """
     proof = "the prediction log, joined with its outcomes"
-    answered = store.outcomes.of_answers_between(utc_text(since), utc_text(until))
-    if not answered:
+    part = LogPart(
+        answered_since=utc_text(since), answered_until=utc_text(until), roles=("champion", "canary"), with_outcomes=True
+    )
+    answered = store.predictions.read(part)
+    known = store.outcomes.of(answered, part)
+    if not known.outcomes:
         return Measurement(
             None, 0, proof, "no prediction of the service has an outcome yet: send outcomes to POST /outcomes"
         )
     dataset = pilot.contract.dataset
-    records = [record for record, _, _ in answered]
-    columns, rows = arrays_of_log(records, dataset.features), deciding.rows_of_log(records, dataset)
-    outcomes = dataset.task.outcomes([outcome for _, _, outcome in answered])
+    answered = answered.take(known.rows)
+    columns = arrays(answered.records(dataset.feature_names), dataset.features)
+    rows = deciding.Rows(dataset.decision_columns, answered.record)
+    outcomes = dataset.task.outcomes(known.outcomes)
     worth = pilot.charter.value.parameters
     try:
-        made = deciding.value(np.array([decided for _, decided, _ in answered]), outcomes, worth, rows)
+        made = deciding.value(np.array(answered.column("decision").tolist()), outcomes, worth, rows)
         without = deciding.value(deciding.without_model(columns, rows), outcomes, worth, rows)
     except UseCaseError as error:
         return Measurement(None, 0, proof, str(error))
-    return Measurement(float((made - without).mean() * 1000), len(answered), proof)
+    return Measurement(float((made - without).mean() * 1000), answered.rows, proof)
 
 
 def _ask_prometheus(promql: str, samples_promql: str | None, url: str) -> Measurement:

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -23,16 +24,37 @@ from groundwork.models.serving import deciding
 from groundwork.models.serving.predictor import arrays
 from groundwork.service.champion import Champion, ModelLoader
 from groundwork.service.metrics import Metrics
+from groundwork.store.batches import Batch, Role, block
 from groundwork.store.connection import utc_text
 from groundwork.store.database import Store
-from groundwork.store.predictions import Prediction, Role
 
 Records = Sequence[Any]  # structs with the contract's columns as attributes
+Raw = dict[str, list[Any]]  # the values of each column, as they were sent
 
 IDLE_SECONDS = 10.0  # after which the prediction log is tried, if no request has written it
 
 log = logging.getLogger(__name__)
 _encoder = msgspec.json.Encoder()
+
+
+class PredictionAnswer(msgspec.Struct, gc=False):
+    """The answer to one record."""
+
+    prediction_id: str
+    score: float | dict[str, float] | None
+    decision: str
+    model_version: str
+    role: Role
+
+
+class Response(msgspec.Struct, gc=False):
+    """The answer to a request."""
+
+    model: str
+    predictions: list[PredictionAnswer]
+
+
+Answered = tuple[list[PredictionAnswer], list[Batch]]
 
 
 class Answerer:
@@ -43,8 +65,9 @@ class Answerer:
         self._dataset: Dataset = pilot.contract.dataset
         self._features = self._dataset.features
         self._decision_columns = self._dataset.decision_columns if deciding.use_rows() else []
-        withheld = self._dataset.logged != self._dataset.requested
-        self._logged = [column.name for column in self._dataset.logged] if withheld else None
+        self._logged = [column.name for column in self._dataset.logged]
+        self._values_of = {column.name: attrgetter(column.name) for column in self._dataset.requested}
+        self._timestamps = {column.name for column in self._dataset.timestamps}
         self._task = self._dataset.task
         self._key = self._dataset.key.name
         self._event_time = self._dataset.event_time.name
@@ -79,20 +102,20 @@ class Answerer:
         Raises NoChampion if no model is loaded, StoreError if the prediction log cannot be written.
         """
         records = [record for request in requests for record in request]
-        predictions = self._no_model_rule(records) if self._loader.no_model else self._decide(records)
+        answers, batches = self._no_model_rule(records) if self._loader.no_model else self._decide(records)
         if self._log_later:
-            self._log_later.put(predictions)
+            self._log_later.put(batches)
         else:
-            self._log(predictions)
-        self._metrics.count_answered(predictions, [len(request) for request in requests])
+            self._log(batches)
+        self._metrics.count_answered(answers, [len(request) for request in requests])
         responses, begin = [], 0
         for request in requests:
-            responses.append(self._response(predictions[begin : begin + len(request)]))
+            responses.append(_encoder.encode(Response(self._model, answers[begin : begin + len(request)])))
             begin += len(request)
         return responses
 
-    def _log(self, predictions: list[Prediction]) -> None:
-        self._written(lambda: self._store.predictions.log(predictions))
+    def _log(self, batches: list[Batch]) -> None:
+        self._written(lambda: self._store.predictions.log(batches))
 
     async def keep_trying(self) -> None:
         """Try the prediction log if no request does, until cancelled; once a second while it cannot be written.
@@ -120,7 +143,7 @@ class Answerer:
             log.info("prediction log written again")
         self.problem = ""
 
-    def _decide(self, records: Records) -> list[Prediction]:
+    def _decide(self, records: Records) -> Answered:
         champion, challenger = self._loader.champion, self._loader.challenger
         if champion is None:
             raise NoChampion(self._loader.problem)
@@ -131,89 +154,83 @@ class Answerer:
         go = [record for record, canary in zip(records, to_canary, strict=True) if canary]
         if stay:
             self._shadow.put(stay)
-        champions = iter(self._score(stay, champion, "champion") if stay else [])
-        canaries = iter(self._score(go, challenger, "canary") if go else [])
-        return [next(canaries) if canary else next(champions) for canary in to_canary]
+        by_champion, batches = self._score(stay, champion, "champion") if stay else ([], [])
+        by_canary, others = self._score(go, challenger, "canary") if go else ([], [])
+        champions, canaries = iter(by_champion), iter(by_canary)
+        return [next(canaries) if canary else next(champions) for canary in to_canary], batches + others
 
-    def _score(self, records: Records, model: Champion, role: Role) -> list[Prediction]:
-        scores = model.predictor.scores(self._columns(records))
-        decisions = deciding.decide(scores, self._worth, self._rows(records))
-        return self._predictions(records, role, model.version, scores, decisions)
+    def _score(self, records: Records, model: Champion, role: Role) -> Answered:
+        raw = self._raw(records)
+        scores = model.predictor.scores(arrays(raw, self._features))
+        decisions = deciding.decide(scores, self._worth, self._rows(raw))
+        return self._answered(raw, role, model.version, scores, decisions)
 
-    def _no_model_rule(self, records: Records) -> list[Prediction]:
-        decisions = deciding.without_model(self._columns(records), self._rows(records))
-        return self._predictions(records, "no-model", "", None, decisions)
+    def _no_model_rule(self, records: Records) -> Answered:
+        raw = self._raw(records)
+        decisions = deciding.without_model(arrays(raw, self._features), self._rows(raw))
+        return self._answered(raw, "no-model", "", None, decisions)
 
     def _score_shadow(self, records: Records) -> None:
         challenger = self._loader.challenger
         if challenger is not None:
-            predictions = self._score(records, challenger, "shadow")
-            self._log(predictions)
-            self._metrics.count_predictions(predictions)
+            answers, batches = self._score(records, challenger, "shadow")
+            self._log(batches)
+            self._metrics.count_predictions(answers)
 
-    def _columns(self, records: Records) -> dict[str, NDArray]:
-        return arrays(
-            {feature.name: [getattr(record, feature.name) for record in records] for feature in self._features},
-            self._features,
-        )
+    def _raw(self, records: Records) -> Raw:
+        """Return the columns of the records."""
+        return {name: list(map(value_of, records)) for name, value_of in self._values_of.items()}
 
-    def _rows(self, records: Records) -> deciding.Rows:
+    def _rows(self, raw: Raw) -> deciding.Rows:
         """Return the records as raw values, if the use case takes them."""
         if not self._decision_columns:
             return deciding.NO_ROWS
-        return deciding.Rows(self._decision_columns, lambda name: [getattr(record, name) for record in records])
+        return deciding.Rows(self._decision_columns, raw.__getitem__)
 
-    def _predictions(
-        self, records: Records, role: Role, version: str, scores: NDArray | None, decisions: NDArray
-    ) -> list[Prediction]:
+    def _answered(self, raw: Raw, role: Role, version: str, scores: NDArray | None, decisions: NDArray) -> Answered:
+        """Return the answers and the batch for the log."""
         now = datetime.now(UTC)
-        # Ids that grow with time are next to each other in the log's index; random ids, each on another page, take
-        # three times as long. An id is 48 bits of milliseconds, 48 random bits for the batch, and the row.
+        # Ids that grow with time are next to each other in the log's index, which takes a third of the time of random
+        # ones. A batch's id is 48 bits of milliseconds and 48 random bits; a prediction's adds its number.
         batch_id = f"{int(now.timestamp() * 1000):012x}{os.urandom(6).hex()}"
-        answered_at = utc_text(now)
-        nothing: list[None] = [None] * len(records)
-        single, by_class = (nothing, nothing) if scores is None else self._task.logged(scores)
-        key, event_time = self._key, self._event_time
-        return [
-            Prediction(
-                prediction_id=f"{batch_id}{row:08x}",
-                answered_at=answered_at,
-                role=role,
-                entity_key=getattr(record, key),
-                event_time=getattr(record, event_time).isoformat(),
-                model_version=version,
-                score=score,
-                decision=decided,
-                record=self._as_logged(record),
-                class_scores=class_scores,
-            )
-            for row, (record, score, class_scores, decided) in enumerate(
-                zip(records, single, by_class, decisions.tolist(), strict=True)
-            )
-        ]
-
-    def _as_logged(self, record: Any) -> str:
-        """Return the record as JSON, without the columns that the contract keeps out of the log."""
-        if self._logged is not None:
-            record = {name: getattr(record, name) for name in self._logged}
-        return _encoder.encode(record).decode()
-
-    def _response(self, predictions: list[Prediction]) -> bytes:
-        return _encoder.encode(
-            {
-                "model": self._model,
-                "predictions": [
-                    {
-                        "prediction_id": p.prediction_id,
-                        "score": p.score if p.class_scores is None else msgspec.Raw(p.class_scores.encode()),
-                        "decision": p.decision,
-                        "model_version": p.model_version,
-                        "role": p.role,
-                    }
-                    for p in predictions
-                ],
-            }
+        decided = decisions.tolist()
+        shown = [None] * len(decided) if scores is None else self._task.shown(scores)
+        record = {name: self._as_logged(name, raw[name]) for name in self._logged}
+        key, at = self._key, self._event_time
+        times = record[at] if at in record else self._as_logged(at, raw[at])
+        batch = Batch(
+            batch_id=batch_id,
+            answered_at=utc_text(now),
+            role=role,
+            model_version=version,
+            first_event_time=min(times),
+            last_event_time=max(times),
+            answered=len(decided),
+            rows=len(decided),
+            columns=block(
+                keys=key if key in record else raw[key],
+                times=at if at in record else times,
+                decisions=decided,
+                scores=None if scores is None else self._task.logged(scores),
+                record=record,
+            ),
         )
+        answers = [
+            PredictionAnswer(
+                prediction_id=f"{batch_id}{number:08x}",
+                score=score,
+                decision=decision,
+                model_version=version,
+                role=role,
+            )
+            for number, (score, decision) in enumerate(zip(shown, decided, strict=True))
+        ]
+        return answers, [batch]
+
+    def _as_logged(self, name: str, values: list[Any]) -> list[Any]:
+        if name not in self._timestamps:
+            return values
+        return [None if moment is None else moment.isoformat() for moment in values]
 
 
 class AfterAnswer:

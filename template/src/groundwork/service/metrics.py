@@ -9,6 +9,7 @@ import os
 from collections import Counter as Counts
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from typing import TYPE_CHECKING
 
 from prometheus_client import (
     CollectorRegistry,
@@ -26,7 +27,9 @@ from prometheus_client.registry import Collector
 from groundwork import __version__
 from groundwork.documents.owners import Owners
 from groundwork.store.database import Store
-from groundwork.store.predictions import Prediction
+
+if TYPE_CHECKING:
+    from groundwork.service.answering import PredictionAnswer
 
 SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 DRIFT_STATES = ("ok", "drift", "unknown")
@@ -175,16 +178,16 @@ class Metrics:
                 self.model.remove(*labels)
         self._models = present
 
-    def count_answered(self, predictions: Sequence[Prediction], request_sizes: Sequence[int]) -> None:
+    def count_answered(self, answers: "Sequence[PredictionAnswer]", request_sizes: Sequence[int]) -> None:
         """Count the predictions and the requests of a batch."""
-        self.batch.observe(len(predictions))
+        self.batch.observe(len(answers))
         for size in request_sizes:
             self.records.observe(size)
-        self.count_predictions(predictions)
+        self.count_predictions(answers)
 
-    def count_predictions(self, predictions: Sequence[Prediction]) -> None:
+    def count_predictions(self, answers: "Sequence[PredictionAnswer]") -> None:
         """Count predictions by version, role and decision."""
-        for labels, count in Counts((p.model_version, p.role, p.decision) for p in predictions).items():
+        for labels, count in Counts((p.model_version, p.role, p.decision) for p in answers).items():
             self.predictions.labels(*labels).inc(count)
 
 

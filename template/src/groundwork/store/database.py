@@ -3,6 +3,7 @@
 Records are predictions, outcomes, runs, schedules, ingested windows, proofs, drift and shadow results, and promotions.
 """
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -11,11 +12,11 @@ from typing import Any, Self
 from groundwork.core.errors import Busy, StoreError
 from groundwork.core.locks import try_lock
 from groundwork.store import schema
-from groundwork.store.connection import Connection, connect, sqlite_file, without_password
+from groundwork.store.connection import Connection, Transaction, connect, sqlite_file, without_password
 from groundwork.store.drifts import Drifts
 from groundwork.store.ingested import IngestedWindows
 from groundwork.store.outcomes import Outcomes
-from groundwork.store.predictions import Predictions
+from groundwork.store.predictions import Predictions, show_as_table
 from groundwork.store.promotion_log import Promotions
 from groundwork.store.proofs import Proofs
 from groundwork.store.runs import Runs
@@ -66,11 +67,16 @@ class Store:
         return (asked_at + time.time()) / 2 - float(theirs)
 
     def ask(self, query: str) -> list[tuple[Any, ...]]:
-        """Returns the rows of a query written by the team; the transaction is rolled back, so changes are discarded."""
+        """Returns the rows of a query written by the team; the transaction is rolled back, so changes are discarded.
+
+        A query may use the table `predictions`, which has one row per prediction and is made for it.
+        """
         try:
             with closing(connect(self.url)) as connection:
                 cursor = connection.cursor()
                 cursor.execute("begin")
+                if re.search(r"\bpredictions\b", query, re.IGNORECASE):
+                    show_as_table(Transaction(cursor, self._connection.file is not None))
                 cursor.execute(query)
                 found = cursor.fetchall()
                 cursor.execute("rollback")

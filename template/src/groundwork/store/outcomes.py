@@ -2,12 +2,24 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from groundwork.store.batches import ID_LENGTH, Logged, LogPart
 from groundwork.store.connection import Connection, insertion, utc_text
+from groundwork.store.predictions import batch_ids, those
 
-_INSERT = (
-    insertion("outcomes", ("prediction_id", "outcome", "outcome_class", "received_at")) + " on conflict do nothing"
-)
+_FIELDS = ("prediction_id", "outcome", "outcome_class", "received_at", "batch_id")
+_INSERT = insertion("outcomes", _FIELDS) + " on conflict do nothing"
+
+
+class Known(NamedTuple):
+    """The predictions whose outcome is known."""
+
+    rows: NDArray[np.int64]  # their row numbers, rising
+    outcomes: list[float | str]  # 0 or 1 for a boolean, a quantity, or the name of a class
 
 
 class Outcomes:
@@ -25,37 +37,40 @@ class Outcomes:
         arrive later), and the ids that already had a different outcome (the first outcome stays).
         """
         now = utc_text(datetime.now(UTC))
-        unknown, contradicting = [], []
-        with self._connection.transaction() as transaction:
-            for prediction_id, value in outcomes:
-                if not transaction.rows("select 1 from predictions where prediction_id = ?", (prediction_id,)):
-                    unknown.append(prediction_id)
-                    if not keep_unknown:
-                        continue
-                outcome, outcome_class = (None, value) if isinstance(value, str) else (float(value), None)
-                transaction.execute(_INSERT, (prediction_id, outcome, outcome_class, now))
-                [kept] = transaction.rows(
-                    "select outcome, outcome_class from outcomes where prediction_id = ?", (prediction_id,)
-                )
-                if kept != (outcome, outcome_class):
-                    contradicting.append(prediction_id)
-        return unknown, contradicting
+        told = [
+            (each, None, value) if isinstance(value, str) else (each, float(value), None) for each, value in outcomes
+        ]
+        ids = [each for each, *_ in told]
+        with self._connection.transaction(alone=True) as transaction:  # not while batches are put together
+            batches = batch_ids(transaction, ids)
+            rows = [
+                (*each, now, batches.get(each[0], each[0][:ID_LENGTH]))
+                for each in told
+                if keep_unknown or each[0] in batches
+            ]
+            transaction.execute_many(_INSERT, rows)
+            query = "select prediction_id, outcome, outcome_class from outcomes where prediction_id"
+            kept = {each: value for each, *value in those(transaction, query, [row[0] for row in rows])}
+        contradicting = [each for each, *value in told if kept.get(each, value) != value]
+        return [each for each in ids if each not in batches], contradicting
 
-    def between(self, start: datetime, end: datetime) -> dict[str, float | str]:
-        """Returns the known outcomes by prediction id, for predictions with an event time in [start, end)."""
+    def of(self, logged: Logged, part: LogPart) -> Known:
+        """Returns the known outcomes of the predictions, which belong to this part of the log."""
+        condition, values = part.condition()
         rows = self._connection.rows(
-            "select prediction_id, o.outcome, o.outcome_class from predictions p join outcomes o using (prediction_id)"
-            " where p.event_time >= ? and p.event_time < ?",
-            (start.isoformat(), end.isoformat()),
+            "select o.batch_id, o.prediction_id, o.outcome, o.outcome_class"
+            f" from prediction_batches b join outcomes o on o.batch_id = b.batch_id where {condition}",
+            values,
         )
-        return {identifier: number if name is None else name for identifier, number, name in rows}
-
-    def of_answers_between(self, since: str, until: str) -> list[tuple[str, str, float | str]]:
-        """Returns record (JSON), decision and known outcome of the service's answers in [since, until)."""
-        rows = self._connection.rows(
-            "select p.record, p.decision, o.outcome, o.outcome_class"
-            " from predictions p join outcomes o using (prediction_id)"
-            " where p.role in ('champion', 'canary') and p.answered_at >= ? and p.answered_at < ?",
-            (since, until),
-        )
-        return [(record, decided, number if name is None else name) for record, decided, number, name in rows]
+        begins, begin = {}, 0
+        for stored in logged.batches:
+            begins[stored.batch.batch_id] = (begin, stored)
+            begin += stored.rows
+        found: dict[int, float | str] = {}
+        for batch_id, identifier, number, name in rows:
+            if batch_id in begins:  # otherwise none of its predictions belongs to the part
+                begin, stored = begins[batch_id]
+                if (place := stored.place_of(identifier)) is not None:
+                    found[begin + place] = number if name is None else name
+        known = sorted(found)
+        return Known(np.array(known, np.int64), [found[row] for row in known])

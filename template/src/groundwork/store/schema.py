@@ -5,9 +5,9 @@ The service imports this module, so it imports neither Alembic nor SQLAlchemy.
 
 from groundwork.core.errors import SchemaMismatch
 from groundwork.store.connection import Connection, Transaction, without_password
-from groundwork.store.migrations.versions import version_1, version_2, version_3
+from groundwork.store.migrations.versions import version_1, version_2, version_3, version_4
 
-REVISIONS = (version_1, version_2, version_3)
+REVISIONS = (version_1, version_2, version_3, version_4)
 VERSION = int(REVISIONS[-1].revision)
 VERSION_TABLE = "groundwork_schema"
 UNVERSIONED = 0  # a store from before schema versions

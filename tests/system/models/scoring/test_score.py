@@ -26,8 +26,8 @@ from groundwork.models.scoring import score as module
 from groundwork.models.scoring.score import Scored, ScoringJob, made_of, score_on_worker
 from groundwork.pipeline import by_hand
 from groundwork.service.request_schema import RequestReader
+from groundwork.store.batches import Prediction
 from groundwork.store.database import Store
-from groundwork.store.predictions import Prediction
 
 needs_dask = pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason="needs `uv sync --group dask`")
 
@@ -37,9 +37,11 @@ def newest(pilot: Pilot) -> Window:
 
 
 def logged(pilot: Pilot) -> list[Prediction]:
-    """All that was logged for the newest window, but for when it was."""
+    """All that was logged for the newest window, but for when it was, and for the ids, which depend on the pieces."""
     with Store(pilot.settings.store) as store:
-        return [prediction._replace(answered_at="") for prediction in store.predictions.between(*newest(pilot))]
+        found = store.predictions.between(*newest(pilot))
+    assert len({each.prediction_id for each in found}) == len(found)
+    return sorted(each._replace(answered_at="", prediction_id="") for each in found)
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def in_process(pilot_copy: Pilot) -> tuple[Scored, list[Prediction]]:
     predictions = logged(pilot_copy)
     assert len(predictions) == scored.rows > 1000
     with closing(sqlite3.connect(pilot_copy.settings.store.removeprefix("sqlite:///"))) as database, database:
-        database.execute("delete from predictions")
+        database.execute("delete from prediction_batches")
     return scored, predictions
 
 
@@ -86,7 +88,7 @@ def test_pieces_are_the_window_without_gaps(pilot: Pilot) -> None:
     assert pieces[-1][0].end == window.end
     assert all(one.end == next.start for (one, _), (next, _) in itertools.pairwise(pieces))
     for piece, rows in pieces:
-        assert sum(batch.num_rows for batch in snapshots.batches(*piece, version, ["flight_id"])) == rows
+        assert snapshots.read(*piece, version, ["flight_id"]).num_rows == rows
         assert rows < 600
 
 

@@ -1,6 +1,5 @@
 """The use case's functions are called in one way, with the rows' columns where they ask for them."""
 
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -11,9 +10,11 @@ import pytest
 from groundwork.core.errors import UseCaseError
 from groundwork.documents.contract.contract import Dataset
 from groundwork.models.serving import deciding
-from groundwork.models.serving.deciding import NO_ROWS, Rows, rows_of_inputs, rows_of_log
+from groundwork.models.serving.deciding import NO_ROWS, Rows, rows_of_inputs
 from groundwork.models.serving.predictor import arrays
+from groundwork.store.batches import Logged, StoredBatch, block
 from loans import COLUMNS
+from stores import batch
 from use_case import decision
 
 LOANS = Dataset.model_validate(
@@ -41,8 +42,16 @@ def of_arrow() -> Rows:
 
 
 def of_log() -> Rows:
-    records = [dict(zip(RAW, row, strict=True)) for row in zip(*RAW.values(), strict=True)]
-    return rows_of_log([json.dumps(each, default=datetime.isoformat) for each in records], LOANS)
+    texts = {"asked_at": [each.isoformat() for each in RAW["asked_at"]]}
+    return logged(RAW | texts, LOANS)
+
+
+def logged(record: dict[str, list[Any]], dataset: Dataset) -> Rows:
+    """The rows of a batch in the prediction log."""
+    rows = len(next(iter(record.values())))
+    columns = block(keys=["a"] * rows, times=["2026"] * rows, decisions=["keep"] * rows, scores=None, record=record)
+    found = Logged([StoredBatch(batch(range(rows), columns=columns))])
+    return Rows(dataset.decision_columns, found.record)
 
 
 @pytest.mark.parametrize("made", [of_list, of_arrow, of_log])
@@ -76,13 +85,13 @@ def test_times_are_local_wherever_they_come_from() -> None:
     for rows in (
         Rows(berlin.decision_columns, lambda name: [asked]),
         Rows(berlin.decision_columns, lambda name: snapshot),
-        rows_of_log([json.dumps({"asked_at": asked.isoformat()})], berlin),
+        logged({"asked_at": [asked.isoformat()]}, berlin),
     ):
         assert rows["asked_at"].tolist() == [datetime(2026, 7, 5, 9, 30)]
 
 
 def test_what_was_logged_before_a_column_existed_is_missing() -> None:
-    rows = rows_of_log(['{"income": 1}'], LOANS)
+    rows = logged({"income": [1]}, LOANS)
     assert np.isnan(rows["amount"]).all()
     assert rows["secured"].tolist() == [None]
     assert np.isnat(rows["asked_at"]).all()

@@ -1,6 +1,5 @@
 """A column of the contract, and the prediction task that follows from the outcome's type."""
 
-import json
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -73,14 +72,17 @@ class Task:
 
         return np.array(self.classes, dtype=object)[scores.argmax(1)] if self.kind == "multiclass" else scores
 
-    def logged(self, scores: "NDArray") -> tuple[list[float | None], list[str | None]]:
-        """Returns what the prediction log stores, per row: scores, and class scores as JSON objects.
-
-        One of the two lists is all None: the scores for multiclass, otherwise the class scores.
-        """
+    def logged(self, scores: "NDArray") -> "NDArray | dict[str, NDArray]":
+        """Returns the scores as the prediction log stores them: for multiclass, one array per class."""
         if self.kind != "multiclass":
-            return scores.tolist(), [None] * len(scores)
-        return [None] * len(scores), [json.dumps(dict(zip(self.classes, row, strict=True))) for row in scores.tolist()]
+            return scores
+        return {name: scores[:, place] for place, name in enumerate(self.classes)}
+
+    def shown(self, scores: "NDArray") -> list[Any]:
+        """Returns the score of each row as an answer shows it; for multiclass, a map of class to score."""
+        if self.kind != "multiclass":
+            return scores.tolist()
+        return [dict(zip(self.classes, row, strict=True)) for row in scores.tolist()]
 
 
 BINARY = Task()

@@ -1,4 +1,4 @@
-"""Scores and logs the rows of a window batch by batch, so that memory does not grow with the window.
+"""Scores and logs the rows of a window piece by piece, so that memory does not grow with the window.
 
 A worker imports this module before `prepare` has silenced the libraries, so MLflow is imported within a function.
 """
@@ -7,12 +7,15 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache, partial
 from pathlib import Path
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
-import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from groundwork.core.environment import prepare
@@ -29,9 +32,10 @@ from groundwork.models.registry.registry import Registry
 from groundwork.models.scoring.dask_cluster import spread
 from groundwork.models.serving import deciding
 from groundwork.models.serving.predictor import Predictor, arrays
+from groundwork.store.batches import Batch, block
+from groundwork.store.columns import LoggedColumn
 from groundwork.store.connection import utc_text
 from groundwork.store.database import Store
-from groundwork.store.predictions import Prediction
 from use_case import decision
 
 EPOCH, MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
@@ -48,25 +52,24 @@ class ScoringJob:
     made_of: str  # digest of the documents and code that decide the result
 
 
-def score_rows(
-    pilot: Pilot, store: Store, predictor: Predictor, job: ScoringJob, piece: Window
-) -> Iterator[Counter[str]]:
-    """Log the model's prediction for every row of the piece; yield the number of each decision, batch by batch.
+def score_piece(pilot: Pilot, store: Store, predictor: Predictor, job: ScoringJob, piece: Window) -> Counter[str]:
+    """Log the model's prediction for every row of the piece, as one batch; return the number of each decision.
 
     A row that the same version scores again is not logged twice.
     """
     dataset = pilot.contract.dataset
-    worth = pilot.charter.value.parameters
     asked = [column.name for column in dataset.requested]
-    for rows in Snapshots(pilot.snapshots, dataset).batches(*piece, job.snapshot_version, asked):
-        columns = {name: rows[name].to_pylist() for name in asked}
-        for column in dataset.timestamps:  # as the service logs them
-            columns[column.name] = [value and with_offset(value, dataset.zone) for value in columns[column.name]]
-        scores = predictor.scores(arrays(columns, dataset.features))
-        raw = deciding.Rows(dataset.decision_columns, columns.__getitem__)
-        decided = deciding.decide(scores, worth, raw).tolist()
-        store.predictions.log(_predictions(dataset, job, columns, scores, decided))
-        yield Counter(decided)
+    rows = Snapshots(pilot.snapshots, dataset).read(*piece, job.snapshot_version, asked)
+    columns: dict[str, pa.ChunkedArray] = {name: rows[name] for name in asked}
+    for column in dataset.timestamps:
+        columns[column.name] = _times_as_logged(columns[column.name], dataset.zone)
+    scores = predictor.scores(arrays(columns, dataset.features))
+    decisions = deciding.decide(
+        scores, pilot.charter.value.parameters, deciding.Rows(dataset.decision_columns, columns.__getitem__)
+    )
+    store.predictions.log_new(_batch(dataset, job, columns, scores, decisions))
+    found, counts = np.unique(decisions, return_counts=True)
+    return Counter(dict(zip(found.tolist(), counts.tolist(), strict=True)))
 
 
 def score_on_worker(job: ScoringJob, piece: Window) -> Counter[str]:
@@ -83,7 +86,7 @@ def score_on_worker(job: ScoringJob, piece: Window) -> Counter[str]:
         )
     with Store(pilot.settings.store) as store:
         predictor = _loaded(pilot.settings.home, job.model_version, job.bundle_sha256)
-        return sum(score_rows(pilot, store, predictor, job, piece), Counter())
+        return score_piece(pilot, store, predictor, job, piece)
 
 
 def made_of(pilot: Pilot) -> str:
@@ -107,45 +110,66 @@ def _loaded(home: Path, model_version: str, bundle_sha256: str) -> Predictor:
     return registry.predictor(version)
 
 
-def _identifier(model_version: str, key: str, at: datetime) -> str:
-    """Return the prediction id, which is always the same for the same row and version.
+def _times_as_logged(times: pa.ChunkedArray, zone: tzinfo) -> pa.ChunkedArray:
+    """Return the times as texts, as the service logs them: local time, with its offset unless the zone is UTC."""
+    seconds = times.cast(pa.timestamp("s", times.type.tz), safe=False)
+    whole = pc.all(pc.equal(seconds.cast(times.type), times)).as_py()
+    if whole and zone is UTC:
+        return pc.strftime(seconds, "%Y-%m-%dT%H:%M:%S")
+    if (
+        whole and isinstance(zone, ZoneInfo) and pc.min(pc.year(seconds)).as_py() >= 1970
+    ):  # then offsets are whole minutes
+        texts = pc.strftime(seconds.cast(pa.timestamp("s", zone.key)), "%Y-%m-%dT%H:%M:%S%z")
+        hours, minutes = pc.utf8_slice_codeunits(texts, 0, 22), pc.utf8_slice_codeunits(texts, 22)
+        return pc.binary_join_element_wise(hours, minutes, ":")
+    local = [value and with_offset(value, zone).isoformat() for value in times.to_pylist()]
+    return pa.chunked_array([pa.array(local, pa.string())])
 
-    It begins with the event time: inserting random ids into the index of a large log would take longer than scoring.
-    """
-    digest = hashlib.sha256(f"{model_version}|{key}|{at.isoformat()}".encode()).hexdigest()
-    since = at - (EPOCH if at.tzinfo else EPOCH.replace(tzinfo=None))
-    return f"{since // MILLISECOND % 2**48:012x}{digest[:20]}"
+
+def _batch(
+    dataset: Dataset, job: ScoringJob, columns: dict[str, pa.ChunkedArray], scores: NDArray, decisions: NDArray
+) -> Batch:
+    """Return the batch for the log; its id is always the same for the same rows and version."""
+    key, at = dataset.key.name, dataset.event_time.name
+    record = {column.name: _logged(columns[column.name]) for column in dataset.logged}
+    keys, times = (_logged(columns[name]) for name in (key, at))
+    first, last = pc.min_max(columns[at]).values()
+    digest = hashlib.sha256(job.model_version.encode())
+    for column in (keys, times):
+        digest.update(column.values.tobytes() + column.text)
+    moment = datetime.fromisoformat(first.as_py())
+    since = moment - (EPOCH if moment.tzinfo else EPOCH.replace(tzinfo=None))
+    return Batch(
+        # It begins with the event time: random ids in the index of a large log would be far from each other.
+        batch_id=f"{since // MILLISECOND % 2**48:012x}{digest.hexdigest()[:12]}",
+        answered_at=job.answered_at,
+        role="batch",
+        model_version=job.model_version,
+        first_event_time=first.as_py(),
+        last_event_time=last.as_py(),
+        answered=len(scores),
+        rows=len(scores),
+        columns=block(
+            keys=key if key in record else keys,
+            times=at if at in record else times,
+            decisions=decisions.tolist(),
+            scores=dataset.task.logged(scores),
+            record=record,
+        ),
+    )
 
 
-def _predictions(
-    dataset: Dataset, job: ScoringJob, columns: dict[str, list], scores: NDArray, decisions: list[str]
-) -> list[Prediction]:
-    encode = msgspec.json.Encoder().encode
-    names = [column.name for column in dataset.logged]
-    single, by_class = dataset.task.logged(scores)
-    return [
-        Prediction(
-            prediction_id=_identifier(job.model_version, key, at),
-            answered_at=job.answered_at,
-            role="batch",
-            entity_key=key,
-            event_time=at.isoformat(),
-            model_version=job.model_version,
-            score=score,
-            decision=decided,
-            record=encode(dict(zip(names, record, strict=True))).decode(),
-            class_scores=class_scores,
-        )
-        for key, at, score, class_scores, decided, record in zip(
-            columns[dataset.key.name],
-            columns[dataset.event_time.name],
-            single,
-            by_class,
-            decisions,
-            zip(*(columns[name] for name in names), strict=True),
-            strict=True,
-        )
-    ]
+def _logged(column: pa.ChunkedArray) -> LoggedColumn:
+    """Return an Arrow column as the log stores it, without a Python object per value."""
+    values = column.combine_chunks()
+    valid = None if not values.null_count else pc.is_valid(values).to_numpy(zero_copy_only=False)
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        texts = values.fill_null("").cast(pa.large_string())
+        buffers = texts.buffers()
+        offsets = np.frombuffer(buffers[1], np.int64)[texts.offset : texts.offset + len(texts) + 1]
+        return LoggedColumn("text", np.diff(offsets), valid, bytes(buffers[2] or b"")[offsets[0] : offsets[-1]])
+    kind = "bool" if pa.types.is_boolean(values.type) else "int" if pa.types.is_integer(values.type) else "float"
+    return LoggedColumn(kind, values.fill_null(False if kind == "bool" else 0).to_numpy(zero_copy_only=False), valid)
 
 
 PIECE_ROWS = 100_000  # rows per piece, which one worker scores
@@ -185,7 +209,7 @@ def score_window(pilot: Pilot, store: Store, window: Window) -> Scored:
     scored = (
         _on_workers(pilot, job, [piece for piece, _ in pieces])
         if pilot.settings.dask_scheduler
-        else score_rows(pilot, store, registry.predictor(champion), job, window)
+        else _here(pilot, store, registry.predictor(champion), job, [piece for piece, _ in pieces])
     )
     decisions: Counter[str] = Counter()
     expected = sum(rows for _, rows in pieces)
@@ -198,6 +222,13 @@ def score_window(pilot: Pilot, store: Store, window: Window) -> Scored:
             "the workers read another table; give them the same GROUNDWORK_DATA or GROUNDWORK_SNAPSHOTS_URL"
         )
     return Scored(window, expected, champion.number, dict(sorted(decisions.items())))
+
+
+def _here(
+    pilot: Pilot, store: Store, predictor: Predictor, job: ScoringJob, pieces: list[Window]
+) -> Iterator[Counter[str]]:
+    for piece in pieces:
+        yield score_piece(pilot, store, predictor, job, piece)
 
 
 def _on_workers(pilot: Pilot, job: ScoringJob, pieces: list[Window]) -> Iterator[Counter[str]]:

@@ -10,7 +10,6 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +19,7 @@ from groundwork.documents.contract.column import Column
 from groundwork.documents.contract.contract import Dataset
 from groundwork.documents.use_case_files import FUNCTIONS
 from groundwork.models.serving.predictor import MISSING_TEXT
+from groundwork.store.columns import LoggedColumn
 from use_case import decision
 
 Worth = Mapping[str, float]
@@ -36,7 +36,7 @@ class Rows(Mapping[str, NDArray]):
     """
 
     def __init__(self, columns: Sequence[Column], read: Callable[[str], Any]) -> None:
-        """`read` returns a column's raw values, by its name: a sequence, an Arrow column or an array of `Rows`."""
+        """`read` returns a column's raw values, by its name: a sequence, an array, or a column of Arrow or the log."""
         self._columns = {column.name: column for column in columns}
         self._read = read
         self._made: dict[str, NDArray] = {}
@@ -71,18 +71,6 @@ class Rows(Mapping[str, NDArray]):
 
 
 NO_ROWS = Rows((), lambda name: ())
-
-
-def rows_of_log(records: Sequence[str], dataset: Dataset) -> Rows:
-    """Return the rows of records of the prediction log; a column added later is missing."""
-    decoded: list[dict[str, Any]] = []
-
-    def read(name: str) -> list[Any]:
-        if not decoded:
-            decoded.extend(msgspec.json.decode(record) for record in records)
-        return [record.get(name) for record in decoded]
-
-    return Rows(dataset.decision_columns, read)
 
 
 def rows_of_inputs(columns: Mapping[str, NDArray], dataset: Dataset, others: Rows) -> Rows:
@@ -176,6 +164,10 @@ def _takes_rows(function: Callable[..., Any], name: str) -> bool:
 def _raw(values: Any, column: Column) -> NDArray:
     if isinstance(values, np.ndarray):
         return values
+    if isinstance(values, LoggedColumn):
+        if column.logical_type == "number":
+            return values.floats()
+        values = values.tolist()
     if hasattr(values, "to_pylist"):  # an Arrow column; pyarrow is missing in the service
         values = values.to_pylist()
     complete = column.needed and not any(value is None for value in values)

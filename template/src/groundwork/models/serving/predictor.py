@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
@@ -24,6 +23,7 @@ from groundwork.core.quoting import listed
 from groundwork.documents.contract.column import BINARY, Column, Task
 from groundwork.models.serving.term_weights import ModelInputs
 from groundwork.models.serving.trusted_types import TRUSTED_TYPES
+from groundwork.store.columns import LoggedColumn
 
 TOLERANCE = 1e-5  # largest difference between two computations of a probability; for quantities, times the largest one
 FORMAT_VERSIONS = (1,)  # of the bundles that this code reads, those of all releases; it writes the last one
@@ -266,7 +266,7 @@ MISSING_TEXT = ""
 
 
 def arrays(columns: Mapping[str, Any], features: Iterable[Column]) -> dict[str, NDArray]:
-    """Return one array per feature from raw values, in lists or in Arrow columns.
+    """Return one array per feature from raw values, in lists, in Arrow columns, or in columns of the prediction log.
 
     Text becomes an object array in which a missing value is the empty string. All other types become float32, in which
     a missing value is NaN: ONNX models compute in float32, so training must see the same numbers.
@@ -274,15 +274,13 @@ def arrays(columns: Mapping[str, Any], features: Iterable[Column]) -> dict[str, 
     return {feature.name: _array(columns[feature.name], feature.logical_type) for feature in features}
 
 
-def arrays_of_log(records: Iterable[str], features: Sequence[Column]) -> dict[str, NDArray]:
-    """Return one array per feature from records of the prediction log; a feature added later is missing."""
-    rows = [msgspec.json.decode(record) for record in records]
-    return arrays({feature.name: [row.get(feature.name) for row in rows] for feature in features}, features)
-
-
 def _array(values: Any, logical_type: str) -> NDArray:
     if hasattr(values, "combine_chunks"):
         return _array_of_arrow(values, logical_type)
+    if isinstance(values, LoggedColumn):
+        if logical_type != "string":
+            return values.floats().astype(np.float32)
+        values = values.tolist()
     if logical_type == "string":
         return np.array([MISSING_TEXT if value is None else value for value in values], dtype=object)
     return np.array([np.nan if value is None else value for value in values], dtype=np.float32)

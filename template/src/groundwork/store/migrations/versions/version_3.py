@@ -1,15 +1,14 @@
-"""Tells of each piece of time that was read when it was last compared with the source, and by which code."""
+"""The entries of the promotion log are signed, linked, and say what serves: see `Promotion` in `promotion_log.py`."""
 
 from groundwork.store.migrations.versions import run
 
 revision = "3"
 down_revision = "2"
 
-_ADDED = (
-    "alter table windows_read add column compared_at text",  # UTC; null in a row from before this version
-    "alter table windows_read add column compared_by text",  # digest of the source's address and code
+_COLUMNS = {"verdict": "", "serves": "model", "kind": "", "previous_sha256": "", "signature": ""}
+_ADDED = tuple(
+    f"alter table promotions add column {name} text not null default '{default}'" for name, default in _COLUMNS.items()
 )
-
 STATEMENTS = {"sqlite": _ADDED, "postgresql": _ADDED}
 
 
