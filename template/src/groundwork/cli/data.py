@@ -1,11 +1,17 @@
 """Commands about the data: dictionary, quarantine, erase."""
 
-from typing import Annotated
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
 from groundwork.cli.console import Json, console, entered, print_json, step, suggest
+from groundwork.core.errors import GroundworkError
+
+if TYPE_CHECKING:
+    from groundwork.data.ingest import Ingested
+    from groundwork.documents.pilot import Pilot
 
 PANEL = "The data"
 verbs = typer.Typer()
@@ -99,3 +105,41 @@ def erase(
             left.append("drift reports on the MLflow server")
         console.print(f"not erased: {', '.join(left[:-1])} and {left[-1]}")
         suggest("train")
+
+
+def require_both_or_neither(since: datetime | None, until: datetime | None) -> None:
+    if (since is None) != (until is None) or (since and until and since >= until):
+        raise GroundworkError("give both --since and --until, with --since earlier than --until, or neither")
+
+
+def run_ingest(
+    pilot: "Pilot", since: datetime | None = None, until: datetime | None = None, everything: bool = False
+) -> list[str]:
+    """Run the flow and return what it did, a line each: rows, windows read, what was compared, what was kept."""
+    from groundwork.core.windows import named
+    from groundwork.data.due import told_ahead
+    from groundwork.data.ingest import told
+    from groundwork.pipeline import by_hand
+
+    require_both_or_neither(since, until)
+    if since and everything:
+        raise GroundworkError("give either --all, or --since and --until")
+    done: list[Ingested] = by_hand.run(pilot, "ingest", since, until, everything)
+    print_json({"windows": done})
+    rows, quarantined = sum(each.rows_in for each in done), sum(each.rows_quarantined for each in done)
+    filled = [each.window for each in done if each.rows_in]
+    kept = [
+        f"the source has no rows for {each}: the snapshots keep the rows they have"
+        for each in named([each.window for each in done if not each.rows_in and not each.rows_ahead])
+    ]
+    kept += [told_ahead(pilot.contract.dataset, each.rows_ahead, each.window) for each in done if each.rows_ahead]
+    read = named([each.window for each in done if each.read])
+    compared = [] if since else told(pilot)
+    if compared or not read:
+        compared.insert(0, f"windows read: {', '.join(read) or 'none, because nothing has changed'}")
+    return [
+        f"{rows:,} rows in, {quarantined:,} quarantined, "
+        f"{filled[0].start:%Y-%m-%d} to {str(filled[-1])[-10:]}, snapshot version {done[-1].version}",
+        *compared,
+        *kept,
+    ]

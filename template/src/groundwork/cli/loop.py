@@ -10,13 +10,13 @@ import typer
 from rich.markup import escape
 
 from groundwork.cli.console import EXIT_UNKNOWN, Day, Json, console, entered, print_json, step, suggest, under_way
+from groundwork.cli.data import require_both_or_neither, run_ingest
 from groundwork.core.errors import GroundworkError
 from groundwork.core.quoting import rounded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from groundwork.data.ingest import Ingested
     from groundwork.documents.pilot import Pilot
     from groundwork.models.scoring.score import Scored
     from groundwork.models.training.train import Trained
@@ -160,43 +160,6 @@ def release_data(pilot: "Pilot", until: int | None = None) -> str:
         raise GroundworkError("GROUNDWORK_SOURCE_URL is set, so the example's operational system is not used")
     newest, rows = operational_system.release(pilot.settings.data_folder / "operational.duckdb", until)
     return f"the operational system holds {rows:,} flights, up to month {newest} of 2013"
-
-
-def require_both_or_neither(since: datetime | None, until: datetime | None) -> None:
-    if (since is None) != (until is None) or (since and until and since >= until):
-        raise GroundworkError("give both --since and --until, with --since earlier than --until, or neither")
-
-
-def run_ingest(
-    pilot: "Pilot", since: datetime | None = None, until: datetime | None = None, everything: bool = False
-) -> list[str]:
-    from groundwork.core.windows import named
-    from groundwork.data.due import told_ahead
-    from groundwork.data.ingest import told
-    from groundwork.pipeline import by_hand
-
-    require_both_or_neither(since, until)
-    if since and everything:
-        raise GroundworkError("give either --all, or --since and --until")
-    done: list[Ingested] = by_hand.run(pilot, "ingest", since, until, everything)
-    print_json({"windows": done})
-    rows, quarantined = sum(each.rows_in for each in done), sum(each.rows_quarantined for each in done)
-    filled = [each.window for each in done if each.rows_in]
-    kept = [
-        f"the source has no rows for {each}: the snapshots keep the rows they have"
-        for each in named([each.window for each in done if not each.rows_in and not each.rows_ahead])
-    ]
-    kept += [told_ahead(pilot.contract.dataset, each.rows_ahead, each.window) for each in done if each.rows_ahead]
-    read = named([each.window for each in done if each.read])
-    compared = [] if since else told(pilot)
-    if compared or not read:
-        compared.insert(0, f"windows read: {', '.join(read) or 'none, because nothing has changed'}")
-    return [
-        f"{rows:,} rows in, {quarantined:,} quarantined, "
-        f"{filled[0].start:%Y-%m-%d} to {str(filled[-1])[-10:]}, snapshot version {done[-1].version}",
-        *compared,
-        *kept,
-    ]
 
 
 def how_served(reason: str) -> str:

@@ -15,12 +15,12 @@ import typer
 from rich.markup import escape
 
 from groundwork.cli.console import EXIT_UNKNOWN, console, entered, show, step, suggest, under_way
+from groundwork.cli.data import run_ingest
 from groundwork.cli.loop import (
     FIRST,
     LAST,
     plays_example,
     release_data,
-    run_ingest,
     run_monitor,
     run_score,
     run_train,

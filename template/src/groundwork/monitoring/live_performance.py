@@ -30,7 +30,7 @@ from groundwork.monitoring.drift import answers_of, scores_of_log
 from groundwork.store.batches import Logged
 from groundwork.store.database import Store
 from groundwork.store.findings import Finding
-from groundwork.store.outcomes import Known
+from groundwork.store.outcomes import KnownOutcomes
 
 
 def findings_in_service(pilot: Pilot, store: Store, window: Window) -> list[Finding]:
@@ -66,7 +66,7 @@ def _cost(pilot: Pilot, champion: Version, answered: Logged) -> Finding:
     return Finding(check, seen.latency_ms <= limit, f"{said}, at most {limit:g} ms allowed")
 
 
-def _quality(pilot: Pilot, champion: Version, answered: Logged, known: Known) -> Iterator[Finding]:
+def _quality(pilot: Pilot, champion: Version, answered: Logged, known: KnownOutcomes) -> Iterator[Finding]:
     """Compare the live metric and gain with the gate's limits, and the live metric with the metric at the gate."""
     dataset, gate = pilot.contract.dataset, pilot.charter.gate
     count = len(known.outcomes)

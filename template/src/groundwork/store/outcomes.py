@@ -15,7 +15,7 @@ _FIELDS = ("prediction_id", "outcome", "outcome_class", "received_at", "batch_id
 _INSERT = insertion("outcomes", _FIELDS) + " on conflict do nothing"
 
 
-class Known(NamedTuple):
+class KnownOutcomes(NamedTuple):
     """The predictions whose outcome is known."""
 
     rows: NDArray[np.int64]  # their row numbers, rising
@@ -54,7 +54,7 @@ class Outcomes:
         contradicting = [each for each, *value in told if kept.get(each, value) != value]
         return [each for each in ids if each not in batches], contradicting
 
-    def of(self, logged: Logged, part: LogPart) -> Known:
+    def of(self, logged: Logged, part: LogPart) -> KnownOutcomes:
         """Returns the known outcomes of the predictions, which belong to this part of the log."""
         condition, values = part.condition()
         rows = self._connection.rows(
@@ -73,4 +73,4 @@ class Outcomes:
                 if (place := stored.place_of(identifier)) is not None:
                     found[begin + place] = number if name is None else name
         known = sorted(found)
-        return Known(np.array(known, np.int64), [found[row] for row in known])
+        return KnownOutcomes(np.array(known, np.int64), [found[row] for row in known])

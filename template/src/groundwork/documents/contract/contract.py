@@ -283,14 +283,7 @@ class Contract(Fundamentals, Document):
     @property
     def left_alone(self) -> list[str]:
         """The rules and limits of the standard that Groundwork does not check, one sentence each."""
-        return self.dataset.left_alone + [
-            f"slaProperties: the {level.property} {level.value} {level.unit or 'without a unit'} is not "
-            f"{'checked' if level.property == 'freshness' else 'used'} by Groundwork, which knows a number with the "
-            "unit h or d"
-            for level in self.sla_properties
-            if (level.property == "freshness" and not level.longest())
-            or (level.property == "latency" and level.latest() is None)
-        ]
+        return self.dataset.left_alone + [told for level in self.sla_properties if (told := level.left_alone())]
 
     def moment_of(self, level: ServiceLevel) -> Column:
         """Returns the timestamp column for a freshness level: its element, otherwise the event time."""

@@ -221,6 +221,14 @@ class ServiceLevel(StandardPart):
         """How long after its event time a row may still arrive or change; None if it is no latency in hours or days."""
         return self._time() if self.property == "latency" else None
 
+    def left_alone(self) -> str:
+        """A sentence if it is a freshness or a latency whose time Groundwork cannot read; else empty."""
+        use = {"freshness": "checked", "latency": "used"}.get(self.property)
+        if use is None or self.longest() or self.latest() is not None:
+            return ""
+        given = f"the {self.property} {self.value} {self.unit or 'without a unit'}"
+        return f"slaProperties: {given} is not {use} by Groundwork, which knows a number with the unit h or d"
+
     def _time(self) -> timedelta | None:
         units = {"h": "hours", "hour": "hours", "hours": "hours", "d": "days", "day": "days", "days": "days"}
         # True is a number in Python, and no time.
