@@ -133,7 +133,13 @@ class Life:
     tests: "subprocess.CompletedProcess[str]"
 
 
-LIVES = [pytest.param(each["version"], marks=pytest.mark.xdist_group(f"life-{each['version']}")) for each in releases()]
+def a_life(number: int, version: str) -> Any:
+    """A pilot of the release; of all but the newest it lives in the night, since each takes minutes."""
+    marks = [pytest.mark.xdist_group(f"life-{version}"), *([pytest.mark.night] if number else [])]
+    return pytest.param(version, marks=marks)
+
+
+LIVES = [a_life(number, each["version"]) for number, each in enumerate(releases())]
 
 
 @pytest.fixture(scope="module", params=LIVES)  # each in one process, which lives it once
