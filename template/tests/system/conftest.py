@@ -196,7 +196,7 @@ def loop(own: Any, sample: Sample, train_in_service: Callable[[Any], None]) -> I
             lambda backend, start, end: backend.table("rows").filter(lambda t: (t[at] >= start) & (t[at] < end)),
         )
         # Read the registry in this process: the service's child process would take seconds to import MLflow.
-        patch.setattr(OtherRegistry, "look_up", lambda _: _read_registry())
+        patch.setattr(OtherRegistry, "look_up", lambda _, *version: _read_registry(*version))
         patch.setenv("GROUNDWORK_HOME", folder)
         pilot = Pilot.here()
         prepare(pilot.settings)
@@ -205,13 +205,13 @@ def loop(own: Any, sample: Sample, train_in_service: Callable[[Any], None]) -> I
         yield pilot
 
 
-def _read_registry() -> str:
+def _read_registry(number: str, sha256: str) -> str:
     """Return the output of `python -m groundwork.models.registry.registry`."""
     from groundwork.core.errors import BundleError
     from groundwork.models.registry import registry
 
     with redirect_stdout(io.StringIO()) as said:
-        if registry.main() != 0:
+        if registry.main(number, sha256) != 0:
             raise BundleError("there is no champion")
     return said.getvalue()
 

@@ -18,7 +18,7 @@ import groundwork as groundwork_package
 import ibis
 import pytest
 from commands import commit, groundwork
-from groundwork.cli import console, loop
+from groundwork.cli import console, data
 from groundwork.core import progress
 from groundwork.documents.pilot import Pilot
 from rich.console import Console
@@ -114,12 +114,12 @@ def test_a_terminal_shows_a_bar_and_a_pipe_nothing(terminal: bool, monkeypatch: 
 def test_an_error_that_nobody_foresaw_ends_in_one_line_that_tells_how_to_see_more(
     new_pilot: Pilot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "require_both_or_neither", lambda since, until: {}["until"])
+    monkeypatch.setattr(data, "require_both_or_neither", lambda since, until: {}["until"])
     done = groundwork("ingest")
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
     assert re.fullmatch(
-        r"✗ src/groundwork/cli/loop\.py:\d+: KeyError: 'until' "
+        r"✗ src/groundwork/cli/data\.py:\d+: KeyError: 'until' "
         r"\(for the whole traceback, run `groundwork --traceback ingest …`\)",
         line,
     )

@@ -25,6 +25,7 @@ from starlette.testclient import TestClient
 
 SCRIPT = "<script>alert('x')</script>"
 TODAY = date(2026, 8, 15)
+LOADER = SimpleNamespace(champion=None, problem=SCRIPT, broken=SCRIPT, no_model=False, entry=None)
 AMOUNT = {"value": 2.0, "lower": 1.0, "upper": 3.0}
 FOUND: dict[str, Any] = {
     "performance": {"value_per_1000": 1, "metric": 0.6},
@@ -84,7 +85,7 @@ def tables(markdown: str) -> list[list[int]]:
 
 def first_page(pilot: Pilot) -> str:
     with Store(pilot.settings.store) as store:
-        return home_page(pilot, store, SimpleNamespace(champion=None, problem=SCRIPT), TODAY)
+        return home_page(pilot, store, LOADER, TODAY)
 
 
 PAGES: dict[str, tuple[Callable[[Pilot], str], set[str]]] = {

@@ -46,17 +46,17 @@ RECORD = {
 }
 
 
-def printed() -> str:
+def printed(number: str, sha256: str) -> str:
     """What `python -m groundwork.models.registry.registry` prints."""
     with redirect_stdout(io.StringIO()) as said:
-        assert groundwork.models.registry.registry.main() == 0
+        assert groundwork.models.registry.registry.main(number, sha256) == 0
     return said.getvalue()
 
 
 @pytest.fixture
 def looked_up_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """The registry is read in this process: a child takes seconds to import MLflow."""
-    monkeypatch.setattr(OtherRegistry, "look_up", lambda _: printed())
+    monkeypatch.setattr(OtherRegistry, "look_up", lambda _, *version: printed(*version))
 
 
 @pytest.fixture(scope="module")
