@@ -140,7 +140,7 @@ def test_the_monitor_and_the_scorecard_count_the_amount_of_each_logged_row(
         now = datetime.now(UTC)
         live = gain_in_service(loans, store, now - timedelta(days=1), now + timedelta(days=1))
         answered = [each for each in logged(loans, "champion") if each.entity_key.startswith("live-")]
-        found = findings_in_service(loans, store, history.judged, answered)
+        found = findings_in_service(loans, store, history.judged)
     assert live.samples == 1200
     assert live.value == pytest.approx(1000 * np.mean(gains))
     [quality] = [each for each in found if each.check == "monitor-quality"]

@@ -1,13 +1,15 @@
 """The operational store, with one attribute per kind of record.
 
 Records are predictions, outcomes, runs, schedules, ingested windows, proofs, drift and shadow results, and promotions.
+Commands that read no prediction do not import NumPy, which the columns of the log need.
 """
 
 import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
-from typing import Any, Self
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
 
 from groundwork.core.errors import Busy, StoreError
 from groundwork.core.locks import try_lock
@@ -15,13 +17,15 @@ from groundwork.store import schema
 from groundwork.store.connection import Connection, Transaction, connect, sqlite_file, without_password
 from groundwork.store.drifts import Drifts
 from groundwork.store.ingested import IngestedWindows
-from groundwork.store.outcomes import Outcomes
-from groundwork.store.predictions import Predictions, show_as_table
 from groundwork.store.promotion_log import Promotions
 from groundwork.store.proofs import Proofs
 from groundwork.store.runs import Runs
 from groundwork.store.schedules import Schedules
 from groundwork.store.shadows import Shadows
+
+if TYPE_CHECKING:
+    from groundwork.store.outcomes import Outcomes
+    from groundwork.store.predictions import Predictions
 
 
 class Store:
@@ -39,8 +43,6 @@ class Store:
         except StoreError:
             self.close()
             raise
-        self.predictions = Predictions(self._connection)
-        self.outcomes = Outcomes(self._connection)
         self.runs = Runs(self._connection)
         self.schedules = Schedules(self._connection)
         self.ingested = IngestedWindows(self._connection)
@@ -48,6 +50,18 @@ class Store:
         self.shadow = Shadows(self._connection)
         self.proofs = Proofs(self._connection)
         self.promotions = Promotions(self._connection)
+
+    @cached_property
+    def predictions(self) -> "Predictions":
+        from groundwork.store.predictions import Predictions
+
+        return Predictions(self._connection)
+
+    @cached_property
+    def outcomes(self) -> "Outcomes":
+        from groundwork.store.outcomes import Outcomes
+
+        return Outcomes(self._connection)
 
     def close(self) -> None:
         self._connection.close()
@@ -71,6 +85,8 @@ class Store:
 
         A query may use the table `predictions`, which has one row per prediction and is made for it.
         """
+        from groundwork.store.predictions import show_as_table
+
         try:
             with closing(connect(self.url)) as connection:
                 cursor = connection.cursor()

@@ -24,7 +24,7 @@ from groundwork.store.runs import FlowRun
 from sklearn.dummy import DummyClassifier
 from use_case import model
 
-GIVEN_LATER = ("run_id", "gate", "gain_per_1000", "evidence_sha256", "judged_against")
+GIVEN_LATER = ("run_id", "gate", "gain_per_1000", "evidence_sha256", "judged_against", "promotion")
 
 
 def champion(pilot: Pilot) -> Version:

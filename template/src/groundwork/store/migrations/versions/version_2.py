@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from groundwork.core.progress import tell
-from groundwork.store.columns import pack
 from groundwork.store.migrations.versions import run
 
 revision = "2"
@@ -108,6 +107,8 @@ def _rows(connection: Any) -> Iterator[tuple[Any, ...]]:
 
 
 def _batch(number: int, rows: list[tuple[Any, ...]]) -> tuple[tuple[Any, ...], list[str]]:
+    from groundwork.store.columns import pack  # imported here, so that commands that only read the store start faster
+
     ids, answered, roles, keys, times, versions, scores, decisions, records, by_class = map(
         list, zip(*rows, strict=True)
     )
