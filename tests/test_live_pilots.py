@@ -303,7 +303,8 @@ def test_the_verb_foresees_what_its_update_does(life: Life) -> None:
 
 
 def test_after_going_back_it_runs_as_before(life: Life) -> None:
-    assert life.back.champion == life.before.champion
+    assert life.back.champion["number"] == life.before.champion["number"]
+    assert kept(life.before.champion["tags"], life.back.champion["tags"]) == []  # a tag of the later release may stay
     assert life.back.answers == life.before.answers
     assert kept(life.before.predictions, life.back.predictions) == []
     assert kept(life.before.outcomes, life.back.outcomes) == []
