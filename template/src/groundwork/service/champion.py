@@ -16,6 +16,7 @@ from groundwork.documents.pilot import Pilot
 from groundwork.models.serving.bundles import BundleCache, SignedBundle
 from groundwork.models.serving.chain import Chain, is_genuine, read_chain
 from groundwork.models.serving.predictor import Predictor
+from groundwork.models.serving.signing import UNTRUSTED, trusted_keys
 from groundwork.service.metrics import Metrics
 from groundwork.service.model_source import source_of
 from groundwork.store.database import Store
@@ -215,7 +216,15 @@ class ModelLoader(threading.Thread):
         if entry and is_genuine(self._pilot, entry) and (self.entry is None or entry.number > self.entry.number):
             self._obey(entry)
         elif self.entry is None:
-            self.problem = NO_CHAMPION
+            self.problem = self._why_not(entry)
+
+    def _why_not(self, entry: Promotion | None) -> str:
+        if entry is None:
+            return (
+                f"the registry has no signed champion of {self._pilot.name}: where the signing key is, run "
+                "`groundwork train`, or after an update `groundwork migrate`"
+            )
+        return "the champion in the registry is not signed by a trusted key" if trusted_keys(self._pilot) else UNTRUSTED
 
     def _loaded(self, signed: SignedBundle, present: Champion | None) -> Champion:
         if present is not None and (present.version, present.sha256) == (signed.version, signed.sha256):
