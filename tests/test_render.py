@@ -14,7 +14,7 @@ from support import PYTHON, ROOT, commit, execute, files, variants
 
 DEMO = "late-flights"
 VARIANTS = variants()
-MOST_FILES, MOST_LINES = 268, 28_740  # as it is, the stack included; a change that adds to it has to say why
+MOST_FILES, MOST_LINES = 268, 28_790  # as it is, the stack included; a change that adds to it has to say why
 CI_FILES = {
     **{
         f".github/workflows/{name}.yml": set(VARIANTS) - {"gitlab", "no-ci"}
