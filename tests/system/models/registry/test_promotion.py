@@ -132,10 +132,20 @@ def test_an_alias_that_was_moved_by_hand_is_put_back(pilot_copy: Pilot) -> None:
 
 
 def test_an_alias_alone_makes_no_champion(pilot_copy: Pilot, tmp_path: Path) -> None:
+    """The version has the first one's tags, with the signed entry, which is of another version."""
+    set_alias(pilot_copy, "champion", register_again(pilot_copy).number)
     with Store(f"sqlite:///{tmp_path / 'empty.db'}") as store:
         assert reconcile(store, Registry(pilot_copy)) is None
         assert store.promotions.of(Registry(pilot_copy).name) == []
     assert Registry(pilot_copy).champion() is None
+
+
+def test_a_store_of_its_own_leaves_the_signed_champion_in_service(pilot_copy: Pilot, tmp_path: Path) -> None:
+    """Such as that of a container that scores, and shares the registry alone."""
+    with Store(f"sqlite:///{tmp_path / 'empty.db'}") as store:
+        assert reconcile(store, Registry(pilot_copy)) is None
+        assert store.promotions.of(Registry(pilot_copy).name) == []
+    assert champion(pilot_copy) == "1"
 
 
 def test_after_the_loss_of_the_store_the_champion_is_judged_again(pilot_copy: Pilot) -> None:

@@ -17,7 +17,7 @@ from groundwork.documents.document import UNANSWERED
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.addresses import answers
 from groundwork.models.serving.bundles import PROMOTION
-from groundwork.models.serving.chain import Chain, append, read_chain
+from groundwork.models.serving.chain import Chain, append, is_genuine, read_chain
 from groundwork.store.connection import utc_text
 from groundwork.store.database import Store
 from groundwork.store.promotion_log import Promotion
@@ -50,11 +50,14 @@ def promote(
 def reconcile(store: Store, registry: "Registry") -> Promotion | None:
     """Set the registry's alias to the champion of the log, and return the entry that decides; None if there is none.
 
-    If the log names no champion, the alias is removed. Raises PromotionError if the registry does not have the champion
-    of the log.
+    If the log names no champion, the alias is removed. A store of its own, whose log is empty, says nothing about the
+    champion: the alias stays if the signed entry beside it in the registry names that version. Raises PromotionError if
+    the registry does not have the champion of the log.
     """
-    newest = read_chain(registry.pilot, store).deciding
-    champion = registry.champion()
+    chain = read_chain(registry.pilot, store)
+    newest, champion = chain.deciding, registry.champion()
+    if not chain.last_number and champion is not None and _is_signed_elsewhere(registry.pilot, champion):
+        return None
     if newest is None or not newest.to_version:
         registry.take_out_of_service()
     elif champion is None or champion.tags.get(PROMOTION) != newest.as_json() or champion.judged != "promoted":
@@ -68,6 +71,14 @@ def reconcile(store: Store, registry: "Registry") -> Promotion | None:
             )
         registry.put_in_service(version, newest)
     return newest
+
+
+def _is_signed_elsewhere(pilot: Pilot, champion: "Version") -> bool:
+    """Return whether a trusted key has signed the entry that is beside the champion, for this very bundle."""
+    entry = Promotion.from_json(champion.tags.get(PROMOTION, ""))
+    if entry is None or not is_genuine(pilot, entry):
+        return False
+    return (entry.to_version, entry.bundle_sha256) == (champion.number, champion.bundle_sha256)
 
 
 def approve(pilot: Pilot, store: Store, registry: "Registry", number: str, *, by: str, why: str) -> Promotion:
