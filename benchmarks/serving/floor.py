@@ -17,10 +17,11 @@ from groundwork.models.serving.predictor import Predictor, arrays
 
 def main(case: Path, last_good: Path, seconds: float, sizes: list[int]) -> None:
     records: list[dict[str, Any]] = json.loads(case.read_text(encoding="utf-8"))["records"]
-    bundle = json.loads(last_good.read_text(encoding="utf-8"))
+    entry = json.loads(last_good.read_text(encoding="utf-8"))
     features = Pilot.here().contract.dataset.features
-    folder = last_good.parent / bundle["version"] / bundle["sha256"][:16]
-    predictor = Predictor(folder, bundle["sha256"], [feature.name for feature in features])
+    sha256 = entry["bundle_sha256"]
+    folder = last_good.parent / entry["to_version"] / sha256[:16]
+    predictor = Predictor(folder, sha256, [feature.name for feature in features])
     per_row = {}
     for size in sizes:
         batch = [records[i % len(records)] for i in range(size)]

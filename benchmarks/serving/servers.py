@@ -34,8 +34,9 @@ class Case:
         self.data = folder / "data"
         self.data.mkdir()
         # A copy, so that nothing is written into the pilot.
-        with sqlite3.connect(pilot / "data/mlflow.db") as source, sqlite3.connect(self.data / "mlflow.db") as copy:
-            source.backup(copy)
+        for name in ("mlflow.db", "groundwork.db"):
+            with sqlite3.connect(pilot / "data" / name) as source, sqlite3.connect(self.data / name) as copy:
+                source.backup(copy)
         shutil.copy(pilot / "data/signing-key.pem", self.data)  # whose models the service trusts
         tracking = {"MLFLOW_TRACKING_URI": f"sqlite:///{self.data / 'mlflow.db'}"}
         self.in_pilot(["prepare.py", str(folder), str(rows)], tracking)
@@ -165,8 +166,8 @@ class Groundwork(Contestant):
     def forget(self) -> None:
         """Start anew: no model in the cache, nothing in the prediction log."""
         shutil.rmtree(self.case.data / "champion", ignore_errors=True)
-        for file in self.case.data.glob("groundwork.db*"):
-            file.unlink()
+        with sqlite3.connect(self.case.data / "groundwork.db") as log:  # it also holds who is champion
+            log.execute("delete from prediction_batches")
 
     @property
     def logged(self) -> int:
