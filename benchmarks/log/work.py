@@ -30,7 +30,7 @@ def fill(pilot: Pilot, rows: int, batch: int) -> dict[str, Any]:
     registry = Registry(pilot)
     version = registry.required_champion()
     champion = SimpleNamespace(version=version.number, predictor=registry.predictor(version))
-    loader: Any = SimpleNamespace(champion=champion, challenger=None)
+    loader: Any = SimpleNamespace(champion=champion, challenger=None, no_model=False)
     metrics: Any = SimpleNamespace(count_answered=lambda *_: None)
     reader, chance = RequestReader(pilot.contract, 100_000), random.Random(0)
     example = reader.example["records"][0]
