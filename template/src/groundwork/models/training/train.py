@@ -131,6 +131,8 @@ def train(pilot: Pilot) -> Trained:
         registry = Registry(pilot)
         read_chain(pilot, store).require_whole()
         newest = reconcile(store, registry)
+        if newest is None:
+            registry.take_out_of_service()  # after the loss of the store, the champion is judged again
         problem = _problem_of_ingest(store, pilot.charter.monitoring.window)
         history = read_history(pilot)
         run.rows_in = len(history.training) + len(history.evaluation)
