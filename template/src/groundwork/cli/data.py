@@ -1,4 +1,4 @@
-"""Commands about the data: dictionary, quarantine, erase."""
+"""Commands about the data: dictionary, quarantine, erase; and the work of `groundwork ingest`."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PANEL = "The loop"
 verbs = typer.Typer()
+
 EXAMPLE = "flights"  # the example's data set in contract.yaml
 FIRST, LAST = 3, 12  # months of the example's one year of data; three months are enough to train on
 

@@ -190,7 +190,6 @@ class _Spooling:
 
     def __init__(self, dataset: Dataset, types: pa.Schema, folder: Path, hashed: bool) -> None:
         folder.mkdir(parents=True)
-        self._dataset = dataset
         self._sound = Spool(folder / "sound.parquet", types, dataset)
         self._broken = Spool(folder / "broken.parquet", types.append(pa.field(REASONS, pa.string())), dataset)
         self._hashed = hashed

@@ -4,7 +4,7 @@ from groundwork.core.errors import PromotionError
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.promotion import draft_again, login, signed_by
 from groundwork.models.serving.bundles import BundleCache
-from groundwork.models.serving.chain import UNSIGNED, append, read_chain
+from groundwork.models.serving.chain import UNSIGNED, Chain, append, read_chain
 from groundwork.store.database import Store
 from groundwork.store.promotion_log import Promotion
 
@@ -28,9 +28,8 @@ def adopt(pilot: Pilot, store: Store) -> Promotion:
     if newest.to_version:
         BundleCache(pilot).cached(newest.to_version, newest.bundle_sha256)
     why = f"{len(chain.unsigned)} earlier entries were not signed; `groundwork migrate` adopted them as they were"
-    entry = append(pilot, store, chain, draft_again(pilot, newest, by=login(), why=why)._replace(kind="adopted"))
-    if entry is None:
-        raise PromotionError("another process has changed the promotion log: run the same command again")
+    draft = draft_again(pilot, newest, by=login(), why=why)
+    entry = _written(pilot, store, chain, draft._replace(kind="adopted"))
     BundleCache(pilot).remember(entry)
     return entry
 
@@ -56,7 +55,11 @@ def mend(pilot: Pilot, store: Store, *, by: str, approved_by: str, why: str) -> 
         raise PromotionError(chain.breaks[0])
     what = f"{why}; accepted as it is: {'; '.join(chain.breaks)}"
     draft = draft_again(pilot, chain.deciding, by=signed_by(f"{by} and {approved_by}"), why=what)
-    entry = append(pilot, store, chain, draft._replace(kind="mended"))
+    return _written(pilot, store, chain, draft._replace(kind="mended"))
+
+
+def _written(pilot: Pilot, store: Store, chain: Chain, draft: Promotion) -> Promotion:
+    entry = append(pilot, store, chain, draft)
     if entry is None:
         raise PromotionError("another process has changed the promotion log: run the same command again")
     return entry

@@ -16,7 +16,7 @@ from groundwork.core.errors import BundleError, PromotionError
 from groundwork.documents.document import UNANSWERED
 from groundwork.documents.pilot import Pilot
 from groundwork.models.registry.addresses import answers
-from groundwork.models.serving.bundles import PROMOTION
+from groundwork.models.serving.bundles import PROMOTION, BundleCache
 from groundwork.models.serving.chain import Chain, append, is_genuine, read_chain
 from groundwork.store.connection import utc_text
 from groundwork.store.database import Store
@@ -225,8 +225,6 @@ def _replace_lost(pilot: Pilot, store: Store, chain: Chain, to: str | None, why:
 
 
 def _check_it_serves(pilot: Pilot, wanted: Promotion) -> None:
-    from groundwork.models.serving.bundles import BundleCache
-
     bundle = BundleCache(pilot).cached(wanted.to_version, wanted.bundle_sha256)
     if bundle is not None:
         bundle.predictor(pilot.contract.dataset)

@@ -132,7 +132,7 @@ def _batch(
     """Return the batch for the log; its id is always the same for the same rows and version."""
     key, at = dataset.key.name, dataset.event_time.name
     record = {column.name: _logged(columns[column.name]) for column in dataset.logged}
-    keys, times = (_logged(columns[name]) for name in (key, at))
+    keys, times = (record[name] if name in record else _logged(columns[name]) for name in (key, at))
     first, last = pc.min_max(columns[at]).values()
     digest = hashlib.sha256(job.model_version.encode())
     for column in (keys, times):
